@@ -1,0 +1,84 @@
+//! What is computed: views as timely/differential dataflows over the events.
+//!
+//! Pure: no I/O, no tokio, no clock, no settings files. Time is an argument: the epoch.
+//!
+//! ```text
+//!             ┌─▶ fold customers ──┬──────────────▶ served map
+//!  updates ───┼─▶ fold orders ─────┼─┬────────────▶ served map
+//!  (deduped)  ├─▶ fold cases ──────┼─┼────────────▶ served map
+//!             └─▶ fold volume ─────┼─┼────────────▶ served map
+//!                                  │ └─▶ relate orders_by_status ─▶ publish ─▶ served map
+//!                                  └───▶ relate top_customers ────▶ publish ─▶ served map
+//! ```
+//!
+//! The views, a line each: [`customers`], [`orders`], [`cases`], [`volume`] (folds);
+//! [`orders_by_status`], [`top_customers`] (relations).
+
+pub mod served; // the multi-version map that folds write and readers read
+pub mod fold; // the one operator of kind *fold*
+pub mod publish; // serves a relation's output in a map of the same kind
+pub mod dedup; // identities already applied, bounded by horizon and memory
+pub mod inputs; // one event into the updates of every view
+pub mod catalogue; // every view: its definition and its reader
+pub mod customers;
+pub mod orders;
+pub mod cases;
+pub mod volume;
+pub mod orders_by_status;
+pub mod top_customers;
+
+/// Logical time: milliseconds since the Unix epoch, strictly increasing.
+pub type Epoch = u64;
+
+use schemas::names::{Fingerprint, Name};
+use schemas::rows::{Row, ViewDef};
+
+/// The pure state machine of one entity. `apply` is commutative; dedup in front of it makes it
+/// idempotent. What is kept for an entity is its [`Fold::State`], in place in the served map.
+pub trait Fold: Send + Sync + 'static {
+    /// What an event says to this entity. Small: it is exchanged between workers.
+    type Update: Clone + Send + serde::Serialize + for<'a> serde::Deserialize<'a> + 'static;
+    /// What is known of the entity. Cloning must be cheap (variable parts behind `Arc`, changed
+    /// by `Arc::make_mut`): the first touch in an epoch keeps the old version in the undo list.
+    type State: Clone + Default + Send + Sync + 'static;
+
+    /// Its entry in the catalogue.
+    const DEF: &'static ViewDef;
+
+    /// Takes an update in. Commutative.
+    fn apply(state: &mut Self::State, update: &Self::Update);
+
+    /// The row at an instant (`now`: milliseconds); `None`: no row (a deleted entity).
+    fn row(name: &Name, state: &Self::State, now: Epoch) -> Option<Row>;
+
+    /// Whether there is a row; as `row(..).is_some()`, cheaper. Must not depend on time.
+    fn exists(_state: &Self::State) -> bool {
+        true
+    }
+
+    /// The next instant after `after` at which time alone changes the row.
+    fn next_due(_state: &Self::State, _after: Epoch) -> Option<Epoch> {
+        None
+    }
+
+    /// Whose data it is: the customer's fingerprint, if any.
+    fn owner(_state: &Self::State) -> Option<Fingerprint> {
+        None
+    }
+
+    /// Bytes kept outside the state itself.
+    fn heap_bytes(_state: &Self::State) -> usize {
+        0
+    }
+}
+
+/// An update on its way to its entity.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Addressed<U> {
+    /// The entity's fingerprint.
+    pub key: Fingerprint,
+    /// Its name, kept by the map when the entity is new.
+    pub name: Name,
+    /// What is said.
+    pub update: U,
+}

@@ -1,0 +1,1 @@
+//! The strict JSON scanner that everything decodes through.

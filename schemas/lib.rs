@@ -1,0 +1,15 @@
+//! Millstream's words at both doors: events in, rows out.
+//!
+//! Pure: values in, values out. No I/O, no clock, no settings files. [`events`] says what an event
+//! is, [`decode`] and [`mapping`] make events out of bytes, [`rows`] says what a row of a view is
+//! and what the catalogue of views looks like.
+
+pub mod names; // identifiers, currencies, fingerprints: what both doors share
+pub mod time; // event time in microseconds, RFC 3339 both ways
+pub mod events; // the typed events of the contract
+pub mod problem; // how an undecodable record is told
+pub mod rows; // rows, values, and the catalogue's types
+pub mod reading; // how rows are read, at one epoch
+pub mod json; // the strict scanner that everything decodes through
+pub mod decode; // CloudEvents: structured, binary, batch
+pub mod mapping; // foreign JSON into events

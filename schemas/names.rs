@@ -1,0 +1,186 @@
+//! Identifiers, currencies and fingerprints: what the events' side and the rows' side share.
+
+use std::hash::Hasher;
+
+use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+/// The tenant of an event that names none.
+pub const DEFAULT_TENANT: &str = "default";
+
+/// Longest identifier, in bytes of UTF-8.
+pub const MAX_IDENTIFIER_BYTES: usize = 128;
+
+/// Largest amount in one event, in minor units: 10^13. Sums of it stay within an `i64` for
+/// 900,000 events of the largest amount; sums saturate, they never wrap.
+pub const MAX_AMOUNT: i64 = 10_000_000_000_000;
+
+/// A 128-bit fingerprint of (tenant, kind, id) under the deployment's secret.
+pub type Fingerprint = u128;
+
+/// What an identifier names; part of its fingerprint, so that equal ids of two kinds differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Kind {
+    /// The identity of an event: (tenant, source, id).
+    Event = 1,
+    /// A customer.
+    Customer = 2,
+    /// An order.
+    Order = 3,
+    /// A case.
+    Case = 4,
+    /// A cell of `volume`: (minute, type).
+    Volume = 5,
+    /// A row of a relation.
+    Relation = 6,
+}
+
+/// The deployment's secret: nobody outside can construct two identifiers with one fingerprint.
+#[derive(Clone, Copy)]
+pub struct Secret(pub [u8; 16]);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl Secret {
+    /// A fingerprint of (tenant, kind, parts). Parts are length-delimited: ("ab","c") differs
+    /// from ("a","bc").
+    #[inline]
+    pub fn fingerprint(&self, tenant: &str, kind: Kind, parts: &[&str]) -> Fingerprint {
+        let mut hasher = SipHasher13::new_with_key(&self.0);
+        hasher.write_u64((kind as u64) << 56 | tenant.len() as u64);
+        hasher.write(tenant.as_bytes());
+        for part in parts {
+            hasher.write_u64(part.len() as u64);
+            hasher.write(part.as_bytes());
+        }
+        hasher.finish128().as_u128()
+    }
+}
+
+/// The name of an entity: tenant and key text in one small string (24 bytes inline), so that it
+/// lives once, in the served map's entry. Ordered by tenant, then by key text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+pub struct Name(CompactString);
+
+impl Name {
+    /// The name of the entity with this key text (see [`key_text`]) in this tenant.
+    #[inline]
+    pub fn new(tenant: &str, key: &str) -> Name {
+        let mut text = CompactString::with_capacity(tenant.len() + 1 + key.len());
+        text.push_str(tenant);
+        text.push('\0');
+        text.push_str(key);
+        Name(text)
+    }
+
+    /// The tenant.
+    #[inline]
+    pub fn tenant(&self) -> &str {
+        self.0.split_once('\0').map_or("", |it| it.0)
+    }
+
+    /// The key's text.
+    #[inline]
+    pub fn key(&self) -> &str {
+        self.0.split_once('\0').map_or("", |it| it.1)
+    }
+
+    /// Bytes kept outside the value itself.
+    pub fn heap_bytes(&self) -> usize {
+        if self.0.is_heap_allocated() { self.0.capacity() } else { 0 }
+    }
+}
+
+/// The text of a key of several parts: each part percent-encoded, joined by `/`.
+///
+/// Only `%`, `/`, and control characters are encoded, so that ordinary identifiers read as they
+/// are written.
+pub fn key_text(parts: &[&str]) -> CompactString {
+    let mut text = CompactString::default();
+    for (n, part) in parts.iter().enumerate() {
+        if n > 0 {
+            text.push('/');
+        }
+        push_key_part(&mut text, part);
+    }
+    text
+}
+
+fn push_key_part(text: &mut CompactString, part: &str) {
+    let plain = |byte: u8| byte != b'%' && byte != b'/' && byte >= 0x20 && byte != 0x7f;
+    if part.bytes().all(plain) {
+        text.push_str(part);
+        return;
+    }
+    for c in part.chars() {
+        if c.is_ascii() && !plain(c as u8) {
+            text.push_str(&format!("%{:02X}", c as u8));
+        } else {
+            text.push(c);
+        }
+    }
+}
+
+/// Three upper-case letters of ISO 4217, or none: `"EUR"`. Four bytes, ordered by text.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+pub struct Currency([u8; 3]);
+
+impl Currency {
+    /// No currency stated.
+    pub const NONE: Currency = Currency([0; 3]);
+
+    /// Three upper-case ASCII letters, else `None`.
+    #[inline]
+    pub fn parse(text: &str) -> Option<Currency> {
+        match text.as_bytes() {
+            [a, b, c] if [a, b, c].iter().all(|it| it.is_ascii_uppercase()) => {
+                Some(Currency([*a, *b, *c]))
+            }
+            _ => None,
+        }
+    }
+
+    /// The letters; empty for [`Currency::NONE`].
+    pub fn as_str(&self) -> &str {
+        if self.0[0] == 0 { "" } else { std::str::from_utf8(&self.0).unwrap_or("") }
+    }
+}
+
+impl std::fmt::Debug for Currency {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_gives_its_parts_back() {
+        let name = Name::new("acme", "C1/2");
+        assert_eq!((name.tenant(), name.key()), ("acme", "C1/2"));
+        assert_eq!(key_text(&["a/b", "50%"]), "a%2Fb/50%25");
+        assert!(Name::new("a", "z") < Name::new("b", "a"));
+    }
+
+    #[test]
+    fn fingerprints_tell_kinds_tenants_and_parts_apart() {
+        let secret = Secret([7; 16]);
+        let all = [
+            secret.fingerprint("t", Kind::Customer, &["ab", "c"]),
+            secret.fingerprint("t", Kind::Customer, &["a", "bc"]),
+            secret.fingerprint("t", Kind::Order, &["ab", "c"]),
+            secret.fingerprint("u", Kind::Customer, &["ab", "c"]),
+            Secret([8; 16]).fingerprint("t", Kind::Customer, &["ab", "c"]),
+        ];
+        let distinct: std::collections::BTreeSet<_> = all.iter().collect();
+        assert_eq!(distinct.len(), all.len());
+    }
+}

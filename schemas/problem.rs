@@ -1,0 +1,28 @@
+//! How an undecodable record is told: which field, what was expected, what was found.
+
+use std::fmt;
+
+/// One thing wrong with one event. Cheap to make on the cold path only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// A stable name, `schemas/<problem>`; each has a page in `docs/errors/`.
+    pub code: &'static str,
+    /// JSON pointer into the event as the producer wrote it (`""` is the whole of it).
+    pub pointer: String,
+    /// What was expected: `an integer from 1 to 5`.
+    pub expected: String,
+    /// What was found, shortened: `"12,00"`.
+    pub found: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.pointer.is_empty() {
+            write!(f, "expected {}, found {}", self.expected, self.found)
+        } else {
+            write!(f, "field \"{}\": expected {}, found {}", self.pointer, self.expected, self.found)
+        }
+    }
+}
+
+impl std::error::Error for Problem {}

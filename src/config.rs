@@ -1,0 +1,113 @@
+//! Settings: what the file says, and what the rooms receive. (owner: cli)
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The settings, checked: a room that holds them need not doubt them.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where everything durable lives (`data_dir`).
+    pub data_dir: PathBuf,
+    /// `[engine]`
+    pub engine: Engine,
+    /// `[log]`
+    pub log: Log,
+    /// `[rejects]`
+    pub rejects: Rejects,
+    /// `[serve]`
+    pub serve: Serve,
+    /// `[[feed]]`
+    pub feeds: Vec<FeedSettings>,
+}
+
+/// `[engine]`
+#[derive(Clone, Debug)]
+pub struct Engine {
+    /// Timely workers; default: all cores but one, at least one.
+    pub workers: usize,
+    /// Views kept; empty is all.
+    pub views: Vec<String>,
+    /// How long an epoch stays open while events come (5 ms).
+    pub epoch_period: Duration,
+    /// At the latest under backlog (250 ms).
+    pub epoch_max_period: Duration,
+    /// At the latest after so many arrivals (200,000).
+    pub epoch_max_arrivals: u64,
+    /// How often `as_of` moves when nothing comes (200 ms).
+    pub idle_period: Duration,
+    /// No progress of the frontier for so long, with work waiting, is a stall (10 s).
+    pub stall_after: Duration,
+    /// An event older than the newest of its partition by more is late (5 s).
+    pub late_after: Duration,
+    /// An event whose time is later than its append time by more is rejected (5 min).
+    pub future_limit: Duration,
+    /// How far back identities are remembered (7 days).
+    pub dedup_horizon: Duration,
+    /// Memory for identities (1 GiB).
+    pub dedup_max_bytes: u64,
+    /// Undo kept for readers before the oldest lease is revoked (64 MiB).
+    pub undo_max_bytes: u64,
+}
+
+/// `[log]`
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// Segments older than this are removed (30 days).
+    pub retention: Duration,
+    /// Segments are removed while the log is larger (64 GiB).
+    pub max_bytes: u64,
+    /// Size of a segment (256 MiB).
+    pub segment_bytes: u64,
+    /// Blocks waiting for one fsync at most this long (2 ms).
+    pub commit_delay: Duration,
+    /// Bytes waiting to be written before appends are refused (64 MiB).
+    pub queue_bytes: u64,
+}
+
+/// `[rejects]`
+#[derive(Clone, Debug)]
+pub struct Rejects {
+    /// Kept rejects, in bytes; older ones become counts (256 MiB).
+    pub max_bytes: u64,
+}
+
+/// `[serve]`
+#[derive(Clone, Debug)]
+pub struct Serve {
+    /// Address (127.0.0.1:8080).
+    pub listen: SocketAddr,
+    /// Largest request body (1 MiB).
+    pub max_body_bytes: u64,
+    /// Largest event (64 KiB).
+    pub max_event_bytes: u64,
+    /// Connections at once (4,096).
+    pub max_connections: usize,
+    /// Connections at once from one address (1,024; loopback has the whole).
+    pub max_connections_per_address: usize,
+    /// Streams at once (1,000).
+    pub max_streams: usize,
+    /// From accept, or from the last answer, to a complete header (10 s).
+    pub header_timeout: Duration,
+    /// From header to the whole body (10 s).
+    pub body_timeout: Duration,
+    /// Keep-alive without a request (60 s).
+    pub idle_timeout: Duration,
+    /// For requests and streams to end at shutdown (10 s).
+    pub drain_timeout: Duration,
+    /// How long a cursor holds its instant (30 s).
+    pub cursor_lease: Duration,
+    /// Longest wait for `Millstream-At-Least` (5 s).
+    pub at_least_timeout: Duration,
+}
+
+/// `[[feed]]`: a file or folder read at start.
+#[derive(Clone, Debug)]
+pub struct FeedSettings {
+    /// Unique name.
+    pub name: String,
+    /// A file, a folder, or `-`.
+    pub path: PathBuf,
+    /// A mapping file; native CloudEvents if absent.
+    pub mapping: Option<PathBuf>,
+}

@@ -1,0 +1,258 @@
+//! What one room hands the next. Plain values: public fields, little behaviour, no I/O.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use schemas::mapping::Mapping;
+use schemas::problem::Problem;
+use schemas::reading::{Instants, ViewReader};
+
+use crate::report::Report;
+
+pub use schemas::reading::Epoch;
+
+/// Where we read: a file, the embedded log, later a topic. An index into the list of feeds.
+pub type FeedId = u16;
+
+/// A partition of a feed.
+pub type Partition = (FeedId, u32);
+
+/// The next offset to read, per partition. Everything below has been read.
+pub type Offsets = BTreeMap<Partition, u64>;
+
+/// A feed as others name it.
+#[derive(Clone, Debug)]
+pub struct Feed {
+    /// `log`, `file:orders.jsonl`; unique.
+    pub name: String,
+    /// How its records are to be read: native CloudEvents, or through a mapping.
+    pub format: Format,
+    /// The embedded log: its offsets are the positions that HTTP answers speak of.
+    pub is_log: bool,
+}
+
+/// How a record is to be read.
+#[derive(Clone, Debug)]
+pub enum Format {
+    /// Structured CloudEvents.
+    Native,
+    /// Foreign JSON through a mapping.
+    Mapped(Arc<Mapping>),
+}
+
+/// 1 → 2: some consecutive records of one partition, as bytes. Decoded by a worker; belongs to
+/// one epoch whole. At most [`MAX_CHUNK_BYTES`], unless one record is larger.
+#[derive(Debug)]
+pub struct Chunk {
+    /// Where it was read.
+    pub partition: Partition,
+    /// Offset of the first record.
+    pub first: u64,
+    /// The next offset after the last record.
+    pub next: u64,
+    /// When the log took it (else: when it was first read), milliseconds.
+    pub appended_ms: u64,
+    /// The records, one after the other.
+    pub bytes: Vec<u8>,
+    /// How they are told apart.
+    pub framing: Framing,
+}
+
+/// Largest chunk: a slice that a worker decodes in a few milliseconds, so that an epoch can close.
+pub const MAX_CHUNK_BYTES: usize = 256 * 1024;
+
+/// How the records of a chunk are told apart.
+#[derive(Debug)]
+pub enum Framing {
+    /// One per line; the offset counts lines. Empty lines are skipped but counted.
+    Lines,
+    /// Each with its place; offsets are consecutive from `first`.
+    Records(Vec<RecordAt>),
+}
+
+/// One record inside a chunk.
+#[derive(Clone, Debug)]
+pub struct RecordAt {
+    /// First byte.
+    pub start: u32,
+    /// Length in bytes.
+    pub len: u32,
+    /// Append time, milliseconds.
+    pub appended_ms: u64,
+    /// A retried reject: how it is to be read, if not as the feed's other records are.
+    pub retried: Option<Arc<RetriedAs>>,
+}
+
+/// A rejected record that was appended to the log again.
+#[derive(Clone, Debug)]
+pub struct RetriedAs {
+    /// Where it was first read: feed name, partition, offset.
+    pub origin: (String, u32, u64),
+    /// How it is to be read.
+    pub format: Format,
+    /// Its first append time; the verdict on times in the future depends on it.
+    pub appended_ms: u64,
+}
+
+/// A record that could not be decoded or was refused, on its way to the kept rejects.
+#[derive(Clone, Debug)]
+pub struct Rejected {
+    /// Where it was read.
+    pub partition: Partition,
+    /// Its offset.
+    pub offset: u64,
+    /// When the log took it.
+    pub appended_ms: u64,
+    /// Why.
+    pub problem: Problem,
+    /// The record, cut at [`MAX_REJECT_BYTES`].
+    pub bytes: Vec<u8>,
+    /// It had been retried before.
+    pub retried: bool,
+}
+
+/// Longest reject kept whole.
+pub const MAX_REJECT_BYTES: usize = 64 * 1024;
+
+/// Where the records of one partition ended, counted. Counts only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Records read.
+    pub read: u64,
+    /// Events applied (late ones included).
+    pub applied: u64,
+    /// Of these, older than the newest event time of the partition by more than `late_after`.
+    pub late: u64,
+    /// Events whose identity was known.
+    pub duplicate: u64,
+    /// Records that a mapping said to skip (and empty lines).
+    pub skipped: u64,
+    /// Records rejected.
+    pub rejected: u64,
+    /// Of the records applied, retried rejects.
+    pub retried: u64,
+    /// Records the source no longer had.
+    pub lost: u64,
+    /// Offsets that are no records (markers, aborted, compacted).
+    pub absent: u64,
+}
+
+impl Counts {
+    /// Adds.
+    pub fn add(&mut self, other: &Counts) {
+        self.read += other.read;
+        self.applied += other.applied;
+        self.late += other.late;
+        self.duplicate += other.duplicate;
+        self.skipped += other.skipped;
+        self.rejected += other.rejected;
+        self.retried += other.retried;
+        self.lost += other.lost;
+        self.absent += other.absent;
+    }
+}
+
+/// The instant of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct AsOf {
+    /// The complete epoch.
+    pub epoch: Epoch,
+    /// The next position of the embedded log at it: every event below is in.
+    pub position: u64,
+}
+
+/// The way from a feed to the workers: a bounded queue, and a bell that wakes a parked worker.
+#[derive(Clone)]
+pub struct Outlet {
+    queue: crossbeam_channel::Sender<Chunk>,
+    bell: Arc<dyn Fn() + Send + Sync>,
+}
+
+/// The engine has stopped; reading has nobody to read for.
+#[derive(Debug)]
+pub struct Stopped;
+
+impl Outlet {
+    /// An outlet into this queue.
+    pub fn new(queue: crossbeam_channel::Sender<Chunk>, bell: Arc<dyn Fn() + Send + Sync>) -> Self {
+        Outlet { queue, bell }
+    }
+    /// Waits while the queue is full: that is how reading slows when the engine falls behind.
+    pub fn send(&self, chunk: Chunk) -> Result<(), Stopped> {
+        self.queue.send(chunk).map_err(|_| Stopped)?;
+        (self.bell)();
+        Ok(())
+    }
+}
+
+/// What readers are handed: every view, and the instants at which they can be read.
+#[derive(Clone)]
+pub struct ReadHandle {
+    /// In the catalogue's order.
+    pub views: Arc<[Arc<dyn ViewReader>]>,
+    /// Pins and leases.
+    pub instants: Arc<dyn Instants>,
+    /// The newest complete instant; changes with each.
+    pub newest: tokio::sync::watch::Receiver<AsOf>,
+    /// The instant that belongs to a held epoch.
+    pub as_of: Arc<dyn Fn(Epoch) -> AsOf + Send + Sync>,
+}
+
+/// One line of the ledger: a partition of a feed.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct LedgerLine {
+    /// The feed's name.
+    pub feed: String,
+    /// Its partition.
+    pub partition: u32,
+    /// Where reading began.
+    pub first: u64,
+    /// The next offset to read, at `as_of`.
+    pub next: u64,
+    /// Records behind.
+    pub lag: u64,
+    /// Age of the newest record read, against the newest there is, in seconds.
+    pub lag_seconds: f64,
+    /// Where the records ended.
+    #[serde(flatten)]
+    pub counts: Counts,
+}
+
+/// The ledger at one instant.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Ledger {
+    /// The instant.
+    pub as_of: AsOf,
+    /// A line per partition.
+    pub partitions: Vec<LedgerLine>,
+    /// Identities remembered, and how far back.
+    pub dedup: serde_json::Value,
+}
+
+/// Why an append was not taken; nothing of it is in the log.
+#[derive(Clone, Debug)]
+pub enum AppendRefused {
+    /// Queues are full: try again after this long.
+    Busy(std::time::Duration),
+    /// The log cannot be written; the report says why (a full disk, for one).
+    Failed(Report),
+}
+
+/// A block appended: positions `first..next`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Position of the first record.
+    pub first: u64,
+    /// The next position after the last: a view whose `as_of.position` reaches it has them all.
+    pub next: u64,
+}
+
+/// The embedded log as those who append see it. One call is one block: there whole or not at
+/// all; the answer comes once it is durable.
+pub trait Append: Send + Sync {
+    /// Hands over a block of structured CloudEvents; the receiver answers when it is fsynced.
+    fn append(
+        &self,
+        records: Vec<Vec<u8>>,
+    ) -> Result<tokio::sync::oneshot::Receiver<Result<Appended, AppendRefused>>, AppendRefused>;
+}
