@@ -115,7 +115,7 @@ pub struct Rejected {
 pub const MAX_REJECT_BYTES: usize = 64 * 1024;
 
 /// Where the records of one partition ended, counted. Counts only grow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counts {
     /// Records read.
     pub read: u64,
