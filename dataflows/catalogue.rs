@@ -6,10 +6,10 @@ use schemas::rows::ViewDef;
 use timely::dataflow::ProbeHandle;
 use timely::worker::Worker;
 
+use crate::Epoch;
 use crate::inputs::Updates;
 use crate::served::Clock;
 use schemas::reading::ViewReader;
-use crate::Epoch;
 
 /// Every view of this build, in the order of the documentation.
 pub fn definitions() -> &'static [&'static ViewDef] {
@@ -40,7 +40,12 @@ pub struct Views {}
 
 impl Views {
     /// Maps and a clock for this many workers.
-    pub fn new(_chosen: ViewSet, _workers: usize) -> Arc<Views> {
+    pub fn new(
+        _chosen: ViewSet,
+        _workers: usize,
+        _secret: schemas::names::Secret,
+        _undo_max_bytes: u64,
+    ) -> Arc<Views> {
         todo!()
     }
     /// The clock of all of them.

@@ -34,7 +34,14 @@ pub struct Nobody;
 impl<F: Fold> Project<F> for Nobody {
     type Data = ();
     type Diff = isize;
-    fn change(&mut self, _: &Name, _: Option<&F::State>, _: &F::State, _: &mut dyn FnMut((), isize)) {}
+    fn change(
+        &mut self,
+        _: &Name,
+        _: Option<&F::State>,
+        _: &F::State,
+        _: &mut dyn FnMut((), isize),
+    ) {
+    }
 }
 
 /// Exchanges updates by entity, applies each epoch in place in the served map when the frontier

@@ -6,9 +6,9 @@ use differential_dataflow::VecCollection;
 use schemas::names::Name;
 use schemas::rows::{Row, ViewDef};
 
+use crate::Epoch;
 use crate::served::Clock;
 use schemas::reading::ViewReader;
-use crate::Epoch;
 
 /// A row type of a relation.
 pub trait Relation: Send + Sync + 'static {

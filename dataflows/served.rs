@@ -60,7 +60,14 @@ impl<F: Fold> Served<F> {
         todo!()
     }
     /// Puts a state back at start-up, as of `epoch` (the store comes with a later issue).
-    pub fn load(&self, _worker: usize, _key: Fingerprint, _name: Name, _state: F::State, _epoch: Epoch) {
+    pub fn load(
+        &self,
+        _worker: usize,
+        _key: Fingerprint,
+        _name: Name,
+        _state: F::State,
+        _epoch: Epoch,
+    ) {
         todo!()
     }
 }

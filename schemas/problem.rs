@@ -20,7 +20,11 @@ impl fmt::Display for Problem {
         if self.pointer.is_empty() {
             write!(f, "expected {}, found {}", self.expected, self.found)
         } else {
-            write!(f, "field \"{}\": expected {}, found {}", self.pointer, self.expected, self.found)
+            write!(
+                f,
+                "field \"{}\": expected {}, found {}",
+                self.pointer, self.expected, self.found
+            )
         }
     }
 }

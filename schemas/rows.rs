@@ -129,7 +129,9 @@ impl ViewDef {
     pub fn to_json(&self, row: &Row) -> Json {
         let fields = self.fields.iter().zip(&row.values);
         Json::Object(
-            fields.map(|(def, value)| (def.name.to_string(), value.to_json())).collect::<Map<_, _>>(),
+            fields
+                .map(|(def, value)| (def.name.to_string(), value.to_json()))
+                .collect::<Map<_, _>>(),
         )
     }
 }

@@ -1,1 +1,337 @@
-//! (to come)
+//! Drives the dataflow: owns the timely workers, feeds them epochs, reads the frontier.
+//!
+//! In: dated chunks from [`Epochs`]. Out: [`ReadHandle`]; counts to the [`Book`]; rejects.
+//!
+//! # Invariants
+//! - The only room that knows `dataflows`.
+//! - A worker never waits for a disk, a lock held across I/O, or a reader.
+//! - With nothing to do every worker is parked; a feed's bell wakes one.
+//!
+//! # When it fails
+//! A panic in a worker ends the process with its report (the hook is set at the door): a worker
+//! that is missing would leave the others waiting for it without a word.
+
+mod decoder;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
+
+use dataflows::catalogue::{Sources, ViewSet, Views};
+use dataflows::dedup::{Dedup, DedupLimits};
+use dataflows::inputs::Updates;
+use parking_lot::Mutex;
+use schemas::names::Secret;
+use schemas::reading::Instants;
+use timely::worker::Worker;
+
+use crate::config;
+use crate::epochs::{Epochs, Take};
+use crate::ledger::Book;
+use crate::messages::{AsOf, Chunk, Epoch, Feed, Partition, ReadHandle, Rejected};
+use crate::report::Report;
+use decoder::{Judgement, Needs, Scratch};
+
+/// Where rejected records go; must not block for long.
+pub type OnRejected = Box<dyn Fn(Vec<Rejected>) + Send + Sync>;
+
+/// What an engine is made of.
+pub struct Parts {
+    /// Its settings.
+    pub settings: config::Engine,
+    /// Every feed, by [`crate::messages::FeedId`].
+    pub feeds: Vec<Feed>,
+    /// The deployment's secret.
+    pub secret: Secret,
+    /// Who dates.
+    pub epochs: Arc<Epochs>,
+    /// Who counts.
+    pub book: Arc<Book>,
+    /// Where rejects go.
+    pub on_rejected: OnRejected,
+    /// Added to event times once per pass, microseconds (repeated replays).
+    pub shift_per_pass: i64,
+}
+
+/// The running engine.
+pub struct Engine {
+    shared: Arc<Shared>,
+    newest: tokio::sync::watch::Receiver<AsOf>,
+    workers: std::thread::JoinHandle<Result<(), String>>,
+    housekeeping: std::thread::JoinHandle<()>,
+}
+
+struct Shared {
+    settings: config::Engine,
+    feeds: Vec<Feed>,
+    secret: Secret,
+    chosen: ViewSet,
+    views: Arc<Views>,
+    dedup: Dedup,
+    epochs: Arc<Epochs>,
+    book: Arc<Book>,
+    on_rejected: OnRejected,
+    judgement: Judgement,
+    /// Newest event time per partition, for lateness.
+    newest_event: Mutex<std::collections::BTreeMap<Partition, i64>>,
+    stopped: AtomicBool,
+}
+
+/// The views of this build that a setting names; all for none.
+pub fn choose(names: &[String]) -> Result<(), String> {
+    chosen(names).map(|_| ())
+}
+
+/// The definitions of every view of this build.
+pub fn definitions() -> &'static [&'static schemas::rows::ViewDef] {
+    dataflows::catalogue::definitions()
+}
+
+fn chosen(names: &[String]) -> Result<ViewSet, String> {
+    if names.is_empty() {
+        return Ok(ViewSet::all());
+    }
+    ViewSet::parse(&names.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+impl Engine {
+    /// Starts the workers and the housekeeping thread.
+    pub fn start(parts: Parts) -> Result<Engine, Report> {
+        let Parts { settings, feeds, secret, epochs, book, on_rejected, shift_per_pass } = parts;
+        let chosen = chosen(&settings.views).map_err(|why| Report {
+            code: "engine/views",
+            what: "cannot keep these views".into(),
+            at: vec![("setting", "engine.views".into())],
+            why,
+            effect: "nothing was started; no data was touched".into(),
+            fix: "name views of the catalogue (`GET /v1/views` lists them)".into(),
+        })?;
+        let workers = settings.workers;
+        let views = Views::new(chosen, workers, secret, settings.undo_max_bytes);
+        let dedup = Dedup::new(DedupLimits {
+            horizon_ms: settings.dedup_horizon.as_millis() as u64,
+            max_bytes: settings.dedup_max_bytes,
+        });
+        let judgement = Judgement {
+            future_limit: settings.future_limit.as_micros() as i64,
+            late_after: settings.late_after.as_micros() as i64,
+            shift_per_pass,
+        };
+        let (tell, newest) = tokio::sync::watch::channel(book.as_of(0));
+        let completed = Arc::clone(&book);
+        views.clock().on_complete(Box::new(move |epoch| {
+            let as_of = completed.completed(epoch);
+            // Several workers may complete epochs at once; the newest stands.
+            tell.send_if_modified(|it| {
+                let newer = as_of.epoch > it.epoch;
+                if newer {
+                    *it = as_of;
+                }
+                newer
+            });
+        }));
+        let shared = Arc::new(Shared {
+            settings,
+            feeds,
+            secret,
+            chosen,
+            views,
+            dedup,
+            epochs,
+            book,
+            on_rejected,
+            judgement,
+            newest_event: Mutex::default(),
+            stopped: AtomicBool::new(false),
+        });
+        let config = match workers {
+            1 => timely::Config::thread(),
+            _ => timely::Config::process(workers),
+        };
+        let theirs = Arc::clone(&shared);
+        // The guards join when dropped: a thread of its own waits for the workers.
+        let workers = spawn("engine", move || {
+            let guards = timely::execute(config, move |worker| work(worker, &theirs))?;
+            for result in guards.join() {
+                result?;
+            }
+            Ok(())
+        })?;
+        let theirs = Arc::clone(&shared);
+        let housekeeping = spawn("housekeeping", move || keep_house(&theirs))?;
+        Ok(Engine { shared, newest, workers, housekeeping })
+    }
+
+    /// What readers are handed.
+    pub fn read_handle(&self) -> ReadHandle {
+        let book = Arc::clone(&self.shared.book);
+        let instants: Arc<dyn Instants> = Arc::clone(self.shared.views.clock()) as _;
+        ReadHandle {
+            views: self.shared.views.readers().into(),
+            instants,
+            newest: self.newest.clone(),
+            as_of: Arc::new(move |epoch| book.as_of(epoch)),
+        }
+    }
+
+    /// What is remembered of identities, as `/v1/ledger` shows it.
+    pub fn dedup(&self) -> impl Fn() -> serde_json::Value + Send + Sync + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || {
+            let stats = shared.dedup.stats();
+            serde_json::json!({
+                "entries": stats.entries,
+                "bytes": stats.bytes,
+                "oldest_ms": stats.oldest_ms,
+                "effective_horizon_ms": stats.effective_horizon_ms,
+                "shortened": stats.shortened,
+            })
+        }
+    }
+
+    /// Consolidated records whose multiplicity was not one, over all relations: an alarm.
+    pub fn anomalies(&self) -> u64 {
+        self.shared.views.anomalies()
+    }
+
+    /// Waits until every record of every feed is in a complete epoch, all feeds having ended.
+    pub fn join(self) -> Result<(), Report> {
+        let ended = self.workers.join();
+        self.shared.stopped.store(true, SeqCst);
+        self.housekeeping.thread().unpark();
+        let kept = self.housekeeping.join();
+        let why = match (ended, kept) {
+            (Ok(Ok(())), Ok(())) => return Ok(()),
+            (Ok(Err(why)), _) => why,
+            (Err(_), _) => "a worker thread panicked".to_string(),
+            (_, Err(_)) => "the housekeeping thread panicked".to_string(),
+        };
+        Err(Report {
+            code: "engine/worker",
+            what: "a worker ended".into(),
+            at: vec![],
+            why,
+            effect: "nothing appended is lost; the views stop at the last complete epoch".into(),
+            fix: "start again; if it repeats, keep the log and report the message above".into(),
+        })
+    }
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> Result<std::thread::JoinHandle<T>, Report> {
+    std::thread::Builder::new().name(name.into()).spawn(body).map_err(|why| Report {
+        code: "engine/thread",
+        what: "could not start a thread".into(),
+        at: vec![("thread", name.into())],
+        why: why.to_string(),
+        effect: "nothing was started; no data was touched".into(),
+        fix: "raise the limit on threads (`ulimit -u`), then start again".into(),
+    })
+}
+
+/// One worker's life: ask, open, decode, send, step.
+fn work(worker: &mut Worker, shared: &Shared) {
+    let me = worker.index();
+    let epochs = &shared.epochs;
+    let clock = shared.views.clock();
+    let mut sources = Sources::build(worker, &shared.views);
+    let activator = worker.sync_activator_for(vec![0]);
+    epochs.bell(
+        me,
+        Box::new(move || {
+            if activator.activate().is_err() {
+                tracing::debug!("a bell was rung for a worker that has ended");
+            }
+        }),
+    );
+    let mut updates = Updates::default();
+    let mut scratch = Scratch::default();
+    let mut open: Epoch = 0;
+    let mut open_epoch = |sources: &mut Sources, epoch: Epoch| {
+        if epoch > open {
+            sources.advance_to(epoch);
+            epochs.opened(me, epoch);
+            open = epoch;
+        }
+    };
+    loop {
+        match epochs.take(clock.complete()) {
+            Take::Chunk(epoch, chunk) => {
+                open_epoch(&mut sources, epoch);
+                while !epochs.all_opened(epoch) {
+                    worker.step_or_park(Some(Duration::from_micros(50)));
+                }
+                decode(shared, epoch, &chunk, &mut scratch, &mut updates);
+                sources.send(&mut updates);
+                worker.step();
+            }
+            Take::Nothing(epoch, wait) => {
+                open_epoch(&mut sources, epoch);
+                if worker.step() {
+                    continue;
+                }
+                epochs.parking(me);
+                // What came between asking and parking rang for nobody: look once more. While
+                // epochs wait for completion, records wait too: do not spin on them.
+                let stay = epochs.open() > epoch || epochs.waiting();
+                let wait = if stay { wait.min(Duration::from_micros(50)) } else { wait };
+                worker.step_or_park(Some(wait));
+                epochs.awake(me);
+            }
+            Take::Ended(epoch) => {
+                open_epoch(&mut sources, epoch);
+                let wait = Some(Duration::from_millis(1));
+                worker.step_or_park_while(wait, || sources.probe().less_than(&epoch));
+                return;
+            }
+        }
+    }
+}
+
+fn decode(
+    shared: &Shared,
+    epoch: Epoch,
+    chunk: &Chunk,
+    scratch: &mut Scratch,
+    updates: &mut Updates,
+) {
+    let feed = &shared.feeds[usize::from(chunk.partition.0)];
+    let needs = Needs {
+        format: &feed.format,
+        secret: &shared.secret,
+        views: shared.chosen,
+        dedup: &shared.dedup,
+        judgement: shared.judgement,
+    };
+    let newest = shared.newest_event.lock().get(&chunk.partition).copied().unwrap_or(0);
+    let outcome = decoder::decode_chunk(chunk, &needs, newest, feed.is_log, scratch, updates);
+    {
+        let mut all = shared.newest_event.lock();
+        let newest = all.entry(chunk.partition).or_insert(0);
+        *newest = outcome.newest.max(*newest);
+    }
+    shared.epochs.decoded(outcome.newest);
+    let (counts, duplicates) = (&outcome.counts, &outcome.duplicates);
+    shared.book.note(epoch, chunk.partition, counts, outcome.appended_ms, duplicates);
+    if !outcome.rejected.is_empty() {
+        (shared.on_rejected)(outcome.rejected);
+    }
+}
+
+/// Keeps the ordered indexes merged and the leases in their bounds.
+fn keep_house(shared: &Shared) {
+    const BUSY: Duration = Duration::from_millis(20);
+    const QUIET: Duration = Duration::from_millis(100);
+    while !shared.stopped.load(SeqCst) {
+        let mut worked = false;
+        for view in shared.views.readers() {
+            while view.merge_index() {
+                worked = true;
+            }
+        }
+        shared.views.clock().expire(crate::clock::wall_ms());
+        std::thread::park_timeout(if worked { BUSY } else { QUIET });
+    }
+}

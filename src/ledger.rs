@@ -1,1 +1,263 @@
-//! (to come)
+//! Where every record read has ended, as of the last complete epoch.
+//!
+//! In: counts per (epoch, partition) from the workers, offsets per sealed epoch, completions.
+//! Out: [`Ledger`] for `/v1/ledger`; [`AsOf`] for every answer.
+//!
+//! # Meaning
+//! At a complete epoch, per partition: next - first = read + lost + absent, and
+//! read = applied + duplicate + skipped + rejected. `tests::every_record_is_in_one_place`.
+//!
+//! # State
+//! One entry per partition, one per incomplete epoch, and the instants of the last
+//! [`MAX_INSTANTS`] epochs that held records.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+use crate::messages::{AsOf, Counts, Epoch, Feed, FeedId, Ledger, LedgerLine, Offsets, Partition};
+
+/// Instants whose position can still be told: a lease lives half a minute, an epoch at least
+/// five milliseconds.
+pub const MAX_INSTANTS: usize = 16_384;
+
+/// Positions of the embedded log whose record was a duplicate, kept for `?wait=applied`.
+pub const MAX_DUPLICATES_KEPT: usize = 262_144;
+
+/// Durations from seal to completion that are kept for the percentiles of a replay.
+const MAX_DURATIONS: usize = 1 << 20;
+
+/// The book that the ledger is read from.
+pub struct Book {
+    feeds: Vec<Feed>,
+    log: Option<FeedId>,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    pending: BTreeMap<Epoch, Pending>,
+    complete: Epoch,
+    totals: BTreeMap<Partition, Counts>,
+    first: Offsets,
+    next: Offsets,
+    instants: VecDeque<(Epoch, u64)>,
+    duplicates: VecDeque<u64>,
+    duplicates_from: u64,
+    tails: BTreeMap<Partition, Tail>,
+    durations: Vec<f32>,
+}
+
+#[derive(Default)]
+struct Pending {
+    counts: BTreeMap<Partition, Counts>,
+    sealed: Option<(Offsets, Instant)>,
+    read_up_to: BTreeMap<Partition, u64>,
+}
+
+/// What is known of a partition's end.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tail {
+    /// The next offset that will be written.
+    pub end: u64,
+    /// When its newest record was appended, milliseconds.
+    pub newest_ms: u64,
+    /// When the newest record that we have read was appended.
+    pub read_ms: u64,
+}
+
+impl Book {
+    /// A book of these feeds, reading from these offsets.
+    pub fn new(feeds: Vec<Feed>, from: Offsets) -> Book {
+        let log = feeds.iter().position(|it| it.is_log).map(|it| it as FeedId);
+        let position = log.and_then(|it| from.get(&(it, 0)).copied()).unwrap_or(0);
+        let inner = Inner {
+            pending: BTreeMap::new(),
+            complete: 0,
+            totals: from.keys().map(|it| (*it, Counts::default())).collect(),
+            first: from.clone(),
+            next: from,
+            instants: VecDeque::from([(0, position)]),
+            duplicates: VecDeque::new(),
+            duplicates_from: position,
+            tails: BTreeMap::new(),
+            durations: Vec::new(),
+        };
+        Book { feeds, log, inner: Mutex::new(inner) }
+    }
+
+    /// A worker has put the records of a chunk into an epoch. `duplicates`: positions of
+    /// repeats, if the chunk is the log's.
+    pub fn note(
+        &self,
+        epoch: Epoch,
+        partition: Partition,
+        counts: &Counts,
+        appended_ms: u64,
+        duplicates: &[u64],
+    ) {
+        let inner = &mut *self.inner.lock();
+        let pending = inner.pending.entry(epoch).or_default();
+        pending.counts.entry(partition).or_default().add(counts);
+        let read_ms = pending.read_up_to.entry(partition).or_default();
+        *read_ms = appended_ms.max(*read_ms);
+        if Some(partition.0) == self.log {
+            inner.duplicates.extend(duplicates);
+            while inner.duplicates.len() > MAX_DUPLICATES_KEPT {
+                if let Some(dropped) = inner.duplicates.pop_front() {
+                    inner.duplicates_from = inner.duplicates_from.max(dropped + 1);
+                }
+            }
+        }
+    }
+
+    /// An epoch is sealed at these offsets; called before it can complete.
+    pub fn sealed(&self, epoch: Epoch, offsets: Offsets) {
+        let now = crate::clock::monotonic();
+        self.inner.lock().pending.entry(epoch).or_default().sealed = Some((offsets, now));
+    }
+
+    /// Everything up to this epoch is complete. Gives its instant.
+    pub fn completed(&self, complete: Epoch) -> AsOf {
+        let inner = &mut *self.inner.lock();
+        while let Some(entry) = inner.pending.first_entry() {
+            if *entry.key() > complete {
+                break;
+            }
+            let epoch = *entry.key();
+            let pending = entry.remove();
+            for (partition, counts) in &pending.counts {
+                inner.totals.entry(*partition).or_default().add(counts);
+            }
+            for (partition, read_ms) in pending.read_up_to {
+                let tail = inner.tails.entry(partition).or_default();
+                tail.read_ms = tail.read_ms.max(read_ms);
+            }
+            if let Some((offsets, at)) = pending.sealed {
+                if inner.durations.len() < MAX_DURATIONS {
+                    inner.durations.push(crate::clock::since(at).as_secs_f32());
+                }
+                for partition in offsets.keys() {
+                    let first = inner.first.entry(*partition);
+                    first.or_insert(0);
+                }
+                let position = self.log.and_then(|it| offsets.get(&(it, 0)).copied()).unwrap_or(0);
+                inner.next = offsets;
+                if inner.instants.len() == MAX_INSTANTS {
+                    inner.instants.pop_front();
+                }
+                inner.instants.push_back((epoch, position));
+            }
+        }
+        inner.complete = inner.complete.max(complete);
+        AsOf { epoch: inner.complete, position: inner.position_at(inner.complete) }
+    }
+
+    /// The instant of an epoch that is held.
+    pub fn as_of(&self, epoch: Epoch) -> AsOf {
+        AsOf { epoch, position: self.inner.lock().position_at(epoch) }
+    }
+
+    /// Of the log's records `first..next`, all complete: how many were new, how many repeats.
+    /// `None` where that is no longer known.
+    pub fn applied(&self, first: u64, next: u64) -> Option<(u64, u64)> {
+        let inner = self.inner.lock();
+        if first < inner.duplicates_from {
+            return None;
+        }
+        let repeats =
+            inner.duplicates.iter().filter(|it| (first..next).contains(*it)).count() as u64;
+        Some((next - first - repeats, repeats))
+    }
+
+    /// What a feed knows of its own end.
+    pub fn tail(&self, partition: Partition, end: u64, newest_ms: u64) {
+        let inner = &mut *self.inner.lock();
+        let tail = inner.tails.entry(partition).or_default();
+        tail.end = tail.end.max(end);
+        tail.newest_ms = tail.newest_ms.max(newest_ms);
+    }
+
+    /// The ledger as of the last complete epoch.
+    pub fn ledger(&self, dedup: serde_json::Value) -> Ledger {
+        let inner = self.inner.lock();
+        let line = |(partition, next): (&Partition, &u64)| {
+            let tail = inner.tails.get(partition).copied().unwrap_or_default();
+            let behind_ms = tail.newest_ms.saturating_sub(tail.read_ms);
+            let lag = tail.end.saturating_sub(*next);
+            LedgerLine {
+                feed: self.feeds[usize::from(partition.0)].name.clone(),
+                partition: partition.1,
+                first: inner.first.get(partition).copied().unwrap_or(0),
+                next: *next,
+                lag,
+                lag_seconds: if lag == 0 { 0.0 } else { behind_ms as f64 / 1_000.0 },
+                counts: inner.totals.get(partition).copied().unwrap_or_default(),
+            }
+        };
+        let as_of = AsOf { epoch: inner.complete, position: inner.position_at(inner.complete) };
+        Ledger { as_of, partitions: inner.next.iter().map(line).collect(), dedup }
+    }
+
+    /// Counts over all partitions, as of the last complete epoch.
+    pub fn totals(&self) -> Counts {
+        let mut all = Counts::default();
+        for counts in self.inner.lock().totals.values() {
+            all.add(counts);
+        }
+        all
+    }
+
+    /// Sealed epochs that are not complete, and the age of the oldest.
+    pub fn incomplete(&self) -> (usize, std::time::Duration) {
+        let inner = self.inner.lock();
+        let mut sealed = inner.pending.values().filter_map(|it| it.sealed.as_ref()).peekable();
+        let age = sealed.peek().map_or(std::time::Duration::ZERO, |it| crate::clock::since(it.1));
+        (sealed.count(), age)
+    }
+
+    /// Seconds from seal to completion of each epoch that held records, sorted.
+    pub fn durations(&self) -> Vec<f32> {
+        let mut durations = self.inner.lock().durations.clone();
+        durations.sort_by(f32::total_cmp);
+        durations
+    }
+}
+
+impl Inner {
+    fn position_at(&self, epoch: Epoch) -> u64 {
+        let after = self.instants.partition_point(|it| it.0 <= epoch);
+        self.instants.get(after.saturating_sub(1)).map_or(0, |it| it.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::messages::Format;
+
+    fn book() -> Book {
+        let feeds = vec![Feed { name: "log".into(), format: Format::Native, is_log: true }];
+        Book::new(feeds, Offsets::from([((0, 0), 10)]))
+    }
+
+    /// Goal: counts and offsets become visible together, with their epoch, and add up.
+    #[test]
+    fn every_record_is_in_one_place() {
+        let book = book();
+        let counts = Counts { read: 5, applied: 3, duplicate: 1, rejected: 1, ..Counts::default() };
+        book.note(7, (0, 0), &counts, 0, &[12]);
+        book.sealed(7, Offsets::from([((0, 0), 15)]));
+        assert_eq!(book.completed(6), AsOf { epoch: 6, position: 10 });
+        assert_eq!(book.completed(9), AsOf { epoch: 9, position: 15 });
+        assert_eq!(book.as_of(6).position, 10);
+        let ledger = book.ledger(serde_json::Value::Null);
+        let line = &ledger.partitions[0];
+        assert_eq!(
+            line.next - line.first,
+            line.counts.read + line.counts.lost + line.counts.absent
+        );
+        assert_eq!(book.applied(10, 15), Some((4, 1)));
+        assert_eq!(book.applied(9, 15), None);
+    }
+}

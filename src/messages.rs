@@ -56,6 +56,8 @@ pub struct Chunk {
     pub bytes: Vec<u8>,
     /// How they are told apart.
     pub framing: Framing,
+    /// How often the feed was read before (repeated replays): ids are suffixed, times moved.
+    pub pass: u32,
 }
 
 /// Largest chunk: a slice that a worker decodes in a few milliseconds, so that an epoch can close.

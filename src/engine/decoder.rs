@@ -1,0 +1,258 @@
+//! One chunk of records into the updates of its epoch: decode, judge, deduplicate, take apart.
+//!
+//! In: a [`Chunk`]. Out: updates for the folds; [`Counts`]; the rejected records.
+//!
+//! # Meaning
+//! Each record ends in exactly one count: applied if at least one of its events is new,
+//! duplicate if none is, skipped, or rejected. A record is taken whole or not at all.
+//!
+//! # Why this way
+//! Events are borrowed from the chunk, and decoded some dozens at a time, so that the lookups of
+//! their identities can be grouped and overlap. Decoding one by one and looking up one by one
+//! waits for memory at each event.
+
+use std::borrow::Cow;
+
+use dataflows::catalogue::ViewSet;
+use dataflows::dedup::Dedup;
+use dataflows::inputs::Updates;
+use schemas::decode;
+use schemas::events::Event;
+use schemas::mapping::Mapped;
+use schemas::names::{Kind, Secret};
+use schemas::problem::Problem;
+
+use crate::messages::{Chunk, Counts, Format, Framing, MAX_REJECT_BYTES, Rejected};
+
+/// Events looked up together: enough to overlap the waits for memory, few enough to stay in the
+/// first two levels of cache.
+const STAGE: usize = 512;
+
+/// How event times are judged, all in microseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Judgement {
+    /// Later than the append time by more is rejected.
+    pub(crate) future_limit: i64,
+    /// Older than the newest of the partition by more is late.
+    pub(crate) late_after: i64,
+    /// Added to every event time, once per pass (repeated replays).
+    pub(crate) shift_per_pass: i64,
+}
+
+/// What a decoder needs besides the chunk.
+pub(crate) struct Needs<'a> {
+    pub(crate) format: &'a Format,
+    pub(crate) secret: &'a Secret,
+    pub(crate) views: ViewSet,
+    pub(crate) dedup: &'a Dedup,
+    pub(crate) judgement: Judgement,
+}
+
+/// What became of a chunk, besides the updates.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) counts: Counts,
+    /// Offsets of records that were duplicates (of the log's chunks only).
+    pub(crate) duplicates: Vec<u64>,
+    pub(crate) rejected: Vec<Rejected>,
+    /// Newest event time seen in the partition, this chunk included.
+    pub(crate) newest: i64,
+    /// When its newest record was appended.
+    pub(crate) appended_ms: u64,
+}
+
+/// A record on its way: where its events stand in the stage.
+struct Staged {
+    offset: u64,
+    events: u32,
+    retried: bool,
+}
+
+/// Reused between chunks.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    identities: Vec<u128>,
+    fresh: Vec<bool>,
+}
+
+/// Decodes a whole chunk. `newest`: the newest event time of the partition so far.
+pub(crate) fn decode_chunk(
+    chunk: &Chunk,
+    needs: &Needs<'_>,
+    newest: i64,
+    keep_duplicates: bool,
+    scratch: &mut Scratch,
+    updates: &mut Updates,
+) -> Outcome {
+    let mut pass = Pass {
+        chunk,
+        needs,
+        keep_duplicates,
+        scratch,
+        updates,
+        events: Vec::with_capacity(STAGE + 16),
+        staged: Vec::with_capacity(STAGE + 16),
+        outcome: Outcome { newest, appended_ms: chunk.appended_ms, ..Outcome::default() },
+    };
+    match &chunk.framing {
+        Framing::Lines => {
+            let mut start = 0;
+            for (offset, end) in (chunk.first..).zip(line_ends(&chunk.bytes)) {
+                let line = &chunk.bytes[start..end];
+                start = end + 1;
+                let line = line.strip_suffix(b"\r").unwrap_or(line);
+                pass.record(line, offset, chunk.appended_ms, needs.format, false);
+            }
+        }
+        Framing::Records(records) => {
+            for (offset, at) in (chunk.first..).zip(records) {
+                let bytes = &chunk.bytes[at.start as usize..(at.start + at.len) as usize];
+                let appended = at.retried.as_ref().map_or(at.appended_ms, |it| it.appended_ms);
+                let format = at.retried.as_ref().map_or(needs.format, |it| &it.format);
+                pass.outcome.appended_ms = at.appended_ms;
+                pass.record(bytes, offset, appended, format, at.retried.is_some());
+            }
+        }
+    }
+    pass.flush();
+    pass.outcome
+}
+
+/// The end of each line; the last one may lack its newline.
+fn line_ends(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
+    let unfinished = bytes.last().is_some_and(|it| *it != b'\n').then_some(bytes.len());
+    memchr::memchr_iter(b'\n', bytes).chain(unfinished)
+}
+
+struct Pass<'c, 'n> {
+    chunk: &'c Chunk,
+    needs: &'n Needs<'n>,
+    keep_duplicates: bool,
+    scratch: &'n mut Scratch,
+    updates: &'n mut Updates,
+    events: Vec<Event<'c>>,
+    staged: Vec<Staged>,
+    outcome: Outcome,
+}
+
+impl<'c, 'n> Pass<'c, 'n>
+where
+    'n: 'c,
+{
+    fn record(
+        &mut self,
+        bytes: &'c [u8],
+        offset: u64,
+        appended_ms: u64,
+        format: &'c Format,
+        retried: bool,
+    ) {
+        self.outcome.counts.read += 1;
+        if bytes.is_empty() {
+            self.outcome.counts.skipped += 1;
+            return;
+        }
+        let before = self.events.len();
+        let decoded = match format {
+            Format::Native => decode::structured(bytes).map(|event| {
+                self.events.push(event);
+                Mapped::Events(1)
+            }),
+            Format::Mapped(mapping) => mapping.decode(bytes, &mut |event| self.events.push(event)),
+        };
+        let judged = decoded.and_then(|it| self.judge(before, appended_ms).map(|()| it));
+        match judged {
+            Ok(Mapped::Skipped | Mapped::Events(0)) => self.outcome.counts.skipped += 1,
+            Ok(Mapped::Events(events)) => {
+                self.staged.push(Staged { offset, events, retried });
+                if self.events.len() >= STAGE {
+                    self.flush();
+                }
+            }
+            Err(problem) => {
+                self.events.truncate(before);
+                self.reject(bytes, offset, appended_ms, retried, problem);
+            }
+        }
+    }
+
+    /// Event times against the append time, and moved where the file is being read again.
+    fn judge(&mut self, from: usize, appended_ms: u64) -> Result<(), Problem> {
+        let limit = (appended_ms as i64).saturating_mul(1_000) + self.needs.judgement.future_limit;
+        let pass = self.chunk.pass;
+        for event in &mut self.events[from..] {
+            if pass > 0 {
+                event.time += self.needs.judgement.shift_per_pass * i64::from(pass);
+                event.id = Cow::Owned(format!("{}~{pass}", event.id));
+            }
+            if event.time > limit {
+                return Err(Problem {
+                    code: "engine/future-time",
+                    pointer: "/time".into(),
+                    expected: format!("at most {}", schemas::time::rfc3339(limit)),
+                    found: schemas::time::rfc3339(event.time),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn reject(
+        &mut self,
+        bytes: &[u8],
+        offset: u64,
+        appended_ms: u64,
+        retried: bool,
+        problem: Problem,
+    ) {
+        self.outcome.counts.rejected += 1;
+        self.outcome.rejected.push(Rejected {
+            partition: self.chunk.partition,
+            offset,
+            appended_ms,
+            problem,
+            bytes: bytes[..bytes.len().min(MAX_REJECT_BYTES)].to_vec(),
+            retried,
+        });
+    }
+
+    /// Looks the staged identities up together, and takes the new events apart.
+    fn flush(&mut self) {
+        let Scratch { identities, fresh } = &mut *self.scratch;
+        let secret = self.needs.secret;
+        identities.clear();
+        identities.extend(self.events.iter().map(|event| {
+            secret.fingerprint(&event.tenant, Kind::Event, &[&event.source, &event.id])
+        }));
+        fresh.clear();
+        self.needs.dedup.claim(identities, self.outcome.appended_ms, fresh);
+
+        let counts = &mut self.outcome.counts;
+        let late_after = self.needs.judgement.late_after;
+        let mut at = 0;
+        for staged in self.staged.drain(..) {
+            let (mut applied, mut late) = (false, false);
+            for _ in 0..staged.events {
+                let event = &self.events[at];
+                if fresh[at] {
+                    applied = true;
+                    late |= event.time < self.outcome.newest - late_after;
+                    self.updates.route(event, secret, self.needs.views);
+                }
+                self.outcome.newest = self.outcome.newest.max(event.time);
+                at += 1;
+            }
+            if applied {
+                counts.applied += 1;
+                counts.late += u64::from(late);
+                counts.retried += u64::from(staged.retried);
+            } else {
+                counts.duplicate += 1;
+                if self.keep_duplicates {
+                    self.outcome.duplicates.push(staged.offset);
+                }
+            }
+        }
+        self.events.clear();
+    }
+}
