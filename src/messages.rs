@@ -50,6 +50,12 @@ pub struct Chunk {
     pub first: u64,
     /// The next offset after the last record.
     pub next: u64,
+    /// What lies between the previous chunk's `next` and this one's `first`: those offsets that
+    /// have no record to read. A chunk without records tells of a gap with nothing after it yet.
+    pub gap: Gap,
+    /// Which reading of the source this is: 0, or more under `replay --repeat`, where the engine
+    /// suffixes ids and shifts times by it.
+    pub pass: u32,
     /// When the log took it (else: when it was first read), milliseconds.
     pub appended_ms: u64,
     /// The records, one after the other.
@@ -58,6 +64,15 @@ pub struct Chunk {
     pub framing: Framing,
     /// How often the feed was read before (repeated replays): ids are suffixed, times moved.
     pub pass: u32,
+}
+
+/// Offsets just before a chunk that have no record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gap {
+    /// The source no longer has them (aged out, damaged and skipped on request).
+    pub lost: u64,
+    /// They never were records.
+    pub absent: u64,
 }
 
 /// Largest chunk: a slice that a worker decodes in a few milliseconds, so that an epoch can close.
@@ -247,6 +262,42 @@ pub struct Appended {
     pub first: u64,
     /// The next position after the last: a view whose `as_of.position` reaches it has them all.
     pub next: u64,
+}
+
+/// A reject on its way into the embedded log once more.
+#[derive(Clone, Debug)]
+pub struct Retry {
+    /// Where it was first read, and how.
+    pub origin: Origin,
+    /// The record.
+    pub bytes: Vec<u8>,
+}
+
+/// Where a retried record was first read; travels with it in the log.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Origin {
+    /// The feed's name.
+    pub feed: String,
+    /// Its partition.
+    pub partition: u32,
+    /// The record's offset.
+    pub offset: u64,
+    /// Its first append time, milliseconds.
+    pub appended_ms: u64,
+    /// The name of the mapping by which that feed was read; native CloudEvents if absent.
+    pub mapping: Option<String>,
+}
+
+/// How a retried record's origin says that it is to be read.
+pub type FormatOf = Arc<dyn Fn(&Origin) -> Format + Send + Sync>;
+
+/// The embedded log as the kept rejects see it. The same promise as [`Append`].
+pub trait AppendRetried: Send + Sync {
+    /// Hands over a block of rejects that are to be read again.
+    fn append_retried(
+        &self,
+        records: Vec<Retry>,
+    ) -> Result<tokio::sync::oneshot::Receiver<Result<Appended, AppendRefused>>, AppendRefused>;
 }
 
 /// The embedded log as those who append see it. One call is one block: there whole or not at
