@@ -12,6 +12,9 @@
 //! that is missing would leave the others waiting for it without a word.
 
 mod decoder;
+mod introspect;
+
+pub use introspect::OperatorLine;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -72,6 +75,7 @@ struct Shared {
     book: Arc<Book>,
     on_rejected: OnRejected,
     judgement: Judgement,
+    introspection: introspect::Introspection,
     /// Newest event time per partition, for lateness.
     newest_event: Mutex<std::collections::BTreeMap<Partition, i64>>,
     stopped: AtomicBool,
@@ -141,6 +145,7 @@ impl Engine {
             book,
             on_rejected,
             judgement,
+            introspection: introspect::Introspection::default(),
             newest_event: Mutex::default(),
             stopped: AtomicBool::new(false),
         });
@@ -187,6 +192,12 @@ impl Engine {
                 "shortened": stats.shortened,
             })
         }
+    }
+
+    /// What each operator did and holds, the busiest first.
+    pub fn operators(&self) -> impl Fn() -> Vec<OperatorLine> + Send + Sync + 'static {
+        let introspection = self.shared.introspection.clone();
+        move || introspection.table()
     }
 
     /// Consolidated records whose multiplicity was not one, over all relations: an alarm.
@@ -236,6 +247,7 @@ fn work(worker: &mut Worker, shared: &Shared) {
     let me = worker.index();
     let epochs = &shared.epochs;
     let clock = shared.views.clock();
+    shared.introspection.install(worker);
     let mut sources = Sources::build(worker, &shared.views);
     let activator = worker.sync_activator_for(vec![0]);
     epochs.bell(

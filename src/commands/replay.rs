@@ -1,0 +1,262 @@
+//! `millstream replay`: a file through the whole path as fast as it goes, then what it made of it.
+//!
+//! # Meaning
+//! The same rooms as `run`: read, decode (through the mapping), deduplicate, fold in the served
+//! maps, relate, publish. Durable is nothing: state is a function of the file. The digest of a
+//! view is the first 16 hex digits of the SHA-256 of its rows as JSON lines (tenant first),
+//! sorted bytewise, joined by newlines.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use schemas::reading::ViewReader;
+use schemas::rows::Row;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::config::Settings;
+use crate::report::Report;
+use crate::run::{self, Plan, Source};
+use crate::usage;
+
+/// What to replay, and how.
+#[derive(Clone, Debug)]
+pub struct Replay {
+    /// A file, a folder, or `-`.
+    pub input: PathBuf,
+    /// A mapping file; native CloudEvents if absent.
+    pub mapping: Option<PathBuf>,
+    /// Where the epoch's time comes from.
+    pub clock: Clock,
+    /// How often the input is read: ids suffixed and times moved a day on, entities kept.
+    pub repeat: u32,
+    /// Events a second, sent by the clock whatever the engine does; as fast as it goes if absent.
+    pub rate: Option<f64>,
+    /// Where to write every view's rows, `<view>.jsonl`.
+    pub rows_out: Option<PathBuf>,
+    /// Serve HTTP meanwhile, and afterwards until interrupted.
+    pub stay: bool,
+    /// One JSON document instead of lines for people.
+    pub json: bool,
+}
+
+/// Where the epoch's time comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// The newest event time read.
+    Event,
+    /// The system's.
+    Wall,
+    /// Exactly this instant at the end, milliseconds since the Unix epoch.
+    Instant(u64),
+}
+
+/// What came out; `--json` prints it.
+#[derive(Debug, Serialize)]
+pub struct Outcome {
+    /// Records read.
+    pub events: u64,
+    /// Where they ended.
+    pub counts: crate::messages::Counts,
+    /// Workers.
+    pub workers: usize,
+    /// Seconds from the first read to the last epoch complete.
+    pub run_s: f64,
+    /// Records a second.
+    pub events_per_s: f64,
+    /// CPU seconds of the whole process per million records.
+    pub cpu_s_per_million: f64,
+    /// Peak resident memory, MB (10^6 bytes).
+    pub peak_mb: f64,
+    /// From the seal of an epoch to its completion.
+    pub epoch_ms: Percentiles,
+    /// Paced only: from the instant a record was due to the instant it was readable.
+    pub latency_ms: Option<Percentiles>,
+    /// The instant of the views.
+    pub now_ms: u64,
+    /// Rows and digest per view.
+    pub views: BTreeMap<&'static str, ViewOutcome>,
+}
+
+/// Two percentiles.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Percentiles {
+    /// Median.
+    pub p50: f64,
+    /// 99th percentile.
+    pub p99: f64,
+}
+
+/// One view, at the end.
+#[derive(Debug, Serialize)]
+pub struct ViewOutcome {
+    /// Rows.
+    pub rows: u64,
+    /// Digest of the rows.
+    pub digest: String,
+}
+
+/// Replays, prints, and (if asked) stays to serve.
+pub fn main(replay: &Replay, settings: Settings) -> Result<(), Report> {
+    let outcome = run(replay, settings)?;
+    let text = if replay.json {
+        serde_json::to_string(&outcome).map_err(|it| output("standard output", &it.to_string()))?
+    } else {
+        outcome.to_string()
+    };
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}").map_err(|it| output("standard output", &it.to_string()))
+}
+
+/// Replays and says what came out.
+pub fn run(replay: &Replay, settings: Settings) -> Result<Outcome, Report> {
+    let workers = settings.engine.workers;
+    let plan = Plan {
+        log: false,
+        sources: vec![Source {
+            name: "replay".into(),
+            path: replay.input.clone(),
+            mapping: replay.mapping.clone(),
+            repeat: replay.repeat,
+            rate: replay.rate,
+        }],
+        clock: replay.clock,
+        serve: replay.stay,
+        progress: !replay.json,
+    };
+    let cpu = usage::cpu_seconds();
+    let started = crate::clock::monotonic();
+    let running = run::start(settings, plan)?;
+    let ended = running.drain()?;
+    let run_s = crate::clock::since(started).as_secs_f64();
+    let cpu = usage::cpu_seconds() - cpu;
+    let peak_mb = usage::peak_bytes() as f64 / 1e6;
+
+    let counts = ended.book.totals();
+    let durations = ended.book.durations();
+    let at = ended.read.instants.complete();
+    let mut views = BTreeMap::new();
+    for view in ended.read.views.iter() {
+        views.insert(view.def().name, digest(&**view, at)?);
+    }
+    if let Some(folder) = &replay.rows_out {
+        for view in ended.read.views.iter() {
+            write_rows(&**view, at, folder)?;
+        }
+    }
+    let outcome = Outcome {
+        events: counts.read,
+        counts,
+        workers,
+        run_s,
+        events_per_s: counts.read as f64 / run_s,
+        cpu_s_per_million: cpu / (counts.read.max(1) as f64) * 1e6,
+        peak_mb,
+        epoch_ms: percentiles(&durations),
+        latency_ms: replay.rate.map(|_| percentiles(&ended.book.latencies())),
+        now_ms: at,
+        views,
+    };
+    if replay.stay {
+        ended.stay()?;
+    }
+    Ok(outcome)
+}
+
+/// Seconds, sorted, to milliseconds at two places.
+fn percentiles(sorted: &[f32]) -> Percentiles {
+    let at = |share: f64| {
+        let last = sorted.len().saturating_sub(1);
+        sorted.get((last as f64 * share) as usize).map_or(0.0, |it| f64::from(*it) * 1e3)
+    };
+    Percentiles { p50: at(0.5), p99: at(0.99) }
+}
+
+fn line(view: &dyn ViewReader, tenant: &str, row: &Row) -> String {
+    let mut object = serde_json::Map::new();
+    object.insert("tenant".into(), tenant.into());
+    if let serde_json::Value::Object(fields) = view.def().to_json(row) {
+        object.extend(fields);
+    }
+    serde_json::Value::Object(object).to_string()
+}
+
+fn lines(view: &dyn ViewReader, at: u64) -> Result<Vec<String>, Report> {
+    let mut lines = Vec::new();
+    let read = view.for_each(at, &mut |name, row| lines.push(line(view, name.tenant(), &row)));
+    read.map_err(|gone| Report {
+        code: "engine/gone",
+        what: "could not read a view at its last instant".into(),
+        at: vec![("view", view.def().name.into()), ("epoch", at.to_string())],
+        why: format!("expected it to be kept, found that {} is the oldest", gone.oldest),
+        effect: "nothing is lost: the input is as it was".into(),
+        fix: "replay again; if it repeats, report it".into(),
+    })?;
+    lines.sort_unstable();
+    Ok(lines)
+}
+
+fn digest(view: &dyn ViewReader, at: u64) -> Result<ViewOutcome, Report> {
+    let lines = lines(view, at)?;
+    let mut hasher = Sha256::new();
+    for (n, line) in lines.iter().enumerate() {
+        if n > 0 {
+            hasher.update(b"\n");
+        }
+        hasher.update(line.as_bytes());
+    }
+    let digest = hasher.finalize().iter().take(8).map(|it| format!("{it:02x}")).collect();
+    Ok(ViewOutcome { rows: lines.len() as u64, digest })
+}
+
+fn write_rows(view: &dyn ViewReader, at: u64, folder: &Path) -> Result<(), Report> {
+    let path = folder.join(format!("{}.jsonl", view.def().name));
+    let write = || -> std::io::Result<()> {
+        std::fs::create_dir_all(folder)?;
+        let mut file = std::io::BufWriter::new(std::fs::File::create(&path)?);
+        for line in lines(view, at).map_err(std::io::Error::other)? {
+            writeln!(file, "{line}")?;
+        }
+        file.flush()
+    };
+    write().map_err(|it| output(&path.display().to_string(), &it.to_string()))
+}
+
+fn output(path: &str, why: &str) -> Report {
+    Report {
+        code: "commands/output",
+        what: "could not write what came out".into(),
+        at: vec![("file", path.into())],
+        why: why.into(),
+        effect: "the replay itself was done; nothing durable depends on it".into(),
+        fix: "make room or choose another place, then replay again".into(),
+    }
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let it = self;
+        writeln!(f, "{} records in {:.3} s, {} worker(s)", it.events, it.run_s, it.workers)?;
+        writeln!(
+            f,
+            "  {:.0} records/s, {:.2} CPU-s per million, {:.0} MB at peak",
+            it.events_per_s, it.cpu_s_per_million, it.peak_mb
+        )?;
+        writeln!(f, "  epoch p50 {:.1} ms, p99 {:.1} ms", it.epoch_ms.p50, it.epoch_ms.p99)?;
+        if let Some(latency) = it.latency_ms {
+            writeln!(f, "  due to readable p50 {:.1} ms, p99 {:.1} ms", latency.p50, latency.p99)?;
+        }
+        let c = &it.counts;
+        writeln!(
+            f,
+            "  applied {} (late {}), duplicate {}, skipped {}, rejected {}",
+            c.applied, c.late, c.duplicate, c.skipped, c.rejected
+        )?;
+        write!(f, "  {:<18} {:>10}  digest", "view", "rows")?;
+        for (name, view) in &it.views {
+            write!(f, "\n  {name:<18} {:>10}  {}", view.rows, view.digest)?;
+        }
+        Ok(())
+    }
+}

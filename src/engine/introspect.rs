@@ -1,0 +1,160 @@
+//! What each operator did: records in, time spent, what its arrangements hold.
+//!
+//! In: timely's and differential's own loggers, one pair per worker, installed before the
+//! dataflow is built. Out: a table for `/v1/debug/dataflow` and the metrics.
+//!
+//! # State
+//! One line per operator and worker; nothing grows with events.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use differential_dataflow::logging::{DifferentialEvent, DifferentialEventBuilder};
+use parking_lot::Mutex;
+use serde::Serialize;
+use timely::logging::{StartStop, TimelyEvent, TimelyEventBuilder};
+use timely::worker::Worker;
+
+/// One operator on one worker.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct OperatorLine {
+    /// The worker.
+    pub worker: usize,
+    /// Its address in the dataflow.
+    pub address: Vec<usize>,
+    /// Its name.
+    pub name: String,
+    /// Records that it was sent.
+    pub records_in: i64,
+    /// How often it ran.
+    pub n_runs: u64,
+    /// Time it ran, milliseconds.
+    pub busy_ms: f64,
+    /// Records in its arrangement.
+    pub arranged_records: i64,
+    /// Batches in its arrangement.
+    pub arranged_batches: i64,
+    /// Records waiting to be arranged.
+    pub waiting_records: i64,
+    /// Bytes of these.
+    pub waiting_bytes: i64,
+}
+
+/// The lines of every worker.
+#[derive(Clone, Default)]
+pub(crate) struct Introspection {
+    workers: Arc<Mutex<Vec<Arc<Mutex<Lines>>>>>,
+}
+
+#[derive(Default)]
+struct Lines {
+    operators: BTreeMap<usize, OperatorLine>,
+    started: BTreeMap<usize, Duration>,
+    /// Channel to the address of the operator it ends at.
+    targets: BTreeMap<usize, Vec<usize>>,
+    received: BTreeMap<usize, i64>,
+}
+
+impl Introspection {
+    /// Listens to this worker. Operators take their loggers when they are built.
+    pub(crate) fn install(&self, worker: &Worker) {
+        let lines: Arc<Mutex<Lines>> = Arc::default();
+        self.workers.lock().push(Arc::clone(&lines));
+        let Some(mut register) = worker.log_register() else { return };
+        let (me, timely) = (worker.index(), Arc::clone(&lines));
+        register.insert::<TimelyEventBuilder, _>("timely", move |_time, events| {
+            let Some(events) = events else { return };
+            let mut lines = timely.lock();
+            for (at, event) in events.drain(..) {
+                lines.timely(me, at, event);
+            }
+        });
+        register.insert::<DifferentialEventBuilder, _>(
+            "differential/arrange",
+            move |_time, events| {
+                let Some(events) = events else { return };
+                let mut lines = lines.lock();
+                for (_, event) in events.drain(..) {
+                    lines.differential(event);
+                }
+            },
+        );
+    }
+
+    /// Every operator of every worker, the busiest first.
+    pub(crate) fn table(&self) -> Vec<OperatorLine> {
+        let mut table = Vec::new();
+        for lines in self.workers.lock().iter() {
+            let lines = lines.lock();
+            for line in lines.operators.values() {
+                let mut line = line.clone();
+                let into = lines.targets.iter().filter(|it| *it.1 == line.address);
+                line.records_in =
+                    into.filter_map(|it| lines.received.get(it.0)).copied().sum::<i64>();
+                table.push(line);
+            }
+        }
+        table.sort_by(|a, b| b.busy_ms.total_cmp(&a.busy_ms));
+        table
+    }
+}
+
+impl Lines {
+    fn timely(&mut self, worker: usize, at: Duration, event: TimelyEvent) {
+        match event {
+            TimelyEvent::Operates(it) => {
+                let line =
+                    OperatorLine { worker, address: it.addr, name: it.name, ..Default::default() };
+                self.operators.insert(it.id, line);
+            }
+            TimelyEvent::Channels(it) => {
+                let mut address = it.scope_addr;
+                address.push(it.target.0);
+                self.targets.insert(it.id, address);
+            }
+            TimelyEvent::Schedule(it) => match it.start_stop {
+                StartStop::Start => {
+                    self.started.insert(it.id, at);
+                }
+                StartStop::Stop => {
+                    let started = self.started.remove(&it.id);
+                    if let (Some(started), Some(line)) = (started, self.operators.get_mut(&it.id)) {
+                        line.busy_ms += at.saturating_sub(started).as_secs_f64() * 1e3;
+                        line.n_runs += 1;
+                    }
+                }
+            },
+            TimelyEvent::Messages(it) if !it.is_send => {
+                *self.received.entry(it.channel).or_default() += it.record_count;
+            }
+            _ => {}
+        }
+    }
+
+    fn differential(&mut self, event: DifferentialEvent) {
+        let line = |lines: &mut Lines, id: usize, records: i64, batches: i64| {
+            if let Some(line) = lines.operators.get_mut(&id) {
+                line.arranged_records += records;
+                line.arranged_batches += batches;
+            }
+        };
+        match event {
+            DifferentialEvent::Batch(it) => line(self, it.operator, it.length as i64, 1),
+            DifferentialEvent::Merge(it) => {
+                if let Some(length) = it.complete {
+                    let change = length as i64 - (it.length1 + it.length2) as i64;
+                    line(self, it.operator, change, -1);
+                }
+            }
+            DifferentialEvent::Drop(it) => line(self, it.operator, -(it.length as i64), -1),
+            DifferentialEvent::Batcher(it) => {
+                if let Some(line) = self.operators.get_mut(&it.operator) {
+                    line.waiting_records += it.records_diff as i64;
+                    line.waiting_bytes += it.size_diff as i64;
+                }
+            }
+            _ => {}
+        }
+    }
+}
