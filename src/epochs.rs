@@ -380,11 +380,12 @@ impl Bell {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::messages::{Framing, Partition};
+    use crate::messages::{Framing, Gap, Partition};
 
     fn chunk(partition: Partition, first: u64, next: u64) -> Chunk {
         let framing = Framing::Lines;
-        Chunk { partition, first, next, appended_ms: 0, bytes: Vec::new(), framing, pass: 0 }
+        let (gap, bytes) = (Gap::default(), Vec::new());
+        Chunk { partition, first, next, gap, pass: 0, appended_ms: 0, bytes, framing }
     }
 
     fn limits(max_arrivals: u64) -> Limits {

@@ -62,8 +62,6 @@ pub struct Chunk {
     pub bytes: Vec<u8>,
     /// How they are told apart.
     pub framing: Framing,
-    /// How often the feed was read before (repeated replays): ids are suffixed, times moved.
-    pub pass: u32,
 }
 
 /// Offsets just before a chunk that have no record.

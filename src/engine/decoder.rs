@@ -115,6 +115,8 @@ pub(crate) fn decode_chunk(
         }
     }
     pass.flush();
+    pass.outcome.counts.lost += chunk.gap.lost;
+    pass.outcome.counts.absent += chunk.gap.absent;
     pass.outcome
 }
 
