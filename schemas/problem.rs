@@ -30,3 +30,24 @@ impl fmt::Display for Problem {
 }
 
 impl std::error::Error for Problem {}
+
+/// Longest excerpt of a record in a report, in bytes.
+const EXCERPT_BYTES: usize = 40;
+
+/// The start of what was found, as text that can be printed.
+pub fn shortened(found: &[u8]) -> String {
+    let (start, rest) = found.split_at(found.len().min(EXCERPT_BYTES));
+    let mut text = String::new();
+    for c in String::from_utf8_lossy(start).trim_end_matches('\u{fffd}').chars() {
+        if c.is_control() { text.extend(c.escape_default()) } else { text.push(c) }
+    }
+    if text.is_empty() {
+        for byte in start {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    if !rest.is_empty() {
+        text.push('…');
+    }
+    text
+}
