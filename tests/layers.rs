@@ -26,6 +26,7 @@ const ROOMS: &[(&str, &[&str], &str)] = &[
     ("ledger", &[], ""),
     ("segments", &[], "a format, not a place: it knows nobody"),
     ("rejects", &["segments"], "kept rejects are made of segments"),
+    ("usage", &[], "asks the system about this process"),
     ("serve", &[], "rows through a read handle, never collections"),
 ];
 
@@ -179,7 +180,8 @@ fn habits_hold() {
             (concat!("unbounded", "_channel"), "every queue has a bound"),
             (concat!("unbounded", "("), "every queue has a bound"),
         ] {
-            if text.contains(habit) {
+            let product = if path.starts_with("src/") { product_text(&file) } else { text.clone() };
+            if product.contains(habit) {
                 say(&format!("`{habit}`: {why}"));
             }
         }
