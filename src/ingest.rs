@@ -1,1 +1,11 @@
-//! (to come)
+//! Reads: turns what lies outside into [`Chunk`](crate::messages::Chunk)s, noting where each was
+//! read. Nothing is decoded here.
+//!
+//! ```text
+//!  a file, a folder, standard input ─▶ file ──────┐
+//!                                                 ├─▶ Outlet (bounded) ─▶ epochs
+//!  HTTP, claims, retried rejects ─▶ local_log ────┘
+//! ```
+
+pub mod file; // JSON lines, plain or compressed, as fast as it goes or paced
+pub mod local_log; // the embedded log: durable before it is answered, read back as it grows

@@ -1,0 +1,214 @@
+//! The embedded log: takes events durably, and is read back as it grows.
+//!
+//! In: blocks of records through [`Append`] and [`AppendRetried`]. Out: an answer once a block is
+//! on the disk, and [`Chunk`](crate::messages::Chunk)s to an [`Outlet`].
+//!
+//! ```text
+//!  append ─▶ queue (bounded in bytes) ─▶ writer thread: one write, one sync, answers
+//!                                             └─▶ durable ─▶ reader threads ─▶ Outlet
+//! ```
+//!
+//! # Meaning
+//! One call is one block, there whole or not at all; a position is given once and never changes.
+//! `tests/log.rs` kills the process in a loop and looks.
+//!
+//! # Invariants
+//! - A reader never sees a block before it is durable.
+//! - Own facts are never aged out; every other record leaves with its segment.
+//!
+//! # When it fails
+//! A full or failing disk refuses the appends waiting for it with its report; nothing of them is
+//! kept; the next append tries again.
+
+mod follow;
+mod record;
+mod retention;
+mod show;
+mod write;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::oneshot;
+
+use crate::config;
+use crate::messages::{
+    Append, AppendRefused, AppendRetried, Appended, FeedId, FormatOf, Outlet, Retry,
+};
+use crate::report::Report;
+use crate::segments::{self, Contents, Folder, OnDamage};
+
+pub use follow::Following;
+pub use record::Kind;
+pub use show::{Shown, Stats};
+
+/// The layout of a block's payload; another one is another schema hash, and refused.
+const CONTENTS: Contents = Contents::new(
+    *b"evlg",
+    "event log 1; tag 0 events, 1 own facts: (len u32, bytes)*; \
+     tag 2 retried: (len u32, origin as JSON, len u32, bytes)*",
+);
+
+/// Where the log gets the time from: milliseconds since the Unix epoch.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// The embedded log, opened. Dropping it ends it as [`LocalLog::close`] does.
+pub struct LocalLog {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    notes: Vec<Report>,
+}
+
+/// What the threads share.
+struct Shared {
+    folder: Arc<Folder>,
+    queue: Mutex<write::Queue>,
+    /// Rung when the writer has something to do.
+    work: Condvar,
+    /// The next position, all below being durable.
+    durable: Mutex<u64>,
+    /// Rung when it has grown, or when a reader is to stop.
+    grown: Condvar,
+    closing: AtomicBool,
+    settings: config::Log,
+    clock: Clock,
+    retention: retention::Bell,
+}
+
+impl LocalLog {
+    /// Opens the log in this folder, making it if need be, and begins to take appends.
+    pub fn open(
+        dir: &Path,
+        settings: &config::Log,
+        on_damage: OnDamage,
+        clock: Clock,
+    ) -> Result<LocalLog, Report> {
+        let what = "the event log";
+        let opened =
+            segments::open(dir, CONTENTS, on_damage, settings.segment_bytes, what, clock())?;
+        let shared = Arc::new(Shared {
+            queue: Mutex::new(write::Queue::default()),
+            work: Condvar::new(),
+            durable: Mutex::new(opened.writer.next()),
+            grown: Condvar::new(),
+            closing: AtomicBool::new(false),
+            settings: settings.clone(),
+            clock,
+            retention: retention::Bell::default(),
+            folder: opened.folder,
+        });
+        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new().name(name.into()).spawn(work).map_err(no_thread)
+        };
+        let (to_write, to_retain) = (shared.clone(), shared.clone());
+        let writer = opened.writer;
+        let threads = vec![
+            spawn("log-writer", Box::new(move || write::run(&to_write, writer)))?,
+            spawn("log-retention", Box::new(move || retention::run(&to_retain)))?,
+        ];
+        Ok(LocalLog { shared, threads: Mutex::new(threads), notes: opened.notes })
+    }
+
+    /// What was found at opening and dealt with: a tail cut off, damage skipped.
+    pub fn notes(&self) -> &[Report] {
+        &self.notes
+    }
+
+    /// First position that is still there.
+    pub fn first(&self) -> u64 {
+        self.shared.folder.range().0
+    }
+
+    /// The next position: every record below is durable.
+    pub fn end(&self) -> u64 {
+        *self.shared.durable.lock()
+    }
+
+    /// Reads from the position on and follows the log as it grows, on a thread of its own.
+    /// `formats` says how a retried record is to be read.
+    pub fn read_from(
+        &self,
+        position: u64,
+        feed: FeedId,
+        outlet: Outlet,
+        formats: FormatOf,
+    ) -> Result<Following, Report> {
+        follow::start(self.shared.clone(), position, feed, outlet, formats)
+    }
+
+    /// Sizes, positions, times.
+    pub fn stats(&self) -> Stats {
+        show::stats(&self.shared)
+    }
+
+    /// Up to `limit` records from the position on.
+    pub fn show(&self, from: u64, limit: usize) -> Result<Vec<Shown>, Report> {
+        show::show(&self.shared.folder, from, limit)
+    }
+
+    /// Hands over a block of our own facts (models, claims, erasures); they are never aged out.
+    pub fn append_facts(&self, records: Vec<Vec<u8>>) -> Answer {
+        self.shared.push(Kind::Fact, records.len(), record::plain(&records))
+    }
+
+    /// Writes what was handed over, ends the segment and stops every thread of the log.
+    pub fn close(&self) {
+        self.shared.close();
+        for it in self.threads.lock().drain(..) {
+            if it.join().is_err() {
+                tracing::error!("a thread of the event log panicked");
+            }
+        }
+    }
+}
+
+/// The answer to come, or why there will be none.
+pub type Answer = Result<oneshot::Receiver<Result<Appended, AppendRefused>>, AppendRefused>;
+
+impl Append for LocalLog {
+    fn append(&self, records: Vec<Vec<u8>>) -> Answer {
+        self.shared.push(Kind::Event, records.len(), record::plain(&records))
+    }
+}
+
+impl AppendRetried for LocalLog {
+    fn append_retried(&self, records: Vec<Retry>) -> Answer {
+        self.shared.push(Kind::Retried, records.len(), record::retried(&records))
+    }
+}
+
+fn no_thread(why: std::io::Error) -> Report {
+    Report {
+        code: "ingest/no-thread",
+        what: "could not start a thread of the event log".into(),
+        at: vec![],
+        why: why.to_string(),
+        effect: "nothing was read or written".into(),
+        fix: "raise the limit of threads for this user".into(),
+    }
+}
+
+impl Drop for LocalLog {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    fn close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+        // Under the locks, so that nobody checks before and waits after.
+        drop(self.queue.lock());
+        self.work.notify_all();
+        drop(self.durable.lock());
+        self.grown.notify_all();
+        self.retention.ring();
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
+    }
+}

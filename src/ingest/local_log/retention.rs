@@ -1,0 +1,69 @@
+//! Takes out what is too old or too much, oldest segment first, on a thread of its own.
+
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::{Shared, record};
+
+/// Age moves slowly; a new segment rings the bell.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// Wakes the thread.
+#[derive(Default)]
+pub(super) struct Bell {
+    rung: Mutex<bool>,
+    woken: Condvar,
+}
+
+impl Bell {
+    pub(super) fn ring(&self) {
+        *self.rung.lock() = true;
+        self.woken.notify_all();
+    }
+
+    fn wait(&self) {
+        let mut rung = self.rung.lock();
+        if !*rung {
+            // Rung or not, it is time to look.
+            let _timed_out = self.woken.wait_for(&mut rung, LOOK_EVERY).timed_out();
+        }
+        *rung = false;
+    }
+}
+
+pub(super) fn run(shared: &Shared) {
+    let mut told = false;
+    while !shared.is_closing() {
+        let failed = retain(shared);
+        if let Some(report) = &failed
+            && !told
+        {
+            tracing::error!(code = report.code, %report, "could not age out a segment");
+        }
+        told = failed.is_some();
+        shared.retention.wait();
+    }
+}
+
+fn retain(shared: &Shared) -> Option<crate::report::Report> {
+    let keep = u64::try_from(shared.settings.retention.as_millis()).unwrap_or(u64::MAX);
+    while let Some(old) = shared.folder.oldest() {
+        let now = (shared.clock)();
+        let aged = old.extent().tally.newest_ms.saturating_add(keep) < now;
+        if !aged && shared.folder.bytes() <= shared.settings.max_bytes {
+            break;
+        }
+        let extent = old.extent();
+        if let Err(report) = shared.folder.age_out(record::KEPT, now) {
+            return Some(report);
+        }
+        tracing::info!(
+            before = extent.next,
+            bytes = extent.end,
+            reason = if aged { "age" } else { "size" },
+            "a segment of the event log was aged out"
+        );
+    }
+    None
+}

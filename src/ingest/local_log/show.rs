@@ -1,0 +1,106 @@
+//! What a person may see of the log.
+
+use std::io;
+use std::ops::ControlFlow;
+
+use serde::Serialize;
+
+use super::Shared;
+use super::record::{Kind, places};
+use crate::messages::Origin;
+use crate::report::Report;
+use crate::segments::{Folder, Reading, cannot_read};
+
+/// The log in figures.
+#[derive(Clone, Debug, Serialize)]
+pub struct Stats {
+    /// Where it lies.
+    pub folder: String,
+    /// Files.
+    pub n_segments: usize,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// First position that is there.
+    pub first: u64,
+    /// The next position to be given.
+    pub next: u64,
+    /// Records that are there.
+    pub n_records: u64,
+    /// Append time of the oldest, milliseconds since the Unix epoch.
+    pub oldest_ms: Option<u64>,
+    /// Append time of the newest.
+    pub newest_ms: Option<u64>,
+    /// Bytes waiting to be written.
+    pub queued_bytes: u64,
+    /// The last write failed.
+    pub failing: bool,
+}
+
+/// A record as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Shown {
+    /// Its position.
+    pub position: u64,
+    /// What it is.
+    pub kind: Kind,
+    /// When it was appended, milliseconds since the Unix epoch.
+    pub appended_ms: u64,
+    /// A retried reject: where it was first read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+    /// The record.
+    #[serde(skip)]
+    pub bytes: Vec<u8>,
+}
+
+pub(super) fn stats(shared: &Shared) -> Stats {
+    let segments = shared.folder.segments();
+    let tallies: Vec<_> =
+        segments.iter().map(|it| it.extent().tally).filter(|it| it.blocks > 0).collect();
+    let (first, next) = shared.folder.range();
+    let queue = shared.queue.lock();
+    Stats {
+        folder: shared.folder.dir.display().to_string(),
+        n_segments: segments.len(),
+        bytes: shared.folder.bytes(),
+        first,
+        next,
+        n_records: tallies.iter().map(|it| it.records).sum(),
+        oldest_ms: tallies.first().map(|it| it.oldest_ms),
+        newest_ms: tallies.last().map(|it| it.newest_ms),
+        queued_bytes: queue.bytes,
+        failing: queue.failing,
+    }
+}
+
+pub(super) fn show(folder: &Folder, from: u64, limit: usize) -> Result<Vec<Shown>, Report> {
+    let mut out = Vec::new();
+    let mut position = from;
+    while out.len() < limit {
+        let Reading::At(segment, _) = folder.find(position) else { break };
+        folder.each_block(&segment, |block| {
+            if out.len() >= limit {
+                return Ok(ControlFlow::Break(()));
+            }
+            let header = &block.header;
+            let kind = match Kind::of(header.tag) {
+                Some(kind) if header.next() > position => kind,
+                _ => return Ok(ControlFlow::Continue(())),
+            };
+            let mut at = header.first;
+            let laid_out = places(kind, block.payload, |place| {
+                if at >= position && out.len() < limit {
+                    let bytes = place.bytes(block.payload).to_vec();
+                    let origin = place.origin(block.payload);
+                    let appended_ms = header.appended_ms;
+                    out.push(Shown { position: at, kind, appended_ms, origin, bytes });
+                }
+                at += 1;
+            });
+            laid_out.map_err(|why| cannot_read(&segment.path, &io::Error::other(why)))?;
+            Ok(ControlFlow::Continue(()))
+        })?;
+        position = segment.extent().next.max(position + 1);
+    }
+    Ok(out)
+}

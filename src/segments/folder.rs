@@ -1,0 +1,137 @@
+//! The segments of one log, as readers and the writer share them.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::blocks::{Blocks, Source};
+use super::examine::Tally;
+use super::format::{Contents, SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::lock::FolderLock;
+use super::open::OnDamage;
+use super::trouble;
+use crate::report::Report;
+
+/// One file of the log.
+#[derive(Debug)]
+pub struct Segment {
+    /// The file.
+    pub path: PathBuf,
+    /// Its header.
+    pub header: SegmentHeader,
+    pub(super) salt: u32,
+    pub(super) extent: Mutex<Extent>,
+}
+
+/// How far a segment reaches, durably.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Bytes that count.
+    pub end: u64,
+    /// The next position after its last record.
+    pub next: u64,
+    /// What is in it.
+    pub tally: Tally,
+    /// Nothing will be appended to it.
+    pub sealed: bool,
+}
+
+impl Segment {
+    /// How far it reaches now.
+    pub fn extent(&self) -> Extent {
+        *self.extent.lock()
+    }
+
+    /// Its blocks up to where it reaches now; `None` if the file is gone or is another one now
+    /// (aged out): look the position up again.
+    pub fn open(&self) -> Result<Option<Blocks<File>>, Report> {
+        let cannot = |why: io::Error| trouble::cannot_read(&self.path, &why);
+        let file = match File::open(&self.path) {
+            Ok(file) => file,
+            Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(why) => return Err(cannot(why)),
+        };
+        let mut bytes = [0; SEGMENT_HEADER_BYTES];
+        let n = Source::read_at(&file, &mut bytes, 0).map_err(cannot)?;
+        if SegmentHeader::decode(&bytes[..n]).ok() != Some((self.header, self.salt)) {
+            return Ok(None);
+        }
+        let gapless = !self.header.compacted;
+        Ok(Some(Blocks::new(file, self.salt, self.header.first, gapless, self.extent().end)))
+    }
+}
+
+/// Where a position is to be read.
+#[derive(Debug)]
+pub enum Reading {
+    /// In this segment, from this position on (later than asked for: those before are gone).
+    At(Arc<Segment>, u64),
+    /// Nothing is there yet; this is the next position.
+    Nothing(u64),
+}
+
+/// The folder of one log: its lock, its segments.
+#[derive(Debug)]
+pub struct Folder {
+    /// The folder.
+    pub dir: PathBuf,
+    /// What its blocks hold.
+    pub contents: Contents,
+    /// What becomes of damage.
+    pub on_damage: OnDamage,
+    pub(super) log_id: u64,
+    /// In the order of positions; the last may be written to.
+    pub(super) segments: Mutex<Vec<Arc<Segment>>>,
+    pub(super) _lock: FolderLock,
+}
+
+impl Folder {
+    /// The segments, in the order of positions.
+    pub fn segments(&self) -> Vec<Arc<Segment>> {
+        self.segments.lock().clone()
+    }
+
+    /// First position that is there, and the next to be given.
+    pub fn range(&self) -> (u64, u64) {
+        let segments = self.segments.lock();
+        let first = segments.first().map_or(0, |it| it.header.first);
+        (first, segments.last().map_or(0, |it| it.extent().next))
+    }
+
+    /// First position of the newest segment: changes when a segment is made.
+    pub fn newest(&self) -> Option<u64> {
+        self.segments.lock().last().map(|it| it.header.first)
+    }
+
+    /// Bytes on disk.
+    pub fn bytes(&self) -> u64 {
+        self.segments.lock().iter().map(|it| it.extent().end).sum()
+    }
+
+    /// Where the position is to be read.
+    pub fn find(&self, position: u64) -> Reading {
+        let segments = self.segments.lock();
+        // The first segment that reaches beyond the position.
+        let i = segments.partition_point(|it| it.extent().next <= position);
+        match segments.get(i) {
+            Some(it) => Reading::At(it.clone(), position.max(it.header.first)),
+            None => Reading::Nothing(segments.last().map_or(0, |it| it.extent().next)),
+        }
+    }
+
+    pub(super) fn path_of(&self, first: u64) -> PathBuf {
+        self.dir.join(format!("{first:020}.{SEGMENT_ENDING}"))
+    }
+}
+
+pub(super) const SEGMENT_ENDING: &str = "seg";
+/// A segment that is being made; it becomes one by being renamed.
+pub(super) const NEW_ENDING: &str = "new";
+
+/// Makes names in the folder durable.
+pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}

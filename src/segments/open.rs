@@ -1,0 +1,269 @@
+//! Opens a folder: takes its lock, looks at every segment, and says where the log goes on.
+
+use std::fs::{File, OpenOptions};
+use std::hash::BuildHasher;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::blocks::Source;
+use super::examine::{Damaged, Examined, Tally, examine};
+use super::folder::{Extent, Folder, NEW_ENDING, SEGMENT_ENDING, Segment, sync_dir};
+use super::format::{
+    BLOCK_HEADER_BYTES, BlockHeader, Contents, END_TAG, SEGMENT_HEADER_BYTES, SegmentHeader,
+    SegmentProblem, VERSION,
+};
+use super::lock::FolderLock;
+use super::trouble;
+use super::writer::{END_MARK_BYTES, Writer};
+use crate::report::Report;
+
+/// Read and checked at opening, newest segments first: about a second. Older segments are checked
+/// as they are read, by the same rules, so that a log of 64 GiB opens as fast as a small one.
+pub const VERIFY_AT_OPEN_BYTES: u64 = 1 << 30;
+
+/// What becomes of damage before the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDamage {
+    /// Opening (or reading) ends with a report.
+    Refuse,
+    /// The damaged blocks are skipped; their positions are told as lost.
+    Skip,
+}
+
+/// A folder, opened.
+pub struct Opened {
+    /// For readers.
+    pub folder: Arc<Folder>,
+    /// For the one who appends.
+    pub writer: Writer,
+    /// What was found and dealt with: a tail cut off, damage skipped.
+    pub notes: Vec<Report>,
+}
+
+/// Opens the folder, making it if need be. `what` names it to people: `the event log`.
+pub fn open(
+    dir: &Path,
+    contents: Contents,
+    on_damage: OnDamage,
+    segment_bytes: u64,
+    what: &str,
+    now_ms: u64,
+) -> Result<Opened, Report> {
+    make_dir(dir).map_err(|why| trouble::cannot_open(dir, &why))?;
+    let lock = FolderLock::take(dir, what)?;
+    let mut notes = Vec::new();
+    let mut found = Vec::new();
+    for path in list(dir).map_err(|why| trouble::cannot_open(dir, &why))? {
+        found.push(Candidate::read(path, contents)?);
+    }
+    let log_id = match found.iter().find_map(|it| it.header.as_ref().ok()) {
+        Some((header, _)) => header.log_id,
+        None => std::hash::RandomState::new().hash_one((now_ms, std::process::id())),
+    };
+    let mut budget = VERIFY_AT_OPEN_BYTES;
+    for it in found.iter_mut().rev() {
+        it.verify = budget > 0;
+        budget = budget.saturating_sub(it.len);
+    }
+    let mut segments: Vec<Arc<Segment>> = Vec::new();
+    let mut resume = None;
+    let n = found.len();
+    let firsts: Vec<u64> = found.iter().map(|it| it.first).collect();
+    for (i, it) in found.into_iter().enumerate() {
+        let (header, salt) = match it.header {
+            Ok(it) => it,
+            Err(why) if on_damage == OnDamage::Skip && i + 1 < n => {
+                let (first, next) = (it.first, firsts[i + 1]);
+                let whole = Damaged { offset: 0, until: it.len, first, next, why };
+                notes.push(trouble::skipped(&it.path, &whole));
+                continue;
+            }
+            Err(why) => return Err(trouble::header_damaged(&it.path, why)),
+        };
+        if header.log_id != log_id || header.first != it.first {
+            let why = "it belongs to another log, or has another segment's name".to_string();
+            return Err(trouble::other_contents(&it.path, why));
+        }
+        let covered = segments
+            .last()
+            .is_some_and(|before| before.header.compacted && before.extent().next > it.first);
+        if covered {
+            // Its blocks were moved into the one before, and it was about to be removed.
+            let cannot = |why| trouble::cannot_open(&it.path, &why);
+            std::fs::remove_file(&it.path).and_then(|()| sync_dir(dir)).map_err(cannot)?;
+            continue;
+        }
+        let last = i + 1 == n;
+        let followed_by = firsts.get(i + 1).copied();
+        let cannot = |why| trouble::cannot_open(&it.path, &why);
+        let file = OpenOptions::new().read(true).write(last).open(&it.path).map_err(cannot)?;
+        let marked = end_of(&file, salt, it.len).map_err(cannot)?;
+        let sure = marked
+            .filter(|(next, _)| (header.compacted || followed_by == Some(*next)) && !it.verify);
+        let follower = match marked {
+            Some((next, _)) if header.compacted => Some(next),
+            _ => followed_by,
+        };
+        let mut result = match sure {
+            Some((next, tally)) => {
+                Examined { end: it.len, next, tally, ended: true, ..Default::default() }
+            }
+            None => examine_file(&file, &header, salt, it.len, follower).map_err(cannot)?,
+        };
+        if header.compacted {
+            // It was whole, with its mark, before it had its name.
+            let next = followed_by.unwrap_or(result.next).max(result.next);
+            let whole =
+                Damaged { offset: result.end, until: it.len, first: result.next, next, why: "" };
+            if marked.is_none() {
+                let why = "its end mark is damaged";
+                result.damaged.push(Damaged { why, ..whole });
+            } else if result.next < next {
+                let why = "the segment that should follow is missing";
+                result.damaged.push(Damaged { why, ..whole });
+            }
+            result.next = next;
+        }
+        for damaged in &result.damaged {
+            match on_damage {
+                OnDamage::Refuse => return Err(trouble::damaged(&it.path, damaged)),
+                OnDamage::Skip => notes.push(trouble::skipped(&it.path, damaged)),
+            }
+        }
+        if last
+            && !header.compacted
+            && let Some(why) = result.tail
+        {
+            cut(&it.path, &file, it.len, result.end).map_err(cannot)?;
+            let bytes = it.len - result.end;
+            notes.push(trouble::cut_off(&it.path, result.end, bytes, result.next, why));
+        }
+        let sealed = !last || header.compacted;
+        let extent = Extent { end: result.end, next: result.next, tally: result.tally, sealed };
+        let segment = Arc::new(Segment { path: it.path, header, salt, extent: Mutex::new(extent) });
+        segments.push(segment.clone());
+        resume = (!sealed).then_some((file, segment));
+    }
+    let next = segments.last().map_or(0, |it| it.extent().next);
+    let newest_ms = segments.iter().map(|it| it.extent().tally.newest_ms).max().unwrap_or(0);
+    let folder = Arc::new(Folder {
+        dir: dir.to_path_buf(),
+        contents,
+        on_damage,
+        log_id,
+        segments: Mutex::new(segments),
+        _lock: lock,
+    });
+    let mut writer = Writer::new(folder.clone(), next, newest_ms, segment_bytes);
+    if let Some((file, segment)) = resume {
+        writer.resume(file, segment);
+    }
+    Ok(Opened { folder, writer, notes })
+}
+
+struct Candidate {
+    path: PathBuf,
+    first: u64,
+    len: u64,
+    header: Result<(SegmentHeader, u32), &'static str>,
+    verify: bool,
+}
+
+impl Candidate {
+    fn read((first, path): (u64, PathBuf), contents: Contents) -> Result<Candidate, Report> {
+        let cannot = |why| trouble::cannot_open(&path, &why);
+        let file = File::open(&path).map_err(cannot)?;
+        let len = file.metadata().map_err(cannot)?.len();
+        let mut bytes = [0; SEGMENT_HEADER_BYTES];
+        let n = Source::read_at(&file, &mut bytes, 0).map_err(cannot)?;
+        let header = match SegmentHeader::decode(&bytes[..n]) {
+            Ok((header, _)) if header.contents != contents => {
+                let text = |it: Contents| {
+                    format!("{} ({:016x})", String::from_utf8_lossy(&it.name), it.schema)
+                };
+                let why = format!("expected {}, found {}", text(contents), text(header.contents));
+                return Err(trouble::other_contents(&path, why));
+            }
+            Ok(it) => Ok(it),
+            Err(SegmentProblem::Version(found)) => {
+                return Err(trouble::other_version(&path, found, VERSION));
+            }
+            Err(SegmentProblem::Damaged(why)) => Err(why),
+        };
+        Ok(Candidate { path, first, len, header, verify: false })
+    }
+}
+
+fn make_dir(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(dir)?;
+    match dir.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
+        _ => Ok(()),
+    }
+}
+
+/// The segments by first position; what was being made when the process stopped is removed.
+fn list(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        let ending = path.extension().and_then(|it| it.to_str());
+        let first = path.file_stem().and_then(|it| it.to_str()).and_then(|it| it.parse().ok());
+        match (ending, first) {
+            (Some(SEGMENT_ENDING), Some(first)) => found.push((first, path)),
+            (Some(NEW_ENDING), Some(_)) => std::fs::remove_file(&path)?,
+            _ => {}
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// What the end mark in the last bytes says, if there is one.
+fn end_of(file: &File, salt: u32, len: u64) -> io::Result<Option<(u64, Tally)>> {
+    let Some(at) = len.checked_sub(END_MARK_BYTES) else { return Ok(None) };
+    let mut bytes = [0; END_MARK_BYTES as usize];
+    if Source::read_at(file, &mut bytes, at)? < bytes.len() {
+        return Ok(None);
+    }
+    let (head, payload) = bytes.split_at(BLOCK_HEADER_BYTES);
+    let head = head.first_chunk().expect("its length");
+    Ok(match BlockHeader::decode(head, salt) {
+        Ok(it) if it.tag == END_TAG && crc32c::crc32c(payload) == it.payload_crc => {
+            Tally::decode(payload).map(|tally| (it.next(), tally))
+        }
+        _ => None,
+    })
+}
+
+fn examine_file(
+    file: &File,
+    header: &SegmentHeader,
+    salt: u32,
+    len: u64,
+    follower: Option<u64>,
+) -> io::Result<Examined> {
+    examine(file.try_clone()?, header, salt, len, follower)
+}
+
+/// Removes the end of the file; a copy of it stays beside, because nobody can prove that it was
+/// worth nothing.
+fn cut(path: &Path, file: &File, len: u64, end: u64) -> io::Result<()> {
+    let mut bytes = vec![0; usize::try_from(len - end).unwrap_or(usize::MAX).min(CUT_KEPT_BYTES)];
+    let n = Source::read_at(file, &mut bytes, end)?;
+    if let Err(why) = std::fs::write(path.with_extension("cut"), &bytes[..n]) {
+        // A full disk must not keep the log from opening.
+        tracing::warn!(%why, "could not keep a copy of the end that was cut off");
+    }
+    file.set_len(end)?;
+    file.sync_all()
+}
+
+/// More than a group of blocks can be.
+const CUT_KEPT_BYTES: usize = 64 << 20;
