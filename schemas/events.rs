@@ -130,7 +130,20 @@ impl EventType {
 
     /// The type with this name on the wire.
     pub fn parse(text: &str) -> Option<EventType> {
-        EventType::ALL.into_iter().find(|it| it.as_str() == text)
+        Some(match text {
+            "customer.registered" => EventType::CustomerRegistered,
+            "customer.updated" => EventType::CustomerUpdated,
+            "order.placed" => EventType::OrderPlaced,
+            "order.status_changed" => EventType::OrderStatusChanged,
+            "order.cancelled" => EventType::OrderCancelled,
+            "order.returned" => EventType::OrderReturned,
+            "feedback.submitted" => EventType::FeedbackSubmitted,
+            "case.opened" => EventType::CaseOpened,
+            "case.assigned" => EventType::CaseAssigned,
+            "case.resolved" => EventType::CaseResolved,
+            "interaction.recorded" => EventType::InteractionRecorded,
+            _ => return None,
+        })
     }
 }
 
@@ -288,7 +301,19 @@ impl Status {
     /// The status with this name.
     #[inline]
     pub fn parse(text: &str) -> Option<Status> {
-        Status::ALL.into_iter().find(|it| it.as_str() == text)
+        Some(match text {
+            "placed" => Status::Placed,
+            "paid" => Status::Paid,
+            "in_production" => Status::InProduction,
+            "quality_checked" => Status::QualityChecked,
+            "shipped" => Status::Shipped,
+            "out_for_delivery" => Status::OutForDelivery,
+            "delivered" => Status::Delivered,
+            "cancelled" => Status::Cancelled,
+            "returned" => Status::Returned,
+            "problem" => Status::Problem,
+            _ => return None,
+        })
     }
 }
 
@@ -389,4 +414,22 @@ pub struct InteractionRecorded<'a> {
     pub target: Option<Text<'a>>,
     /// In words.
     pub text: Option<Text<'a>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: the two tables of names say the same.
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for it in EventType::ALL {
+            assert_eq!(EventType::parse(it.as_str()), Some(it));
+        }
+        for it in Status::ALL {
+            assert_eq!(Status::parse(it.as_str()), Some(it));
+        }
+        assert_eq!(EventType::parse("order.Placed"), None);
+        assert_eq!(Status::parse(""), None);
+    }
 }

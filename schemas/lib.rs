@@ -7,6 +7,8 @@
 pub mod names; // identifiers, currencies, fingerprints: what both doors share
 pub mod time; // event time in microseconds, RFC 3339 both ways
 pub mod events; // the typed events of the contract
+pub mod limits; // what a single value may be
+pub mod nearest; // the name that was probably meant
 pub mod problem; // how an undecodable record is told
 pub mod rows; // rows, values, and the catalogue's types
 pub mod reading; // how rows are read, at one epoch

@@ -1,0 +1,287 @@
+//! The attributes of CloudEvents 1.0, and what they must say of `data`.
+
+use super::data;
+use super::fields::{event_time, identifier, mistyped, optional, required, text};
+use super::report::{At, IDENTIFIER, Stop, TIME, Tell, UNKNOWN_TYPE, UNKNOWN_VERSION, WRONG_SHAPE};
+use super::report::{extra, missing, problem};
+use crate::events::{Data, Event, EventType, Text};
+use crate::json::{Kind, Scanner};
+use crate::names::DEFAULT_TENANT;
+use crate::nearest::nearest;
+
+/// The attributes that mean something to us.
+const ATTRIBUTES: &[&str] = &[
+    "specversion",
+    "id",
+    "source",
+    "type",
+    "time",
+    "subject",
+    "tenant",
+    "datacontenttype",
+    "dataschema",
+    "data",
+];
+
+/// What has been read of an event so far.
+struct Parts<'a> {
+    specversion: bool,
+    id: Option<Text<'a>>,
+    source: Option<Text<'a>>,
+    kind: Type,
+    time: Option<i64>,
+    subject: Option<Text<'a>>,
+    tenant: Option<Text<'a>>,
+    dataschema: Option<Text<'a>>,
+    data: Waiting<'a>,
+}
+
+enum Type {
+    Missing,
+    /// Told.
+    Refused,
+    Is(EventType),
+}
+
+enum Waiting<'a> {
+    Missing,
+    /// Its text and where it starts: its type comes later.
+    Raw(&'a str, usize),
+    /// Told.
+    Refused,
+    Read(Data<'a>),
+}
+
+/// One structured event.
+#[inline]
+pub(super) fn event<'a, T: Tell>(s: &mut Scanner<'a>, tell: &mut T) -> Result<Event<'a>, Stop> {
+    if s.peek()? != Kind::Object {
+        mistyped(s, tell, At::Event, "an event: a JSON object")?;
+        return Err(Stop::Told);
+    }
+    let mut parts = Parts {
+        specversion: false,
+        id: None,
+        source: None,
+        kind: Type::Missing,
+        time: None,
+        subject: None,
+        tenant: None,
+        dataschema: None,
+        data: Waiting::Missing,
+    };
+    s.object(|key, s| -> Result<(), Stop> {
+        let at = At::Attribute(&key);
+        match &*key {
+            "specversion" => {
+                specversion(s, tell)?;
+                parts.specversion = true;
+            }
+            "id" => parts.id = Some(identifier(s, tell, at)?),
+            "source" => parts.source = Some(identifier(s, tell, at)?),
+            "type" => parts.kind = event_type(s, tell)?,
+            "time" => parts.time = Some(event_time(s, tell)?),
+            "data" => parts.data = waiting(&parts.kind, s, tell)?,
+            "subject" => parts.subject = optional(s, |s| identifier(s, tell, at))?,
+            "tenant" => parts.tenant = optional(s, |s| identifier(s, tell, at))?,
+            "dataschema" => parts.dataschema = optional(s, |s| text(s, tell, at))?,
+            "datacontenttype" => content_type(s, tell)?,
+            "data_base64" => {
+                mistyped(s, tell, at, "`data` as JSON: events of the contract are not binary")?;
+                parts.data = Waiting::Refused;
+            }
+            _ => extension(&key, s, tell)?,
+        }
+        Ok(())
+    })?;
+    assemble(parts, tell)
+}
+
+#[inline]
+fn assemble<'a, T: Tell>(parts: Parts<'a>, tell: &mut T) -> Result<Event<'a>, Stop> {
+    if !parts.specversion {
+        tell.tell(missing(WRONG_SHAPE, At::Attribute("specversion"), "\"1.0\""))?;
+    }
+    let id = required(parts.id, tell, At::Attribute("id"), "an identifier")?;
+    let source = required(parts.source, tell, At::Attribute("source"), "an identifier")?;
+    let time = match parts.time {
+        Some(time) => time,
+        None => {
+            tell.tell(missing(TIME, At::Attribute("time"), "the time at which it happened"))?;
+            0
+        }
+    };
+    let kind = match parts.kind {
+        Type::Is(kind) => kind,
+        Type::Refused => return Err(Stop::Told),
+        Type::Missing => {
+            tell.tell(missing(WRONG_SHAPE, At::Attribute("type"), "a type of the contract"))?;
+            return Err(Stop::Told);
+        }
+    };
+    if let Some(schema) = &parts.dataschema {
+        version(kind, schema, tell)?;
+    }
+    let data = match parts.data {
+        Waiting::Read(data) => data,
+        Waiting::Raw(raw, start) => {
+            data::data(kind, &mut Scanner::over(raw), tell).map_err(|stop| moved(stop, start))?
+        }
+        Waiting::Refused => return Err(Stop::Told),
+        Waiting::Missing => {
+            tell.tell(missing(WRONG_SHAPE, At::Attribute("data"), "an object"))?;
+            return Err(Stop::Told);
+        }
+    };
+    if let Some(subject) = &parts.subject {
+        about(subject, &data, tell)?;
+    }
+    let tenant = parts.tenant.unwrap_or(Text::Borrowed(DEFAULT_TENANT));
+    Ok(Event { tenant, source, id, time, data })
+}
+
+/// A fault in a part, told by its place in the whole.
+#[cold]
+fn moved(stop: Stop, start: usize) -> Stop {
+    match stop {
+        Stop::Fault(mut fault) => {
+            fault.offset += start;
+            Stop::Fault(fault)
+        }
+        other => other,
+    }
+}
+
+/// `data`, read at once if its type is known. One who wants every problem hears those of the
+/// attributes first.
+#[inline]
+fn waiting<'a, T: Tell>(
+    kind: &Type,
+    s: &mut Scanner<'a>,
+    tell: &mut T,
+) -> Result<Waiting<'a>, Stop> {
+    if let (Type::Is(kind), true) = (kind, T::FIRST) {
+        return Ok(Waiting::Read(data::data(*kind, s, tell)?));
+    }
+    let raw = s.skip()?;
+    Ok(Waiting::Raw(raw, s.offset() - raw.len()))
+}
+
+#[inline]
+fn specversion(s: &mut Scanner<'_>, tell: &mut impl Tell) -> Result<(), Stop> {
+    let at = At::Attribute("specversion");
+    if s.peek()? != Kind::String {
+        return mistyped(s, tell, at, "\"1.0\"");
+    }
+    match &*s.string()? {
+        "1.0" => Ok(()),
+        other => tell.tell(problem(UNKNOWN_VERSION, at, "\"1.0\"", &format!("{other:?}"))),
+    }
+}
+
+#[inline]
+fn event_type(s: &mut Scanner<'_>, tell: &mut impl Tell) -> Result<Type, Stop> {
+    let at = At::Attribute("type");
+    if s.peek()? != Kind::String {
+        mistyped(s, tell, at, "a type of the contract")?;
+        return Ok(Type::Refused);
+    }
+    let name = s.string()?;
+    match EventType::parse(&name) {
+        Some(kind) => Ok(Type::Is(kind)),
+        None => {
+            tell.tell(no_such_type(&name))?;
+            Ok(Type::Refused)
+        }
+    }
+}
+
+#[cold]
+fn no_such_type(name: &str) -> crate::problem::Problem {
+    let names = EventType::ALL.map(EventType::as_str);
+    let expected = match nearest(name, &names) {
+        Some(meant) => format!("a type of the contract, such as \"{meant}\""),
+        None => format!("one of {}", names.join(", ")),
+    };
+    problem(UNKNOWN_TYPE, At::Attribute("type"), expected, &format!("{name:?}"))
+}
+
+/// JSON, whatever its parameters.
+fn content_type(s: &mut Scanner<'_>, tell: &mut impl Tell) -> Result<(), Stop> {
+    let at = At::Attribute("datacontenttype");
+    let Some(value) = optional(s, |s| text(s, tell, at))? else {
+        return Ok(());
+    };
+    if is_json(&value) {
+        return Ok(());
+    }
+    tell.tell(problem(WRONG_SHAPE, at, "JSON, such as application/json", &format!("{value:?}")))
+}
+
+/// Whether a media type is JSON: `application/json`, `text/json`, or anything `+json`.
+pub(super) fn is_json(media_type: &str) -> bool {
+    let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let structured = essence.ends_with("+json") && essence.contains('/');
+    structured || essence == "application/json" || essence == "text/json"
+}
+
+/// There is one version of each type so far. It is named by the published schema's file,
+/// `…/order.placed.json`, or as `…/order.placed/1`.
+#[cold]
+fn version(kind: EventType, schema: &str, tell: &mut impl Tell) -> Result<(), Stop> {
+    let name = kind.as_str();
+    let named = schema.strip_suffix("/1").or_else(|| schema.strip_suffix(".json"));
+    let prefix = named.and_then(|it| it.strip_suffix(name));
+    if prefix.is_some_and(|it| it.is_empty() || it.ends_with('/')) {
+        return Ok(());
+    }
+    let expected = format!("version 1 of the type: a name that ends in \"{name}/1\"");
+    let at = At::Attribute("dataschema");
+    tell.tell(problem(UNKNOWN_VERSION, at, expected, &format!("{schema:?}")))
+}
+
+/// Any other attribute: CloudEvents allows extensions, whose names are lower-case letters and
+/// digits and whose values are no objects. A name of another form is a misspelt one of ours.
+#[cold]
+fn extension(key: &str, s: &mut Scanner<'_>, tell: &mut impl Tell) -> Result<(), Stop> {
+    let at = At::Attribute(key);
+    let kind = s.peek()?;
+    if key.is_empty() || !key.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit()) {
+        s.skip()?;
+        let mut told = extra(at, key, ATTRIBUTES);
+        told.expected.push_str(" (extensions have names of lower-case letters and digits)");
+        return tell.tell(told);
+    }
+    if matches!(kind, Kind::Object | Kind::Array) {
+        return mistyped(s, tell, at, "text, a number, true, false or null, as for any attribute");
+    }
+    s.skip()?;
+    Ok(())
+}
+
+/// A subject, where there is one, names the entity that the event is about.
+#[inline]
+fn about(subject: &str, data: &Data<'_>, tell: &mut impl Tell) -> Result<(), Stop> {
+    let (name, id) = match data {
+        Data::CustomerRegistered(it) | Data::CustomerUpdated(it) => ("customer", &it.customer),
+        Data::OrderPlaced(it) => ("order", &it.order),
+        Data::OrderStatusChanged(it) => ("order", &it.order),
+        Data::OrderCancelled(it) | Data::OrderReturned(it) => ("order", &it.order),
+        Data::FeedbackSubmitted(it) => match (&it.order, &it.customer) {
+            // Feedback may be filed under either.
+            (Some(order), _) if order == subject => return Ok(()),
+            (_, Some(customer)) => ("customer", customer),
+            (Some(order), None) => ("order", order),
+            (None, None) => return Ok(()), // told already
+        },
+        Data::CaseOpened(it) => ("case", &it.case),
+        Data::CaseAssigned(it) => ("case", &it.case),
+        Data::CaseResolved(it) => ("case", &it.case),
+        Data::InteractionRecorded(it) => ("customer", &it.customer),
+    };
+    if id == subject || id.is_empty() {
+        return Ok(());
+    }
+    let expected = format!("the event's {name}, {id:?}");
+    tell.tell(problem(IDENTIFIER, At::Attribute("subject"), expected, &format!("{subject:?}")))
+}
