@@ -27,14 +27,25 @@ step() {
     step_started=$SECONDS
     shift
     printf '== %s\n' "$step_words"
-    trap 'step_failed $?' EXIT
+    step_running=1
     "$@"
-    trap - EXIT
+    step_running=
     printf -- '-- %s: ok, %d s\n' "$step_words" $((SECONDS - step_started))
 }
 step_failed() {
+    [ -n "${step_running:-}" ] || return 0
     printf -- '-- %s: FAILED with status %d after %d s\n' "$step_words" "$1" $((SECONDS - step_started)) >&2
 }
+
+# at_end COMMAND...: runs it when the script ends, however it ends.
+at_end_commands=()
+at_end() { at_end_commands+=("$(printf '%q ' "$@")"); }
+ended() {
+    local status=$1 command
+    [ "$status" = 0 ] || step_failed "$status"
+    for command in "${at_end_commands[@]}"; do eval "$command"; done
+}
+trap 'ended $?' EXIT
 
 # The Debian packages that bring a command.
 package_of() {
