@@ -1,1 +1,257 @@
-//! (to come)
+//! Keeps what could not be decoded or was refused, with its report, until it is retried or old.
+//!
+//! In: [`Rejected`] records from the workers. Out: pages of [`Reject`]s, counts, and retried
+//! records to the embedded log.
+//!
+//! ```text
+//!  worker ─put─▶ queue (bounded) ─▶ keeper thread ─▶ segments
+//!                     full: counted     └─▶ index ◀─ list, get, counts, retry
+//! ```
+//!
+//! # Invariants
+//! - A worker never waits. What the queue has no room for is counted as not kept; what is pushed
+//!   out by newer ones is counted as summarised. Nothing goes silently.
+//! - One record read twice is one reject: (feed, partition, offset, code) is its identity.
+//! - A reject is retried once.
+//!
+//! # State
+//! At most `rejects.max_bytes` on disk; in memory some 100 bytes for each that is kept.
+//!
+//! # When it fails
+//! While the disk cannot be written, rejects wait in the queue; the ledger counts them in any
+//! case.
+
+mod index;
+mod keeper;
+mod record;
+mod retry;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, bounded};
+use parking_lot::Mutex;
+
+use crate::config;
+use crate::messages::Rejected;
+use crate::report::Report;
+use crate::segments::{self, Contents, Folder, OnDamage};
+
+pub use record::{Count, Filter, Page, Reject};
+pub use retry::{Retried, Select, Skipped};
+
+/// The layout of a block's payload; another one is another schema hash, and refused.
+const CONTENTS: Contents = Contents::new(
+    *b"rjct",
+    "rejects 1: tag 0 (len u32, head as JSON, bytes); tag 1 retried, JSON; tag 2 summary, JSON",
+);
+
+/// Rejects waiting for the keeper: a thousand a second is far below, a feed that is nothing but
+/// rejects is not to fill the memory.
+const QUEUE: usize = 16 * 1024;
+/// The same, in bytes.
+const QUEUE_BYTES: u64 = 16 << 20;
+
+/// A feed as a retried record's origin names it; in the order of feed ids.
+#[derive(Clone, Debug)]
+pub struct FeedOrigin {
+    /// The feed's name.
+    pub name: String,
+    /// Its mapping's name; native if absent.
+    pub mapping: Option<String>,
+}
+
+/// Where the time comes from: milliseconds since the Unix epoch.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// The kept rejects. Clones share them; the last one to go closes the store.
+#[derive(Clone)]
+pub struct RejectStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    queue: Sender<keeper::Work>,
+    keeper: Mutex<Option<JoinHandle<()>>>,
+    notes: Vec<Report>,
+}
+
+/// What the keeper and those who ask share.
+struct Shared {
+    feeds: Vec<FeedOrigin>,
+    clock: Clock,
+    /// `None`: kept in memory only.
+    folder: Option<Arc<Folder>>,
+    max_bytes: u64,
+    index: Mutex<index::Index>,
+    pressure: keeper::Pressure,
+    /// One retry at a time.
+    retrying: Mutex<()>,
+}
+
+impl RejectStore {
+    /// Opens the store in this folder. `feeds`: in the order of feed ids.
+    pub fn open(
+        dir: &Path,
+        settings: &config::Rejects,
+        feeds: Vec<FeedOrigin>,
+        on_damage: OnDamage,
+        clock: Clock,
+    ) -> Result<RejectStore, Report> {
+        // Eight segments and more, so that what is pushed out at once is a small part.
+        let segment_bytes = (settings.max_bytes / 8).clamp(64 << 10, 32 << 20);
+        let what = "the kept rejects";
+        let opened = segments::open(dir, CONTENTS, on_damage, segment_bytes, what, clock())?;
+        let index = index::Index::load(&opened.folder, clock())?;
+        let keeper = keeper::Keep::Disk(Box::new(opened.writer));
+        Self::start(settings, feeds, clock, Some(opened.folder), index, keeper, opened.notes)
+    }
+
+    /// A store that forgets when the process ends, for commands that have no data folder.
+    pub fn in_memory(
+        settings: &config::Rejects,
+        feeds: Vec<FeedOrigin>,
+        clock: Clock,
+    ) -> Result<RejectStore, Report> {
+        let keeper = keeper::Keep::Memory { next: 0 };
+        Self::start(settings, feeds, clock, None, index::Index::default(), keeper, Vec::new())
+    }
+
+    fn start(
+        settings: &config::Rejects,
+        feeds: Vec<FeedOrigin>,
+        clock: Clock,
+        folder: Option<Arc<Folder>>,
+        index: index::Index,
+        keep: keeper::Keep,
+        notes: Vec<Report>,
+    ) -> Result<RejectStore, Report> {
+        let shared = Arc::new(Shared {
+            feeds,
+            clock,
+            folder,
+            max_bytes: settings.max_bytes,
+            index: Mutex::new(index),
+            pressure: keeper::Pressure::default(),
+            retrying: Mutex::new(()),
+        });
+        let (queue, work) = bounded(QUEUE);
+        let keeper = keeper::Keeper::new(shared.clone(), keep, work);
+        let thread = std::thread::Builder::new()
+            .name("rejects".into())
+            .spawn(move || keeper.run())
+            .map_err(|why| Report {
+                code: "rejects/no-thread",
+                what: "could not start the thread that keeps rejects".into(),
+                at: vec![],
+                why: why.to_string(),
+                effect: "nothing was read or written".into(),
+                fix: "raise the limit of threads for this user".into(),
+            })?;
+        let keeper = Mutex::new(Some(thread));
+        Ok(RejectStore { inner: Arc::new(Inner { shared, queue, keeper, notes }) })
+    }
+
+    /// What was found at opening and dealt with.
+    pub fn notes(&self) -> &[Report] {
+        &self.inner.notes
+    }
+
+    /// Takes a reject. Never waits.
+    pub fn put(&self, rejected: Rejected) {
+        let shared = &self.inner.shared;
+        let bytes = keeper::size(&rejected);
+        let (feed, code) = (rejected.partition.0, rejected.problem.code);
+        let room = shared.pressure.take(bytes);
+        if !room || self.inner.queue.try_send(keeper::Work::Keep(Box::new(rejected))).is_err() {
+            if room {
+                shared.pressure.give_back(bytes);
+            }
+            shared.pressure.miss(feed, code);
+        }
+    }
+
+    /// A page of rejects, the newest first; `before` is the previous page's `next`.
+    pub fn list(&self, filter: &Filter, limit: usize, before: Option<u64>) -> Result<Page, Report> {
+        let shared = &self.inner.shared;
+        let (ids, next) = shared.index.lock().page(filter, limit, before);
+        let mut rejects = Vec::with_capacity(ids.len());
+        for id in ids {
+            // Pushed out since: it is counted now, and no longer listed.
+            rejects.extend(shared.get(id)?);
+        }
+        Ok(Page { rejects, next })
+    }
+
+    /// One reject.
+    pub fn get(&self, id: u64) -> Result<Option<Reject>, Report> {
+        self.inner.shared.get(id)
+    }
+
+    /// How many there are and were, by feed and code.
+    pub fn counts(&self) -> Vec<Count> {
+        let shared = &self.inner.shared;
+        let mut index = shared.index.lock();
+        for ((feed, code), n) in shared.pressure.missed() {
+            index.not_kept(shared.feed(feed), code, n);
+        }
+        index.counts()
+    }
+
+    /// Waits until all that was taken is durable; `false` if that took longer than `limit`.
+    pub fn flush(&self, limit: Duration) -> bool {
+        let (done, waits) = bounded(1);
+        self.inner.queue.send_timeout(keeper::Work::Flush(done), limit).is_ok()
+            && waits.recv_timeout(limit).is_ok()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.pressure.close();
+        let told = self.queue.send(keeper::Work::Close);
+        if let Some(thread) = self.keeper.lock().take()
+            && (thread.join().is_err() || told.is_err())
+        {
+            tracing::error!("the thread that keeps rejects panicked");
+        }
+    }
+}
+
+impl Shared {
+    fn feed(&self, id: u16) -> &str {
+        self.feeds.get(usize::from(id)).map_or("?", |it| it.name.as_str())
+    }
+
+    fn get(&self, id: u64) -> Result<Option<Reject>, Report> {
+        // Retried marks are in memory only, so the entry is read first.
+        let (place, retried_as) = match self.index.lock().entry(id) {
+            Some(it) => (it.place.clone(), it.retried_as()),
+            None => return Ok(None),
+        };
+        let read = |payload: &[u8]| record::decode(id, payload, retried_as);
+        match (place, &self.folder) {
+            (index::Place::Held(payload), _) => Ok(read(&payload)),
+            (index::Place::At(offset), Some(folder)) => {
+                let segments::Reading::At(segment, _) = folder.find(id) else { return Ok(None) };
+                let cannot = |why| segments::cannot_read(&segment.path, &why);
+                let Some(mut blocks) = segment.open()? else { return Ok(None) };
+                blocks.seek(offset, id);
+                match blocks.next().map_err(cannot)? {
+                    Some(Ok(block)) => Ok(read(block.payload)),
+                    Some(Err(bad)) => {
+                        let (offset, until) = (bad.offset, bad.offset);
+                        let (first, next) = (id, id + 1);
+                        let it = segments::Damaged { offset, until, first, next, why: bad.why };
+                        Err(segments::damaged(&segment.path, &it))
+                    }
+                    None => Ok(None),
+                }
+            }
+            (index::Place::At(_), None) => Ok(None),
+        }
+    }
+}

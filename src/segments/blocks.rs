@@ -92,6 +92,12 @@ impl<S: Source> Blocks<S> {
         self.expected
     }
 
+    /// Goes to a block whose place is known.
+    pub fn seek(&mut self, offset: u64, position: u64) {
+        self.at = offset;
+        self.expected = position;
+    }
+
     /// Passes over what is left up to here: nothing in it can be read.
     pub fn skip_to_end(&mut self, next: u64) {
         self.at = self.end;

@@ -48,7 +48,7 @@ impl Medium for File {
 pub struct NewBlock<'a> {
     /// The owner's mark, below 64.
     pub tag: u16,
-    /// Positions that it takes; 0 for a note of the owner's own.
+    /// Positions that it takes; at least 1, so that no two segments can have one name.
     pub count: u32,
     /// At most [`MAX_BLOCK_BYTES`].
     pub payload: &'a [u8],
@@ -63,6 +63,7 @@ pub struct Writer {
     next: u64,
     newest_ms: u64,
     segment_bytes: u64,
+    group_at: u64,
     buffer: Vec<u8>,
     wrap: Wrap,
 }
@@ -83,7 +84,16 @@ impl Writer {
         segment_bytes: u64,
     ) -> Writer {
         let wrap: Wrap = Box::new(|file| Box::new(file));
-        Writer { folder, active: None, next, newest_ms, segment_bytes, buffer: Vec::new(), wrap }
+        Writer {
+            folder,
+            active: None,
+            next,
+            newest_ms,
+            segment_bytes,
+            group_at: 0,
+            buffer: Vec::new(),
+            wrap,
+        }
     }
 
     /// Goes on in a segment that was opened.
@@ -100,6 +110,11 @@ impl Writer {
     /// The next position.
     pub fn next(&self) -> u64 {
         self.next
+    }
+
+    /// Where in its file the last group begins.
+    pub fn group_at(&self) -> u64 {
+        self.group_at
     }
 
     /// Append time of the newest block.
@@ -130,7 +145,10 @@ impl Writer {
         let mut tally = before.tally;
         self.buffer.clear();
         for it in blocks {
-            assert!(it.payload.len() <= MAX_BLOCK_BYTES && it.tag < 64, "checked by the owner");
+            assert!(
+                it.payload.len() <= MAX_BLOCK_BYTES && it.tag < 64 && it.count > 0,
+                "checked by the owner"
+            );
             let header = BlockHeader {
                 len: it.payload.len() as u32,
                 count: it.count,
@@ -149,6 +167,7 @@ impl Writer {
         self.put(active, Extent { end, next, tally, sealed: false })?;
         self.next = next;
         self.newest_ms = now_ms;
+        self.group_at = before.end;
         Ok(first)
     }
 

@@ -1,0 +1,294 @@
+//! What is known of the kept rejects without reading them: who, where, and what was let go.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::record::{self, Count, Filter, Head};
+use crate::report::Report;
+use crate::segments::Folder;
+
+/// A block's tag.
+pub(super) const REJECT: u16 = 0;
+/// [`Marks`].
+pub(super) const RETRIED: u16 = 1;
+/// [`Summary`].
+pub(super) const SUMMARY: u16 = 2;
+
+/// Where a reject's payload is.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    /// In its segment, from this byte on.
+    At(u64),
+    /// Here.
+    Held(Arc<[u8]>),
+}
+
+/// A kept reject.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    id: u64,
+    feed: u16,
+    code: u16,
+    identity: u64,
+    partition: u32,
+    offset: u64,
+    retried_as: u64,
+    pub(super) place: Place,
+}
+
+const NOT_RETRIED: u64 = u64::MAX;
+
+impl Entry {
+    pub(super) fn retried_as(&self) -> Option<u64> {
+        (self.retried_as != NOT_RETRIED).then_some(self.retried_as)
+    }
+}
+
+/// Rejects that were retried, with their positions in the log.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Marks(pub(super) Vec<(u64, u64)>);
+
+/// What was let go, all of it, when this was written.
+#[derive(Default, Serialize, Deserialize)]
+pub(super) struct Summary {
+    /// Every reject with a smaller number.
+    pub(super) before: u64,
+    /// By origin and reason.
+    pub(super) gone: Vec<Gone>,
+}
+
+/// What was let go of one partition, for one reason.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Gone {
+    feed: String,
+    partition: u32,
+    code: String,
+    count: u64,
+    /// Read again up to here, it is known.
+    offset_max: u64,
+}
+
+/// The index.
+#[derive(Default)]
+pub(super) struct Index {
+    entries: VecDeque<Entry>,
+    known: HashSet<u64>,
+    names: Vec<String>,
+    gone: BTreeMap<(u16, u32, u16), (u64, u64)>,
+    missed: BTreeMap<(u16, u16), u64>,
+    before: u64,
+}
+
+impl Index {
+    /// Reads the whole store.
+    pub(super) fn load(folder: &Folder, now_ms: u64) -> Result<Index, Report> {
+        let mut index = Index::default();
+        for segment in folder.segments() {
+            folder.each_block(&segment, |block| {
+                let (id, payload) = (block.header.first, block.payload);
+                match block.header.tag {
+                    REJECT => {
+                        if let Some((head, _)) = record::head(payload) {
+                            index.add(id, &head, Place::At(block.offset));
+                        }
+                    }
+                    RETRIED => {
+                        if let Ok(marks) = serde_json::from_slice::<Marks>(payload) {
+                            index.mark(&marks.0);
+                        }
+                    }
+                    SUMMARY => {
+                        if let Ok(summary) = serde_json::from_slice::<Summary>(payload) {
+                            index.summarise(summary);
+                        }
+                    }
+                    _ => {}
+                }
+                Ok(ControlFlow::Continue(()))
+            })?;
+        }
+        // Summarised, and then the process ended before the segment was removed.
+        while let Some(old) = folder.oldest()
+            && old.extent().next <= index.before
+        {
+            folder.age_out(0, now_ms)?;
+        }
+        Ok(index)
+    }
+
+    fn name(&mut self, name: &str) -> u16 {
+        let found = self.names.iter().position(|it| it == name);
+        let at = found.unwrap_or_else(|| {
+            self.names.push(name.into());
+            self.names.len() - 1
+        });
+        u16::try_from(at).expect("feeds and codes are few")
+    }
+
+    fn find_name(&self, name: &str) -> Option<u16> {
+        self.names.iter().position(|it| it == name).map(|it| it as u16)
+    }
+
+    /// Whether this record was rejected for this reason before.
+    pub(super) fn knows(&self, head: &Head) -> bool {
+        if self.known.contains(&identity(head)) {
+            return true;
+        }
+        let (Some(feed), Some(code)) = (self.find_name(&head.feed), self.find_name(&head.code))
+        else {
+            return false;
+        };
+        let gone = self.gone.get(&(feed, head.partition, code));
+        gone.is_some_and(|(_, offset_max)| head.offset <= *offset_max)
+    }
+
+    pub(super) fn add(&mut self, id: u64, head: &Head, place: Place) {
+        let (feed, code) = (self.name(&head.feed), self.name(&head.code));
+        let (partition, offset, identity) = (head.partition, head.offset, identity(head));
+        self.known.insert(identity);
+        let retried_as = NOT_RETRIED;
+        self.entries.push_back(Entry {
+            id,
+            feed,
+            code,
+            identity,
+            partition,
+            offset,
+            retried_as,
+            place,
+        });
+    }
+
+    pub(super) fn not_kept(&mut self, feed: &str, code: &str, n: u64) {
+        let key = (self.name(feed), self.name(code));
+        *self.missed.entry(key).or_default() += n;
+    }
+
+    pub(super) fn entry(&self, id: u64) -> Option<&Entry> {
+        let at = self.entries.binary_search_by_key(&id, |it| it.id).ok()?;
+        self.entries.get(at)
+    }
+
+    pub(super) fn mark(&mut self, marks: &[(u64, u64)]) {
+        for (id, position) in marks {
+            if let Ok(at) = self.entries.binary_search_by_key(id, |it| it.id) {
+                self.entries[at].retried_as = *position;
+            }
+        }
+    }
+
+    /// Lets go of every reject with a smaller number, counting it.
+    pub(super) fn let_go(&mut self, before: u64) {
+        while let Some(it) = self.entries.front()
+            && it.id < before
+        {
+            let key = (it.feed, it.partition, it.code);
+            let gone = self.gone.entry(key).or_default();
+            *gone = (gone.0 + 1, gone.1.max(it.offset));
+            self.known.remove(&it.identity);
+            self.entries.pop_front();
+        }
+        self.before = self.before.max(before);
+    }
+
+    /// The oldest reject that is held in memory, and its bytes.
+    pub(super) fn oldest_held(&self) -> Option<(u64, u64)> {
+        let it = self.entries.front()?;
+        match &it.place {
+            Place::Held(payload) => Some((it.id, payload.len() as u64)),
+            Place::At(_) => None,
+        }
+    }
+
+    /// What was let go, to be written down.
+    pub(super) fn summary(&self) -> Summary {
+        let name = |it: u16| self.names[usize::from(it)].clone();
+        let gone = self.gone.iter().map(|((feed, partition, code), (count, offset_max))| Gone {
+            feed: name(*feed),
+            partition: *partition,
+            code: name(*code),
+            count: *count,
+            offset_max: *offset_max,
+        });
+        Summary { before: self.before, gone: gone.collect() }
+    }
+
+    fn summarise(&mut self, summary: Summary) {
+        self.let_go(summary.before);
+        self.gone.clear();
+        for it in summary.gone {
+            let key = (self.name(&it.feed), it.partition, self.name(&it.code));
+            self.gone.insert(key, (it.count, it.offset_max));
+        }
+    }
+
+    /// The numbers of a page's rejects, newest first, and where the next page begins.
+    pub(super) fn page(
+        &self,
+        filter: &Filter,
+        limit: usize,
+        before: Option<u64>,
+    ) -> (Vec<u64>, Option<u64>) {
+        let wanted = |name: &Option<String>| match name {
+            None => Some(None),
+            Some(it) => self.find_name(it).map(Some),
+        };
+        let (Some(feed), Some(code)) = (wanted(&filter.feed), wanted(&filter.code)) else {
+            return (Vec::new(), None);
+        };
+        let end = before
+            .map_or(self.entries.len(), |before| self.entries.partition_point(|it| it.id < before));
+        let mut found: Vec<u64> = Vec::new();
+        for it in self.entries.range(..end).rev() {
+            let fits = feed.is_none_or(|feed| feed == it.feed)
+                && code.is_none_or(|code| code == it.code)
+                && filter.retried.is_none_or(|retried| retried == it.retried_as().is_some());
+            if fits && found.len() == limit {
+                return (found.clone(), found.last().copied());
+            }
+            if fits {
+                found.push(it.id);
+            }
+        }
+        (found, None)
+    }
+
+    pub(super) fn counts(&self) -> Vec<Count> {
+        let mut by: BTreeMap<(u16, u16), [u64; 4]> = BTreeMap::new();
+        for it in &self.entries {
+            let counts = by.entry((it.feed, it.code)).or_default();
+            counts[0] += 1;
+            counts[1] += u64::from(it.retried_as().is_some());
+        }
+        for ((feed, _, code), (count, _)) in &self.gone {
+            by.entry((*feed, *code)).or_default()[2] += count;
+        }
+        for (key, count) in &self.missed {
+            by.entry(*key).or_default()[3] += count;
+        }
+        let name = |it: u16| self.names[usize::from(it)].clone();
+        let mut out: Vec<Count> = by
+            .into_iter()
+            .map(|((feed, code), [kept, retried, summarised, not_kept])| Count {
+                feed: name(feed),
+                code: name(code),
+                kept,
+                retried,
+                summarised,
+                not_kept,
+            })
+            .collect();
+        out.sort_unstable_by(|a, b| (&a.feed, &a.code).cmp(&(&b.feed, &b.code)));
+        out
+    }
+}
+
+pub(super) fn identity(head: &Head) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (&head.feed, head.partition, head.offset, &head.code).hash(&mut hasher);
+    hasher.finish()
+}

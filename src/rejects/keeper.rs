@@ -1,0 +1,285 @@
+//! The thread that writes rejects, and lets go of the oldest.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+use parking_lot::{Condvar, Mutex};
+
+use super::index::{self, Place};
+use super::record::{encode, head_of};
+use super::{QUEUE_BYTES, Shared};
+use crate::messages::{FeedId, Rejected};
+use crate::report::Report;
+use crate::segments::{BLOCK_HEADER_BYTES, NewBlock, Writer};
+
+/// Written at once at most.
+const GROUP: usize = 1024;
+/// The same, in bytes.
+const GROUP_BYTES: usize = 4 << 20;
+/// A disk that could not be written is tried again after.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
+
+/// What the keeper is asked.
+pub(super) enum Work {
+    /// Keep it.
+    Keep(Box<Rejected>),
+    /// These were retried.
+    Mark(Vec<(u64, u64)>, Sender<()>),
+    /// Answer once all before is durable.
+    Flush(Sender<()>),
+    /// Write what waits, and end.
+    Close,
+}
+
+/// Where rejects are kept.
+pub(super) enum Keep {
+    Disk(Box<Writer>),
+    Memory { next: u64 },
+}
+
+/// How much waits.
+#[derive(Default)]
+pub(super) struct Pressure {
+    bytes: AtomicU64,
+    told: AtomicBool,
+    missed: Mutex<BTreeMap<(FeedId, &'static str), u64>>,
+    closing: Mutex<bool>,
+    closed: Condvar,
+}
+
+impl Pressure {
+    /// Whether there is room for so many bytes; if so they are taken.
+    pub(super) fn take(&self, bytes: u64) -> bool {
+        let room = self.bytes.fetch_add(bytes, Relaxed) + bytes <= QUEUE_BYTES;
+        if !room {
+            self.give_back(bytes);
+        }
+        room
+    }
+
+    pub(super) fn give_back(&self, bytes: u64) {
+        self.bytes.fetch_sub(bytes, Relaxed);
+    }
+
+    /// Counts a reject that is not kept; tells of it once until there is room again. Has a lock
+    /// of its own: a feed that is nothing but rejects must not wait for the keeper.
+    pub(super) fn miss(&self, feed: FeedId, code: &'static str) {
+        *self.missed.lock().entry((feed, code)).or_default() += 1;
+        if !self.told.swap(true, Relaxed) {
+            tracing::warn!(
+                code = "rejects/not-kept",
+                "rejects come faster than they can be kept; those that are not kept are counted"
+            );
+        }
+    }
+
+    /// How many were not kept since this was last asked.
+    pub(super) fn missed(&self) -> BTreeMap<(FeedId, &'static str), u64> {
+        std::mem::take(&mut *self.missed.lock())
+    }
+
+    pub(super) fn close(&self) {
+        *self.closing.lock() = true;
+        self.closed.notify_all();
+    }
+
+    /// Sleeps; `false` when the store is being closed.
+    fn sleep(&self, time: Duration) -> bool {
+        let mut closing = self.closing.lock();
+        if !*closing {
+            // Woken or not, what matters is whether it is closing now.
+            let _timed_out = self.closed.wait_for(&mut closing, time).timed_out();
+        }
+        !*closing
+    }
+}
+
+/// What a reject takes in the queue.
+pub(super) fn size(it: &Rejected) -> u64 {
+    let problem = &it.problem;
+    let texts = problem.pointer.len() + problem.expected.len() + problem.found.len();
+    (size_of::<Rejected>() + it.bytes.len() + texts) as u64
+}
+
+pub(super) struct Keeper {
+    shared: Arc<Shared>,
+    keep: Keep,
+    work: Receiver<Work>,
+    /// Bytes held in memory, if that is where they are kept.
+    held: u64,
+}
+
+impl Keeper {
+    pub(super) fn new(shared: Arc<Shared>, keep: Keep, work: Receiver<Work>) -> Keeper {
+        Keeper { shared, keep, work, held: 0 }
+    }
+
+    pub(super) fn run(mut self) {
+        // A group may make a segment that much longer, and leaves with it.
+        let group_bytes = (self.shared.max_bytes as usize / 16).clamp(64 << 10, GROUP_BYTES);
+        while let Ok(first) = self.work.recv() {
+            let mut group = Vec::new();
+            let (mut bytes, mut other, mut next) = (0, None, Some(first));
+            while let Some(work) = next {
+                match work {
+                    Work::Keep(it) => {
+                        bytes += it.bytes.len();
+                        group.push(it);
+                    }
+                    work => {
+                        other = Some(work);
+                        break;
+                    }
+                }
+                let full = group.len() >= GROUP || bytes >= group_bytes;
+                next = if full { None } else { self.work.try_recv().ok() };
+            }
+            self.put(group);
+            match other {
+                Some(Work::Close) => break,
+                Some(Work::Mark(marks, done)) => {
+                    self.note(index::RETRIED, &index::Marks(marks.clone()));
+                    self.shared.index.lock().mark(&marks);
+                    answer(&done);
+                }
+                Some(Work::Flush(done)) => answer(&done),
+                Some(Work::Keep(_)) | None => {}
+            }
+            if self.work.is_empty() {
+                self.shared.pressure.told.store(false, Relaxed);
+            }
+        }
+        if let Keep::Disk(writer) = &mut self.keep
+            && let Err(report) = writer.roll()
+        {
+            tracing::error!(code = report.code, %report, "could not close the kept rejects");
+        }
+    }
+
+    fn put(&mut self, group: Vec<Box<Rejected>>) {
+        let now = (self.shared.clock)();
+        let freed: u64 = group.iter().map(|it| size(it)).sum();
+        let mut new = Vec::with_capacity(group.len());
+        for it in group {
+            let feed = self.shared.feeds.get(usize::from(it.partition.0));
+            let mapping = feed.and_then(|it| it.mapping.clone());
+            new.push((head_of(&it, self.shared.feed(it.partition.0), mapping, now), it.bytes));
+        }
+        {
+            let (index, mut here) = (self.shared.index.lock(), HashSet::new());
+            new.retain(|(head, _)| !index.knows(head) && here.insert(index::identity(head)));
+        }
+        let new: Vec<_> =
+            new.into_iter().map(|(head, bytes)| (encode(&head, &bytes), head)).collect();
+        self.shared.pressure.give_back(freed);
+        if new.is_empty() {
+            return;
+        }
+        match &mut self.keep {
+            Keep::Memory { next } => {
+                let mut index = self.shared.index.lock();
+                for (payload, head) in new {
+                    self.held += payload.len() as u64;
+                    index.add(*next, &head, Place::Held(payload.into()));
+                    *next += 1;
+                }
+                while self.held > self.shared.max_bytes
+                    && let Some((id, bytes)) = index.oldest_held()
+                {
+                    index.let_go(id + 1);
+                    self.held -= bytes;
+                }
+            }
+            Keep::Disk(_) => {
+                let blocks: Vec<(u16, &[u8])> =
+                    new.iter().map(|it| (index::REJECT, it.0.as_slice())).collect();
+                let written = self.append(&blocks);
+                let mut index = self.shared.index.lock();
+                match written {
+                    Some((mut id, mut offset)) => {
+                        for (payload, head) in new {
+                            index.add(id, &head, Place::At(offset));
+                            id += 1;
+                            offset += (BLOCK_HEADER_BYTES + payload.len()) as u64;
+                        }
+                    }
+                    None => {
+                        for (_, head) in new {
+                            index.not_kept(&head.feed, &head.code, 1);
+                        }
+                    }
+                }
+                drop(index);
+                self.let_go();
+            }
+        }
+    }
+
+    /// Appends until it works or the store is closed. Gives the first id, and where its block is.
+    fn append(&mut self, blocks: &[(u16, &[u8])]) -> Option<(u64, u64)> {
+        let Keep::Disk(writer) = &mut self.keep else { return None };
+        let blocks: Vec<NewBlock<'_>> = blocks
+            .iter()
+            .map(|(tag, payload)| NewBlock {
+                tag: *tag,
+                count: 1,
+                payload,
+                payload_crc: crc32c::crc32c(payload),
+            })
+            .collect();
+        let mut told = false;
+        loop {
+            match writer.append(&blocks, (self.shared.clock)()) {
+                Ok(first) => return Some((first, writer.group_at())),
+                Err(report) => {
+                    if !told {
+                        tell(&report);
+                        told = true;
+                    }
+                }
+            }
+            if !self.shared.pressure.sleep(TRY_AGAIN) {
+                return None;
+            }
+        }
+    }
+
+    fn note(&mut self, tag: u16, note: &impl serde::Serialize) -> bool {
+        let payload = serde_json::to_vec(note).expect("plain fields");
+        matches!(self.keep, Keep::Memory { .. }) || self.append(&[(tag, &payload)]).is_some()
+    }
+
+    /// Lets go of the oldest segments while there is too much: first it is written down what was
+    /// in them, then they are removed. A crash between leaves segments that opening removes.
+    fn let_go(&mut self) {
+        let Some(folder) = self.shared.folder.clone() else { return };
+        while folder.bytes() > self.shared.max_bytes
+            && let Some(old) = folder.oldest()
+        {
+            let summary = {
+                let mut index = self.shared.index.lock();
+                index.let_go(old.extent().next);
+                index.summary()
+            };
+            if !self.note(index::SUMMARY, &summary) {
+                return;
+            }
+            if let Err(report) = folder.age_out(0, (self.shared.clock)()) {
+                return tell(&report);
+            }
+        }
+    }
+}
+
+fn answer(done: &Sender<()>) {
+    if done.send(()).is_err() {
+        tracing::debug!("who asked the keeper of rejects has gone");
+    }
+}
+
+fn tell(report: &Report) {
+    tracing::error!(code = report.code, %report, "rejects could not be written; they wait");
+}

@@ -1,0 +1,144 @@
+//! A kept reject: as it lies in a block, and as others see it.
+
+use base64::Engine;
+use serde::{Deserialize, Serialize};
+
+use crate::messages::{MAX_REJECT_BYTES, Rejected};
+
+/// A kept reject.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Reject {
+    /// Its number in the store.
+    pub id: u64,
+    /// Where it was read, why it was rejected.
+    #[serde(flatten)]
+    pub head: Head,
+    /// It was appended to the embedded log again, at this position.
+    pub retried_as: Option<u64>,
+    /// The record was longer than what is kept of it; it cannot be retried.
+    pub cut: bool,
+    /// The record, if it is text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The record, if it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base64: Option<String>,
+    /// The record.
+    #[serde(skip)]
+    pub bytes: Vec<u8>,
+}
+
+/// What is known of a reject beside its bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The feed's name.
+    pub feed: String,
+    /// Its partition.
+    pub partition: u32,
+    /// The record's offset.
+    pub offset: u64,
+    /// When the log took it, milliseconds since the Unix epoch.
+    pub appended_ms: u64,
+    /// When it was rejected, milliseconds since the Unix epoch.
+    pub rejected_ms: u64,
+    /// The reason's name; `docs/errors/` has its page.
+    pub code: String,
+    /// Which field: a JSON pointer.
+    pub pointer: String,
+    /// What was expected there.
+    pub expected: String,
+    /// What was found.
+    pub found: String,
+    /// It was itself a retried record.
+    pub again: bool,
+    /// The mapping by which it was read, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapping: Option<String>,
+}
+
+/// Which rejects; what is absent does not matter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Of this feed.
+    pub feed: Option<String>,
+    /// For this reason.
+    pub code: Option<String>,
+    /// Retried, or not yet.
+    pub retried: Option<bool>,
+}
+
+/// Some rejects, the newest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Page {
+    /// The rejects.
+    pub rejects: Vec<Reject>,
+    /// Where the next page begins; absent on the last.
+    pub next: Option<u64>,
+}
+
+/// How many rejects there are and were, for one feed and reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Count {
+    /// The feed's name.
+    pub feed: String,
+    /// The reason.
+    pub code: String,
+    /// Kept now.
+    pub kept: u64,
+    /// Of these, retried.
+    pub retried: u64,
+    /// Pushed out by newer ones.
+    pub summarised: u64,
+    /// Never kept, since this process began: they came faster than they could be written.
+    pub not_kept: u64,
+}
+
+/// The payload of a reject's block.
+pub(super) fn encode(head: &Head, bytes: &[u8]) -> Vec<u8> {
+    let json = serde_json::to_vec(head).expect("plain fields");
+    let mut out = Vec::with_capacity(4 + json.len() + bytes.len());
+    out.extend_from_slice(&(json.len() as u32).to_le_bytes());
+    out.extend_from_slice(&json);
+    out.extend_from_slice(&bytes[..bytes.len().min(MAX_REJECT_BYTES)]);
+    out
+}
+
+/// The head, and where the record's bytes begin.
+pub(super) fn head(payload: &[u8]) -> Option<(Head, usize)> {
+    let len = u32::from_le_bytes(*payload.first_chunk()?) as usize;
+    let json = payload.get(4..)?.get(..len)?;
+    Some((serde_json::from_slice(json).ok()?, 4 + len))
+}
+
+pub(super) fn decode(id: u64, payload: &[u8], retried_as: Option<u64>) -> Option<Reject> {
+    let (head, at) = head(payload)?;
+    let bytes = payload[at..].to_vec();
+    let (text, base64) = match std::str::from_utf8(&bytes) {
+        Ok(text) => (Some(text.to_string()), None),
+        Err(_) => (None, Some(base64::engine::general_purpose::STANDARD.encode(&bytes))),
+    };
+    // A record of exactly the limit may be one that was cut: better not retried than half.
+    let cut = bytes.len() >= MAX_REJECT_BYTES;
+    Some(Reject { id, head, retried_as, cut, text, base64, bytes })
+}
+
+pub(super) fn head_of(
+    it: &Rejected,
+    feed: &str,
+    mapping: Option<String>,
+    rejected_ms: u64,
+) -> Head {
+    Head {
+        feed: feed.into(),
+        partition: it.partition.1,
+        offset: it.offset,
+        appended_ms: it.appended_ms,
+        rejected_ms,
+        code: it.problem.code.into(),
+        pointer: it.problem.pointer.clone(),
+        expected: it.problem.expected.clone(),
+        found: it.problem.found.clone(),
+        again: it.retried,
+        mapping,
+    }
+}
