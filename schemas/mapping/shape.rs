@@ -1,0 +1,156 @@
+//! What a mapping may fill in: the fields of each event type, by name and kind.
+//!
+//! The order is that in which `build` asks for them; a test in `build` holds the two together.
+
+use crate::events::EventType;
+
+/// What a field holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// 1 to 128 bytes, no control characters.
+    Identifier,
+    /// Free text.
+    Text,
+    /// Free text that may be withdrawn (`null = "withdraws"`).
+    Clearable,
+    /// ISO 4217.
+    Currency,
+    /// A status of an order.
+    Status,
+    /// A whole number within these bounds.
+    Integer(i64, i64),
+    /// Money, in minor units.
+    Amount,
+    /// A time.
+    Time,
+    /// Lines of an order.
+    Lines,
+    /// Attributes of a customer, by name.
+    Attributes,
+    /// A list of texts.
+    Texts,
+}
+
+/// One field.
+#[derive(Debug)]
+pub(super) struct Spec {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) required: bool,
+}
+
+const fn must(name: &'static str, kind: Kind) -> Spec {
+    Spec { name, kind, required: true }
+}
+
+const fn may(name: &'static str, kind: Kind) -> Spec {
+    Spec { name, kind, required: false }
+}
+
+/// The fields of every event, beside its data.
+pub(super) static ENVELOPE: [Spec; 4] = [
+    may("tenant", Kind::Identifier),
+    must("source", Kind::Identifier),
+    must("id", Kind::Identifier),
+    must("time", Kind::Time),
+];
+
+static CUSTOMER: [Spec; 9] = [
+    must("customer", Kind::Identifier),
+    may("name", Kind::Clearable),
+    may("email", Kind::Clearable),
+    may("phone", Kind::Clearable),
+    may("tier", Kind::Clearable),
+    may("language", Kind::Clearable),
+    may("country", Kind::Clearable),
+    may("time_zone", Kind::Clearable),
+    may("attributes", Kind::Attributes),
+];
+
+static ORDER_PLACED: [Spec; 6] = [
+    must("order", Kind::Identifier),
+    must("customer", Kind::Identifier),
+    must("currency", Kind::Currency),
+    may("promised_at", Kind::Time),
+    may("channel", Kind::Text),
+    must("lines", Kind::Lines),
+];
+
+/// The fields of one line of an order.
+pub(super) static LINE: [Spec; 7] = [
+    must("sku", Kind::Identifier),
+    must("quantity", Kind::Integer(1, 1_000_000)),
+    must("unit_price", Kind::Amount),
+    may("ship_from", Kind::Identifier),
+    may("ship_to", Kind::Identifier),
+    may("carrier", Kind::Identifier),
+    may("seller", Kind::Identifier),
+];
+
+static ORDER_STATUS_CHANGED: [Spec; 4] = [
+    must("order", Kind::Identifier),
+    must("status", Kind::Status),
+    may("line", Kind::Integer(1, 256)),
+    may("customer", Kind::Identifier),
+];
+
+static ORDER_REVERSED: [Spec; 5] = [
+    must("order", Kind::Identifier),
+    may("customer", Kind::Identifier),
+    may("amount", Kind::Amount),
+    may("currency", Kind::Currency),
+    may("reason", Kind::Text),
+];
+
+static FEEDBACK_SUBMITTED: [Spec; 5] = [
+    may("customer", Kind::Identifier),
+    may("order", Kind::Identifier),
+    may("product", Kind::Identifier),
+    may("rating", Kind::Integer(1, 5)),
+    may("text", Kind::Text),
+];
+
+static CASE_OPENED: [Spec; 6] = [
+    must("case", Kind::Identifier),
+    must("customer", Kind::Identifier),
+    must("severity", Kind::Integer(1, 4)),
+    may("text", Kind::Text),
+    must("queue", Kind::Identifier),
+    may("skills", Kind::Texts),
+];
+
+static CASE_ASSIGNED: [Spec; 4] = [
+    must("case", Kind::Identifier),
+    must("agent", Kind::Identifier),
+    may("queue", Kind::Identifier),
+    may("customer", Kind::Identifier),
+];
+
+static CASE_RESOLVED: [Spec; 3] = [
+    must("case", Kind::Identifier),
+    may("customer", Kind::Identifier),
+    may("resolution", Kind::Text),
+];
+
+static INTERACTION_RECORDED: [Spec; 5] = [
+    must("customer", Kind::Identifier),
+    must("channel", Kind::Identifier),
+    must("action", Kind::Identifier),
+    may("target", Kind::Text),
+    may("text", Kind::Text),
+];
+
+/// The data fields of a type.
+pub(super) fn fields(event: EventType) -> &'static [Spec] {
+    match event {
+        EventType::CustomerRegistered | EventType::CustomerUpdated => &CUSTOMER,
+        EventType::OrderPlaced => &ORDER_PLACED,
+        EventType::OrderStatusChanged => &ORDER_STATUS_CHANGED,
+        EventType::OrderCancelled | EventType::OrderReturned => &ORDER_REVERSED,
+        EventType::FeedbackSubmitted => &FEEDBACK_SUBMITTED,
+        EventType::CaseOpened => &CASE_OPENED,
+        EventType::CaseAssigned => &CASE_ASSIGNED,
+        EventType::CaseResolved => &CASE_RESOLVED,
+        EventType::InteractionRecorded => &INTERACTION_RECORDED,
+    }
+}
