@@ -1,8 +1,11 @@
 //! What a mapping may fill in: the fields of each event type, by name and kind.
 //!
-//! The order is that in which `build` asks for them; a test in `build` holds the two together.
+//! The order is that in which `build` asks for them by place; it asserts the names.
+
+use std::ops::RangeInclusive;
 
 use crate::events::EventType;
+use crate::limits;
 
 /// What a field holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +21,7 @@ pub(super) enum Kind {
     /// A status of an order.
     Status,
     /// A whole number within these bounds.
-    Integer(i64, i64),
+    Integer(&'static RangeInclusive<i64>),
     /// Money, in minor units.
     Amount,
     /// A time.
@@ -79,7 +82,7 @@ static ORDER_PLACED: [Spec; 6] = [
 /// The fields of one line of an order.
 pub(super) static LINE: [Spec; 7] = [
     must("sku", Kind::Identifier),
-    must("quantity", Kind::Integer(1, 1_000_000)),
+    must("quantity", Kind::Integer(&limits::QUANTITY)),
     must("unit_price", Kind::Amount),
     may("ship_from", Kind::Identifier),
     may("ship_to", Kind::Identifier),
@@ -90,7 +93,7 @@ pub(super) static LINE: [Spec; 7] = [
 static ORDER_STATUS_CHANGED: [Spec; 4] = [
     must("order", Kind::Identifier),
     must("status", Kind::Status),
-    may("line", Kind::Integer(1, 256)),
+    may("line", Kind::Integer(&limits::LINE)),
     may("customer", Kind::Identifier),
 ];
 
@@ -106,14 +109,14 @@ static FEEDBACK_SUBMITTED: [Spec; 5] = [
     may("customer", Kind::Identifier),
     may("order", Kind::Identifier),
     may("product", Kind::Identifier),
-    may("rating", Kind::Integer(1, 5)),
+    may("rating", Kind::Integer(&limits::RATING)),
     may("text", Kind::Text),
 ];
 
 static CASE_OPENED: [Spec; 6] = [
     must("case", Kind::Identifier),
     must("customer", Kind::Identifier),
-    must("severity", Kind::Integer(1, 4)),
+    must("severity", Kind::Integer(&limits::SEVERITY)),
     may("text", Kind::Text),
     must("queue", Kind::Identifier),
     may("skills", Kind::Texts),

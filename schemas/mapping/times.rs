@@ -88,6 +88,13 @@ pub(super) fn zone(name: &str) -> Option<TimeZone> {
     }
 }
 
+/// The zone that was probably meant.
+pub(super) fn nearest_zone(name: &str) -> Option<String> {
+    let names: Vec<String> = jiff::tz::db().available().map(|it| it.to_string()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    crate::nearest::nearest(name, &names).map(String::from)
+}
+
 impl TimeFormat {
     /// By a format text that [`abilities`] has approved; `zone` where the text has no offset.
     pub(super) fn text(format: &str, zone: Option<TimeZone>, end_of_day: bool) -> TimeFormat {
@@ -181,7 +188,9 @@ impl TextFormat {
 }
 
 fn number(digits: &[u8]) -> Option<i16> {
-    digits.iter().try_fold(0, |sum, it| it.is_ascii_digit().then(|| sum * 10 + i16::from(it - b'0')))
+    digits
+        .iter()
+        .try_fold(0, |sum, it| it.is_ascii_digit().then(|| sum * 10 + i16::from(it - b'0')))
 }
 
 fn small(digits: &[u8]) -> Option<i8> {

@@ -1,0 +1,412 @@
+//! Events from slots, as a rule says.
+
+use std::ops::RangeInclusive;
+
+use crate::events::{
+    CaseAssigned, CaseOpened, CaseResolved, Customer, Data, Event, EventType, FeedbackSubmitted,
+    InteractionRecorded, Line, MAX_ATTRIBUTES, MAX_LINES, MAX_SKILLS, OrderPlaced, OrderReversed,
+    OrderStatusChanged, Text,
+};
+use crate::json::Scanner;
+use crate::limits::{LINE, QUANTITY, RATING, SEVERITY, amount_of};
+use crate::names::MAX_AMOUNT;
+use crate::problem::Problem;
+
+use super::program::{Becomes, Each, Field, Lines, Ref, Texts, When};
+use super::slots::{Slot, with_slots};
+use super::values::{Fault, Frames};
+
+/// Most elements of a record of which each becomes an event.
+pub(super) const MAX_EACH: usize = 10_000;
+
+impl When {
+    /// Whether a record meets the condition.
+    pub(super) fn holds(&self, frames: &Frames<'_, '_>) -> bool {
+        let scalar = |at: &Ref| frames.slot(*at).scalar();
+        let one_of = |at: &Ref, texts: &[String]| {
+            scalar(at).is_some_and(|found| texts.iter().any(|it| it == found))
+        };
+        self.present.iter().all(|at| frames.slot(*at).is_present())
+            && self.absent.iter().all(|at| !frames.slot(*at).is_present())
+            && self.equal.iter().all(|(at, texts)| one_of(at, texts))
+            && self.differ.iter().all(|(a, b)| scalar(a) != scalar(b))
+    }
+}
+
+impl Each {
+    /// Does the work for each element; what is there must be an array.
+    fn elements<'a>(
+        &'a self,
+        frames: Frames<'_, 'a>,
+        most: usize,
+        mut work: impl FnMut(Frames<'_, 'a>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let found = frames.slot(self.array);
+        let Slot::Array(text) = found else {
+            let expected = "an array".into();
+            return Err(unfit(frames, self.array, "schemas/wrong-shape", expected, found.told()));
+        };
+        let mut place = 0;
+        let elements = Scanner::over(text).array(|scanner| {
+            if place == most {
+                let expected = format!("an array of at most {most} elements");
+                let found = "more".into();
+                return Err(Stop(unfit(
+                    frames,
+                    self.array,
+                    "schemas/out-of-range",
+                    expected,
+                    found,
+                )));
+            }
+            with_slots(self.element.pointers.len(), |slots| {
+                self.element.fill(scanner, slots)?;
+                work(frames.inside(slots, &self.element, self.array, place)).map_err(Stop)
+            })?;
+            place += 1;
+            Ok(())
+        });
+        elements.map_err(|it: Stop| it.0)
+    }
+}
+
+/// Why the walk over an array ended early.
+struct Stop(Fault);
+
+impl From<crate::json::Fault> for Stop {
+    /// The array was read once already, so this is never met; told as it is all the same.
+    fn from(fault: crate::json::Fault) -> Stop {
+        Stop(Box::new(fault.problem(&[])))
+    }
+}
+
+#[cold]
+fn unfit(
+    frames: Frames<'_, '_>,
+    at: Ref,
+    code: &'static str,
+    expected: String,
+    found: String,
+) -> Fault {
+    Box::new(Problem { code, pointer: frames.pointer(at), expected, found })
+}
+
+impl Becomes {
+    /// Hands every event of the record to `emit`, or none.
+    #[inline]
+    pub(super) fn events<'a>(
+        &'a self,
+        frames: Frames<'_, 'a>,
+        mut emit: impl FnMut(Event<'a>),
+    ) -> Result<u32, Fault> {
+        let Some(each) = &self.each else {
+            emit(self.event(frames)?);
+            return Ok(1);
+        };
+        let mut events = Vec::new();
+        each.elements(frames, MAX_EACH, |frames| {
+            events.push(self.event(frames)?);
+            Ok(())
+        })?;
+        let n = events.len() as u32;
+        events.into_iter().for_each(emit);
+        Ok(n)
+    }
+
+    #[inline]
+    fn event<'a>(&'a self, frames: Frames<'_, 'a>) -> Result<Event<'a>, Fault> {
+        Ok(Event {
+            tenant: need(frames, &self.tenant, Frames::identifier)?,
+            source: need(frames, &self.source, Frames::identifier)?,
+            id: need(frames, &self.id, Frames::identifier)?,
+            time: need(frames, &self.time, Frames::time)?,
+            data: self.data(frames)?,
+        })
+    }
+
+    #[inline]
+    fn data<'a>(&'a self, frames: Frames<'_, 'a>) -> Result<Data<'a>, Fault> {
+        let it = Fields { fields: &self.data, frames };
+        Ok(match self.event {
+            EventType::CustomerRegistered => Data::CustomerRegistered(self.customer(it)?),
+            EventType::CustomerUpdated => Data::CustomerUpdated(self.customer(it)?),
+            EventType::OrderPlaced => Data::OrderPlaced(OrderPlaced {
+                order: it.must(0, "order", Frames::identifier)?,
+                customer: it.must(1, "customer", Frames::identifier)?,
+                currency: it.must(2, "currency", Frames::currency)?,
+                promised_at: it.may(3, "promised_at", Frames::time)?,
+                channel: it.may(4, "channel", Frames::text)?,
+                lines: self.lines(frames)?,
+            }),
+            EventType::OrderStatusChanged => Data::OrderStatusChanged(OrderStatusChanged {
+                order: it.must(0, "order", Frames::identifier)?,
+                status: it.must(1, "status", Frames::status)?,
+                line: it.integer(2, "line", &LINE)?.map(|it| it as u16),
+                customer: it.may(3, "customer", Frames::identifier)?,
+            }),
+            EventType::OrderCancelled => Data::OrderCancelled(reversed(it)?),
+            EventType::OrderReturned => Data::OrderReturned(reversed(it)?),
+            EventType::FeedbackSubmitted => Data::FeedbackSubmitted(feedback(it)?),
+            EventType::CaseOpened => Data::CaseOpened(CaseOpened {
+                case: it.must(0, "case", Frames::identifier)?,
+                customer: it.must(1, "customer", Frames::identifier)?,
+                severity: it.must_integer(2, "severity", &SEVERITY)? as u8,
+                text: it.may(3, "text", Frames::text)?,
+                queue: it.must(4, "queue", Frames::identifier)?,
+                skills: self.skills(frames)?,
+            }),
+            EventType::CaseAssigned => Data::CaseAssigned(CaseAssigned {
+                case: it.must(0, "case", Frames::identifier)?,
+                agent: it.must(1, "agent", Frames::identifier)?,
+                queue: it.may(2, "queue", Frames::identifier)?,
+                customer: it.may(3, "customer", Frames::identifier)?,
+            }),
+            EventType::CaseResolved => Data::CaseResolved(CaseResolved {
+                case: it.must(0, "case", Frames::identifier)?,
+                customer: it.may(1, "customer", Frames::identifier)?,
+                resolution: it.may(2, "resolution", Frames::text)?,
+            }),
+            EventType::InteractionRecorded => Data::InteractionRecorded(InteractionRecorded {
+                customer: it.must(0, "customer", Frames::identifier)?,
+                channel: it.must(1, "channel", Frames::identifier)?,
+                action: it.must(2, "action", Frames::identifier)?,
+                target: it.may(3, "target", Frames::text)?,
+                text: it.may(4, "text", Frames::text)?,
+            }),
+        })
+    }
+
+    fn customer<'a>(&'a self, it: Fields<'_, 'a>) -> Result<Customer<'a>, Fault> {
+        Ok(Customer {
+            customer: it.must(0, "customer", Frames::identifier)?,
+            name: it.clearable(1, "name")?,
+            email: it.clearable(2, "email")?,
+            phone: it.clearable(3, "phone")?,
+            tier: it.clearable(4, "tier")?,
+            language: it.clearable(5, "language")?,
+            country: it.clearable(6, "country")?,
+            time_zone: it.clearable(7, "time_zone")?,
+            attributes: self.attributes(it.frames)?,
+        })
+    }
+
+    fn attributes<'a>(
+        &'a self,
+        frames: Frames<'_, 'a>,
+    ) -> Result<Vec<(Text<'a>, Option<Text<'a>>)>, Fault> {
+        use crate::events::Field as Said;
+        debug_assert!(self.attributes.len() <= MAX_ATTRIBUTES, "checked when compiled");
+        let mut attributes = Vec::new();
+        for (name, field) in &self.attributes {
+            let name = Text::Borrowed(name);
+            match frames.clearable(field)? {
+                Said::Absent => {}
+                Said::Withdrawn => attributes.push((name, None)),
+                Said::Is(text) => attributes.push((name, Some(text))),
+            }
+        }
+        Ok(attributes)
+    }
+
+    #[inline]
+    fn lines<'a>(&'a self, frames: Frames<'_, 'a>) -> Result<Vec<Line<'a>>, Fault> {
+        let lines = self.any_lines(frames)?;
+        match amount_of(&lines) {
+            Some(_) => Ok(lines),
+            None => Err(Box::new(Problem {
+                code: "schemas/out-of-range",
+                pointer: String::new(),
+                expected: format!("lines of at most {MAX_AMOUNT} minor units together"),
+                found: "more".into(),
+            })),
+        }
+    }
+
+    #[inline]
+    fn any_lines<'a>(&'a self, frames: Frames<'_, 'a>) -> Result<Vec<Line<'a>>, Fault> {
+        match &self.lines {
+            Some(Lines::Fixed(fixed)) => {
+                let mut lines = Vec::with_capacity(fixed.len());
+                for fields in fixed {
+                    lines.push(line(fields, frames)?);
+                }
+                Ok(lines)
+            }
+            Some(Lines::Each(each, fields)) => {
+                let mut lines = Vec::new();
+                each.elements(frames, MAX_LINES, |frames| {
+                    lines.push(line(fields, frames)?);
+                    Ok(())
+                })?;
+                if lines.is_empty() {
+                    let expected = format!("an array of 1 to {MAX_LINES} lines");
+                    let found = "an empty array".into();
+                    return Err(unfit(frames, each.array, "schemas/out-of-range", expected, found));
+                }
+                Ok(lines)
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn skills<'a>(&'a self, frames: Frames<'_, 'a>) -> Result<Vec<Text<'a>>, Fault> {
+        let mut skills = Vec::new();
+        match &self.texts {
+            Some(Texts::Fixed(fields)) => {
+                for field in fields {
+                    skills.extend(frames.identifier(field)?);
+                }
+            }
+            Some(Texts::Each(each, field)) if frames.slot(each.array).is_present() => {
+                each.elements(frames, MAX_SKILLS, |frames| {
+                    skills.extend(frames.identifier(field)?);
+                    Ok(())
+                })?;
+            }
+            Some(Texts::Each(..)) | None => {}
+        }
+        Ok(skills)
+    }
+}
+
+#[inline]
+fn line<'a>(fields: &'a [Option<Field>], frames: Frames<'_, 'a>) -> Result<Line<'a>, Fault> {
+    let it = Fields { fields, frames };
+    Ok(Line {
+        sku: it.must(0, "sku", Frames::identifier)?,
+        quantity: it.must_integer(1, "quantity", &QUANTITY)?,
+        unit_price: it.must(2, "unit_price", Frames::amount)?,
+        ship_from: it.may(3, "ship_from", Frames::identifier)?,
+        ship_to: it.may(4, "ship_to", Frames::identifier)?,
+        carrier: it.may(5, "carrier", Frames::identifier)?,
+        seller: it.may(6, "seller", Frames::identifier)?,
+    })
+}
+
+fn reversed<'a>(it: Fields<'_, 'a>) -> Result<OrderReversed<'a>, Fault> {
+    let reversed = OrderReversed {
+        order: it.must(0, "order", Frames::identifier)?,
+        customer: it.may(1, "customer", Frames::identifier)?,
+        amount: it.may(2, "amount", Frames::amount)?,
+        currency: it.may(3, "currency", Frames::currency)?,
+        reason: it.may(4, "reason", Frames::text)?,
+    };
+    match (&reversed.amount, &reversed.currency, it.at(3, "currency")) {
+        (Some(_), None, Some(field)) => Err(it.frames.missing(field)),
+        _ => Ok(reversed),
+    }
+}
+
+fn feedback<'a>(it: Fields<'_, 'a>) -> Result<FeedbackSubmitted<'a>, Fault> {
+    let feedback = FeedbackSubmitted {
+        customer: it.may(0, "customer", Frames::identifier)?,
+        order: it.may(1, "order", Frames::identifier)?,
+        product: it.may(2, "product", Frames::identifier)?,
+        rating: it.integer(3, "rating", &RATING)?.map(|it| it as u8),
+        text: it.may(4, "text", Frames::text)?,
+    };
+    let missing = |a: usize, a_name, b: usize, b_name| {
+        it.at(a, a_name).or(it.at(b, b_name)).map_or_else(never, |it_is| it.frames.missing(it_is))
+    };
+    if feedback.customer.is_none() && feedback.order.is_none() {
+        return Err(missing(0, "customer", 1, "order"));
+    }
+    if feedback.rating.is_none() && feedback.text.is_none() {
+        return Err(missing(3, "rating", 4, "text"));
+    }
+    Ok(feedback)
+}
+
+/// The fields of one event or line, asked for by place; the name says which it is.
+#[derive(Clone, Copy)]
+struct Fields<'f, 'a> {
+    fields: &'a [Option<Field>],
+    frames: Frames<'f, 'a>,
+}
+
+impl<'f, 'a> Fields<'f, 'a> {
+    #[inline]
+    fn at(&self, place: usize, name: &'static str) -> Option<&'a Field> {
+        let field = self.fields[place].as_ref();
+        debug_assert!(field.is_none_or(|it| it.name == name), "{name} is not at {place}");
+        field
+    }
+
+    #[inline]
+    fn may<T>(
+        &self,
+        place: usize,
+        name: &'static str,
+        read: impl Fn(&Frames<'f, 'a>, &'a Field) -> Result<Option<T>, Fault>,
+    ) -> Result<Option<T>, Fault> {
+        self.at(place, name).map_or(Ok(None), |field| read(&self.frames, field))
+    }
+
+    #[inline]
+    fn must<T>(
+        &self,
+        place: usize,
+        name: &'static str,
+        read: impl Fn(&Frames<'f, 'a>, &'a Field) -> Result<Option<T>, Fault>,
+    ) -> Result<T, Fault> {
+        self.at(place, name).map_or_else(|| Err(never()), |field| need(self.frames, field, read))
+    }
+
+    #[inline]
+    fn integer(
+        &self,
+        place: usize,
+        name: &'static str,
+        range: &RangeInclusive<i64>,
+    ) -> Result<Option<i64>, Fault> {
+        self.may(place, name, |frames, field| frames.integer(field, range))
+    }
+
+    #[inline]
+    fn must_integer(
+        &self,
+        place: usize,
+        name: &'static str,
+        range: &RangeInclusive<i64>,
+    ) -> Result<i64, Fault> {
+        match (self.integer(place, name, range)?, self.at(place, name)) {
+            (Some(it), _) => Ok(it),
+            (None, Some(field)) => Err(self.frames.missing(field)),
+            (None, None) => Err(never()),
+        }
+    }
+
+    fn clearable(
+        &self,
+        place: usize,
+        name: &'static str,
+    ) -> Result<crate::events::Field<'a>, Fault> {
+        match self.at(place, name) {
+            Some(field) => self.frames.clearable(field),
+            None => Ok(crate::events::Field::Absent),
+        }
+    }
+}
+
+#[inline]
+fn need<'f, 'a, T>(
+    frames: Frames<'f, 'a>,
+    field: &'a Field,
+    read: impl Fn(&Frames<'f, 'a>, &'a Field) -> Result<Option<T>, Fault>,
+) -> Result<T, Fault> {
+    match read(&frames, field)? {
+        Some(it) => Ok(it),
+        None => Err(frames.missing(field)),
+    }
+}
+
+/// A required field without a source: compiling refuses such a mapping.
+#[cold]
+fn never() -> Fault {
+    Box::new(Problem {
+        code: "schemas/wrong-shape",
+        pointer: String::new(),
+        expected: "a mapping that names every required field".into(),
+        found: "one that was not checked".into(),
+    })
+}
