@@ -13,6 +13,7 @@ use crate::names::MAX_AMOUNT;
 use crate::problem::Problem;
 
 use super::program::{Becomes, Each, Field, Lines, Ref, Texts, When};
+use super::shape::Within;
 use super::slots::{Slot, with_slots};
 use super::values::{Fault, Frames};
 
@@ -51,7 +52,7 @@ impl Each {
             if place == most {
                 let expected = format!("an array of at most {most} elements");
                 let found = "more".into();
-                return Err(Stop(unfit(
+                return Err(Stop::Found(unfit(
                     frames,
                     self.array,
                     "schemas/out-of-range",
@@ -61,22 +62,31 @@ impl Each {
             }
             with_slots(self.element.pointers.len(), |slots| {
                 self.element.fill(scanner, slots)?;
-                work(frames.inside(slots, &self.element, self.array, place)).map_err(Stop)
+                work(frames.inside(slots, &self.element, self.array, place)).map_err(Stop::Found)
             })?;
             place += 1;
             Ok(())
         });
-        elements.map_err(|it: Stop| it.0)
+        elements.map_err(|stop| match stop {
+            Stop::Found(fault) => fault,
+            Stop::Json(fault) => {
+                let pointer = frames.pointer(self.array);
+                Box::new(Problem { pointer, ..fault.problem(text.as_bytes()) })
+            }
+        })
     }
 }
 
 /// Why the walk over an array ended early.
-struct Stop(Fault);
+enum Stop {
+    /// An element is not JSON that we read: what was passed over before is now looked into.
+    Json(crate::json::Fault),
+    Found(Fault),
+}
 
 impl From<crate::json::Fault> for Stop {
-    /// The array was read once already, so this is never met; told as it is all the same.
     fn from(fault: crate::json::Fault) -> Stop {
-        Stop(Box::new(fault.problem(&[])))
+        Stop::Json(fault)
     }
 }
 
@@ -135,7 +145,7 @@ impl Becomes {
                 customer: it.must(1, "customer", Frames::identifier)?,
                 currency: it.must(2, "currency", Frames::currency)?,
                 promised_at: it.may(3, "promised_at", Frames::time)?,
-                channel: it.may(4, "channel", Frames::text)?,
+                channel: it.may(4, "channel", Frames::identifier)?,
                 lines: self.lines(frames)?,
             }),
             EventType::OrderStatusChanged => Data::OrderStatusChanged(OrderStatusChanged {
@@ -179,13 +189,13 @@ impl Becomes {
     fn customer<'a>(&'a self, it: Fields<'_, 'a>) -> Result<Customer<'a>, Fault> {
         Ok(Customer {
             customer: it.must(0, "customer", Frames::identifier)?,
-            name: it.clearable(1, "name")?,
-            email: it.clearable(2, "email")?,
-            phone: it.clearable(3, "phone")?,
-            tier: it.clearable(4, "tier")?,
-            language: it.clearable(5, "language")?,
-            country: it.clearable(6, "country")?,
-            time_zone: it.clearable(7, "time_zone")?,
+            name: it.clearable(1, "name", Within::Text)?,
+            email: it.clearable(2, "email", Within::Text)?,
+            phone: it.clearable(3, "phone", Within::Text)?,
+            tier: it.clearable(4, "tier", Within::Identifier)?,
+            language: it.clearable(5, "language", Within::Identifier)?,
+            country: it.clearable(6, "country", Within::Country)?,
+            time_zone: it.clearable(7, "time_zone", Within::Identifier)?,
             attributes: self.attributes(it.frames)?,
         })
     }
@@ -199,7 +209,7 @@ impl Becomes {
         let mut attributes = Vec::new();
         for (name, field) in &self.attributes {
             let name = Text::Borrowed(name);
-            match frames.clearable(field)? {
+            match frames.clearable(field, Within::Text)? {
                 Said::Absent => {}
                 Said::Withdrawn => attributes.push((name, None)),
                 Said::Is(text) => attributes.push((name, Some(text))),
@@ -380,9 +390,10 @@ impl<'f, 'a> Fields<'f, 'a> {
         &self,
         place: usize,
         name: &'static str,
+        within: Within,
     ) -> Result<crate::events::Field<'a>, Fault> {
         match self.at(place, name) {
-            Some(field) => self.frames.clearable(field),
+            Some(field) => self.frames.clearable(field, within),
             None => Ok(crate::events::Field::Absent),
         }
     }

@@ -13,7 +13,7 @@ use super::program::{
     Becomes, Constant, Each, Field, Line, Lines, Others, Piece, Program, Ref, Rule, Source, Texts,
     When,
 };
-use super::shape::{self, Kind, Spec};
+use super::shape::{self, Kind, Spec, Within};
 use super::slots::Tree;
 
 /// Largest mapping: a person writes some kilobytes, and every record pays for what it names.
@@ -28,7 +28,8 @@ const WHEN_KEYS: [&str; 4] = ["present", "absent", "equal", "differ"];
 /// The envelope that every rule has unless it states its own.
 type Envelope<'t> = [Option<Part<'t>>; 4];
 
-static ATTRIBUTE: Spec = Spec { name: "attributes", kind: Kind::Clearable, required: false };
+static ATTRIBUTE: Spec =
+    Spec { name: "attributes", kind: Kind::Clearable(Within::Text), required: false };
 static SKILL: Spec = Spec { name: "skills", kind: Kind::Identifier, required: false };
 
 pub(super) fn compile(text: &str) -> Result<Program, Vec<MappingProblem>> {

@@ -1,13 +1,13 @@
 //! From a mapping's text to where one field comes from.
 
 use crate::events::Status;
-use crate::limits::{AMOUNT, is_identifier, is_text};
+use crate::limits::{AMOUNT, is_country, is_identifier, is_text};
 use crate::names::Currency;
 
 use super::lookup::Lookup;
 use super::notes::{Notes, Part, Place};
 use super::program::{Constant, Field, Pick, Piece, Ref, Source, Table, Written};
-use super::shape::{Kind, Spec};
+use super::shape::{Kind, Spec, Within};
 use super::slots::is_pointer;
 use super::times::{self, TimeFormat};
 
@@ -230,7 +230,7 @@ impl<'t> Work<'t> {
     /// A value stated in the mapping, which must be one that the field can hold.
     fn constant(&mut self, kind: Kind, part: &Part<'t>) -> Option<Constant> {
         let why = match kind {
-            Kind::Identifier => {
+            Kind::Identifier | Kind::Clearable(Within::Identifier) => {
                 let text = self.notes.text(part)?;
                 if is_identifier(text) {
                     return Some(Constant::Text(text.into()));
@@ -239,12 +239,19 @@ impl<'t> Work<'t> {
                     "expected an identifier of 1 to 128 bytes without control characters, found {text:?}"
                 )
             }
-            Kind::Text | Kind::Clearable => {
+            Kind::Text | Kind::Clearable(Within::Text) => {
                 let text = self.notes.text(part)?;
                 if is_text(text) {
                     return Some(Constant::Text(text.into()));
                 }
                 "expected a text of at most 32 KiB".into()
+            }
+            Kind::Clearable(Within::Country) => {
+                let text = self.notes.text(part)?;
+                if is_country(text) {
+                    return Some(Constant::Text(text.into()));
+                }
+                format!("expected a country of two upper-case letters, found {text:?}")
             }
             Kind::Currency => {
                 let text = self.notes.text(part)?;
@@ -288,7 +295,7 @@ impl<'t> Work<'t> {
     }
 
     fn template(&mut self, kind: Kind, part: &Part<'t>) -> Option<Source> {
-        if !matches!(kind, Kind::Identifier | Kind::Text | Kind::Clearable) {
+        if !matches!(kind, Kind::Identifier | Kind::Text | Kind::Clearable(_)) {
             self.notes.note(
                 &part.at,
                 &part.span,
@@ -346,7 +353,7 @@ impl<'t> Work<'t> {
         if let Some(part) = place.get("null") {
             let word = self.notes.word(&part, &["absent", "withdraws"]);
             field.null_withdraws = word == Some("withdraws");
-            if field.null_withdraws && kind != Kind::Clearable {
+            if field.null_withdraws && !matches!(kind, Kind::Clearable(_)) {
                 let why = "only attributes of a customer can be withdrawn";
                 self.notes.note(&part.at, &part.span, why);
             }

@@ -14,8 +14,8 @@ pub(super) enum Kind {
     Identifier,
     /// Free text.
     Text,
-    /// Free text that may be withdrawn (`null = "withdraws"`).
-    Clearable,
+    /// An attribute of a customer, which may be withdrawn (`null = "withdraws"`).
+    Clearable(Within),
     /// ISO 4217.
     Currency,
     /// A status of an order.
@@ -32,6 +32,15 @@ pub(super) enum Kind {
     Attributes,
     /// A list of texts.
     Texts,
+}
+
+/// What an attribute of a customer may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Within {
+    Text,
+    Identifier,
+    /// ISO 3166-1 alpha-2.
+    Country,
 }
 
 /// One field.
@@ -60,13 +69,13 @@ pub(super) static ENVELOPE: [Spec; 4] = [
 
 static CUSTOMER: [Spec; 9] = [
     must("customer", Kind::Identifier),
-    may("name", Kind::Clearable),
-    may("email", Kind::Clearable),
-    may("phone", Kind::Clearable),
-    may("tier", Kind::Clearable),
-    may("language", Kind::Clearable),
-    may("country", Kind::Clearable),
-    may("time_zone", Kind::Clearable),
+    may("name", Kind::Clearable(Within::Text)),
+    may("email", Kind::Clearable(Within::Text)),
+    may("phone", Kind::Clearable(Within::Text)),
+    may("tier", Kind::Clearable(Within::Identifier)),
+    may("language", Kind::Clearable(Within::Identifier)),
+    may("country", Kind::Clearable(Within::Country)),
+    may("time_zone", Kind::Clearable(Within::Identifier)),
     may("attributes", Kind::Attributes),
 ];
 
@@ -75,7 +84,7 @@ static ORDER_PLACED: [Spec; 6] = [
     must("customer", Kind::Identifier),
     must("currency", Kind::Currency),
     may("promised_at", Kind::Time),
-    may("channel", Kind::Text),
+    may("channel", Kind::Identifier),
     must("lines", Kind::Lines),
 ];
 

@@ -9,12 +9,13 @@ use std::ops::RangeInclusive;
 
 use crate::events::{Status, Text};
 use crate::json::{Number, Scanner};
-use crate::limits::{AMOUNT, is_identifier, is_text};
+use crate::limits::{AMOUNT, is_country, is_identifier, is_text};
 use crate::names::Currency;
 use crate::problem::Problem;
 
 use super::digits;
 use super::program::{Constant, Field, Pick, Piece, Ref, Source, Written};
+use super::shape::Within;
 use super::slots::{Slot, Tree};
 
 /// What is wrong with a record.
@@ -106,10 +107,25 @@ impl<'f, 'a> Frames<'f, 'a> {
         }
     }
 
-    /// Free text, or that there is none any more.
-    pub(super) fn clearable(&self, field: &'a Field) -> Result<crate::events::Field<'a>, Fault> {
+    /// An attribute of a customer, or that there is none any more.
+    pub(super) fn clearable(
+        &self,
+        field: &'a Field,
+        within: Within,
+    ) -> Result<crate::events::Field<'a>, Fault> {
         use crate::events::Field as Said;
-        if let Some(text) = self.text(field)? {
+        let text = match within {
+            Within::Text => self.text(field)?,
+            Within::Identifier => self.identifier(field)?,
+            Within::Country => match self.text(field)? {
+                Some(text) if !is_country(&text) => {
+                    let expected = "a country of ISO 3166-1: two upper-case letters";
+                    return Err(self.unfit("schemas/out-of-range", field, &text, expected));
+                }
+                text => text,
+            },
+        };
+        if let Some(text) = text {
             return Ok(Said::Is(text));
         }
         let withdrawn =
