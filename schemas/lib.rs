@@ -14,4 +14,5 @@ pub mod rows; // rows, values, and the catalogue's types
 pub mod reading; // how rows are read, at one epoch
 pub mod json; // the strict scanner that everything decodes through
 pub mod decode; // CloudEvents: structured, binary, batch
+pub mod published; // the contract as JSON Schema
 pub mod mapping; // foreign JSON into events

@@ -1,0 +1,319 @@
+//! `data` of each type, field by field, as a producer reads it. The comments become the
+//! descriptions in the published schemas.
+
+use std::collections::BTreeMap;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Deserialize;
+
+use super::{needs, one_of, rules};
+use crate::events::Status;
+
+/// An identifier: opaque text of 1 to 128 bytes without control characters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub struct Identifier(
+    #[schemars(
+        length(min = 1, max = 128),
+        regex(pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")
+    )]
+    pub String,
+);
+
+/// Text of at most 32 KiB.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub struct FreeText(#[schemars(length(max = 32_768))] pub String);
+
+/// A currency of ISO 4217.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub struct CurrencyCode(#[schemars(regex(pattern = "^[A-Z]{3}$"))] pub String);
+
+/// A country of ISO 3166-1, two letters.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub struct CountryCode(#[schemars(regex(pattern = "^[A-Z]{2}$"))] pub String);
+
+/// A time as RFC 3339 writes it, from 1970 on.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub struct Instant(#[schemars(extend("format" = "date-time"))] pub String);
+
+/// An amount of money in minor units: 1999 is 19.99 EUR.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub struct MinorUnits(
+    #[schemars(range(min = 0, max = 10_000_000_000_000_i64), extend("format" = "int64"))] pub i64,
+);
+
+/// Where an order, or a line of it, stands.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(transparent)]
+pub struct StatusName(pub String);
+
+impl JsonSchema for StatusName {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Status".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({ "type": "string", "enum": Status::ALL.map(Status::as_str) })
+    }
+}
+
+/// Any of a customer's attributes by name; `null` withdraws one.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(transparent)]
+pub struct Attributes(pub BTreeMap<Identifier, Option<FreeText>>);
+
+impl JsonSchema for Attributes {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Attributes".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({
+            "type": "object",
+            "maxProperties": crate::events::MAX_ATTRIBUTES,
+            "propertyNames": Identifier::json_schema(generator),
+            "additionalProperties": Option::<FreeText>::json_schema(generator),
+        })
+    }
+}
+
+/// A customer is known from now on. An attribute that is not there says nothing.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CustomerRegistered {
+    /// The customer; the event's subject.
+    pub customer: Identifier,
+    /// Full name.
+    pub name: Option<FreeText>,
+    /// E-mail address.
+    pub email: Option<FreeText>,
+    /// Telephone number.
+    pub phone: Option<FreeText>,
+    /// Service tier, such as `gold`.
+    pub tier: Option<Identifier>,
+    /// BCP 47 language tag.
+    pub language: Option<Identifier>,
+    /// ISO 3166-1 country, two letters.
+    pub country: Option<CountryCode>,
+    /// IANA time zone.
+    pub time_zone: Option<Identifier>,
+    /// Anything else, by name.
+    pub attributes: Option<Attributes>,
+}
+
+/// Some of a customer's attributes have changed. One that is not there says nothing; `null`
+/// withdraws the value.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CustomerUpdated {
+    /// The customer; the event's subject.
+    pub customer: Identifier,
+    /// Full name.
+    pub name: Option<FreeText>,
+    /// E-mail address.
+    pub email: Option<FreeText>,
+    /// Telephone number.
+    pub phone: Option<FreeText>,
+    /// Service tier, such as `gold`.
+    pub tier: Option<Identifier>,
+    /// BCP 47 language tag.
+    pub language: Option<Identifier>,
+    /// ISO 3166-1 country, two letters.
+    pub country: Option<CountryCode>,
+    /// IANA time zone.
+    pub time_zone: Option<Identifier>,
+    /// Anything else, by name.
+    pub attributes: Option<Attributes>,
+}
+
+/// A customer has placed an order. Its lines come to at most 10^13 minor units.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrderPlaced {
+    /// The order; the event's subject.
+    pub order: Identifier,
+    /// Who placed it.
+    pub customer: Identifier,
+    /// The currency of every amount in it.
+    pub currency: CurrencyCode,
+    /// What was ordered.
+    #[schemars(length(min = 1, max = 256))]
+    pub lines: Vec<OrderLine>,
+    /// When it was promised.
+    pub promised_at: Option<Instant>,
+    /// Where it was placed, such as `web` or `store`.
+    pub channel: Option<Identifier>,
+}
+
+/// One line of an order.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrderLine {
+    /// The article.
+    pub sku: Identifier,
+    /// How many.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub quantity: i64,
+    /// Price of one.
+    pub unit_price: MinorUnits,
+    /// The warehouse it leaves from.
+    pub ship_from: Option<Identifier>,
+    /// Where it goes.
+    pub ship_to: Option<Identifier>,
+    /// Who carries it.
+    pub carrier: Option<Identifier>,
+    /// Who sells it.
+    pub seller: Option<Identifier>,
+}
+
+/// An order, or one line of it, has reached a status.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrderStatusChanged {
+    /// The order; the event's subject.
+    pub order: Identifier,
+    /// The status it now has.
+    pub status: StatusName,
+    /// The line it is about, counted from 1; the whole order if absent.
+    #[schemars(range(min = 1, max = 256))]
+    pub line: Option<i64>,
+    /// Whose order it is.
+    pub customer: Option<Identifier>,
+}
+
+/// An order has been cancelled. An amount needs a currency.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(transform = amount_needs_currency)]
+pub struct OrderCancelled {
+    /// The order; the event's subject.
+    pub order: Identifier,
+    /// Whose order it is.
+    pub customer: Option<Identifier>,
+    /// What was cancelled, in money.
+    pub amount: Option<MinorUnits>,
+    /// The currency of the amount.
+    pub currency: Option<CurrencyCode>,
+    /// Why, in words.
+    pub reason: Option<FreeText>,
+}
+
+/// An order has been returned. An amount needs a currency.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(transform = amount_needs_currency)]
+pub struct OrderReturned {
+    /// The order; the event's subject.
+    pub order: Identifier,
+    /// Whose order it is.
+    pub customer: Option<Identifier>,
+    /// What was returned, in money.
+    pub amount: Option<MinorUnits>,
+    /// The currency of the amount.
+    pub currency: Option<CurrencyCode>,
+    /// Why, in words.
+    pub reason: Option<FreeText>,
+}
+
+fn amount_needs_currency(schema: &mut Schema) {
+    rules(schema, &[needs("amount", "currency")]);
+}
+
+/// Somebody has said what they think: about a customer or an order, a rating or a text.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(transform = says_something_about_somebody)]
+pub struct FeedbackSubmitted {
+    /// Who says it. The event's subject may be this or the order.
+    pub customer: Option<Identifier>,
+    /// About which order.
+    pub order: Option<Identifier>,
+    /// About which product.
+    pub product: Option<Identifier>,
+    /// 5 is best.
+    #[schemars(range(min = 1, max = 5))]
+    pub rating: Option<i64>,
+    /// In words.
+    pub text: Option<FreeText>,
+}
+
+fn says_something_about_somebody(schema: &mut Schema) {
+    rules(schema, &[one_of(&["customer", "order"]), one_of(&["rating", "text"])]);
+}
+
+/// A customer needs help.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CaseOpened {
+    /// The case; the event's subject.
+    pub case: Identifier,
+    /// Whose case it is.
+    pub customer: Identifier,
+    /// 1 is most severe.
+    #[schemars(range(min = 1, max = 4))]
+    pub severity: i64,
+    /// In words.
+    pub text: Option<FreeText>,
+    /// Where it waits.
+    pub queue: Identifier,
+    /// What it takes to solve it.
+    #[schemars(length(max = 32))]
+    pub skills: Option<Vec<Identifier>>,
+}
+
+/// Somebody now works on a case.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CaseAssigned {
+    /// The case; the event's subject.
+    pub case: Identifier,
+    /// Who works on it.
+    pub agent: Identifier,
+    /// Where it now waits.
+    pub queue: Option<Identifier>,
+    /// Whose case it is.
+    pub customer: Option<Identifier>,
+}
+
+/// A case has been resolved.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CaseResolved {
+    /// The case; the event's subject.
+    pub case: Identifier,
+    /// Whose case it is.
+    pub customer: Option<Identifier>,
+    /// How, in words.
+    pub resolution: Option<FreeText>,
+}
+
+/// A customer has done something.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InteractionRecorded {
+    /// Who; the event's subject.
+    pub customer: Identifier,
+    /// Where, such as `web`.
+    pub channel: Identifier,
+    /// What, such as `view`.
+    pub action: Identifier,
+    /// On what.
+    pub target: Option<FreeText>,
+    /// In words.
+    pub text: Option<FreeText>,
+}
