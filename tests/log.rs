@@ -1,7 +1,6 @@
 //! Does the embedded log keep what it answered, and nothing else? Each test has a folder of its
 //! own under the system's folder for temporary files.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,25 +12,9 @@ use millstream::messages::{
 };
 use millstream::segments::OnDamage;
 
-/// A folder that goes away with the test.
-struct TempDir(PathBuf);
-
-impl TempDir {
-    fn new() -> TempDir {
-        static N: AtomicU64 = AtomicU64::new(0);
-        let n = N.fetch_add(1, Ordering::Relaxed);
-        let name = format!("millstream-log-{}-{n}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        TempDir(path)
-    }
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).unwrap();
-    }
-}
+#[path = "support/temp_dir.rs"]
+mod temp_dir;
+use temp_dir::TempDir;
 
 fn settings() -> config::Log {
     config::Log {
@@ -156,4 +139,105 @@ fn kinds_and_origins_are_kept() {
     assert_eq!(shown[2].origin, Some(origin));
     assert_eq!(shown[2].bytes, b"record 2");
     assert_eq!(Read::from(&log, 0).take(3).0, expected(0, 3));
+}
+
+/// Waits until it is so; a test that waits for ever is one that failed.
+fn until(what: &str, is: impl Fn() -> bool) {
+    let started = millstream::clock::monotonic();
+    while !is() {
+        assert!(millstream::clock::since(started) < Duration::from_secs(20), "{what}: never");
+        std::thread::yield_now();
+    }
+}
+
+/// Goal: a full queue refuses at once, whole, and says when to come back; nothing refused is in
+/// the log. Method: a queue of one record's size, blocks pushed faster than any disk.
+#[test]
+fn a_full_queue_is_busy() {
+    let dir = TempDir::new();
+    let log = open_with(&dir, &config::Log { queue_bytes: 4_000, ..settings() });
+    let (mut answers, mut busy) = (Vec::new(), 0);
+    for i in 0..2_000 {
+        match log.append(vec![vec![b'x'; 1_000 + i % 7]]) {
+            Ok(answer) => answers.push(answer),
+            Err(AppendRefused::Busy(after)) => {
+                assert!(after > Duration::ZERO);
+                busy += 1;
+            }
+            Err(AppendRefused::Failed(report)) => panic!("{report}"),
+        }
+    }
+    assert!(busy > 0);
+    let n = answers.len() as u64;
+    let last = answers.into_iter().map(|it| it.blocking_recv().unwrap().unwrap()).last().unwrap();
+    assert_eq!((last.next, log.end()), (n, n));
+}
+
+/// Goal: old and large logs lose their oldest segments, own facts stay, a reader is told what is
+/// lost. Method: small segments and a clock in hand; by size, then by age.
+#[test]
+fn retention_by_size_and_age() {
+    let dir = TempDir::new();
+    let now = Arc::new(AtomicU64::new(1_000_000));
+    let clock = now.clone();
+    let small = config::Log {
+        retention: Duration::from_secs(1_000),
+        max_bytes: 20_000,
+        segment_bytes: 2_000,
+        ..settings()
+    };
+    let clock = Arc::new(move || clock.load(Ordering::Relaxed));
+    let log = LocalLog::open(&dir.0, &small, OnDamage::Refuse, clock).unwrap();
+    wait(log.append_facts(texts(0, 2)));
+    for i in 0..400 {
+        wait(log.append(texts(2 + i * 10, 10)));
+    }
+    // It looks when a segment is full, so by then it may be larger by one.
+    until("by size", || log.stats().bytes <= 20_000 + 2_500);
+    assert_eq!(log.first(), 0, "the facts are there");
+    let stats = log.stats();
+    let (got, lost) = Read::from(&log, 0).take(stats.n_records as usize);
+    assert_eq!(got[..2], expected(0, 2));
+    assert_eq!(lost + stats.n_records, 4_002);
+    let first = got[2].0;
+    assert_eq!(got[2..], expected(first, 4_002 - first));
+
+    // Everything is old now; what is still written to leaves once it is no longer.
+    now.fetch_add(2_000_000, Ordering::Relaxed);
+    wait(log.append(texts(4_002, 1)));
+    until("by age", || log.stats().n_records == 3);
+    let read = Read::from(&log, 1);
+    let (got, lost) = read.take(2);
+    assert_eq!(got, [(1, "record 1".to_string()), (4_002, "record 4002".to_string())]);
+    assert_eq!(lost, 4_000);
+    wait(log.append(texts(4_003, 1)));
+    assert_eq!(read.take(1).0, expected(4_003, 1));
+}
+
+/// Goal: damage is refused at opening with its place, and skipped as a lost range when told to.
+/// Method: one flipped bit in the second of three blocks.
+#[test]
+fn a_flipped_bit_is_refused_or_skipped() {
+    let dir = TempDir::new();
+    let log = open_with(&dir, &settings());
+    for i in 0..3 {
+        wait(log.append(texts(i * 5, 5)));
+    }
+    drop(log);
+    let file = dir.0.join("00000000000000000000.seg");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let at = bytes.windows(8).position(|it| it == b"record 7").unwrap();
+    bytes[at] ^= 4;
+    std::fs::write(&file, bytes).unwrap();
+    let clock: millstream::ingest::local_log::Clock = Arc::new(|| 1);
+    let open = |it| LocalLog::open(&dir.0, &settings(), it, clock.clone());
+    let report = open(OnDamage::Refuse).err().expect("refused");
+    assert_eq!(report.code, "segments/damaged");
+    assert!(report.at.contains(&("file", file.display().to_string())), "{report}");
+    assert!(report.at.contains(&("positions", "5 to before 10".into())), "{report}");
+    let log = open(OnDamage::Skip).unwrap();
+    assert_eq!(log.notes().len(), 1);
+    let (got, lost) = Read::from(&log, 0).take(10);
+    assert_eq!((got, lost), ([expected(0, 5), expected(10, 5)].concat(), 5));
+    assert_eq!(wait(log.append(texts(15, 1))).first, 15);
 }

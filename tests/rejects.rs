@@ -1,8 +1,6 @@
 //! Are rejects kept, found, bounded and retried once? Each test has a store of its own.
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use millstream::config;
@@ -12,25 +10,9 @@ use millstream::rejects::{Count, FeedOrigin, Filter, RejectStore, Select};
 use millstream::segments::OnDamage;
 use schemas::problem::Problem;
 
-/// A folder that goes away with the test.
-struct TempDir(PathBuf);
-
-impl TempDir {
-    fn new() -> TempDir {
-        static N: AtomicU64 = AtomicU64::new(0);
-        let n = N.fetch_add(1, Ordering::Relaxed);
-        let name = format!("millstream-rejects-{}-{n}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        TempDir(path)
-    }
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).unwrap();
-    }
-}
+#[path = "support/temp_dir.rs"]
+mod temp_dir;
+use temp_dir::TempDir;
 
 fn feeds() -> Vec<FeedOrigin> {
     vec![
