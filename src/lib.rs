@@ -20,6 +20,7 @@ pub mod config; // settings: the file, the variables, the flags; checked whole
 pub mod report; // how a problem is told
 pub mod metrics; // every metric in one place
 pub mod clock; // the only place that asks the system for the time
+pub mod tasks; // the one way to start a task: with a name
 pub mod usage; // CPU and memory of this process
 
 pub mod segments; // the one on-disk format: checksummed append-only segments

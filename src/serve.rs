@@ -1,1 +1,169 @@
-//! (to come)
+//! Answers over HTTP: live rows, streams, events in, and what an operator asks.
+//!
+//! ```text
+//!  listener ─▶ connection ─▶ router (warp filters, from the table in routes) ─▶ a handler
+//!   caps        deadlines      Caller made here, once                            │
+//!                                                    state · events · stream · operate
+//! ```
+//!
+//! In: [`Ports`], what the other rooms let this one do. Out: answers.
+//!
+//! # Meaning
+//! Every answer is read at one complete epoch and says which (`as_of`); everything of a tenant's
+//! is read through its [`Caller`] (`tests/serve_routes.rs`, the canary).
+//!
+//! # Invariants
+//! - A request waits for nobody else's request: no lock on the path of a read.
+//! - Everything has a limit: headers, bodies, events, connections, streams, waits, the rows looked
+//!   at for one page.
+//! - Text of a user's never enters an SSE field other than `data`, and that is always JSON.
+//!
+//! # Why this way
+//! warp's own server has no deadlines, no caps, and waits for open streams at shutdown, so its
+//! filters run as a service under our accept loop. Each route is one warp filter made from its
+//! line in [`routes::ROUTES`]; `/openapi.json` is made from the same lines.
+
+mod answer;
+mod body;
+mod caller;
+mod connection;
+mod cursor;
+mod desk;
+mod events;
+mod listener;
+mod openapi;
+mod operate;
+mod query;
+mod refusal;
+mod router;
+pub mod routes;
+mod sse;
+mod state;
+mod stream;
+
+pub use caller::{Caller, Role};
+pub use listener::Server;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::config;
+use crate::messages::{Append, Ledger, ReadHandle};
+use crate::metrics::Metrics;
+use crate::report::Report;
+
+/// What the other rooms let this one do.
+#[derive(Clone)]
+pub struct Ports {
+    /// The views and their instants.
+    pub read: ReadHandle,
+    /// The embedded log.
+    pub append: Arc<dyn Append>,
+    /// Where every record has ended.
+    pub ledger: Arc<dyn Fn() -> Ledger + Send + Sync>,
+    /// Of the positions `first..next`, once applied: how many events were new, how many known.
+    pub applied: Arc<dyn Fn(u64, u64) -> Option<(u64, u64)> + Send + Sync>,
+    /// The kept rejects.
+    pub rejects: Arc<dyn RejectsPort>,
+    /// Alive, and ready or why not.
+    pub health: Arc<dyn Fn() -> Health + Send + Sync>,
+    /// Operators with records, bytes, time.
+    pub debug: Arc<dyn Fn() -> Value + Send + Sync>,
+    /// Every metric.
+    pub metrics: Metrics,
+    /// What the command line asks of a running process.
+    pub admin: Arc<dyn AdminPort>,
+    /// The wall clock, milliseconds.
+    pub now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// An event whose time is further ahead is refused at the door.
+    pub future_limit: Duration,
+}
+
+/// The state of the process as probes ask for it.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    /// Why it ought to be restarted; none: it is alive.
+    pub dead: Vec<String>,
+    /// Why it should not be sent work yet; none (and alive): it is ready.
+    pub not_ready: Vec<String>,
+}
+
+/// The kept rejects as this room reads them.
+pub trait RejectsPort: Send + Sync {
+    /// Rejects with this reason and feed (all, if none is named) numbered above `after`, oldest
+    /// first, at most `limit`. May be shorter than there are; empty means that there are no more.
+    fn list(
+        &self,
+        reason: Option<&str>,
+        feed: Option<&str>,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<KeptReject>, Report>;
+}
+
+/// One kept reject.
+#[derive(Clone, Debug)]
+pub struct KeptReject {
+    /// Its number among the kept; grows.
+    pub number: u64,
+    /// The reason's code: `schemas/not-json`.
+    pub reason: String,
+    /// Why, in words.
+    pub why: String,
+    /// JSON pointer to the field.
+    pub pointer: String,
+    /// Where it was read.
+    pub feed: String,
+    /// Partition of the feed.
+    pub partition: u32,
+    /// Its offset there.
+    pub offset: u64,
+    /// When the log took it (or it was first read), milliseconds.
+    pub appended_ms: u64,
+    /// The record, perhaps cut.
+    pub bytes: Vec<u8>,
+    /// The record was longer than what is kept.
+    pub cut: bool,
+    /// The feed's records are CloudEvents as they stand (no mapping): its own `tenant` says whose
+    /// it is.
+    pub native: bool,
+}
+
+/// What the command line asks of a running process.
+pub trait AdminPort: Send + Sync {
+    /// Does it, and says what became of it.
+    fn act(&self, action: AdminAction) -> AdminAnswer;
+}
+
+/// The answer to an [`AdminAction`], once there is one.
+pub type AdminAnswer = Pin<Box<dyn Future<Output = Result<Value, Report>> + Send>>;
+
+/// One thing asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminAction {
+    /// End cleanly.
+    Shutdown,
+    /// What the process is and does: version, addresses, folder, feeds.
+    Status,
+    /// Size, age and positions of the embedded log.
+    LogStats,
+    /// Append rejects to the log again.
+    RetryRejects {
+        /// Only those with this reason.
+        reason: Option<String>,
+        /// Only those of this feed.
+        feed: Option<String>,
+        /// Only the one with this number.
+        number: Option<u64>,
+    },
+}
+
+/// Takes the address, so that the caller knows it before the first request; [`Server::run`]
+/// then serves until told to end.
+pub async fn bind(settings: config::Serve, ports: Ports) -> Result<Server, Report> {
+    Server::bind(settings, ports).await
+}

@@ -1,0 +1,339 @@
+//! `POST /v1/events`: a request is taken whole, durably, or refused whole with every problem.
+//!
+//! In: a body in one of CloudEvents' three modes. Out: structured records in the embedded log.
+//!
+//! # Invariants
+//! - The answer 202 comes after the log has the block durably; `position` is the next position
+//!   after it.
+//! - What the log keeps names its tenant: an event without one gets the caller's, an event with
+//!   another one than the caller's is refused.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+use schemas::decode;
+use schemas::names::DEFAULT_TENANT;
+use schemas::problem::Problem;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use warp::reply::Response;
+
+use super::answer::{AsOfJson, epoch_time, json_response};
+use super::body::media_type;
+use super::caller::Caller;
+use super::desk::Desk;
+use super::query::Query;
+use super::refusal::Refusal;
+use super::state::blocking;
+use crate::messages::{AppendRefused, Appended};
+
+/// A body that is decoded on the reactor itself: below a millisecond.
+const INLINE_BYTES: usize = 64 * 1024;
+/// Most problems told of one request; more would only repeat themselves.
+const MAX_PROBLEMS: usize = 1_000;
+
+const NOT_TAKEN: &str = "nothing was taken: a request is taken whole or not at all";
+
+/// How the body holds its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Structured,
+    Batch,
+    Binary,
+}
+
+/// Takes the parameters; the body comes later.
+pub(super) fn wait_applied(mut query: Query<'_>) -> Result<bool, Refusal> {
+    let wait = match query.take("wait")?.as_deref() {
+        None => false,
+        Some("applied") => true,
+        Some(_) => {
+            return Err(Refusal::parameter("wait", "expected `applied`, or no such parameter"));
+        }
+    };
+    query.end()?;
+    Ok(wait)
+}
+
+/// Decodes, appends, answers.
+pub(super) async fn append(
+    desk: Arc<Desk>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Bytes,
+    wait: bool,
+) -> Result<Response, Refusal> {
+    let mode = mode(&headers)?;
+    let limits = Limits {
+        event_bytes: desk.settings.max_event_bytes,
+        now_ms: (desk.ports.now_ms)(),
+        future_ms: desk.ports.future_limit.as_millis() as u64,
+    };
+    let inline = body.len() <= INLINE_BYTES;
+    let decode = move || records(mode, &headers, &body, &caller, &limits);
+    let records = if inline { decode()? } else { blocking(decode).await? };
+    let accepted = records.len();
+    if accepted == 0 {
+        return Ok(taken(&desk, 0, desk.newest().position, None));
+    }
+    let appended = match desk.ports.append.append(records) {
+        Ok(receiver) => receiver.await.unwrap_or_else(|_| Err(stopping())),
+        Err(refused) => Err(refused),
+    };
+    let Appended { first, next } = appended.map_err(refused)?;
+    let applied = if wait { Some(desk.reached(next).await) } else { None };
+    let counts =
+        applied.map(|in_time| (in_time, in_time.then(|| (desk.ports.applied)(first, next))));
+    Ok(taken(&desk, accepted, next, counts.map(|(in_time, counts)| (in_time, counts.flatten()))))
+}
+
+type Counts = Option<(u64, u64)>;
+
+fn taken(desk: &Desk, accepted: usize, position: u64, waited: Option<(bool, Counts)>) -> Response {
+    let mut body = json!({
+        "accepted": accepted, "position": position, "as_of": AsOfJson(desk.newest()),
+    });
+    if let Some((applied, counts)) = waited {
+        body["applied"] = json!(applied);
+        if let Some((new, duplicate)) = counts {
+            body["new"] = json!(new);
+            body["duplicate"] = json!(duplicate);
+        }
+    }
+    json_response(StatusCode::ACCEPTED, body.to_string().into_bytes())
+}
+
+fn refused(why: AppendRefused) -> Refusal {
+    match why {
+        AppendRefused::Busy(after) => {
+            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+            Refusal::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "serve/busy",
+                "queues are full",
+                "more comes in than the log or the views take",
+                format!("send again after {seconds} s, then slower"),
+            )
+            .effect(NOT_TAKEN)
+            .retry_after(seconds.max(1))
+        }
+        AppendRefused::Failed(report) => Refusal::report(report),
+    }
+}
+
+fn stopping() -> AppendRefused {
+    AppendRefused::Failed(crate::report::Report {
+        code: "serve/log-stopped",
+        what: "could not append".into(),
+        at: vec![],
+        why: "the log has stopped; the process is ending".into(),
+        effect: "the events may or may not be in the log".into(),
+        fix: "send them again with the same ids once it is back: known ones are not counted twice"
+            .into(),
+    })
+}
+
+fn mode(headers: &HeaderMap) -> Result<Mode, Refusal> {
+    let content_type = headers.get(header::CONTENT_TYPE).map(|it| it.to_str().unwrap_or("?"));
+    let (media, parameters) =
+        content_type.map_or(("", ""), |it| it.split_once(';').unwrap_or((it, "")));
+    let media = media.trim().to_ascii_lowercase();
+    let utf8 =
+        parameters.split(';').all(|it| match it.trim().to_ascii_lowercase().split_once('=') {
+            Some(("charset", set)) => matches!(set.trim_matches('"'), "utf-8" | "us-ascii"),
+            _ => true,
+        });
+    let binary = headers.contains_key("ce-specversion") || headers.contains_key("ce-id");
+    match media.as_str() {
+        _ if !utf8 => Err(media_type(content_type.unwrap_or(""))),
+        "application/cloudevents+json" => Ok(Mode::Structured),
+        "application/cloudevents-batch+json" => Ok(Mode::Batch),
+        "application/json" | "" => Ok(Mode::Binary),
+        other if other.ends_with("+json") && binary => Ok(Mode::Binary),
+        _ => Err(media_type(content_type.unwrap_or(""))),
+    }
+}
+
+struct Limits {
+    event_bytes: u64,
+    now_ms: u64,
+    future_ms: u64,
+}
+
+fn records(
+    mode: Mode,
+    headers: &HeaderMap,
+    body: &[u8],
+    caller: &Caller,
+    limits: &Limits,
+) -> Result<Vec<Vec<u8>>, Refusal> {
+    let events: Vec<Cow<'_, [u8]>> = match mode {
+        Mode::Structured => vec![Cow::Borrowed(body)],
+        Mode::Batch => match decode::batch(body) {
+            Ok(events) => events.into_iter().map(Cow::Borrowed).collect(),
+            Err(problem) => return Err(all_problems(vec![(None, problem)])),
+        },
+        Mode::Binary => vec![Cow::Owned(structured(headers, body)?)],
+    };
+    if let Some(index) = events.iter().position(|it| it.len() as u64 > limits.event_bytes) {
+        return Err(event_too_large(index, events[index].len(), limits.event_bytes));
+    }
+    let mut problems = Vec::new();
+    let mut records = Vec::with_capacity(events.len());
+    for (index, event) in events.into_iter().enumerate() {
+        match check(&event, caller, limits) {
+            Ok(Stamp::AsItIs) => records.push(event.into_owned()),
+            Ok(Stamp::Tenant) => records.push(with_tenant(&event, caller.tenant())),
+            Err(found) => problems.extend(found.into_iter().map(|it| (Some(index), it))),
+        }
+    }
+    if problems.is_empty() { Ok(records) } else { Err(all_problems(problems)) }
+}
+
+fn structured(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let mut attributes = Vec::new();
+    for (name, value) in headers {
+        let Some(name) = name.as_str().strip_prefix("ce-") else { continue };
+        let Ok(value) = std::str::from_utf8(value.as_bytes()) else {
+            return Err(Refusal::parameter(&format!("ce-{name}"), "is not UTF-8"));
+        };
+        attributes.push((name, value));
+    }
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok());
+    decode::binary_to_structured(&attributes, content_type, body)
+        .map_err(|problem| all_problems(vec![(Some(0), problem)]))
+}
+
+/// What is still to be written into a record.
+enum Stamp {
+    AsItIs,
+    Tenant,
+}
+
+fn check(record: &[u8], caller: &Caller, limits: &Limits) -> Result<Stamp, Vec<Problem>> {
+    let event = decode::structured(record).map_err(|first| {
+        let all = decode::problems(record);
+        if all.is_empty() { vec![first] } else { all }
+    })?;
+    let mut problems = Vec::new();
+    let latest_ms = limits.now_ms.saturating_add(limits.future_ms);
+    if u64::try_from(event.time).is_ok_and(|it| it / 1_000 > latest_ms) {
+        problems.push(Problem {
+            code: "engine/future-time",
+            pointer: "/time".into(),
+            expected: format!("a time not after {}", epoch_time(latest_ms)),
+            found: schemas::time::rfc3339(event.time),
+        });
+    }
+    // What decoding gives for an absent tenant is the default one's name.
+    let absent = event.tenant == DEFAULT_TENANT && !names_tenant(record);
+    if event.tenant != caller.tenant() && !absent {
+        problems.push(Problem {
+            code: "serve/other-tenant",
+            pointer: "/tenant".into(),
+            expected: format!("the tenant of the request, {:?}, or none", caller.tenant()),
+            found: format!("{:?}", event.tenant),
+        });
+    }
+    match (problems.is_empty(), event.tenant == caller.tenant()) {
+        (false, _) => Err(problems),
+        (true, true) => Ok(Stamp::AsItIs),
+        (true, false) => Ok(Stamp::Tenant),
+    }
+}
+
+/// Whether a record, known to be an event, has the attribute.
+fn names_tenant(record: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Tenant {
+        #[serde(default)]
+        tenant: Option<serde::de::IgnoredAny>,
+    }
+    serde_json::from_slice::<Tenant>(record).map_or(true, |it| it.tenant.is_some())
+}
+
+/// The record, known to be an object that is not empty, with the attribute in front.
+fn with_tenant(record: &[u8], tenant: &str) -> Vec<u8> {
+    let start = record.iter().position(|it| *it == b'{').map_or(0, |it| it + 1);
+    let mut stamped = Vec::with_capacity(record.len() + tenant.len() + 16);
+    stamped.extend(b"{\"tenant\":");
+    super::answer::push_json(&mut stamped, &tenant);
+    stamped.push(b',');
+    stamped.extend(&record[start..]);
+    stamped
+}
+
+fn event_too_large(index: usize, found: usize, limit: u64) -> Refusal {
+    Refusal::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "serve/event-too-large",
+        "an event is too large",
+        format!("event {index}: expected at most {limit} bytes, found {found}"),
+        "send less in one event, or raise serve.max_event",
+    )
+    .effect(NOT_TAKEN)
+    .with("event", json!(index))
+    .with("limit_bytes", json!(limit))
+}
+
+fn all_problems(problems: Vec<(Option<usize>, Problem)>) -> Refusal {
+    let told: Vec<Value> = problems
+        .iter()
+        .take(MAX_PROBLEMS)
+        .map(|(event, it)| {
+            json!({
+                "event": event, "pointer": it.pointer, "code": it.code,
+                "expected": it.expected, "found": it.found,
+            })
+        })
+        .collect();
+    let n = problems.len();
+    Refusal::new(
+        StatusCode::BAD_REQUEST,
+        "serve/events",
+        "events are not understood",
+        format!("{n} problem{}", if n == 1 { "" } else { "s" }),
+        "correct the events named and send all of them again",
+    )
+    .effect(NOT_TAKEN)
+    .with("n_problems", json!(n))
+    .with("problems", told.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_are_told_by_the_media_type() {
+        let check = |content_type: &str, ce: bool, expected: Option<Mode>| {
+            let mut headers = HeaderMap::new();
+            if !content_type.is_empty() {
+                headers.insert(header::CONTENT_TYPE, content_type.parse().unwrap());
+            }
+            if ce {
+                headers.insert("ce-id", "1".parse().unwrap());
+            }
+            assert_eq!(mode(&headers).ok(), expected, "{content_type}");
+        };
+        check("application/cloudevents+json; charset=UTF-8", false, Some(Mode::Structured));
+        check("Application/CloudEvents-Batch+JSON", false, Some(Mode::Batch));
+        check("application/json", true, Some(Mode::Binary));
+        check("application/vnd.order+json", true, Some(Mode::Binary));
+        check("application/vnd.order+json", false, None);
+        check("application/cloudevents+json; charset=latin1", false, None);
+        check("application/cloudevents+avro", false, None);
+        check("text/plain", true, None);
+        check("", true, Some(Mode::Binary));
+    }
+
+    #[test]
+    fn the_tenant_is_written_into_the_record() {
+        let stamped = with_tenant(b" {\"id\":\"1\"}", "a\"b");
+        assert_eq!(String::from_utf8(stamped).unwrap(), r#"{"tenant":"a\"b","id":"1"}"#);
+        assert!(names_tenant(br#"{"tenant":"default"}"#));
+        assert!(!names_tenant(br#"{"data":{"tenant":"x"}}"#));
+    }
+}

@@ -1,0 +1,218 @@
+//! What an operator asks: ledger, rejects, health, metrics, operators, and the admin routes.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderValue, StatusCode, header};
+use schemas::names::DEFAULT_TENANT;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use warp::reply::Response;
+
+use super::answer::{AsOfJson, epoch_time, json_response};
+use super::caller::Caller;
+use super::desk::Desk;
+use super::query::Query;
+use super::refusal::Refusal;
+use super::routes::{Endpoint, Route};
+use super::state::{LIMIT, MAX_LIMIT, blocking};
+use super::{AdminAction, KeptReject};
+
+/// Rejects looked at for one page.
+const MAX_REJECTS_EXAMINED: usize = 10_000;
+
+fn answer(status: StatusCode, body: &Value) -> Response {
+    json_response(status, body.to_string().into_bytes())
+}
+
+/// `GET /v1/ledger`
+pub(super) fn ledger(desk: &Desk) -> Response {
+    let ledger = (desk.ports.ledger)();
+    let body = json!({
+        "as_of": AsOfJson(ledger.as_of), "partitions": ledger.partitions, "dedup": ledger.dedup,
+    });
+    answer(StatusCode::OK, &body)
+}
+
+/// `GET /health/live`, `GET /health/ready`
+pub(super) fn health(desk: &Desk, endpoint: Endpoint) -> Response {
+    let health = (desk.ports.health)();
+    let as_of = AsOfJson(desk.newest());
+    let (name, reasons) = match endpoint {
+        Endpoint::Live => ("live", health.dead),
+        _ => ("ready", [health.dead, health.not_ready].concat()),
+    };
+    let well = reasons.is_empty();
+    let status = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    answer(status, &json!({name: well, "reasons": reasons, "as_of": as_of}))
+}
+
+/// `GET /metrics`
+pub(super) fn metrics(desk: &Desk) -> Response {
+    let mut response = json_response(StatusCode::OK, desk.ports.metrics.encode().into_bytes());
+    let kind = HeaderValue::from_static(Route::of(Endpoint::Metrics).answer);
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+/// `GET /v1/debug/dataflow`
+pub(super) fn dataflow(desk: &Desk) -> Response {
+    let body = json!({"as_of": AsOfJson(desk.newest()), "dataflow": (desk.ports.debug)()});
+    answer(StatusCode::OK, &body)
+}
+
+/// `GET /openapi.json`
+pub(super) fn openapi(desk: &Desk) -> Response {
+    json_response(StatusCode::OK, desk.openapi.to_vec())
+}
+
+/// `GET /v1/rejects`
+pub(super) async fn rejects(
+    desk: Arc<Desk>,
+    caller: Caller,
+    mut query: Query<'_>,
+) -> Result<Response, Refusal> {
+    let reason = query.take("reason")?.map(String::from);
+    let feed = query.take("feed")?.map(String::from);
+    let limit = query.number("limit", 1, MAX_LIMIT)?.unwrap_or(LIMIT) as usize;
+    let after = query.number("cursor", 0, u64::MAX)?;
+    query.end()?;
+    blocking(move || {
+        let as_of = AsOfJson(desk.newest());
+        let (mut rows, mut after, mut examined, mut more) = (Vec::new(), after, 0, true);
+        while more && rows.len() < limit && examined < MAX_REJECTS_EXAMINED {
+            let found = desk.ports.rejects.list(
+                reason.as_deref(),
+                feed.as_deref(),
+                after,
+                MAX_LIMIT as usize,
+            );
+            let found = found.map_err(Refusal::report)?;
+            more = !found.is_empty();
+            for reject in found {
+                if rows.len() == limit {
+                    break;
+                }
+                examined += 1;
+                after = Some(reject.number);
+                if sees(&caller, &reject) {
+                    rows.push(told(&reject));
+                }
+            }
+        }
+        let next = after.filter(|_| more).map(|it| it.to_string());
+        Ok(answer(StatusCode::OK, &json!({"as_of": as_of, "rejects": rows, "next": next})))
+    })
+    .await
+}
+
+fn sees(caller: &Caller, reject: &KeptReject) -> bool {
+    match owner(reject) {
+        Some(tenant) => tenant == caller.tenant(),
+        None => caller.sees_unattributed(),
+    }
+}
+
+/// Whose a record is that could not be decoded: what its `tenant` says, if that can be read and
+/// says one thing.
+fn owner(reject: &KeptReject) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Tenant {
+        #[serde(default)]
+        tenant: Option<Value>,
+    }
+    if !reject.native {
+        return None;
+    }
+    match serde_json::from_slice(&reject.bytes) {
+        Ok(Tenant { tenant: Some(Value::String(tenant)) }) => Some(tenant),
+        Ok(Tenant { tenant: None }) if reject.bytes.trim_ascii_start().starts_with(b"{") => {
+            Some(DEFAULT_TENANT.to_string())
+        }
+        Ok(_) => None,
+        Err(_) => {
+            let text = String::from_utf8_lossy(&reject.bytes);
+            let mut named = text.split("\"tenant\"").skip(1).filter_map(|rest| {
+                let value = rest.trim_start().strip_prefix(':')?.trim_start().strip_prefix('"')?;
+                value.split('"').next()
+            });
+            let first = named.next()?;
+            named.all(|it| it == first).then(|| first.to_string())
+        }
+    }
+}
+
+fn told(reject: &KeptReject) -> Value {
+    let mut told = json!({
+        "number": reject.number,
+        "reason": reject.reason,
+        "why": reject.why,
+        "pointer": reject.pointer,
+        "feed": reject.feed,
+        "partition": reject.partition,
+        "offset": reject.offset,
+        "appended_at": epoch_time(reject.appended_ms),
+        "cut": reject.cut,
+    });
+    match std::str::from_utf8(&reject.bytes) {
+        Ok(text) => told["text"] = json!(text),
+        Err(_) => told["base64"] = json!(STANDARD.encode(&reject.bytes)),
+    }
+    told
+}
+
+/// `/v1/admin/…`
+pub(super) async fn admin(
+    desk: Arc<Desk>,
+    endpoint: Endpoint,
+    mut query: Query<'_>,
+) -> Result<Response, Refusal> {
+    let action = match endpoint {
+        Endpoint::AdminShutdown => AdminAction::Shutdown,
+        Endpoint::AdminLog => AdminAction::LogStats,
+        Endpoint::AdminRetry => AdminAction::RetryRejects {
+            reason: query.take("reason")?.map(String::from),
+            feed: query.take("feed")?.map(String::from),
+            number: query.number("number", 0, u64::MAX)?,
+        },
+        _ => AdminAction::Status,
+    };
+    query.end()?;
+    let result = desk.ports.admin.act(action).await.map_err(Refusal::report)?;
+    let body = json!({"as_of": AsOfJson(desk.newest()), "result": result});
+    Ok(answer(StatusCode::OK, &body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reject_is_its_tenants() {
+        let check = |native: bool, bytes: &str, expected: Option<&str>| {
+            let reject = KeptReject {
+                number: 1,
+                reason: String::new(),
+                why: String::new(),
+                pointer: String::new(),
+                feed: String::new(),
+                partition: 0,
+                offset: 0,
+                appended_ms: 0,
+                bytes: bytes.into(),
+                cut: false,
+                native,
+            };
+            assert_eq!(owner(&reject).as_deref(), expected, "{bytes}");
+        };
+        check(true, r#"{"tenant":"a","x":1}"#, Some("a"));
+        check(true, r#"{"x":1}"#, Some("default"));
+        check(true, r#"{"tenant":7}"#, None);
+        check(true, r#"{"tenant" : "a", "x":"#, Some("a"));
+        check(true, r#"{"tenant":"a","tenant":"b"}"#, None);
+        check(true, "garbage", None);
+        check(true, "[]", None);
+        check(false, r#"{"tenant":"a"}"#, None);
+    }
+}

@@ -1,0 +1,418 @@
+//! Every route, a line each: the router and `/openapi.json` are both made from this table.
+
+/// What a route does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the words are in the table")]
+pub enum Endpoint {
+    Row,
+    List,
+    Views,
+    Read,
+    Events,
+    Stream,
+    Ledger,
+    Rejects,
+    Live,
+    Ready,
+    Metrics,
+    Dataflow,
+    OpenApi,
+    AdminStatus,
+    AdminShutdown,
+    AdminLog,
+    AdminRetry,
+}
+
+/// Who may ask, and what the answer is filtered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Everything in the answer is the caller's tenant's.
+    Tenant,
+    /// Holds nothing of any tenant's: counts, health, the document.
+    Process,
+    /// From this machine only, and not from a page in a browser.
+    Loopback,
+}
+
+/// Where a parameter stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "as in OpenAPI")]
+pub enum Place {
+    Path,
+    Query,
+    Header,
+}
+
+/// A parameter of a route.
+#[derive(Debug)]
+pub struct Parameter {
+    /// Its name.
+    pub name: &'static str,
+    /// Where it stands.
+    pub place: Place,
+    /// A number, or text.
+    pub number: bool,
+    /// What it means.
+    pub words: &'static str,
+}
+
+/// A route.
+#[derive(Debug)]
+pub struct Route {
+    /// What it does.
+    pub endpoint: Endpoint,
+    /// `GET` or `POST`.
+    pub method: &'static str,
+    /// The path; `{view}` is one segment, `{key}` all that follow.
+    pub path: &'static str,
+    /// Who may ask.
+    pub class: Class,
+    /// What it is for, one sentence.
+    pub words: &'static str,
+    /// Its parameters, besides those of its class.
+    pub parameters: &'static [Parameter],
+    /// Further query parameters are equality filters on the view's fields.
+    pub filters: bool,
+    /// Media types of the body, if it takes one.
+    pub body: &'static [&'static str],
+    /// Media type of the good answer.
+    pub answer: &'static str,
+    /// Every status it may answer, and when.
+    pub answers: &'static [(u16, &'static str)],
+}
+
+const fn path(name: &'static str, words: &'static str) -> Parameter {
+    Parameter { name, place: Place::Path, number: false, words }
+}
+const fn query(name: &'static str, words: &'static str) -> Parameter {
+    Parameter { name, place: Place::Query, number: false, words }
+}
+const fn number(name: &'static str, words: &'static str) -> Parameter {
+    Parameter { name, place: Place::Query, number: true, words }
+}
+const fn header(name: &'static str, words: &'static str) -> Parameter {
+    Parameter { name, place: Place::Header, number: false, words }
+}
+
+/// Parameters of every route of a tenant's.
+pub const OF_TENANT: &[Parameter] = &[
+    query("tenant", "whose data; `default` if absent"),
+    header("millstream-tenant", "the same, as a header; both must agree"),
+    header("millstream-at-least", "a position: wait until the views include it, else 503"),
+];
+
+const VIEW: Parameter = path("view", "name of a view, as in /v1/views");
+const JSON: &str = "application/json";
+const PARAMETERS: (u16, &str) = (400, "a parameter is not understood");
+const AT_LEAST: (u16, &str) = (503, "the position asked for was not reached in time");
+const NO_VIEW: (u16, &str) = (404, "no such view");
+const LOOPBACK: (u16, &str) = (403, "asked from elsewhere than this machine, or by a web page");
+const FAILED: (u16, &str) = (503, "could not be done; the report says why");
+
+/// Every route; those that are asked most come first.
+pub const ROUTES: &[Route] = &[
+    Route {
+        endpoint: Endpoint::Row,
+        method: "GET",
+        path: "/v1/views/{view}/{key}",
+        class: Class::Tenant,
+        words: "One row.",
+        parameters: &[
+            VIEW,
+            path("key", "the row's key: its parts, percent-encoded, joined by `/`"),
+        ],
+        filters: false,
+        body: &[],
+        answer: JSON,
+        answers: &[(200, "the row"), PARAMETERS, (404, "no such view, or no such row"), AT_LEAST],
+    },
+    Route {
+        endpoint: Endpoint::Events,
+        method: "POST",
+        path: "/v1/events",
+        class: Class::Tenant,
+        words: "Takes events in: all of the request, durably, or none of it.",
+        parameters: &[query("wait", "`applied`: answer once the events can be read")],
+        filters: false,
+        body: &["application/cloudevents+json", "application/cloudevents-batch+json", JSON],
+        answer: JSON,
+        answers: &[
+            (202, "in the log, durably"),
+            (400, "every problem of every event; nothing was taken"),
+            (408, "the body did not come in time; nothing was taken"),
+            (413, "the body or an event is larger than its limit; nothing was taken"),
+            (415, "not one of the three modes; nothing was taken"),
+            (429, "queues are full: try again after `Retry-After`; nothing was taken"),
+            (503, "the log cannot be written; nothing was taken"),
+        ],
+    },
+    Route {
+        endpoint: Endpoint::List,
+        method: "GET",
+        path: "/v1/views/{view}",
+        class: Class::Tenant,
+        words: "Rows in the order of the key's text; a listing is one instant over all its pages.",
+        parameters: &[
+            VIEW,
+            number("limit", "rows of a page: 1 to 1,000, 100 if absent"),
+            query("cursor", "where to go on: `next` of the page before"),
+        ],
+        filters: true,
+        body: &[],
+        answer: JSON,
+        answers: &[
+            (200, "a page"),
+            (400, "a parameter is not understood, or a field cannot be filtered by"),
+            NO_VIEW,
+            (410, "the cursor's instant is no longer kept: begin again"),
+            AT_LEAST,
+        ],
+    },
+    Route {
+        endpoint: Endpoint::Read,
+        method: "POST",
+        path: "/v1/read",
+        class: Class::Tenant,
+        words: "Several rows, of several views, at one instant.",
+        parameters: &[],
+        filters: false,
+        body: &[JSON],
+        answer: JSON,
+        answers: &[
+            (200, "a result for each read, in their order; `row` is null where there is none"),
+            (400, "the body is not understood, or names no view"),
+            (408, "the body did not come in time"),
+            (413, "the body is larger than its limit"),
+            (415, "not JSON"),
+            AT_LEAST,
+        ],
+    },
+    Route {
+        endpoint: Endpoint::Stream,
+        method: "GET",
+        path: "/v1/stream",
+        class: Class::Tenant,
+        words: "A snapshot, then what enters, is updated and leaves, epoch by epoch (SSE).",
+        parameters: &[
+            query("view", "name of a view"),
+            query("key", "one row only"),
+            header("last-event-id", "go on after this epoch"),
+            query("last_event_id", "the same, for clients that cannot set the header"),
+        ],
+        filters: true,
+        body: &[],
+        answer: "text/event-stream",
+        answers: &[
+            (200, "the stream"),
+            (400, "a parameter is not understood, or a field cannot be filtered by"),
+            NO_VIEW,
+            (503, "as many streams are open as may be, or the position was not reached in time"),
+        ],
+    },
+    Route {
+        endpoint: Endpoint::Views,
+        method: "GET",
+        path: "/v1/views",
+        class: Class::Tenant,
+        words: "The catalogue: views, their keys and fields, how many rows.",
+        parameters: &[],
+        filters: false,
+        body: &[],
+        answer: JSON,
+        answers: &[(200, "the catalogue"), PARAMETERS, AT_LEAST],
+    },
+    Route {
+        endpoint: Endpoint::Ledger,
+        method: "GET",
+        path: "/v1/ledger",
+        class: Class::Process,
+        words: "Where every record read has ended, by feed and partition.",
+        parameters: &[],
+        filters: false,
+        body: &[],
+        answer: JSON,
+        answers: &[(200, "the ledger"), PARAMETERS],
+    },
+    Route {
+        endpoint: Endpoint::Rejects,
+        method: "GET",
+        path: "/v1/rejects",
+        class: Class::Tenant,
+        words: "Kept rejected records: why, where from, the bytes.",
+        parameters: &[
+            query("reason", "a code, as `schemas/not-json`"),
+            query("feed", "a feed's name"),
+            number("limit", "rejects of a page: 1 to 1,000, 100 if absent"),
+            query("cursor", "where to go on: `next` of the page before"),
+        ],
+        filters: false,
+        body: &[],
+        answer: JSON,
+        answers: &[(200, "a page"), PARAMETERS, FAILED],
+    },
+    Route {
+        endpoint: Endpoint::Live,
+        method: "GET",
+        path: "/health/live",
+        class: Class::Process,
+        words: "Whether the process is alive.",
+        parameters: &[],
+        filters: false,
+        body: &[],
+        answer: JSON,
+        answers: &[(200, "alive"), (503, "to be restarted; the reasons")],
+    },
+    Route {
+        endpoint: Endpoint::Ready,
+        method: "GET",
+        path: "/health/ready",
+        class: Class::Process,
+        words: "Whether it has caught up and moves.",
+        parameters: &[],
+        filters: false,
+        body: &[],
+        answer: JSON,
+        answers: &[(200, "ready"), (503, "not ready; the reasons")],
+    },
+    Route {
+        endpoint: Endpoint::Metrics,
+        method: "GET",
+        path: "/metrics",
+        class: Class::Process,
+        words: "Metrics, in Prometheus' format.",
+        parameters: &[],
+        filters: false,
+        body: &[],
+        answer: "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        answers: &[(200, "metrics")],
+    },
+    Route {
+        endpoint: Endpoint::Dataflow,
+        method: "GET",
+        path: "/v1/debug/dataflow",
+        class: Class::Process,
+        words: "Operators with records, bytes and time spent.",
+        parameters: &[],
+        filters: false,
+        body: &[],
+        answer: JSON,
+        answers: &[(200, "operators"), PARAMETERS],
+    },
+    Route {
+        endpoint: Endpoint::OpenApi,
+        method: "GET",
+        path: "/openapi.json",
+        class: Class::Process,
+        words: "This document.",
+        parameters: &[],
+        filters: false,
+        body: &[],
+        answer: JSON,
+        answers: &[(200, "the document")],
+    },
+    Route {
+        endpoint: Endpoint::AdminStatus,
+        method: "GET",
+        path: "/v1/admin/status",
+        class: Class::Loopback,
+        words: "What the process is and does.",
+        parameters: &[],
+        filters: false,
+        body: &[],
+        answer: JSON,
+        answers: &[(200, "the state"), PARAMETERS, LOOPBACK, FAILED],
+    },
+    Route {
+        endpoint: Endpoint::AdminShutdown,
+        method: "POST",
+        path: "/v1/admin/shutdown",
+        class: Class::Loopback,
+        words: "Ends the process cleanly.",
+        parameters: &[],
+        filters: false,
+        body: &[],
+        answer: JSON,
+        answers: &[(200, "it ends"), PARAMETERS, LOOPBACK, FAILED],
+    },
+    Route {
+        endpoint: Endpoint::AdminLog,
+        method: "GET",
+        path: "/v1/admin/log",
+        class: Class::Loopback,
+        words: "Size, age and positions of the embedded log.",
+        parameters: &[],
+        filters: false,
+        body: &[],
+        answer: JSON,
+        answers: &[(200, "the figures"), PARAMETERS, LOOPBACK, FAILED],
+    },
+    Route {
+        endpoint: Endpoint::AdminRetry,
+        method: "POST",
+        path: "/v1/admin/rejects/retry",
+        class: Class::Loopback,
+        words: "Appends kept rejects to the log again.",
+        parameters: &[
+            query("reason", "only those with this code"),
+            query("feed", "only those of this feed"),
+            number("number", "only this one"),
+        ],
+        filters: false,
+        body: &[],
+        answer: JSON,
+        answers: &[(200, "how many"), PARAMETERS, LOOPBACK, FAILED],
+    },
+];
+
+/// What a path's placeholders stand for, still percent-encoded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Captures {
+    /// `{view}`
+    pub view: String,
+    /// `{key}`
+    pub key: String,
+}
+
+impl Route {
+    /// What the placeholders stand for, if this path is one of the route's.
+    pub fn captures(&self, path: &str) -> Option<Captures> {
+        let Some((before, placeholders)) = self.path.split_once('{') else {
+            return (self.path == path).then(Captures::default);
+        };
+        let rest = path.strip_prefix(before)?;
+        let (view, key) = match (placeholders.contains('{'), rest.split_once('/')) {
+            (true, Some((view, key))) if !key.is_empty() => (view, key),
+            (false, None) => (rest, ""),
+            _ => return None,
+        };
+        (!view.is_empty()).then(|| Captures { view: view.to_string(), key: key.to_string() })
+    }
+
+    /// The route at this place of the table.
+    pub fn of(endpoint: Endpoint) -> &'static Route {
+        ROUTES.iter().find(|it| it.endpoint == endpoint).expect("every endpoint has its route")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_told_apart() {
+        let check = |path: &str, expected: Option<(Endpoint, &str, &str)>| {
+            let found = ROUTES.iter().find_map(|it| Some((it.endpoint, it.captures(path)?)));
+            let found = found.as_ref().map(|(e, c)| (*e, c.view.as_str(), c.key.as_str()));
+            assert_eq!(found, expected, "{path}");
+        };
+        check("/v1/views", Some((Endpoint::Views, "", "")));
+        check("/v1/views/orders", Some((Endpoint::List, "orders", "")));
+        check("/v1/views/orders/O1", Some((Endpoint::Row, "orders", "O1")));
+        check("/v1/views/volume/a/b%2Fc", Some((Endpoint::Row, "volume", "a/b%2Fc")));
+        check("/v1/views/", None);
+        check("/v1/views/orders/", None);
+        check("/v1/viewsx", None);
+        check("/metrics/", None);
+        check("/", None);
+    }
+}
