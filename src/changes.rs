@@ -9,7 +9,7 @@
 //!
 //! # Meaning
 //! What a watcher is handed, applied to the rows it had at its first epoch, gives the rows at each
-//! later one (`tests/serve_stream.rs`). Epochs that complete while the gatherer works are gathered
+//! later one. Epochs that complete while the gatherer works are gathered
 //! together: never half of one.
 //!
 //! # State

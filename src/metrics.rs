@@ -92,7 +92,7 @@ impl TypedMetric for Durations {
 
 impl EncodeMetric for Durations {
     fn encode(&self, mut encoder: MetricEncoder) -> fmt::Result {
-        let bounds = BOUNDS_MICROS.iter().map(|it| *it as f64 / 1e6).chain([f64::MAX]);
+        let bounds = BOUNDS_MICROS.iter().map(|it| *it as f64 / 1e6).chain([f64::INFINITY]);
         let counts = self.0.counts.iter().map(|it| it.load(Relaxed));
         let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
         let n = buckets.iter().map(|it| it.1).sum();

@@ -10,7 +10,7 @@
 //!
 //! # Meaning
 //! Every answer is read at one complete epoch and says which (`as_of`); everything of a tenant's
-//! is read through its [`Caller`] (`tests/serve_routes.rs`, the canary).
+//! is read through its [`Caller`] (the canary test).
 //!
 //! # Invariants
 //! - A request waits for nobody else's request: no lock on the path of a read.

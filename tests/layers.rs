@@ -28,7 +28,7 @@ const ROOMS: &[(&str, &[&str], &str)] = &[
     ("rejects", &["segments"], "kept rejects are made of segments"),
     ("secret", &[], "the deployment's secret, in a file"),
     ("usage", &[], "asks the system about this process"),
-    ("serve", &[], "rows through a read handle, never collections"),
+    ("serve", &["changes"], "rows through a read handle and gathered changes, never collections"),
 ];
 
 /// Goal: rooms do not know each other. Method: every `crate::x` and `dataflows::` in a room's
