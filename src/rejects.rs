@@ -11,7 +11,9 @@
 //! # Invariants
 //! - A worker never waits. What the queue has no room for is counted as not kept; what is pushed
 //!   out by newer ones is counted as summarised. Nothing goes silently.
-//! - One record read twice is one reject: (feed, partition, offset, code) is its identity.
+//! - One record read twice is one reject: (feed, partition, offset, code, bytes) is its identity.
+//!   Of what was pushed out only the highest offset is known, by feed, partition and code: a
+//!   record at or below it is taken for one that is read again, and counted as repeated.
 //! - A reject is retried once.
 //!
 //! # State

@@ -241,3 +241,37 @@ fn a_flipped_bit_is_refused_or_skipped() {
     assert_eq!((got, lost), ([expected(0, 5), expected(10, 5)].concat(), 5));
     assert_eq!(wait(log.append(texts(15, 1))).first, 15);
 }
+
+/// Goal: damage that comes after opening is found when it is read: nothing of the block is given.
+/// Method: one flipped bit under an open log.
+#[test]
+fn damage_under_an_open_log_is_found_in_reading() {
+    let dir = TempDir::new();
+    let log = open_with(&dir, &settings());
+    for i in 0..3 {
+        wait(log.append(texts(i * 5, 5)));
+    }
+    let file = dir.0.join("00000000000000000000.seg");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let at = bytes.windows(8).position(|it| it == b"record 7").unwrap();
+    bytes[at] ^= 4;
+    std::fs::write(&file, bytes).unwrap();
+    let read = Read::from(&log, 0);
+    assert_eq!(read.take(5).0, expected(0, 5));
+    let Read { following, chunks } = read;
+    let report = following.join().expect_err("refused");
+    assert!(report.at.contains(&("positions", "5 to before 10".into())), "{report}");
+    assert!(chunks.recv().is_err(), "nothing of the damaged block, nothing behind it");
+}
+
+/// Goal: a position that the log has not reached is refused, not waited for.
+#[test]
+fn a_position_ahead_is_refused() {
+    let dir = TempDir::new();
+    let log = open_with(&dir, &settings());
+    wait(log.append(texts(0, 3)));
+    let (sender, _chunks) = crossbeam_channel::bounded(4);
+    let outlet = Outlet::new(sender, Arc::new(|| ()));
+    let refused = log.read_from(4, 7, outlet, Arc::new(|_| Format::Native));
+    assert_eq!(refused.err().map(|it| it.code), Some("ingest/position-ahead"));
+}

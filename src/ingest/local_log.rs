@@ -128,7 +128,8 @@ impl LocalLog {
     }
 
     /// Reads from the position on and follows the log as it grows, on a thread of its own.
-    /// `formats` says how a retried record is to be read.
+    /// `formats` says how a retried record is to be read. A position that the log has not reached
+    /// is refused: what it came from was another log, or one that has lost its end.
     pub fn read_from(
         &self,
         position: u64,
@@ -136,6 +137,20 @@ impl LocalLog {
         outlet: Outlet,
         formats: FormatOf,
     ) -> Result<Following, Report> {
+        let end = self.end();
+        if position > end {
+            return Err(Report {
+                code: "ingest/position-ahead",
+                what: "cannot read the event log from a position that it has not reached".into(),
+                at: vec![
+                    ("folder", self.shared.folder.dir.display().to_string()),
+                    ("position", position.to_string()),
+                ],
+                why: format!("the log ends before position {end}"),
+                effect: "nothing was read".into(),
+                fix: "restore the log that belongs to this data folder".into(),
+            });
+        }
         follow::start(self.shared.clone(), position, feed, outlet, formats)
     }
 

@@ -80,6 +80,7 @@ pub(super) struct Index {
     names: Vec<String>,
     gone: BTreeMap<(u16, u32, u16), (u64, u64)>,
     missed: BTreeMap<(u16, u16), u64>,
+    repeated: BTreeMap<(u16, u16), u64>,
     before: u64,
 }
 
@@ -92,8 +93,9 @@ impl Index {
                 let (id, payload) = (block.header.first, block.payload);
                 match block.header.tag {
                     REJECT => {
-                        if let Some((head, _)) = record::head(payload) {
-                            index.add(id, &head, Place::At(block.offset));
+                        if let Some((head, at)) = record::head(payload) {
+                            let identity = identity(&head, &payload[at..]);
+                            index.add(id, &head, identity, Place::At(block.offset));
                         }
                     }
                     RETRIED => {
@@ -133,22 +135,24 @@ impl Index {
         self.names.iter().position(|it| it == name).map(|it| it as u16)
     }
 
-    /// Whether this record was rejected for this reason before.
-    pub(super) fn knows(&self, head: &Head) -> bool {
-        if self.known.contains(&identity(head)) {
-            return true;
-        }
+    /// Whether this record was rejected for this reason before; if so it is counted as repeated.
+    pub(super) fn knows(&mut self, head: &Head, identity: u64) -> bool {
         let (Some(feed), Some(code)) = (self.find_name(&head.feed), self.find_name(&head.code))
         else {
             return false;
         };
         let gone = self.gone.get(&(feed, head.partition, code));
-        gone.is_some_and(|(_, offset_max)| head.offset <= *offset_max)
+        let known = self.known.contains(&identity)
+            || gone.is_some_and(|(_, offset_max)| head.offset <= *offset_max);
+        if known {
+            *self.repeated.entry((feed, code)).or_default() += 1;
+        }
+        known
     }
 
-    pub(super) fn add(&mut self, id: u64, head: &Head, place: Place) {
+    pub(super) fn add(&mut self, id: u64, head: &Head, identity: u64, place: Place) {
         let (feed, code) = (self.name(&head.feed), self.name(&head.code));
-        let (partition, offset, identity) = (head.partition, head.offset, identity(head));
+        let (partition, offset) = (head.partition, head.offset);
         self.known.insert(identity);
         let retried_as = NOT_RETRIED;
         self.entries.push_back(Entry {
@@ -258,7 +262,7 @@ impl Index {
     }
 
     pub(super) fn counts(&self) -> Vec<Count> {
-        let mut by: BTreeMap<(u16, u16), [u64; 4]> = BTreeMap::new();
+        let mut by: BTreeMap<(u16, u16), [u64; 5]> = BTreeMap::new();
         for it in &self.entries {
             let counts = by.entry((it.feed, it.code)).or_default();
             counts[0] += 1;
@@ -270,16 +274,20 @@ impl Index {
         for (key, count) in &self.missed {
             by.entry(*key).or_default()[3] += count;
         }
+        for (key, count) in &self.repeated {
+            by.entry(*key).or_default()[4] += count;
+        }
         let name = |it: u16| self.names[usize::from(it)].clone();
         let mut out: Vec<Count> = by
             .into_iter()
-            .map(|((feed, code), [kept, retried, summarised, not_kept])| Count {
+            .map(|((feed, code), [kept, retried, summarised, not_kept, repeated])| Count {
                 feed: name(feed),
                 code: name(code),
                 kept,
                 retried,
                 summarised,
                 not_kept,
+                repeated,
             })
             .collect();
         out.sort_unstable_by(|a, b| (&a.feed, &a.code).cmp(&(&b.feed, &b.code)));
@@ -287,8 +295,10 @@ impl Index {
     }
 }
 
-pub(super) fn identity(head: &Head) -> u64 {
+/// The bytes are part of it: another file under the same name has other records at its offsets.
+pub(super) fn identity(head: &Head, bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     (&head.feed, head.partition, head.offset, &head.code).hash(&mut hasher);
+    crc32c::crc32c(bytes).hash(&mut hasher);
     hasher.finish()
 }

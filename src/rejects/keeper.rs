@@ -11,7 +11,7 @@ use parking_lot::{Condvar, Mutex};
 use super::index::{self, Place};
 use super::record::{encode, head_of};
 use super::{QUEUE_BYTES, Shared};
-use crate::messages::{FeedId, Rejected};
+use crate::messages::{FeedId, MAX_REJECT_BYTES, Rejected};
 use crate::report::Report;
 use crate::segments::{BLOCK_HEADER_BYTES, NewBlock, Writer};
 
@@ -163,17 +163,24 @@ impl Keeper {
         let now = (self.shared.clock)();
         let freed: u64 = group.iter().map(|it| size(it)).sum();
         let mut new = Vec::with_capacity(group.len());
-        for it in group {
+        for mut it in group {
+            it.bytes.truncate(MAX_REJECT_BYTES);
             let feed = self.shared.feeds.get(usize::from(it.partition.0));
             let mapping = feed.and_then(|it| it.mapping.clone());
-            new.push((head_of(&it, self.shared.feed(it.partition.0), mapping, now), it.bytes));
+            let head = head_of(&it, self.shared.feed(it.partition.0), mapping, now);
+            let identity = index::identity(&head, &it.bytes);
+            new.push((head, identity, it.bytes));
         }
         {
-            let (index, mut here) = (self.shared.index.lock(), HashSet::new());
-            new.retain(|(head, _)| !index.knows(head) && here.insert(index::identity(head)));
+            let (mut index, mut here) = (self.shared.index.lock(), HashSet::new());
+            new.retain(|(head, identity, _)| {
+                here.insert(*identity) && !index.knows(head, *identity)
+            });
         }
-        let new: Vec<_> =
-            new.into_iter().map(|(head, bytes)| (encode(&head, &bytes), head)).collect();
+        let new: Vec<_> = new
+            .into_iter()
+            .map(|(head, identity, bytes)| (encode(&head, &bytes), head, identity))
+            .collect();
         self.shared.pressure.give_back(freed);
         if new.is_empty() {
             return;
@@ -181,9 +188,9 @@ impl Keeper {
         match &mut self.keep {
             Keep::Memory { next } => {
                 let mut index = self.shared.index.lock();
-                for (payload, head) in new {
+                for (payload, head, identity) in new {
                     self.held += payload.len() as u64;
-                    index.add(*next, &head, Place::Held(payload.into()));
+                    index.add(*next, &head, identity, Place::Held(payload.into()));
                     *next += 1;
                 }
                 while self.held > self.shared.max_bytes
@@ -200,14 +207,14 @@ impl Keeper {
                 let mut index = self.shared.index.lock();
                 match written {
                     Some((mut id, mut offset)) => {
-                        for (payload, head) in new {
-                            index.add(id, &head, Place::At(offset));
+                        for (payload, head, identity) in new {
+                            index.add(id, &head, identity, Place::At(offset));
                             id += 1;
                             offset += (BLOCK_HEADER_BYTES + payload.len()) as u64;
                         }
                     }
                     None => {
-                        for (_, head) in new {
+                        for (_, head, _) in new {
                             index.not_kept(&head.feed, &head.code, 1);
                         }
                     }

@@ -91,6 +91,8 @@ pub struct Count {
     pub summarised: u64,
     /// Never kept, since this process began: they came faster than they could be written.
     pub not_kept: u64,
+    /// Read again since this process began, and known.
+    pub repeated: u64,
 }
 
 /// The payload of a reject's block.
@@ -99,7 +101,7 @@ pub(super) fn encode(head: &Head, bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(4 + json.len() + bytes.len());
     out.extend_from_slice(&(json.len() as u32).to_le_bytes());
     out.extend_from_slice(&json);
-    out.extend_from_slice(&bytes[..bytes.len().min(MAX_REJECT_BYTES)]);
+    out.extend_from_slice(bytes);
     out
 }
 
