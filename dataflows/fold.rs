@@ -1,24 +1,58 @@
-//! The one operator of kind *fold*. (owner: dataflows-core)
+//! The one operator of kind *fold*: the state machines of all entities of a view, in the served map.
+//!
+//! In: updates, addressed. Out: the served map, and what changed, projected for the relations.
+//!
+//! ```text
+//!  updates ─exchange by key─▶ pending, by epoch ─┐
+//!                       timers, by due instant ──┴─▶ instants below the frontier, in order:
+//!      apply in place · fire · project old and new ─▶ consolidated changes at that instant
+//! ```
+//!
+//! # Meaning
+//! At frontier `f` the epochs up to `f - 1` are applied and every timer due up to then has fired at
+//! its own instant (`epoch == due`); then the lane publishes `f - 1`. Test:
+//! `tests::timers_fire_at_their_instant`.
+//!
+//! When the input is closed for good there is no more frontier: what was sent is applied, the
+//! largest instant seen is published, and timers beyond it do not fire. Time did not pass, it ended.
+//!
+//! # Invariants
+//! If `next_due(state, epoch)` of an entity's newest version is some instant, a timer for it is
+//! pending. One that fires when this no longer holds is stale and is dropped; an instant that the
+//! version before had too is not scheduled again.
+//!
+//! # State
+//! The map's own, the updates of epochs not yet complete, 16 bytes per pending timer. Timers are
+//! not stored: states that were loaded are asked again at the start, and shown to the relation.
 
+use std::any::type_name;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
-use differential_dataflow::VecCollection;
+use differential_dataflow::consolidation::consolidate_updates;
 use differential_dataflow::difference::Abelian;
+use differential_dataflow::{AsCollection, VecCollection};
 use schemas::names::Name;
+use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::operator::Operator;
 
-use crate::served::Served;
+use crate::served::{Place, Served, Touch, Writer, route};
 use crate::{Addressed, Epoch, Fold};
 
 /// What a relation takes from a touched entity: retractions for the old state, insertions for
 /// the new one, already projected to what the relation needs (empty where nothing changes).
-/// `None` is: did not exist before.
+/// `None` is: was not there before.
 pub trait Project<F: Fold>: 'static {
     /// The data of the relation's input.
     type Data: differential_dataflow::ExchangeData;
     /// Its difference: totals ride here.
     type Diff: Abelian + differential_dataflow::ExchangeData;
-    /// Called once per touched entity and epoch, old and new evaluated at their own instants.
+    /// Called once per touched entity and epoch. A state without a row (deleted) is given like
+    /// any other: `Fold::exists` tells. Runs under the shard's lock: short, no I/O.
     fn change(
         &mut self,
         name: &Name,
@@ -51,10 +85,211 @@ impl<F: Fold> Project<F> for Nobody {
 /// At frontier `f` the epochs up to `f - 1` are applied, and every timer due up to then has
 /// fired at its own instant (`epoch == due`).
 pub fn fold<'s, F: Fold, P: Project<F>>(
-    _updates: Stream<'s, Epoch, Vec<Addressed<F::Update>>>,
-    _map: Arc<Served<F>>,
-    _worker: usize,
-    _project: P,
+    updates: Stream<'s, Epoch, Vec<Addressed<F::Update>>>,
+    map: Arc<Served<F>>,
+    worker: usize,
+    project: P,
 ) -> VecCollection<'s, Epoch, P::Data, P::Diff> {
-    todo!()
+    let name = format!("fold {}", F::DEF.name);
+    let by_key = Exchange::new(|it: &Addressed<F::Update>| route(it.key));
+    type Out<D, R> = CapacityContainerBuilder<Vec<(D, Epoch, R)>>;
+    updates
+        .unary_frontier::<Out<P::Data, P::Diff>, _, _, _>(by_key, &name, |first, _| {
+            let mut step = Step::<F, P>::new(map, worker, project, first);
+            move |(input, frontier), output| {
+                input.for_each(|capability, updates| {
+                    let of_epoch = step.pending.entry(*capability.time()).or_default();
+                    of_epoch.push(std::mem::take(updates));
+                });
+                let frontier = frontier.frontier().first().copied();
+                step.run(frontier, |capability, changes| {
+                    output.session(capability).give_iterator(changes.drain(..));
+                });
+            }
+        })
+        .as_collection()
 }
+
+/// The operator's state.
+struct Step<F: Fold, P: Project<F>> {
+    pending: BTreeMap<Epoch, Vec<Vec<Addressed<F::Update>>>>,
+    writer: Writer<F>,
+    watch: Watch<F, P>,
+    capability: Option<Capability<Epoch>>,
+    /// The first instant that is not yet applied.
+    open: Epoch,
+    /// Entities of the map before the first step.
+    loaded: Option<(Arc<Served<F>>, usize)>,
+}
+
+/// What looks at each touched entity: timers and projection.
+struct Watch<F: Fold, P: Project<F>> {
+    timers: Timers,
+    project: P,
+    changes: Vec<(P::Data, Epoch, P::Diff)>,
+}
+
+impl<F: Fold, P: Project<F>> Watch<F, P> {
+    fn see(&mut self, epoch: Epoch, touch: Touch<'_, F::State>) {
+        if let Some(due) = F::next_due(touch.new, epoch) {
+            let had = touch.old.and_then(|(state, since)| F::next_due(state, since));
+            if had != Some(due) && due > epoch {
+                self.timers.add(due, touch.place);
+            }
+        }
+        let changes = &mut self.changes;
+        let old = touch.old.map(|it| it.0);
+        self.project.change(touch.name, old, touch.new, &mut |data, diff| {
+            changes.push((data, epoch, diff));
+        });
+    }
+}
+
+impl<F: Fold, P: Project<F>> Step<F, P> {
+    fn new(map: Arc<Served<F>>, worker: usize, project: P, first: Capability<Epoch>) -> Step<F, P> {
+        Step {
+            pending: BTreeMap::new(),
+            writer: Writer::new(map.clone(), worker),
+            watch: Watch { timers: Timers::default(), project, changes: Vec::new() },
+            capability: Some(first),
+            open: 0,
+            loaded: Some((map, worker)),
+        }
+    }
+
+    /// Applies what is complete; `None`: the input is closed.
+    fn run(
+        &mut self,
+        frontier: Option<Epoch>,
+        mut send: impl FnMut(&Capability<Epoch>, &mut Vec<(P::Data, Epoch, P::Diff)>),
+    ) {
+        let last = self.pending.last_key_value().map_or(0, |it| it.0 + 1);
+        let end = frontier.unwrap_or(last.max(self.open));
+        if end <= self.open && frontier.is_some() {
+            return;
+        }
+        self.writer.begin();
+        if let Some((map, worker)) = self.loaded.take() {
+            self.show_loaded(&map, worker, &mut send);
+        }
+        let mut due = Vec::new();
+        while let Some(epoch) = self.next_instant(end) {
+            let Step { pending, writer, watch, .. } = self;
+            if let Some(batches) = pending.remove(&epoch) {
+                let mut see = |touch: Touch<'_, F::State>| watch.see(epoch, touch);
+                writer.apply(epoch, &batches, &F::apply, &mut see);
+            }
+            if watch.timers.next(end) == Some(epoch) {
+                watch.timers.take(epoch, &mut due);
+                writer.fire(epoch, &due, &mut |touch| watch.see(epoch, touch));
+            }
+            writer.finish(epoch);
+            self.send(epoch, &mut send);
+        }
+        if end > self.open {
+            self.open = end;
+            self.writer.end(end - 1);
+        }
+        match (frontier, &mut self.capability) {
+            (Some(frontier), Some(capability)) => capability.downgrade(&frontier),
+            _ => self.capability = None,
+        }
+    }
+
+    fn next_instant(&mut self, end: Epoch) -> Option<Epoch> {
+        let data = self.pending.first_key_value().map(|it| *it.0).filter(|it| *it < end);
+        let due = self.watch.timers.next(end);
+        data.into_iter().chain(due).min()
+    }
+
+    /// Sends what changed at an instant, summed.
+    fn send(
+        &mut self,
+        epoch: Epoch,
+        send: &mut impl FnMut(&Capability<Epoch>, &mut Vec<(P::Data, Epoch, P::Diff)>),
+    ) {
+        let changes = &mut self.watch.changes;
+        consolidate_updates(changes);
+        if changes.is_empty() {
+            return;
+        }
+        let Some(capability) = &self.capability else {
+            // Held from the start until the input is closed: it can only be missing by a
+            // mistake here, and a relation that misses changes must not go on.
+            panic!("{}: changes at {epoch} after the end of the input", type_name::<F>());
+        };
+        send(&capability.delayed(&epoch), changes);
+    }
+
+    /// States that were there before: their timers, and their rows for the relation.
+    fn show_loaded(
+        &mut self,
+        map: &Served<F>,
+        worker: usize,
+        send: &mut impl FnMut(&Capability<Epoch>, &mut Vec<(P::Data, Epoch, P::Diff)>),
+    ) {
+        let mut newest = 0;
+        map.each_newest(worker, |_, _, _, epoch| newest = newest.max(epoch));
+        let watch = &mut self.watch;
+        map.each_newest(worker, |place, name, state, epoch| {
+            if let Some(due) = F::next_due(state, epoch) {
+                watch.timers.add(due, place);
+            }
+            watch.project.change(name, None, state, &mut |data, diff| {
+                watch.changes.push((data, newest, diff));
+            });
+        });
+        self.send(newest, send);
+    }
+}
+
+/// What wakes an entity when only time passes.
+///
+/// Far ones wait unordered in buckets of a second, so that scheduling is a push; a bucket is put
+/// in order when its second is reached.
+#[derive(Default)]
+struct Timers {
+    near: BinaryHeap<Reverse<(Epoch, Place)>>,
+    far: BTreeMap<u64, Vec<(Epoch, Place)>>,
+    /// Buckets below this one are in `near`.
+    opened: u64,
+}
+
+/// Milliseconds per bucket of far timers.
+const BUCKET_MS: u64 = 1_000;
+
+impl Timers {
+    fn add(&mut self, due: Epoch, place: Place) {
+        if due / BUCKET_MS < self.opened {
+            self.near.push(Reverse((due, place)));
+        } else {
+            self.far.entry(due / BUCKET_MS).or_default().push((due, place));
+        }
+    }
+
+    /// The first due instant below `end`.
+    fn next(&mut self, end: Epoch) -> Option<Epoch> {
+        while let Some(bucket) = self.far.first_entry().filter(|it| it.key() * BUCKET_MS < end) {
+            // An earlier instant that is near already comes first; its bucket can wait.
+            let starts = bucket.key() * BUCKET_MS;
+            if self.near.peek().is_some_and(|it| it.0.0 < starts) {
+                break;
+            }
+            self.opened = bucket.key() + 1;
+            self.near.extend(bucket.remove().into_iter().map(Reverse));
+        }
+        self.near.peek().map(|it| it.0.0).filter(|it| *it < end)
+    }
+
+    /// Takes those due at this instant.
+    fn take(&mut self, due: Epoch, places: &mut Vec<Place>) {
+        places.clear();
+        while self.near.peek().is_some_and(|it| it.0.0 == due) {
+            places.extend(self.near.pop().map(|it| it.0.1));
+        }
+        places.dedup();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,32 @@
-//! Serves a relation's output in a map of the same kind as a fold's. (owner: dataflows-core)
+//! Serves a relation's output in a map of the same kind as a fold's.
+//!
+//! In: a relation's records. Out: its map, by name.
+//!
+//! # Meaning
+//! At a complete epoch the map shows exactly the record that the relation holds under each name.
+//! A name under which it holds anything else than one record once (a negative multiplicity, two
+//! rows) shows no row and is counted as an anomaly; when the relation mends it, the row is back.
+//!
+//! # State
+//! Per name the record behind an `Arc`; names without a record are given back once no reader needs
+//! them, so a top list does not remember all that ever stood in it.
 
+use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use differential_dataflow::VecCollection;
-use schemas::names::Name;
-use schemas::rows::{Row, ViewDef};
-
-use crate::Epoch;
-use crate::served::Clock;
+use differential_dataflow::consolidation::consolidate;
+use schemas::names::{Fingerprint, Kind, Name, Secret};
 use schemas::reading::ViewReader;
+use schemas::rows::{Row, ViewDef};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::generic::operator::Operator;
+
+use crate::served::{Clock, Served, Writer, route};
+use crate::{Addressed, Epoch, Fold};
 
 /// A row type of a relation.
 pub trait Relation: Send + Sync + 'static {
@@ -24,30 +42,171 @@ pub trait Relation: Send + Sync + 'static {
 
 /// A relation's map over all workers.
 pub struct Published<R: Relation> {
-    _relation: std::marker::PhantomData<R>,
+    map: Arc<Served<Rows<R>>>,
+    secret: Secret,
+    anomalies: AtomicU64,
+}
+
+/// A published map as the served map sees it: a fold that nobody folds.
+pub(crate) struct Rows<R>(std::marker::PhantomData<R>);
+
+/// What the relation holds under one name.
+#[derive(Clone)]
+pub(crate) enum Under<T> {
+    Nothing,
+    One(Arc<T>),
+    /// Not one record once: no row.
+    Odd(Arc<Vec<(T, isize)>>),
+}
+
+impl<T> Default for Under<T> {
+    fn default() -> Self {
+        Under::Nothing
+    }
+}
+
+impl<R: Relation> Fold for Rows<R> {
+    type Update = ();
+    type State = Under<R::Record>;
+    const DEF: &'static ViewDef = R::DEF;
+
+    fn apply(_: &mut Self::State, (): &()) {}
+
+    fn row(_: &Name, state: &Self::State, _: Epoch) -> Option<Row> {
+        match state {
+            Under::One(record) => Some(R::row(record)),
+            _ => None,
+        }
+    }
+
+    fn exists(state: &Self::State) -> bool {
+        matches!(state, Under::One(_))
+    }
+
+    fn heap_bytes(state: &Self::State) -> usize {
+        match state {
+            Under::Nothing => 0,
+            Under::One(_) => size_of::<R::Record>() + 16,
+            Under::Odd(records) => size_of::<(R::Record, isize)>() * records.len() + 40,
+        }
+    }
+}
+
+impl<T: Clone + Ord> Under<T> {
+    /// Takes changes in; true if what is there now is an anomaly.
+    fn change(&mut self, changes: &[(T, isize)]) -> bool {
+        let mut records: Vec<(T, isize)> = match self {
+            Under::Nothing => Vec::new(),
+            Under::One(record) => vec![(T::clone(record), 1)],
+            Under::Odd(records) => records.to_vec(),
+        };
+        records.extend_from_slice(changes);
+        consolidate(&mut records);
+        *self = match records.pop() {
+            None => Under::Nothing,
+            Some((record, 1)) if records.is_empty() => Under::One(Arc::new(record)),
+            Some(other) => {
+                records.push(other);
+                Under::Odd(Arc::new(records))
+            }
+        };
+        matches!(self, Under::Odd(_))
+    }
+}
+
+fn fingerprint(secret: &Secret, tenant: &str, key: &str) -> Fingerprint {
+    secret.fingerprint(tenant, Kind::Relation, &[key])
 }
 
 impl<R: Relation> Published<R> {
     /// A map for this many workers; lanes `first_lane..first_lane + workers` of the clock.
-    pub fn new(_workers: usize, _clock: Arc<Clock>, _first_lane: usize) -> Arc<Self> {
-        todo!()
+    /// `secret`: names come from outside, so that their fingerprints must not be predictable.
+    pub fn new(workers: usize, clock: Arc<Clock>, first_lane: usize, secret: Secret) -> Arc<Self> {
+        let key_of =
+            Arc::new(move |tenant: &str, key: &str| Some(fingerprint(&secret, tenant, key)));
+        let vacant = |it: &Under<R::Record>| matches!(it, Under::Nothing);
+        let map = Served::with(workers, clock, first_lane, key_of, Some(vacant));
+        Arc::new(Published { map, secret, anomalies: AtomicU64::new(0) })
     }
+
     /// As readers see it.
     pub fn reader(self: &Arc<Self>) -> Arc<dyn ViewReader> {
-        todo!()
+        self.map.clone()
     }
-    /// Consolidated records whose multiplicity was not one (negative, or two rows under one
-    /// name): an alarm, never a row.
+
+    /// Times that a name was left, by a complete epoch, with anything else than one record once
+    /// or nothing (a negative multiplicity, or two rows under one name): an alarm, never a row.
     pub fn anomalies(&self) -> u64 {
-        todo!()
+        self.anomalies.load(Relaxed)
+    }
+
+    fn key(&self, record: &R::Record) -> Fingerprint {
+        let name = R::name(record);
+        fingerprint(&self.secret, name.tenant(), name.key())
     }
 }
 
 /// Consolidates each complete epoch of a relation and writes it to its map, by name.
 pub fn publish<'s, R: Relation>(
-    _records: VecCollection<'s, Epoch, R::Record, isize>,
-    _map: Arc<Published<R>>,
-    _worker: usize,
+    records: VecCollection<'s, Epoch, R::Record, isize>,
+    map: Arc<Published<R>>,
+    worker: usize,
 ) {
-    todo!()
+    let keys = map.clone();
+    let by_name = Exchange::new(move |it: &(R::Record, Epoch, isize)| route(keys.key(&it.0)));
+    let name = format!("publish {}", R::DEF.name);
+    type Nothing = CapacityContainerBuilder<Vec<()>>;
+    records.inner.unary_frontier::<Nothing, _, _, _>(by_name, &name, move |_, _| {
+        let mut writer = Writer::new(map.map.clone(), worker);
+        let mut pending: BTreeMap<Epoch, Vec<(R::Record, isize)>> = BTreeMap::new();
+        let mut open = 0;
+        move |(input, frontier), _| {
+            input.for_each(|_, records| {
+                for (record, epoch, diff) in records.drain(..) {
+                    pending.entry(epoch).or_default().push((record, diff));
+                }
+            });
+            let last = pending.last_key_value().map_or(0, |it| it.0 + 1);
+            let end = frontier.frontier().first().copied().unwrap_or(last.max(open));
+            if end <= open {
+                return;
+            }
+            writer.begin();
+            while let Some(first) = pending.first_entry().filter(|it| *it.key() < end) {
+                let (epoch, mut records) = first.remove_entry();
+                consolidate(&mut records);
+                write(&map, &mut writer, epoch, records);
+            }
+            open = end;
+            writer.end(end - 1);
+        }
+    });
 }
+
+/// Writes the consolidated records of one epoch.
+fn write<R: Relation>(
+    map: &Published<R>,
+    writer: &mut Writer<Rows<R>>,
+    epoch: Epoch,
+    records: Vec<(R::Record, isize)>,
+) {
+    let mut by_name: BTreeMap<Name, Vec<(R::Record, isize)>> = BTreeMap::new();
+    for (record, diff) in records {
+        by_name.entry(R::name(&record)).or_default().push((record, diff));
+    }
+    let changes = by_name.into_iter().map(|(name, update)| Addressed {
+        key: fingerprint(&map.secret, name.tenant(), name.key()),
+        name,
+        update,
+    });
+    let anomalies = Cell::new(0);
+    let change = |state: &mut Under<R::Record>, update: &Vec<(R::Record, isize)>| {
+        anomalies.set(anomalies.get() + u64::from(state.change(update)));
+    };
+    writer.apply(epoch, &[changes.collect()], &change, &mut |_| {});
+    writer.finish(epoch);
+    map.anomalies.fetch_add(anomalies.get(), Relaxed);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+use super::*;
+use proptest::prelude::*;
+use std::collections::HashMap;
+
+const ROOMY: u64 = 1 << 30;
+
+fn claim(dedup: &Dedup, ids: &[Fingerprint], appended_ms: u64) -> Vec<bool> {
+    let mut fresh = vec![true; 3];
+    dedup.claim(ids, appended_ms, &mut fresh);
+    fresh
+}
+
+proptest! {
+    /// Goal: new or repeat exactly as the horizon says, through growth, sweeps and long gaps.
+    /// Method: random batches at times that rise or fall back a little, against a hash map of the
+    /// step at which each identity was last new.
+    #[test]
+    fn is_a_set_with_a_horizon(
+        batches in prop::collection::vec(
+            (prop::collection::vec(1..3_000_u128, 0..400), 0..40_u64, 0..100_u32), 1..60),
+    ) {
+        let horizon = 20;
+        let dedup = Dedup::new(DedupLimits { horizon_ms: horizon * STEP_MS, max_bytes: ROOMY });
+        let mut first: HashMap<u128, u64> = HashMap::new();
+        let (mut now, mut newest) = (1_000_000, 0);
+        for (ids, pass, leap) in batches {
+            // Now and then by more than sixteen bits of steps.
+            now += if leap == 0 { 100_000 } else { pass / 4 };
+            let appended = now - pass.min(5);
+            newest = newest.max(appended);
+            let expected: Vec<bool> = ids
+                .iter()
+                .map(|id| {
+                    let is_new = first.get(id).is_none_or(|it| it + horizon < newest);
+                    if is_new {
+                        first.insert(*id, newest);
+                    }
+                    is_new
+                })
+                .collect();
+            prop_assert_eq!(claim(&dedup, &ids, appended * STEP_MS + 7), expected);
+        }
+        let stats = dedup.stats();
+        prop_assert!(!stats.shortened);
+        let live = first.values().filter(|it| *it + horizon >= newest);
+        prop_assert!(stats.entries >= live.clone().count() as u64);
+        let oldest = live.min().map_or(0, |it| it * STEP_MS);
+        prop_assert!(stats.oldest_ms <= oldest);
+    }
+}
+
+/// Goal: each identity is new once, whatever the threads. Method: four threads claim the same
+/// identities in different orders and batches; the times they were new are counted.
+#[test]
+fn is_new_once_over_all_threads() {
+    let dedup = Dedup::new(DedupLimits { horizon_ms: 60_000, max_bytes: ROOMY });
+    let n = 40_000_u128;
+    let fresh: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4_u128)
+            .map(|thread| {
+                let dedup = &dedup;
+                scope.spawn(move || {
+                    let ids: Vec<u128> = (0..n).map(|it| it * (7 + 2 * thread) % n).collect();
+                    let batches = ids.chunks(100 + thread as usize * 333);
+                    batches
+                        .map(|it| claim(dedup, it, 5).iter().filter(|it| **it).count())
+                        .sum::<usize>()
+                })
+            })
+            .collect();
+        threads.into_iter().map(|it| it.join().unwrap()).sum::<usize>()
+    });
+    // 7 and 13 are coprime to 40,000 as 9 and 11 are: every thread walks all of them.
+    assert_eq!(fresh, n as usize);
+    assert_eq!(dedup.stats().entries, n as u64);
+}
+
+/// Goal: memory is a bound; reaching it shortens the horizon and says so; the newest stay known.
+#[test]
+fn memory_shortens_the_horizon() {
+    let limits = DedupLimits { horizon_ms: 600 * STEP_MS, max_bytes: 3 << 20 };
+    let dedup = Dedup::new(limits);
+    assert_eq!(dedup.stats().effective_horizon_ms, limits.horizon_ms);
+    for minute in 0..500_u64 {
+        let ids: Vec<u128> = (0..1_000).map(|it| u128::from(minute * 1_000 + it)).collect();
+        let appended = (1_000 + minute) * STEP_MS;
+        assert!(claim(&dedup, &ids, appended).iter().all(|it| *it));
+        assert!(claim(&dedup, &ids, appended).iter().all(|it| !*it));
+        assert!(dedup.stats().bytes <= limits.max_bytes);
+    }
+    let stats = dedup.stats();
+    assert!(stats.shortened);
+    assert!(stats.entries > 80_000, "{stats:?}");
+    let kept = stats.effective_horizon_ms / STEP_MS;
+    assert!((50..200).contains(&kept), "{stats:?}");
+    // What the effective horizon promises is known.
+    let inside = 500 - kept + 1;
+    let ids: Vec<u128> = (inside * 1_000..500_000).map(u128::from).collect();
+    assert!(claim(&dedup, &ids, 1_499 * STEP_MS).iter().all(|it| !*it));
+}
+
+/// Goal: after a burst memory comes back, by the sweep alone, within a horizon.
+#[test]
+fn the_sweep_gives_memory_back() {
+    let dedup = Dedup::new(DedupLimits { horizon_ms: 100 * STEP_MS, max_bytes: ROOMY });
+    let empty = dedup.stats().bytes;
+    let ids: Vec<u128> = (0..200_000).collect();
+    claim(&dedup, &ids, 1_000 * STEP_MS);
+    let full = dedup.stats().bytes;
+    assert!(full > empty + 200_000 * 18);
+    assert!(full < empty + 200_000 * 33, "{} bytes an identity", full / 200_000);
+    // Thousand idle claims of nothing, over two and a half horizons.
+    for n in 0..3_000 {
+        claim(&dedup, &[], 1_000 * STEP_MS + n * STEP_MS / 12);
+    }
+    let stats = dedup.stats();
+    assert_eq!((stats.entries, stats.oldest_ms), (0, 0));
+    assert!(stats.bytes < empty * 3, "{} of {full} bytes left", stats.bytes);
+}
