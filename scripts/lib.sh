@@ -6,7 +6,7 @@
 # Needs: bash 4.4 or newer.
 
 repo_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-export PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin" # where rustup puts cargo, if the shell has not said so
+export PATH="$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin" # where rustup puts cargo, if the shell has not said so
 
 # Where cargo puts what it builds.
 target_dir() { printf '%s\n' "${CARGO_TARGET_DIR:-$repo_root/target}"; }
