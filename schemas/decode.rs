@@ -29,7 +29,8 @@ mod report;
 use crate::events::Event;
 use crate::json::{Kind, Scanner};
 use crate::problem::Problem;
-use report::{All, At, First, Stop, TOO_LARGE, WRONG_SHAPE, problem};
+use envelope::Parts;
+use report::{All, At, First, Stop, TOO_LARGE, Tell, WRONG_SHAPE, problem};
 
 /// Largest event, in bytes (configurable at the door; CloudEvents' floor).
 pub const MAX_EVENT_BYTES: usize = 64 * 1024;
@@ -46,13 +47,26 @@ pub fn within(record: &[u8], max_bytes: usize) -> Result<(), Problem> {
 
 /// One structured-mode event (`application/cloudevents+json`). Stops at the first problem.
 pub fn structured(record: &[u8]) -> Result<Event<'_>, Problem> {
-    let read = || {
-        let mut scanner = Scanner::new(record)?;
-        let event = envelope::event(&mut scanner, &mut First)?;
-        scanner.finish()?;
-        Ok(event)
-    };
-    read().map_err(|stop| first_problem(stop, record))
+    let mut parts = Parts::default();
+    if let Err(stop) = read(record, &mut First, &mut parts) {
+        return Err(first_problem(stop, record));
+    }
+    match parts.event() {
+        Some(event) => Ok(event),
+        None => Err(first_problem(Stop::Told, record)),
+    }
+}
+
+#[inline]
+fn read<'a>(record: &'a [u8], tell: &mut impl Tell, parts: &mut Parts<'a>) -> Result<(), Stop> {
+    let mut scanner = Scanner::new(record)?;
+    let read = envelope::read(&mut scanner, tell, parts);
+    if !matches!(read, Ok(()) | Err(Stop::Told)) {
+        return read;
+    }
+    scanner.finish()?;
+    read?;
+    envelope::settle(parts, tell)
 }
 
 #[cold]
@@ -65,17 +79,11 @@ fn first_problem(stop: Stop, record: &[u8]) -> Problem {
     }
 }
 
-/// Every problem of one event (cold path: for the 400 answer).
+/// Every problem of one event (cold path: for the 400 answer). A record that is not JSON to its
+/// end is told as that, with what was found before.
 pub fn problems(record: &[u8]) -> Vec<Problem> {
     let mut all = All::default();
-    let mut read = || {
-        let mut scanner = Scanner::new(record)?;
-        match envelope::event(&mut scanner, &mut all) {
-            Ok(_) | Err(Stop::Told) => Ok(scanner.finish()?),
-            Err(stop) => Err(stop),
-        }
-    };
-    if let Err(Stop::Fault(fault)) = read() {
+    if let Err(Stop::Fault(fault)) = read(record, &mut all, &mut Parts::default()) {
         all.0.push(fault.problem(record));
     }
     all.0

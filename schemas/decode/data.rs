@@ -14,18 +14,19 @@ use crate::limits::{AMOUNT, LINE, QUANTITY, RATING, SEVERITY, amount_of};
 
 const AN_IDENTIFIER: &str = "an identifier";
 
-/// The value of `data`, which stands next.
+/// The value of `data`, which stands next, put in its place.
 #[inline]
 pub(super) fn data<'a>(
     kind: EventType,
     s: &mut Scanner<'a>,
     tell: &mut impl Tell,
-) -> Result<Data<'a>, Stop> {
+    out: &mut Option<Data<'a>>,
+) -> Result<(), Stop> {
     if s.peek()? != Kind::Object {
         mistyped(s, tell, At::Attribute("data"), "an object")?;
         return Err(Stop::Told);
     }
-    Ok(match kind {
+    *out = Some(match kind {
         EventType::CustomerRegistered => Data::CustomerRegistered(customer(s, tell)?),
         EventType::CustomerUpdated => Data::CustomerUpdated(customer(s, tell)?),
         EventType::OrderPlaced => Data::OrderPlaced(order_placed(s, tell)?),
@@ -37,7 +38,8 @@ pub(super) fn data<'a>(
         EventType::CaseAssigned => Data::CaseAssigned(case_assigned(s, tell)?),
         EventType::CaseResolved => Data::CaseResolved(case_resolved(s, tell)?),
         EventType::InteractionRecorded => Data::InteractionRecorded(interaction_recorded(s, tell)?),
-    })
+    });
+    Ok(())
 }
 
 /// A field that is not of the type: told, and read over.

@@ -1,7 +1,7 @@
 //! The attributes of CloudEvents 1.0, and what they must say of `data`.
 
 use super::data;
-use super::fields::{event_time, identifier, mistyped, optional, required, text};
+use super::fields::{event_time, identifier, mistyped, optional, text};
 use super::report::{At, IDENTIFIER, Stop, TIME, Tell, UNKNOWN_TYPE, UNKNOWN_VERSION, WRONG_SHAPE};
 use super::report::{extra, missing, problem};
 use crate::events::{Data, Event, EventType, Text};
@@ -24,7 +24,11 @@ const ATTRIBUTES: &[&str] = &[
 ];
 
 /// What has been read of an event so far.
-struct Parts<'a> {
+///
+/// Filled in place and taken apart once: events are wide, and copying one costs as much as reading
+/// one of its fields.
+#[derive(Default)]
+pub(super) struct Parts<'a> {
     specversion: bool,
     id: Option<Text<'a>>,
     source: Option<Text<'a>>,
@@ -33,43 +37,57 @@ struct Parts<'a> {
     subject: Option<Text<'a>>,
     tenant: Option<Text<'a>>,
     dataschema: Option<Text<'a>>,
-    data: Waiting<'a>,
+    waiting: Waiting<'a>,
+    data: Option<Data<'a>>,
 }
 
+#[derive(Default)]
 enum Type {
+    #[default]
     Missing,
     /// Told.
     Refused,
     Is(EventType),
 }
 
+/// What became of `data`, if it is not in [`Parts::data`] yet.
+#[derive(Default)]
 enum Waiting<'a> {
+    #[default]
     Missing,
     /// Its text and where it starts: its type comes later.
     Raw(&'a str, usize),
     /// Told.
     Refused,
-    Read(Data<'a>),
+    /// Nothing waits.
+    Read,
 }
 
-/// One structured event.
+impl<'a> Parts<'a> {
+    /// The event, once [`read`] and [`settle`] have found everything in order.
+    #[inline(always)]
+    pub(super) fn event(self) -> Option<Event<'a>> {
+        Some(Event {
+            tenant: self.tenant.unwrap_or(Text::Borrowed(DEFAULT_TENANT)),
+            source: self.source?,
+            id: self.id?,
+            time: self.time?,
+            data: self.data?,
+        })
+    }
+}
+
+/// The attributes of one structured event.
 #[inline]
-pub(super) fn event<'a, T: Tell>(s: &mut Scanner<'a>, tell: &mut T) -> Result<Event<'a>, Stop> {
+pub(super) fn read<'a, T: Tell>(
+    s: &mut Scanner<'a>,
+    tell: &mut T,
+    parts: &mut Parts<'a>,
+) -> Result<(), Stop> {
     if s.peek()? != Kind::Object {
         mistyped(s, tell, At::Event, "an event: a JSON object")?;
         return Err(Stop::Told);
     }
-    let mut parts = Parts {
-        specversion: false,
-        id: None,
-        source: None,
-        kind: Type::Missing,
-        time: None,
-        subject: None,
-        tenant: None,
-        dataschema: None,
-        data: Waiting::Missing,
-    };
     s.object(|key, s| -> Result<(), Stop> {
         let at = At::Attribute(&key);
         match &*key {
@@ -81,36 +99,46 @@ pub(super) fn event<'a, T: Tell>(s: &mut Scanner<'a>, tell: &mut T) -> Result<Ev
             "source" => parts.source = Some(identifier(s, tell, at)?),
             "type" => parts.kind = event_type(s, tell)?,
             "time" => parts.time = Some(event_time(s, tell)?),
-            "data" => parts.data = waiting(&parts.kind, s, tell)?,
+            "data" => match parts.kind {
+                // One who wants every problem hears those of the attributes first.
+                Type::Is(kind) if T::FIRST => {
+                    data::data(kind, s, tell, &mut parts.data)?;
+                    parts.waiting = Waiting::Read;
+                }
+                _ => {
+                    let raw = s.skip()?;
+                    parts.waiting = Waiting::Raw(raw, s.offset() - raw.len());
+                }
+            },
             "subject" => parts.subject = optional(s, |s| identifier(s, tell, at))?,
             "tenant" => parts.tenant = optional(s, |s| identifier(s, tell, at))?,
             "dataschema" => parts.dataschema = optional(s, |s| text(s, tell, at))?,
             "datacontenttype" => content_type(s, tell)?,
             "data_base64" => {
                 mistyped(s, tell, at, "`data` as JSON: events of the contract are not binary")?;
-                parts.data = Waiting::Refused;
+                parts.waiting = Waiting::Refused;
             }
             _ => extension(&key, s, tell)?,
         }
         Ok(())
-    })?;
-    assemble(parts, tell)
+    })
 }
 
+/// What can be said once all attributes are read; `data`, if it came before its type.
 #[inline]
-fn assemble<'a, T: Tell>(parts: Parts<'a>, tell: &mut T) -> Result<Event<'a>, Stop> {
+pub(super) fn settle<'a, T: Tell>(parts: &mut Parts<'a>, tell: &mut T) -> Result<(), Stop> {
     if !parts.specversion {
         tell.tell(missing(WRONG_SHAPE, At::Attribute("specversion"), "\"1.0\""))?;
     }
-    let id = required(parts.id, tell, At::Attribute("id"), "an identifier")?;
-    let source = required(parts.source, tell, At::Attribute("source"), "an identifier")?;
-    let time = match parts.time {
-        Some(time) => time,
-        None => {
-            tell.tell(missing(TIME, At::Attribute("time"), "the time at which it happened"))?;
-            0
-        }
-    };
+    if parts.id.is_none() {
+        tell.tell(missing(WRONG_SHAPE, At::Attribute("id"), "an identifier"))?;
+    }
+    if parts.source.is_none() {
+        tell.tell(missing(WRONG_SHAPE, At::Attribute("source"), "an identifier"))?;
+    }
+    if parts.time.is_none() {
+        tell.tell(missing(TIME, At::Attribute("time"), "the time at which it happened"))?;
+    }
     let kind = match parts.kind {
         Type::Is(kind) => kind,
         Type::Refused => return Err(Stop::Told),
@@ -122,22 +150,22 @@ fn assemble<'a, T: Tell>(parts: Parts<'a>, tell: &mut T) -> Result<Event<'a>, St
     if let Some(schema) = &parts.dataschema {
         version(kind, schema, tell)?;
     }
-    let data = match parts.data {
-        Waiting::Read(data) => data,
+    match parts.waiting {
+        Waiting::Read => {}
         Waiting::Raw(raw, start) => {
-            data::data(kind, &mut Scanner::over(raw), tell).map_err(|stop| moved(stop, start))?
+            data::data(kind, &mut Scanner::over(raw), tell, &mut parts.data)
+                .map_err(|stop| moved(stop, start))?;
         }
         Waiting::Refused => return Err(Stop::Told),
         Waiting::Missing => {
             tell.tell(missing(WRONG_SHAPE, At::Attribute("data"), "an object"))?;
             return Err(Stop::Told);
         }
-    };
-    if let Some(subject) = &parts.subject {
-        about(subject, &data, tell)?;
     }
-    let tenant = parts.tenant.unwrap_or(Text::Borrowed(DEFAULT_TENANT));
-    Ok(Event { tenant, source, id, time, data })
+    if let (Some(subject), Some(data)) = (&parts.subject, &parts.data) {
+        about(subject, data, tell)?;
+    }
+    Ok(())
 }
 
 /// A fault in a part, told by its place in the whole.
@@ -150,21 +178,6 @@ fn moved(stop: Stop, start: usize) -> Stop {
         }
         other => other,
     }
-}
-
-/// `data`, read at once if its type is known. One who wants every problem hears those of the
-/// attributes first.
-#[inline]
-fn waiting<'a, T: Tell>(
-    kind: &Type,
-    s: &mut Scanner<'a>,
-    tell: &mut T,
-) -> Result<Waiting<'a>, Stop> {
-    if let (Type::Is(kind), true) = (kind, T::FIRST) {
-        return Ok(Waiting::Read(data::data(*kind, s, tell)?));
-    }
-    let raw = s.skip()?;
-    Ok(Waiting::Raw(raw, s.offset() - raw.len()))
 }
 
 #[inline]

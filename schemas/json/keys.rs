@@ -21,7 +21,7 @@ pub(super) struct Keys<'a> {
     n: usize,
     marks: [u64; FEW],
     /// Where each key starts, after its quote.
-    starts: [usize; FEW],
+    starts: [u32; FEW],
     many: Option<HashSet<Cow<'a, str>>>,
 }
 
@@ -36,7 +36,10 @@ impl<'a> Keys<'a> {
     pub(super) fn is_new(&mut self, text: &'a str, start: usize, key: &str) -> bool {
         let mark = mark(key.as_bytes());
         let bit = 1 << (mark.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58);
-        if self.n == FEW || (self.filter & bit != 0 && self.marks[..self.n].contains(&mark)) {
+        if self.n == FEW
+            || start > u32::MAX as usize
+            || (self.filter & bit != 0 && self.marks[..self.n].contains(&mark))
+        {
             return self.compare(text, start, key, mark);
         }
         self.filter |= bit;
@@ -47,7 +50,7 @@ impl<'a> Keys<'a> {
     #[inline(always)]
     fn push(&mut self, start: usize, mark: u64) {
         self.marks[self.n] = mark;
-        self.starts[self.n] = start;
+        self.starts[self.n] = start as u32; // compared with u32::MAX before
         self.n += 1;
     }
 
@@ -57,13 +60,15 @@ impl<'a> Keys<'a> {
             let mut scanner = Scanner { at, ..Scanner::over(text) };
             rest_of_string(&mut scanner).unwrap_or_default() // read once already
         };
-        if self.n < FEW {
-            let same = (0..self.n).any(|i| self.marks[i] == mark && earlier(self.starts[i]) == key);
+        let few = self.starts.map(|it| it as usize);
+        let few = &few[..self.n];
+        if self.n < FEW && start <= u32::MAX as usize {
+            let mut marked = few.iter().zip(&self.marks).filter(|it| *it.1 == mark);
+            let same = marked.any(|it| earlier(*it.0) == key);
             self.push(start, mark);
             return !same;
         }
-        let starts = self.starts;
-        let many = self.many.get_or_insert_with(|| starts.iter().map(|it| earlier(*it)).collect());
+        let many = self.many.get_or_insert_with(|| few.iter().map(|it| earlier(*it)).collect());
         many.insert(earlier(start))
     }
 }
