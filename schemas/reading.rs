@@ -57,6 +57,7 @@ pub trait ViewReader: Send + Sync {
     fn rows(&self) -> u64;
     /// Every entity touched in `(after, upto]`, with its row at both ends. `after` must have
     /// been held (leased or pinned) since before.
+    #[allow(clippy::type_complexity)] // a name for it would say less
     fn changes(
         &self,
         after: Epoch,

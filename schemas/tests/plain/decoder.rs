@@ -67,8 +67,9 @@ pub(crate) fn structured(record: &[u8]) -> Result<Event<'static>, Why> {
     }
     if let Some(content_type) = text(take("datacontenttype"))? {
         let media = content_type.split(';').next().unwrap().trim().to_lowercase();
-        let json = ["application/json", "text/json"].contains(&media.as_str());
-        if !json && !(media.ends_with("+json") && media.contains('/')) {
+        let named = ["application/json", "text/json"].contains(&media.as_str());
+        let suffixed = media.ends_with("+json") && media.contains('/');
+        if !named && !suffixed {
             return Err("datacontenttype".into());
         }
         free(&FreeText(content_type))?;
