@@ -242,7 +242,7 @@ impl Shared {
                 let cannot = |why| segments::cannot_read(&segment.path, &why);
                 let Some(mut blocks) = segment.open()? else { return Ok(None) };
                 blocks.seek(offset, id);
-                match blocks.next().map_err(cannot)? {
+                match blocks.read().map_err(cannot)? {
                     Some(Ok(block)) => Ok(read(block.payload)),
                     Some(Err(bad)) => {
                         let (offset, until) = (bad.offset, bad.offset);

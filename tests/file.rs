@@ -30,7 +30,7 @@ fn plan(path: &Path) -> Plan {
 }
 
 fn run(plan: &Plan) -> (Vec<Chunk>, Result<(), Report>, Arc<Progress>) {
-    let (sender, receiver) = crossbeam_channel::unbounded();
+    let (sender, receiver) = crossbeam_channel::bounded(1 << 16);
     let outlet = Outlet::new(sender, Arc::new(|| ()));
     let progress = Arc::new(Progress::default());
     let result = read(plan, &outlet, &progress, &AtomicBool::new(false));
@@ -180,7 +180,7 @@ fn paced_lines_are_not_early() {
     let dir = TempDir::new();
     let path = dir.0.join("a.jsonl");
     std::fs::write(&path, "x\n".repeat(2_000)).unwrap();
-    let (sender, receiver) = crossbeam_channel::unbounded();
+    let (sender, receiver) = crossbeam_channel::bounded(1 << 16);
     let started = clock::monotonic();
     let plan = Plan { rate: Some(10_000.0), ..plan(&path) };
     let reader = std::thread::spawn(move || {

@@ -127,7 +127,7 @@ impl Keeper {
                 match work {
                     Work::Keep(it) => {
                         bytes += it.bytes.len();
-                        group.push(it);
+                        group.push(*it);
                     }
                     work => {
                         other = Some(work);
@@ -159,9 +159,9 @@ impl Keeper {
         }
     }
 
-    fn put(&mut self, group: Vec<Box<Rejected>>) {
+    fn put(&mut self, group: Vec<Rejected>) {
         let now = (self.shared.clock)();
-        let freed: u64 = group.iter().map(|it| size(it)).sum();
+        let freed: u64 = group.iter().map(size).sum();
         let mut new = Vec::with_capacity(group.len());
         for mut it in group {
             it.bytes.truncate(MAX_REJECT_BYTES);

@@ -110,7 +110,7 @@ impl<S: Source> Blocks<S> {
     }
 
     /// The next block; `None` at the end. After a bad one it stands still: see [`Blocks::resync`].
-    pub fn next(&mut self) -> io::Result<Option<Result<Block<'_>, Bad>>> {
+    pub fn read(&mut self) -> io::Result<Option<Result<Block<'_>, Bad>>> {
         if self.at >= self.end {
             return Ok(None);
         }

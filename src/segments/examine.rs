@@ -109,7 +109,7 @@ pub fn examine<S: Source>(
     let mut gaps: Vec<(Damaged, Examined)> = Vec::new();
     let mut durable = if followed_by.is_some() { len } else { 0 };
     loop {
-        let (offset, why) = match blocks.next()? {
+        let (offset, why) = match blocks.read()? {
             None => break,
             Some(Ok(block)) => {
                 let it = block.header;

@@ -133,7 +133,7 @@ impl Folder {
             return Err(cannot(io::ErrorKind::NotFound.into()));
         };
         loop {
-            let (bad, first) = match blocks.next().map_err(cannot)? {
+            let (bad, first) = match blocks.read().map_err(cannot)? {
                 None => return Ok(()),
                 Some(Ok(block)) if block.header.tag == END_TAG => continue,
                 Some(Ok(block)) => match take(&block)? {

@@ -132,7 +132,7 @@ impl Reader {
         loop {
             let extent = segment.extent();
             blocks.set_end(extent.end);
-            let bad = match blocks.next().map_err(cannot)? {
+            let bad = match blocks.read().map_err(cannot)? {
                 Some(Ok(block)) => match self.take(&block) {
                     Ok(()) => continue,
                     Err(Take::End(end)) => return Err(end),
@@ -193,10 +193,11 @@ impl Reader {
         let (chunk, position) = (&mut self.chunk, self.position);
         let laid_out = places(kind, block.payload, |place| {
             if at >= position && ended.is_ok() {
-                ended = match whole {
-                    true => Ok(chunk.add(place, base, block)),
-                    false => chunk.copy(place, block),
-                };
+                if whole {
+                    chunk.add(place, base, block);
+                } else {
+                    ended = chunk.copy(place, block);
+                }
             }
             at += 1;
         });
