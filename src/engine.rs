@@ -65,7 +65,6 @@ pub struct Engine {
 }
 
 struct Shared {
-    settings: config::Engine,
     feeds: Vec<Feed>,
     secret: Secret,
     chosen: ViewSet,
@@ -135,7 +134,6 @@ impl Engine {
             });
         }));
         let shared = Arc::new(Shared {
-            settings,
             feeds,
             secret,
             chosen,
@@ -201,8 +199,9 @@ impl Engine {
     }
 
     /// Consolidated records whose multiplicity was not one, over all relations: an alarm.
-    pub fn anomalies(&self) -> u64 {
-        self.shared.views.anomalies()
+    pub fn anomalies(&self) -> impl Fn() -> u64 + Send + Sync + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || shared.views.anomalies()
     }
 
     /// Waits until every record of every feed is in a complete epoch, all feeds having ended.

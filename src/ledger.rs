@@ -25,8 +25,8 @@ pub const MAX_INSTANTS: usize = 16_384;
 /// Positions of the embedded log whose record was a duplicate, kept for `?wait=applied`.
 pub const MAX_DUPLICATES_KEPT: usize = 262_144;
 
-/// Durations from seal to completion that are kept for the percentiles of a replay.
-const MAX_DURATIONS: usize = 1 << 20;
+/// Epochs whose times are kept, for the percentiles of a replay.
+const MAX_TIMES: usize = 1 << 18;
 
 /// The book that the ledger is read from.
 pub struct Book {
@@ -45,7 +45,20 @@ struct Inner {
     duplicates: VecDeque<u64>,
     duplicates_from: u64,
     tails: BTreeMap<Partition, Tail>,
-    durations: Vec<f32>,
+    times: Vec<EpochTimes>,
+}
+
+/// When an epoch that held records was sealed and became readable.
+#[derive(Clone, Copy, Debug)]
+pub struct EpochTimes {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Records read up to it, over all partitions.
+    pub records: u64,
+    /// Sealed.
+    pub sealed: Instant,
+    /// Complete.
+    pub complete: Instant,
 }
 
 #[derive(Default)]
@@ -81,7 +94,7 @@ impl Book {
             duplicates: VecDeque::new(),
             duplicates_from: position,
             tails: BTreeMap::new(),
-            durations: Vec::new(),
+            times: Vec::new(),
         };
         Book { feeds, log, inner: Mutex::new(inner) }
     }
@@ -134,8 +147,10 @@ impl Book {
                 tail.read_ms = tail.read_ms.max(read_ms);
             }
             if let Some((offsets, at)) = pending.sealed {
-                if inner.durations.len() < MAX_DURATIONS {
-                    inner.durations.push(crate::clock::since(at).as_secs_f32());
+                if inner.times.len() < MAX_TIMES {
+                    let complete = crate::clock::monotonic();
+                    let records = offsets.values().sum();
+                    inner.times.push(EpochTimes { epoch, records, sealed: at, complete });
                 }
                 for partition in offsets.keys() {
                     let first = inner.first.entry(*partition);
@@ -216,11 +231,10 @@ impl Book {
         (sealed.count(), age)
     }
 
-    /// Seconds from seal to completion of each epoch that held records, sorted.
-    pub fn durations(&self) -> Vec<f32> {
-        let mut durations = self.inner.lock().durations.clone();
-        durations.sort_by(f32::total_cmp);
-        durations
+    /// When each epoch that held records was sealed and complete, in order; the first
+    /// [`MAX_TIMES`].
+    pub fn times(&self) -> Vec<EpochTimes> {
+        self.inner.lock().times.clone()
     }
 }
 

@@ -22,6 +22,7 @@ pub mod metrics; // every metric in one place
 pub mod clock; // the only place that asks the system for the time
 pub mod tasks; // the one way to start a task: with a name
 pub mod usage; // CPU and memory of this process
+pub mod secret; // made once, kept with the state
 
 pub mod segments; // the one on-disk format: checksummed append-only segments
 pub mod ingest; // 1
@@ -31,6 +32,7 @@ pub mod changes; // 4
 pub mod rejects; // what could not be decoded, kept with its report
 pub mod ledger; // where every record read has ended, by epoch
 pub mod serve; // 6
+pub mod watch; // looks at the whole: metrics, alarms, readiness
 
 pub mod commands; // one file per command of the command line
 pub mod run; // the wiring: every channel with its bound, every task with its fate

@@ -1,1 +1,653 @@
-//! (to come)
+//! The wiring: every channel with its bound, every thread with its fate, start and end.
+//!
+//! ```text
+//!  HTTP ──append──▶ embedded log ──reader──▶ queue ─┐
+//!  files ──reader per file────────────────▶ queue ─┼▶ Epochs ─▶ workers ─▶ served maps ─▶ HTTP
+//!                                                                └─▶ kept rejects
+//! ```
+//!
+//! | queue | bound | when full |
+//! |---|---|---|
+//! | feed to workers | [`QUEUE_CHUNKS`] chunks of at most 256 KiB, per feed | the reader waits |
+//! | appends to the log | `log.queue_bytes` | 429 with `Retry-After` |
+//! | rejects to the store | its own bound | counted in the summary, never silently |
+//!
+//! # End
+//! Serving drains first (nobody is cut off unanswered), then the feeds stop, the last epoch
+//! completes, the workers end, the log and the rejects are closed. A thread that panics ends the
+//! process with its report ([`end_on_panic`]).
+
+mod ports;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread::JoinHandle;
+
+use crossbeam_channel::Sender;
+use schemas::mapping::Mapping;
+
+use crate::clock::Seen;
+use crate::commands::replay::Clock;
+use crate::config::Settings;
+use crate::engine::{Engine, Parts};
+use crate::epochs::{Epochs, Limits, TimeSource};
+use crate::ingest::file::{self, Progress};
+use crate::ingest::local_log::{Following, LocalLog};
+use crate::ledger::Book;
+use crate::messages::{
+    Append, Chunk, Feed, FeedId, Format, FormatOf, Ledger, Offsets, Outlet, ReadHandle,
+};
+use crate::metrics::Metrics;
+use crate::rejects::{FeedOrigin, RejectStore};
+use crate::report::Report;
+use crate::secret;
+use crate::segments::{FolderLock, OnDamage};
+use crate::watch::{self, Watched};
+
+/// Chunks waiting per feed: two megabytes, some milliseconds of work for a worker.
+pub const QUEUE_CHUNKS: usize = 8;
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// With the embedded log (and a data folder); a replay has neither.
+    pub log: bool,
+    /// Files to read, after the log.
+    pub sources: Vec<Source>,
+    /// Where the epoch's time comes from.
+    pub clock: Clock,
+    /// Whether to serve HTTP.
+    pub serve: bool,
+    /// A line of progress now and then, to standard error.
+    pub progress: bool,
+}
+
+/// A file, a folder or `-`.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Unique.
+    pub name: String,
+    /// Where.
+    pub path: PathBuf,
+    /// A mapping file; native CloudEvents if absent.
+    pub mapping: Option<PathBuf>,
+    /// How often it is read.
+    pub repeat: u32,
+    /// Records a second; as fast as it goes if absent.
+    pub rate: Option<f64>,
+}
+
+/// Between passes of a repeated replay: one day, so that passes of a file of less do not overlap.
+const SHIFT_PER_PASS: i64 = 86_400_000_000;
+
+/// What runs: handles to read, append, and end it.
+pub struct Running {
+    /// What readers are handed.
+    pub read: ReadHandle,
+    /// The embedded log, if the plan has one.
+    pub append: Option<Arc<dyn Append>>,
+    book: Arc<Book>,
+    ledger: Arc<dyn Fn() -> Ledger + Send + Sync>,
+    engine: Engine,
+    sources: Vec<Reading>,
+    stop: Arc<AtomicBool>,
+    log: Option<(Arc<LocalLog>, Following)>,
+    rejects: RejectStore,
+    serving: Option<Serving>,
+    watching: JoinHandle<()>,
+    _lock: Option<FolderLock>,
+}
+
+/// The server on its runtime.
+struct Serving {
+    address: SocketAddr,
+    runtime: tokio::runtime::Runtime,
+    task: tokio::task::JoinHandle<Result<(), Report>>,
+    /// Told to end, by whoever.
+    end: tokio::sync::watch::Sender<bool>,
+    /// Where the address is written for the command line.
+    address_file: Option<PathBuf>,
+}
+
+/// A source on its way through a thread of its own.
+struct Reading {
+    name: String,
+    thread: JoinHandle<Result<(), Report>>,
+    progress: Arc<Progress>,
+}
+
+/// What is left when every record of every source is in a complete epoch.
+pub struct Ended {
+    /// What readers are handed.
+    pub read: ReadHandle,
+    /// Where the records ended, and when.
+    pub book: Arc<Book>,
+    serving: Option<Serving>,
+}
+
+/// Starts everything that the plan names.
+pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
+    let lock = match plan.log {
+        true => Some(take_folder(&settings.data_dir)?),
+        false => None,
+    };
+    let secret = match plan.log {
+        true => secret::of(&settings.data_dir)?,
+        false => secret::fresh()?,
+    };
+    let log = match plan.log {
+        true => Some(open_log(&settings)?),
+        false => None,
+    };
+    let feeds = feeds(&plan)?;
+    let formats = formats(&plan, &feeds);
+
+    // Where reading begins. State lives in memory: the log is read from its first record.
+    let from: Offsets = log.iter().map(|it| ((LOG, 0), it.first())).collect();
+    let book = Arc::new(Book::new(feeds.clone(), from.clone()));
+    let (queues, chunks): (Vec<Sender<Chunk>>, Vec<_>) =
+        feeds.iter().map(|_| crossbeam_channel::bounded(QUEUE_CHUNKS)).unzip();
+    let time = match plan.clock {
+        Clock::Wall => TimeSource::Wall,
+        Clock::Event => TimeSource::Event,
+        Clock::Instant(at) => TimeSource::Instant(at),
+    };
+    let sealed = Arc::clone(&book);
+    let epochs = Epochs::new(
+        chunks,
+        from,
+        settings.engine.workers,
+        Limits::from(&settings.engine),
+        time,
+        Box::new(move |it| sealed.sealed(it.epoch, it.offsets)),
+        Box::new(told_of_step),
+    );
+    let rejects = open_rejects(&settings, &plan)?;
+    let kept = rejects.clone();
+    let engine = Engine::start(Parts {
+        settings: settings.engine.clone(),
+        feeds: feeds.clone(),
+        secret,
+        epochs: Arc::clone(&epochs),
+        book: Arc::clone(&book),
+        on_rejected: Box::new(move |all| {
+            for rejected in all {
+                kept.put(rejected);
+            }
+        }),
+        shift_per_pass: SHIFT_PER_PASS,
+    })?;
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let bell: Arc<dyn Fn() + Send + Sync> = Arc::new(move || epochs.ring());
+    let mut outlets = queues.into_iter().map(|it| Outlet::new(it, Arc::clone(&bell)));
+    let log = match log {
+        Some(log) => {
+            let outlet = outlets.next().expect("the log is the first feed");
+            let following = log.read_from(log.first(), LOG, outlet, formats)?;
+            Some((Arc::new(log), following))
+        }
+        None => None,
+    };
+    let first_source = FeedId::from(plan.log);
+    let mut sources = Vec::new();
+    for ((feed, source), outlet) in (first_source..).zip(&plan.sources).zip(outlets) {
+        sources.push(read_source(feed, source, &settings, outlet, &stop)?);
+    }
+    let append = log.as_ref().map(|it| Arc::clone(&it.0) as Arc<dyn Append>);
+    let read = engine.read_handle();
+
+    let metrics = Metrics::default();
+    let note_tails = note_tails(&book, log.as_ref().map(|it| Arc::clone(&it.0)), &metrics);
+    let dedup: Arc<dyn Fn() -> serde_json::Value + Send + Sync> = Arc::new(engine.dedup());
+    let health = Arc::new(watch::Health::awaiting(log.as_ref().map_or(0, |it| it.0.end())));
+    let ledger: Arc<dyn Fn() -> Ledger + Send + Sync> = {
+        let (note, book, dedup) = (Arc::clone(&note_tails), Arc::clone(&book), Arc::clone(&dedup));
+        Arc::new(move || {
+            note();
+            book.ledger(dedup())
+        })
+    };
+    let serving = match plan.serve {
+        false => None,
+        true => {
+            let (end, told) = tokio::sync::watch::channel(false);
+            let ports = ports::of(ports::Behind {
+                settings: &settings,
+                engine: &engine,
+                book: &book,
+                log: log.as_ref().map(|it| Arc::clone(&it.0)),
+                rejects: &rejects,
+                health: Arc::clone(&health),
+                metrics: metrics.clone(),
+                ledger: Arc::clone(&ledger),
+                end: end.clone(),
+            });
+            let address_file = plan.log.then(|| settings.data_dir.join(ADMIN_ADDRESS));
+            Some(serve(&settings, ports, end, told, address_file)?)
+        }
+    };
+    let watched = Watched {
+        book: Arc::clone(&book),
+        read: read.clone(),
+        feeds,
+        dedup,
+        anomalies: Arc::new(engine.anomalies()),
+        note_tails,
+        metrics,
+        health,
+        stall_after: settings.engine.stall_after,
+    };
+    let until = Arc::clone(&stop);
+    let watching = thread("watch", move || watched.run(&until))?;
+    Ok(Running {
+        read,
+        append,
+        book,
+        ledger,
+        engine,
+        sources,
+        stop,
+        log,
+        rejects,
+        serving,
+        watching,
+        _lock: lock,
+    })
+}
+
+impl Running {
+    /// Where HTTP is served.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.serving.as_ref().map(|it| it.address)
+    }
+
+    /// Where the records ended, as of the last complete epoch.
+    pub fn ledger(&self) -> Ledger {
+        (self.ledger)()
+    }
+
+    /// How far the sources have been read, in their order.
+    pub fn progress(&self) -> Vec<Arc<Progress>> {
+        self.sources.iter().map(|it| Arc::clone(&it.progress)).collect()
+    }
+
+    /// Whether someone has asked for the end: a signal, or the command line.
+    pub fn ending(&self) -> bool {
+        self.serving.as_ref().is_some_and(|it| *it.end.borrow())
+    }
+
+    /// Waits until told to end: SIGINT, SIGTERM, or the command line.
+    pub fn until_told(&self) {
+        if let Some(serving) = &self.serving {
+            serving.until_told();
+        }
+    }
+
+    /// Waits until every source has been read to its end and every record is in a complete
+    /// epoch. Without a log only: a log has no end.
+    pub fn drain(self) -> Result<Ended, Report> {
+        for source in self.sources {
+            joined(&source.name, source.thread.join())?;
+        }
+        self.engine.join()?;
+        self.stop.store(true, SeqCst);
+        self.watching.thread().unpark();
+        joined("watch", self.watching.join().map(Ok))?;
+        Ok(Ended { read: self.read, book: self.book, serving: self.serving })
+    }
+
+    /// Ends it all: nobody is cut off unanswered, nothing acknowledged is lost.
+    pub fn stop(self) -> Result<(), Report> {
+        let served = self.serving.map_or(Ok(()), Serving::stop);
+        self.stop.store(true, SeqCst);
+        for source in self.sources {
+            joined(&source.name, source.thread.join())?;
+        }
+        if let Some((log, following)) = self.log {
+            following.stop();
+            following.join()?;
+            log.close();
+        }
+        self.engine.join()?;
+        self.watching.thread().unpark();
+        joined("watch", self.watching.join().map(Ok))?;
+        if !self.rejects.flush(ports::GRACE) {
+            tracing::error!(
+                code = "run/rejects",
+                "some rejects were not written; they are found again when the log is read"
+            );
+        }
+        served
+    }
+}
+
+impl Ended {
+    /// Serves what there is until told to end.
+    pub fn stay(self) -> Result<(), Report> {
+        match self.serving {
+            Some(serving) => {
+                serving.until_told();
+                serving.stop()
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Ends serving, if there was any.
+    pub fn stop(self) -> Result<(), Report> {
+        self.serving.map_or(Ok(()), Serving::stop)
+    }
+}
+
+impl Serving {
+    fn until_told(&self) {
+        let mut told = self.end.subscribe();
+        self.runtime.block_on(async {
+            // The sender lives in `self`: it cannot be gone.
+            while !*told.borrow_and_update() {
+                if told.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    fn stop(self) -> Result<(), Report> {
+        self.end.send_replace(true);
+        let served = self.runtime.block_on(self.task);
+        self.runtime.shutdown_timeout(ports::GRACE);
+        if let Some(file) = &self.address_file
+            && let Err(why) = std::fs::remove_file(file)
+        {
+            tracing::warn!(file = %file.display(), %why, "could not remove the address file");
+        }
+        served.unwrap_or_else(|why| {
+            Err(Report {
+                code: "run/panic",
+                what: "a task panicked".into(),
+                at: vec![("task", "serve".into())],
+                why: why.to_string(),
+                effect: "nothing that was acknowledged is lost".into(),
+                fix: "start again; if it repeats, report the message".into(),
+            })
+        })
+    }
+}
+
+/// The file in the data folder that says where a running process answers.
+pub const ADMIN_ADDRESS: &str = "admin.addr";
+
+fn serve(
+    settings: &Settings,
+    ports: crate::serve::Ports,
+    end: tokio::sync::watch::Sender<bool>,
+    mut told: tokio::sync::watch::Receiver<bool>,
+    address_file: Option<PathBuf>,
+) -> Result<Serving, Report> {
+    let failed = |why: std::io::Error| Report {
+        code: "engine/thread",
+        what: "could not start a thread".into(),
+        at: vec![("runtime", "http".into())],
+        why: why.to_string(),
+        effect: "nothing was started; no data was touched".into(),
+        fix: "raise the limit on threads (`ulimit -u`), then start again".into(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).min(8))
+        .thread_name("http")
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    let server = runtime.block_on(crate::serve::bind(settings.serve.clone(), ports))?;
+    let address = server.address();
+    if let Some(file) = &address_file {
+        std::fs::write(file, format!("{address}\n")).map_err(|why| Report {
+            code: "run/data-folder",
+            what: "could not write into the data folder".into(),
+            at: vec![("file", file.display().to_string())],
+            why: why.to_string(),
+            effect: "nothing was started; no data was touched".into(),
+            fix: "make room in the folder, or let this user write there".into(),
+        })?;
+    }
+    let signals = end.clone();
+    let _entered = runtime.enter();
+    crate::tasks::spawn("signals", async move {
+        match signal().await {
+            Ok(name) => tracing::info!(signal = name, "told to end"),
+            Err(why) => {
+                tracing::error!(%why, "signals cannot be heard; end by the command line");
+                return;
+            }
+        }
+        signals.send_replace(true);
+    });
+    let task = crate::tasks::spawn(
+        "serve",
+        server.run(async move {
+            while !*told.borrow_and_update() {
+                if told.changed().await.is_err() {
+                    return;
+                }
+            }
+        }),
+    );
+    drop(_entered);
+    Ok(Serving { address, runtime, task, end, address_file })
+}
+
+async fn signal() -> std::io::Result<&'static str> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = interrupt.recv() => Ok("SIGINT"),
+        _ = terminate.recv() => Ok("SIGTERM"),
+    }
+}
+
+fn thread<T: Send + 'static>(
+    name: &str,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, Report> {
+    std::thread::Builder::new().name(name.into()).spawn(body).map_err(|why| Report {
+        code: "engine/thread",
+        what: "could not start a thread".into(),
+        at: vec![("thread", name.into())],
+        why: why.to_string(),
+        effect: "nothing was read; no data was touched".into(),
+        fix: "raise the limit on threads (`ulimit -u`), then start again".into(),
+    })
+}
+
+/// Where the log ends, told to the book (for lag) and to the metrics.
+fn note_tails(
+    book: &Arc<Book>,
+    log: Option<Arc<LocalLog>>,
+    metrics: &Metrics,
+) -> Arc<dyn Fn() + Send + Sync> {
+    let (book, metrics) = (Arc::clone(book), metrics.clone());
+    Arc::new(move || {
+        if let Some(log) = &log {
+            let stats = log.stats();
+            book.tail((LOG, 0), stats.next, stats.newest_ms.unwrap_or(0));
+            metrics.log_bytes.set(stats.bytes.cast_signed());
+        }
+    })
+}
+
+/// The embedded log is the first feed where there is one.
+const LOG: FeedId = 0;
+
+fn take_folder(data_dir: &Path) -> Result<FolderLock, Report> {
+    std::fs::create_dir_all(data_dir).map_err(|why| Report {
+        code: "run/data-folder",
+        what: "could not make the data folder".into(),
+        at: vec![("folder", data_dir.display().to_string())],
+        why: why.to_string(),
+        effect: "nothing was started; no data was touched".into(),
+        fix: "name a folder that this user may write to (`--data-dir`)".into(),
+    })?;
+    FolderLock::take(data_dir, "the data folder")
+}
+
+fn open_log(settings: &Settings) -> Result<LocalLog, Report> {
+    let clock: crate::ingest::local_log::Clock = Arc::new(crate::clock::wall_ms);
+    let log =
+        LocalLog::open(&settings.data_dir.join("log"), &settings.log, OnDamage::Refuse, clock)?;
+    for note in log.notes() {
+        tracing::warn!(code = note.code, "{note}");
+    }
+    Ok(log)
+}
+
+fn open_rejects(settings: &Settings, plan: &Plan) -> Result<RejectStore, Report> {
+    let mut feeds = Vec::new();
+    if plan.log {
+        feeds.push(FeedOrigin { name: "log".into(), mapping: None });
+    }
+    feeds.extend(
+        plan.sources
+            .iter()
+            .map(|it| FeedOrigin { name: it.name.clone(), mapping: mapping_name(it) }),
+    );
+    let clock: crate::ingest::local_log::Clock = Arc::new(crate::clock::wall_ms);
+    if !plan.log {
+        return RejectStore::in_memory(&settings.rejects, feeds, clock);
+    }
+    let folder = settings.data_dir.join("rejects");
+    let store = RejectStore::open(&folder, &settings.rejects, feeds, OnDamage::Refuse, clock)?;
+    for note in store.notes() {
+        tracing::warn!(code = note.code, "{note}");
+    }
+    Ok(store)
+}
+
+fn feeds(plan: &Plan) -> Result<Vec<Feed>, Report> {
+    let mut feeds = Vec::new();
+    if plan.log {
+        feeds.push(Feed { name: "log".into(), format: Format::Native, is_log: true });
+    }
+    for source in &plan.sources {
+        let format = match &source.mapping {
+            Some(path) => Format::Mapped(Arc::new(mapping(path)?)),
+            None => Format::Native,
+        };
+        feeds.push(Feed { name: source.name.clone(), format, is_log: false });
+    }
+    Ok(feeds)
+}
+
+/// A retried record is read as its first feed is read, by the name of its mapping.
+fn formats(plan: &Plan, feeds: &[Feed]) -> FormatOf {
+    let named: Vec<(String, Format)> = plan
+        .sources
+        .iter()
+        .zip(&feeds[usize::from(plan.log)..])
+        .filter_map(|(source, feed)| Some((mapping_name(source)?, feed.format.clone())))
+        .collect();
+    Arc::new(move |origin| {
+        let name = origin.mapping.as_deref();
+        let found = named.iter().find(|it| Some(it.0.as_str()) == name);
+        found.map_or(Format::Native, |it| it.1.clone())
+    })
+}
+
+fn mapping_name(source: &Source) -> Option<String> {
+    Some(source.mapping.as_ref()?.file_name()?.to_string_lossy().into_owned())
+}
+
+/// Reads and compiles a mapping file; every problem in one report.
+pub fn mapping(path: &Path) -> Result<Mapping, Report> {
+    let told = |why: String| Report {
+        code: "run/mapping",
+        what: "cannot use this mapping".into(),
+        at: vec![("file", path.display().to_string())],
+        why,
+        effect: "nothing was started; no data was touched".into(),
+        fix: "correct the lines named; docs/mappings.md has the reference".into(),
+    };
+    let text = std::fs::read_to_string(path).map_err(|it| told(it.to_string()))?;
+    Mapping::compile(&text).map_err(|problems| {
+        let lines = problems.iter().map(|it| match it.line {
+            Some(line) => format!("line {line}: {}: {}", it.at, it.why),
+            None => format!("{}: {}", it.at, it.why),
+        });
+        told(lines.collect::<Vec<_>>().join("\n       "))
+    })
+}
+
+fn read_source(
+    feed: FeedId,
+    source: &Source,
+    settings: &Settings,
+    outlet: Outlet,
+    stop: &Arc<AtomicBool>,
+) -> Result<Reading, Report> {
+    let plan = file::Plan {
+        path: source.path.clone(),
+        feed,
+        first_read_ms: crate::clock::wall_ms(),
+        max_event_bytes: settings.serve.max_event_bytes,
+        rate: source.rate,
+        passes: source.repeat.max(1),
+    };
+    let progress = Arc::new(Progress::default());
+    let (stop, shown) = (Arc::clone(stop), Arc::clone(&progress));
+    let thread = thread(&format!("read-{}", source.name), move || {
+        file::read(&plan, &outlet, &shown, &stop)
+    })?;
+    Ok(Reading { name: source.name.clone(), thread, progress })
+}
+
+fn joined(name: &str, ended: std::thread::Result<Result<(), Report>>) -> Result<(), Report> {
+    ended.unwrap_or_else(|_| {
+        Err(Report {
+            code: "run/panic",
+            what: "a thread panicked".into(),
+            at: vec![("feed", name.into())],
+            why: "its message is above".into(),
+            effect: "nothing that was acknowledged is lost".into(),
+            fix: "start again; if it repeats, report the message".into(),
+        })
+    })
+}
+
+fn told_of_step(seen: Seen) {
+    match seen {
+        Seen::Calm => tracing::info!("the system's clock agrees again"),
+        Seen::Step(ms) => tracing::error!(
+            code = "run/clock-step",
+            step_ms = ms,
+            "the system's clock was stepped; epochs go on by the steady clock until it stands"
+        ),
+        Seen::Followed(ms) => {
+            tracing::warn!(code = "run/clock-step", step_ms = ms, "the step has stood; followed");
+        }
+    }
+}
+
+/// Ends the process with a report when any thread panics: never half dead.
+pub fn end_on_panic() {
+    std::panic::set_hook(Box::new(|info| {
+        let thread = std::thread::current();
+        let report = Report {
+            code: "run/panic",
+            what: "a thread panicked; the process ends".into(),
+            at: vec![
+                ("thread", thread.name().unwrap_or("unnamed").to_string()),
+                ("place", info.location().map_or_else(String::new, ToString::to_string)),
+            ],
+            why: info.payload_as_str().unwrap_or("no message").to_string(),
+            effect: "nothing that was acknowledged is lost; the views are computed again from \
+                     the log"
+                .into(),
+            fix: "start again; if it repeats, keep the log folder and report this text".into(),
+        };
+        eprintln!("{report}\n{}", std::backtrace::Backtrace::force_capture());
+        std::process::abort();
+    }));
+}

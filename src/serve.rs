@@ -94,13 +94,13 @@ pub struct Health {
 
 /// The kept rejects as this room reads them.
 pub trait RejectsPort: Send + Sync {
-    /// Rejects with this reason and feed (all, if none is named) numbered above `after`, oldest
+    /// Rejects with this reason and feed (all, if none is named) numbered below `before`, newest
     /// first, at most `limit`. May be shorter than there are; empty means that there are no more.
     fn list(
         &self,
         reason: Option<&str>,
         feed: Option<&str>,
-        after: Option<u64>,
+        before: Option<u64>,
         limit: usize,
     ) -> Result<Vec<KeptReject>, Report>;
 }

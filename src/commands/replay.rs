@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use schemas::reading::ViewReader;
 use schemas::rows::Row;
@@ -16,8 +17,9 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::config::Settings;
+use crate::ledger::EpochTimes;
 use crate::report::Report;
-use crate::run::{self, Plan, Source};
+use crate::run::{self, Ended, Plan, Source};
 use crate::usage;
 
 /// What to replay, and how.
@@ -35,7 +37,9 @@ pub struct Replay {
     pub rate: Option<f64>,
     /// Where to write every view's rows, `<view>.jsonl`.
     pub rows_out: Option<PathBuf>,
-    /// Serve HTTP meanwhile, and afterwards until interrupted.
+    /// Serve HTTP meanwhile.
+    pub serve: bool,
+    /// Serve HTTP afterwards too, until interrupted.
     pub stay: bool,
     /// One JSON document instead of lines for people.
     pub json: bool,
@@ -99,18 +103,21 @@ pub struct ViewOutcome {
 
 /// Replays, prints, and (if asked) stays to serve.
 pub fn main(replay: &Replay, settings: Settings) -> Result<(), Report> {
-    let outcome = run(replay, settings)?;
+    let (outcome, ended) = run(replay, settings)?;
     let text = if replay.json {
         serde_json::to_string(&outcome).map_err(|it| output("standard output", &it.to_string()))?
     } else {
         outcome.to_string()
     };
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}").map_err(|it| output("standard output", &it.to_string()))
+    let written = writeln!(out, "{text}").and_then(|()| out.flush());
+    written.map_err(|it| output("standard output", &it.to_string()))?;
+    drop(out);
+    if replay.stay { ended.stay() } else { ended.stop() }
 }
 
 /// Replays and says what came out.
-pub fn run(replay: &Replay, settings: Settings) -> Result<Outcome, Report> {
+pub fn run(replay: &Replay, settings: Settings) -> Result<(Outcome, Ended), Report> {
     let workers = settings.engine.workers;
     let plan = Plan {
         log: false,
@@ -122,7 +129,7 @@ pub fn run(replay: &Replay, settings: Settings) -> Result<Outcome, Report> {
             rate: replay.rate,
         }],
         clock: replay.clock,
-        serve: replay.stay,
+        serve: replay.serve || replay.stay,
         progress: !replay.json,
     };
     let cpu = usage::cpu_seconds();
@@ -134,7 +141,7 @@ pub fn run(replay: &Replay, settings: Settings) -> Result<Outcome, Report> {
     let peak_mb = usage::peak_bytes() as f64 / 1e6;
 
     let counts = ended.book.totals();
-    let durations = ended.book.durations();
+    let times = ended.book.times();
     let at = ended.read.instants.complete();
     let mut views = BTreeMap::new();
     for view in ended.read.views.iter() {
@@ -153,24 +160,36 @@ pub fn run(replay: &Replay, settings: Settings) -> Result<Outcome, Report> {
         events_per_s: counts.read as f64 / run_s,
         cpu_s_per_million: cpu / (counts.read.max(1) as f64) * 1e6,
         peak_mb,
-        epoch_ms: percentiles(&durations),
-        latency_ms: replay.rate.map(|_| percentiles(&ended.book.latencies())),
+        epoch_ms: percentiles(times.iter().map(|it| it.complete - it.sealed).collect()),
+        latency_ms: replay.rate.map(|rate| latencies(&times, started, rate)),
         now_ms: at,
         views,
     };
-    if replay.stay {
-        ended.stay()?;
-    }
-    Ok(outcome)
+    Ok((outcome, ended))
 }
 
-/// Seconds, sorted, to milliseconds at two places.
-fn percentiles(sorted: &[f32]) -> Percentiles {
+fn percentiles(mut durations: Vec<Duration>) -> Percentiles {
+    durations.sort_unstable();
     let at = |share: f64| {
-        let last = sorted.len().saturating_sub(1);
-        sorted.get((last as f64 * share) as usize).map_or(0.0, |it| f64::from(*it) * 1e3)
+        let last = durations.len().saturating_sub(1);
+        durations.get((last as f64 * share) as usize).map_or(0.0, |it| it.as_secs_f64() * 1e3)
     };
     Percentiles { p50: at(0.5), p99: at(0.99) }
+}
+
+/// From the instant at which each record was due to the completion of its epoch. Every tenth
+/// record stands for its neighbours.
+fn latencies(times: &[EpochTimes], started: Instant, rate: f64) -> Percentiles {
+    let mut latencies = Vec::new();
+    let mut record = 0;
+    for epoch in times {
+        while record < epoch.records {
+            let due = started + Duration::from_secs_f64(record as f64 / rate);
+            latencies.push(epoch.complete.saturating_duration_since(due));
+            record += 10;
+        }
+    }
+    percentiles(latencies)
 }
 
 fn line(view: &dyn ViewReader, tenant: &str, row: &Row) -> String {

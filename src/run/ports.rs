@@ -1,0 +1,188 @@
+//! What serving may ask of the other rooms, and who answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use crate::config::Settings;
+use crate::engine::Engine;
+use crate::ingest::local_log::LocalLog;
+use crate::ledger::Book;
+use crate::messages::{Append, AppendRefused, Appended, Ledger, ReadHandle};
+use crate::metrics::Metrics;
+use crate::rejects::{Filter, RejectStore, Select};
+use crate::report::Report;
+use crate::serve::{AdminAction, AdminAnswer, AdminPort, Health, KeptReject, Ports, RejectsPort};
+use crate::watch;
+
+/// What the ports are made of.
+pub(super) struct Behind<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) engine: &'a Engine,
+    pub(super) book: &'a Arc<Book>,
+    pub(super) log: Option<Arc<LocalLog>>,
+    pub(super) rejects: &'a RejectStore,
+    pub(super) health: Arc<watch::Health>,
+    pub(super) metrics: Metrics,
+    pub(super) ledger: Arc<dyn Fn() -> Ledger + Send + Sync>,
+    pub(super) end: tokio::sync::watch::Sender<bool>,
+}
+
+/// The ports of a running process.
+pub(super) fn of(behind: Behind<'_>) -> Ports {
+    let Behind { settings, engine, book, log, rejects, health, metrics, ledger, end } = behind;
+    let append: Arc<dyn Append> = match &log {
+        Some(log) => Arc::clone(log) as _,
+        None => Arc::new(NoLog),
+    };
+    let (operators, counted) = (engine.operators(), Arc::clone(book));
+    let read: ReadHandle = engine.read_handle();
+    let of_views = read.clone();
+    Ports {
+        read,
+        append,
+        ledger,
+        applied: Arc::new(move |first, next| counted.applied(first, next)),
+        rejects: Arc::new(Kept(rejects.clone())),
+        health: Arc::new(move || Health { dead: vec![], not_ready: health.troubles() }),
+        debug: Arc::new(move || {
+            let views = of_views.views.iter().map(|view| {
+                let stats = view.stats();
+                json!({"view": view.def().name, "entities": stats.entities,
+                       "bytes": stats.bytes, "undo_bytes": stats.undo_bytes})
+            });
+            json!({"operators": operators(), "views": views.collect::<Vec<_>>()})
+        }),
+        metrics,
+        admin: Arc::new(Admin {
+            data_dir: settings.data_dir.display().to_string(),
+            log,
+            rejects: rejects.clone(),
+            end,
+        }),
+        now_ms: Arc::new(crate::clock::wall_ms),
+        future_limit: settings.engine.future_limit,
+    }
+}
+
+/// A replay keeps no log: nothing can be appended.
+struct NoLog;
+
+impl Append for NoLog {
+    fn append(
+        &self,
+        _records: Vec<Vec<u8>>,
+    ) -> Result<oneshot::Receiver<Result<Appended, AppendRefused>>, AppendRefused> {
+        Err(AppendRefused::Failed(Report {
+            code: "run/no-log",
+            what: "cannot take events".into(),
+            at: vec![],
+            why: "this process replays a file and keeps no log".into(),
+            effect: "nothing was taken".into(),
+            fix: "send events to a process started with `millstream run`".into(),
+        }))
+    }
+}
+
+struct Kept(RejectStore);
+
+impl RejectsPort for Kept {
+    fn list(
+        &self,
+        reason: Option<&str>,
+        feed: Option<&str>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<KeptReject>, Report> {
+        let filter =
+            Filter { feed: feed.map(Into::into), code: reason.map(Into::into), retried: None };
+        let page = self.0.list(&filter, limit, before)?;
+        Ok(page
+            .rejects
+            .into_iter()
+            .map(|it| KeptReject {
+                number: it.id,
+                why: format!("expected {}, found {}", it.head.expected, it.head.found),
+                reason: it.head.code,
+                pointer: it.head.pointer,
+                feed: it.head.feed,
+                partition: it.head.partition,
+                offset: it.head.offset,
+                appended_ms: it.head.appended_ms,
+                bytes: it.bytes,
+                cut: it.cut,
+                native: it.head.mapping.is_none(),
+            })
+            .collect())
+    }
+}
+
+struct Admin {
+    data_dir: String,
+    log: Option<Arc<LocalLog>>,
+    rejects: RejectStore,
+    end: tokio::sync::watch::Sender<bool>,
+}
+
+impl AdminPort for Admin {
+    fn act(&self, action: AdminAction) -> AdminAnswer {
+        match action {
+            AdminAction::Shutdown => {
+                self.end.send_replace(true);
+                Box::pin(async { Ok(json!({"ending": true})) })
+            }
+            AdminAction::Status => {
+                let status = json!({
+                    "version": env!("CARGO_PKG_VERSION"),
+                    "data_dir": self.data_dir,
+                    "process": std::process::id(),
+                });
+                Box::pin(async move { Ok(status) })
+            }
+            AdminAction::LogStats => {
+                let stats = self.log.as_ref().map(|it| it.stats());
+                Box::pin(async move {
+                    serde_json::to_value(stats).map_err(|it| untellable(&it.to_string()))
+                })
+            }
+            AdminAction::RetryRejects { reason, feed, number } => {
+                let select = match number {
+                    Some(number) => Select::Ids(vec![number]),
+                    None => Select::Filter(Filter { feed, code: reason, retried: None }),
+                };
+                let (rejects, log) = (self.rejects.clone(), self.log.clone());
+                Box::pin(retry(rejects, log, select))
+            }
+        }
+    }
+}
+
+/// Waits for the disk: on a thread that may wait.
+async fn retry(
+    rejects: RejectStore,
+    log: Option<Arc<LocalLog>>,
+    select: Select,
+) -> Result<Value, Report> {
+    let Some(log) = log else {
+        return Err(untellable("this process replays a file and keeps no log"));
+    };
+    let work = tokio::task::spawn_blocking(move || rejects.retry(&select, &*log));
+    let retried = work.await.map_err(|it| untellable(&it.to_string()))??;
+    serde_json::to_value(retried).map_err(|it| untellable(&it.to_string()))
+}
+
+fn untellable(why: &str) -> Report {
+    Report {
+        code: "run/admin",
+        what: "could not do what the command line asked".into(),
+        at: vec![],
+        why: why.into(),
+        effect: "no data was changed".into(),
+        fix: "look at the log of the running process, then try again".into(),
+    }
+}
+
+/// Longest wait of the door's threads for serving to end, beyond its own drain.
+pub(super) const GRACE: Duration = Duration::from_secs(5);

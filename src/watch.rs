@@ -1,0 +1,167 @@
+//! Looks at the whole four times a second: metrics, alarms, whether we are ready.
+//!
+//! In: the ledger's book, the read handle, the log's sizes. Out: [`Metrics`]; log lines when an
+//! alarm begins and ends; what `/health` answers.
+//!
+//! # Meaning
+//! *Stalled*: something is sealed or waits to be read, and no epoch has completed for
+//! `engine.stall_after`. *Ready*: not stalled, and caught up once with what the log held at start.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+
+use crate::ledger::Book;
+use crate::messages::{Feed, ReadHandle};
+use crate::metrics::{Metrics, OfFeed, OfView};
+use crate::usage;
+
+/// How often it looks.
+pub const PERIOD: Duration = Duration::from_millis(250);
+
+/// What is known of our health; shared with whoever answers for it.
+#[derive(Debug, Default)]
+pub struct Health {
+    stalled: AtomicBool,
+    caught_up: AtomicBool,
+    position: AtomicU64,
+    awaited: u64,
+}
+
+impl Health {
+    /// Ready once the views include this position of the log.
+    pub fn awaiting(position: u64) -> Health {
+        Health { awaited: position, ..Health::default() }
+    }
+
+    /// Why we are not ready; empty if we are.
+    pub fn troubles(&self) -> Vec<String> {
+        let mut troubles = Vec::new();
+        if self.stalled.load(SeqCst) {
+            troubles.push("the frontier has stopped: no epoch completes".to_string());
+        }
+        if !self.caught_up.load(SeqCst) {
+            troubles.push(format!(
+                "catching up: at position {} of the {} that were there at start",
+                self.position.load(SeqCst),
+                self.awaited
+            ));
+        }
+        troubles
+    }
+}
+
+/// What is looked at.
+pub struct Watched {
+    /// Epochs and counts.
+    pub book: Arc<Book>,
+    /// Views and undo.
+    pub read: ReadHandle,
+    /// Names for the counts.
+    pub feeds: Vec<Feed>,
+    /// Identities remembered.
+    pub dedup: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
+    /// Multiplicities other than one.
+    pub anomalies: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Notes where the feeds end; called before the ledger is read.
+    pub note_tails: Arc<dyn Fn() + Send + Sync>,
+    /// Where numbers go.
+    pub metrics: Metrics,
+    /// Where the verdict goes.
+    pub health: Arc<Health>,
+    /// Longest time without a complete epoch while work waits.
+    pub stall_after: Duration,
+}
+
+impl Watched {
+    /// Looks until told to stop.
+    pub fn run(self, stop: &AtomicBool) {
+        let mut seen = (0, crate::clock::monotonic());
+        let mut anomalies = 0;
+        while !stop.load(SeqCst) {
+            (self.note_tails)();
+            self.look(&mut seen, &mut anomalies);
+            std::thread::park_timeout(PERIOD);
+        }
+    }
+
+    fn look(&self, seen: &mut (u64, std::time::Instant), anomalies: &mut u64) {
+        let as_of = *self.read.newest.borrow();
+        if as_of.epoch != seen.0 {
+            *seen = (as_of.epoch, crate::clock::monotonic());
+        }
+        let ledger = self.book.ledger((self.dedup)());
+        let (waiting, _) = self.book.incomplete();
+        let behind = waiting > 0 || ledger.partitions.iter().any(|it| it.lag > 0);
+        let stalled = behind && crate::clock::since(seen.1) > self.stall_after;
+        if stalled != self.health.stalled.swap(stalled, SeqCst) {
+            if stalled {
+                self.metrics.stalls.one();
+                tracing::error!(
+                    code = "watch/stall",
+                    epoch = as_of.epoch,
+                    epochs_waiting = waiting,
+                    "no epoch completes although work waits"
+                );
+            } else {
+                tracing::warn!(code = "watch/stall", epoch = as_of.epoch, "epochs complete again");
+            }
+        }
+        self.health.position.store(as_of.position, SeqCst);
+        if as_of.position >= self.health.awaited {
+            self.health.caught_up.store(true, SeqCst);
+        }
+        let now = (self.anomalies)();
+        if now > *anomalies {
+            tracing::error!(
+                code = "watch/anomaly",
+                new = now - *anomalies,
+                "a relation gave a record a multiplicity other than one; it is not shown"
+            );
+            self.metrics.anomalies.add(now - *anomalies);
+            *anomalies = now;
+        }
+        self.measure(&ledger, as_of.epoch, waiting);
+    }
+
+    fn measure(&self, ledger: &crate::messages::Ledger, epoch: u64, waiting: usize) {
+        let m = &self.metrics;
+        m.epoch_seconds.set(epoch as f64 / 1e3);
+        m.frontier_lag_seconds.set(crate::clock::wall_ms().saturating_sub(epoch) as f64 / 1e3);
+        m.epochs_waiting.set(waiting as i64);
+        for line in &ledger.partitions {
+            // Partitions of a feed are summed: labels stay few.
+            let feed = OfFeed { feed: line.feed.clone() };
+            m.lag.get_or_create(&feed).set(line.lag as i64);
+            m.lag_seconds.get_or_create(&feed).set(line.lag_seconds);
+        }
+        for feed in &self.feeds {
+            let of = OfFeed { feed: feed.name.clone() };
+            let sum = |field: fn(&crate::messages::Counts) -> u64| {
+                let lines = ledger.partitions.iter().filter(|it| it.feed == feed.name);
+                lines.map(|it| field(&it.counts)).sum::<u64>()
+            };
+            m.read.get_or_create(&of).raise_to(sum(|it| it.read));
+            m.applied.get_or_create(&of).raise_to(sum(|it| it.applied));
+            m.late.get_or_create(&of).raise_to(sum(|it| it.late));
+            m.duplicate.get_or_create(&of).raise_to(sum(|it| it.duplicate));
+            m.skipped.get_or_create(&of).raise_to(sum(|it| it.skipped));
+            m.rejected.get_or_create(&of).raise_to(sum(|it| it.rejected));
+            m.lost.get_or_create(&of).raise_to(sum(|it| it.lost));
+        }
+        for view in self.read.views.iter() {
+            let of = OfView { view: view.def().name };
+            let stats = view.stats();
+            m.entities.get_or_create(&of).set(stats.entities as i64);
+            m.view_bytes.get_or_create(&of).set(stats.bytes as i64);
+        }
+        let number = |name: &str| ledger.dedup[name].as_i64().unwrap_or(0);
+        m.dedup_entries.set(number("entries"));
+        m.dedup_bytes.set(number("bytes"));
+        m.dedup_horizon_seconds.set(number("effective_horizon_ms") as f64 / 1e3);
+        m.undo_bytes.set(self.read.instants.undo_bytes() as i64);
+        m.resident_bytes.set(usage::resident_bytes() as i64);
+        m.cpu_centiseconds.raise_to((usage::cpu_seconds() * 100.0) as u64);
+        m.log_position.raise_to(ledger.as_of.position);
+    }
+}

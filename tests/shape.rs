@@ -1,0 +1,42 @@
+//! Goal: the views are a function of the *set* of events and of `now`: the same for any number of
+//! workers, batching into epochs, arrival order, partitioning and duplication, through the whole
+//! engine. Method: one random history, run in many shapes, every row of every view compared.
+
+mod common;
+
+use common::{Rng, START_MS, Shape, history, run};
+
+#[test]
+fn the_same_answer_in_every_shape() {
+    for seed in 1..=6_u64 {
+        let lines = history(seed, 600);
+        let now = START_MS + 40 * 600 + 30_000;
+        let plain =
+            Shape { workers: 1, per_chunk: 600, max_arrivals: 1_000, partitions: 1, views: vec![] };
+        let (expected, counts) = run(&lines, &plain, now);
+        assert_eq!((counts.read, counts.applied), (600, 600), "seed {seed}");
+        assert!(expected.values().all(|it| !it.is_empty()), "every view has rows");
+
+        let rng = &mut Rng(seed ^ 0x5eed);
+        for workers in [1, 2, 3] {
+            for max_arrivals in [1, 17, 250] {
+                let mut shuffled = lines.clone();
+                let repeated: Vec<String> = (0..200).map(|_| rng.pick(&lines).clone()).collect();
+                shuffled.extend(repeated);
+                rng.shuffle(&mut shuffled);
+                let shape = Shape {
+                    workers,
+                    per_chunk: 1 + rng.next(40) as usize,
+                    max_arrivals,
+                    partitions: 1 + rng.next(3) as u32,
+                    views: vec![],
+                };
+                let (rows, counts) = run(&shuffled, &shape, now);
+                for (view, lines) in &rows {
+                    assert_eq!(lines, &expected[view], "seed {seed}, {shape:?}, view {view}");
+                }
+                assert_eq!((counts.applied, counts.duplicate), (600, 200), "{shape:?}");
+            }
+        }
+    }
+}
