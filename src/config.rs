@@ -18,7 +18,6 @@
 //! same row reads a line of the file, a variable and a flag.
 
 mod layers; // file, variables and flags, laid over each other
-mod nearest; // the name that was probably meant
 mod problem; // how a wrong setting is told
 pub mod table; // every setting: name, kind, bounds, words
 pub mod values; // sizes and durations with their units
@@ -28,7 +27,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use layers::{Sources, load};
-pub use nearest::nearest;
 pub use problem::{ConfigProblem, Place, Trouble};
 
 /// The settings, checked: a room that holds them need not doubt them.

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use schemas::nearest::nearest;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{ConfigProblem, Place, Trouble};
 use super::table::{FEED_KEYS, Kind, SECTIONS, Said, Setting, TABLE};
-use super::{FeedSettings, OWN_FEEDS, Settings, nearest};
+use super::{FeedSettings, OWN_FEEDS, Settings};
 
 /// Everything that may say a setting. Texts; nothing is read from the system here.
 #[derive(Clone, Debug, Default)]
@@ -94,20 +95,20 @@ impl Layers {
 
     fn no_such_setting(&mut self, place: Place, name: &str) {
         let (section, key) = name.split_once('.').unwrap_or(("", name));
-        // A key of the section, else the whole name, else the key in another section.
-        let whole = nearest(name, TABLE.iter().map(|it| it.name));
-        let in_section = TABLE.iter().map(Setting::parts).filter(|it| it.0 == section);
-        let meant = nearest(key, in_section.map(|it| it.1))
-            .and_then(|key| TABLE.iter().find(|it| it.parts() == (section_of(section), key)))
-            .map(|it| it.name)
-            .or(whole)
-            .or_else(|| TABLE.iter().find(|it| it.parts().1 == key).map(|it| it.name));
+        // A key of the section, else the whole name, else the same key in another section.
+        let names: Vec<&'static str> = TABLE.iter().map(|it| it.name).collect();
+        let parts: Vec<_> = TABLE.iter().map(Setting::parts).collect();
+        let keys: Vec<_> = parts.iter().filter(|it| it.0 == section).map(|it| it.1).collect();
+        let of = |section: &str, key: &str| {
+            TABLE.iter().find(|it| it.parts() == (section, key)).map(|it| it.name)
+        };
+        let meant = nearest(key, &keys)
+            .and_then(|key| of(section, key))
+            .or_else(|| nearest(name, &names))
+            .or_else(|| parts.iter().find(|it| it.1 == key).and_then(|it| of(it.0, key)));
         let expected = match SECTIONS.iter().find(|it| it.0 == section) {
             Some(("", _)) => "data_dir, or a setting of a section".to_string(),
-            Some((section, _)) => {
-                let keys = TABLE.iter().map(Setting::parts).filter(|it| it.0 == *section);
-                format!("one of {}", keys.map(|it| it.1).collect::<Vec<_>>().join(", "))
-            }
+            Some(_) => format!("one of {}", keys.join(", ")),
             None => "a name from docs/configuration.md".to_string(),
         };
         self.problem(Trouble::Name, place, name, expected, format!("{name:?}"), meant);
@@ -146,7 +147,7 @@ impl Layers {
                 DeValue::Table(_) => {
                     let sections = SECTIONS.iter().map(|it| it.0).chain(["feed"]);
                     let sections: Vec<&str> = sections.filter(|it| !it.is_empty()).collect();
-                    let meant = nearest(name, sections.iter().copied());
+                    let meant = nearest(name, &sections);
                     let expected = format!("one of the sections {}", sections.join(", "));
                     self.problem(Trouble::Name, place, name, expected, format!("[{name}]"), meant);
                 }
@@ -180,8 +181,8 @@ impl Layers {
             let (name, at) = (key.get_ref().as_ref(), at(key.span().start));
             let setting = format!("feed.{name}");
             if !FEED_KEYS.iter().any(|it| it.0 == name) {
-                let names = FEED_KEYS.iter().map(|it| it.0);
-                let meant = nearest(name, names);
+                let names: Vec<&str> = FEED_KEYS.iter().map(|it| it.0).collect();
+                let meant = nearest(name, &names);
                 let (expected, found) = ("one of name, path, mapping", format!("{name:?}"));
                 self.problem(Trouble::Name, at, &setting, expected, found, meant);
                 whole = false;
@@ -256,7 +257,7 @@ impl Layers {
         let Some(place) = self.place_of(&["engine.views"]) else { return };
         for name in self.settings.engine.views.clone() {
             if !views.is_empty() && !views.contains(&name.as_str()) {
-                let meant = nearest(&name, views.iter().copied());
+                let meant = nearest(&name, views);
                 let expected = format!("one of {}", views.join(", "));
                 let found = format!("{name:?}");
                 self.problem(Trouble::Value, place.clone(), "engine.views", expected, found, meant);
@@ -321,11 +322,6 @@ impl Layers {
             }
         }
     }
-}
-
-/// The section's name as the table has it.
-fn section_of(section: &str) -> &'static str {
-    SECTIONS.iter().find(|it| it.0 == section).map_or("", |it| it.0)
 }
 
 impl Setting {

@@ -3,7 +3,6 @@
 //! One row reads a line of the file, a variable and a flag; `docs/configuration.md` is written
 //! from the same rows ([`markdown`]). Defaults are those of [`Settings::default_in`].
 
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -373,10 +372,7 @@ pub fn markdown() -> String {
                 Kind::Time(_, low, high) | Kind::Size(_, low, high) => format!("{low} to {high}"),
                 _ => it.expected().replace('"', "`"),
             };
-            // Writing to a String cannot fail.
-            if writeln!(out, "| `{}` | {shown} | {may} | {} |", it.name, it.words).is_err() {
-                break;
-            }
+            out.push_str(&format!("| `{}` | {shown} | {may} | {} |\n", it.name, it.words));
         }
     }
     out.push_str(
@@ -385,6 +381,32 @@ pub fn markdown() -> String {
     out.push_str("| key | what it is |\n|---|---|\n");
     for (key, words) in FEED_KEYS {
         out.push_str(&format!("| `{key}` | {words} |\n"));
+    }
+    out
+}
+
+/// A file with every setting at its default, commented out: what `millstream check --example`
+/// prints.
+pub fn example() -> String {
+    let defaults = Settings::default();
+    let mut out = String::from(
+        "# Every setting of Millstream at its default. Take away the `#` before what you change.\n\
+         # docs/configuration.md says what each may be; `millstream check` checks the file.\n",
+    );
+    for (section, words) in SECTIONS {
+        if !section.is_empty() {
+            out.push_str(&format!("\n# {words}\n[{section}]\n"));
+        }
+        for it in TABLE.iter().filter(|it| it.parts().0 == *section) {
+            let shown = if it.name == "engine.workers" { "1".into() } else { it.show(&defaults) };
+            out.push_str(&format!("\n# {}\n#{} = {shown}\n", it.words, it.parts().1));
+        }
+    }
+    out.push_str("\n# A file or folder that is read at start; as many as there are.\n#[[feed]]\n");
+    for ((key, words), value) in
+        FEED_KEYS.iter().zip(["orders", "orders.jsonl", "mappings/orders.toml"])
+    {
+        out.push_str(&format!("# {words}\n#{key} = {value:?}\n"));
     }
     out
 }
