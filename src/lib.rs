@@ -32,5 +32,6 @@ pub mod rejects; // what could not be decoded, kept with its report
 pub mod ledger; // where every record read has ended, by epoch
 pub mod serve; // 6
 
+pub mod generator; // realistic events for demonstrations and benches
 pub mod commands; // one file per command of the command line
 pub mod run; // the wiring: every channel with its bound, every task with its fate

@@ -56,7 +56,8 @@ impl Peer {
     }
 
     fn request(&self, method: &str, path: &str) -> Result<Value, Report> {
-        let answer = self.exchange(method, path).map_err(|why| self.told(path, &why.to_string()))?;
+        let answer =
+            self.exchange(method, path).map_err(|why| self.told(path, &why.to_string()))?;
         let (status, body) = parse(&answer).ok_or_else(|| self.told(path, "no HTTP answer"))?;
         let value: Value = serde_json::from_slice(&body)
             .map_err(|why| self.told(path, &format!("expected JSON, found {why}")))?;

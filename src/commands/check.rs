@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use schemas::mapping::Mapping;
 use serde_json::json;
 
+use super::Problems;
 use super::chosen::Chosen;
 use super::out::Out;
 use super::typed::Check;
-use super::Problems;
 use crate::config::{Settings, table};
 use crate::report::Report;
 
@@ -61,7 +61,8 @@ fn tell(
         let shown: serde_json::Map<_, _> =
             shown.iter().map(|(name, value)| (name.to_string(), value.clone().into())).collect();
         let problems: Vec<_> = problems.iter().map(as_json).collect();
-        let document = json!({"good": problems.is_empty(), "problems": problems, "settings": shown});
+        let document =
+            json!({"good": problems.is_empty(), "problems": problems, "settings": shown});
         out.line(document.to_string())?;
         return Ok(());
     }
@@ -88,7 +89,7 @@ fn feed_problem(name: &str, path: &Path) -> Option<Report> {
     }
     let why = std::fs::metadata(path).err()?;
     Some(Report {
-        code: "config/feed",
+        code: "ingest/cannot-open",
         what: "could not find what a feed is to read".into(),
         at: vec![("feed", name.into()), ("path", path.display().to_string())],
         why: why.to_string(),
@@ -107,7 +108,7 @@ pub fn load_mapping(path: &Path) -> Result<Mapping, Problems> {
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|why| {
         vec![Report {
-            code: "config/mapping-file",
+            code: "run/mapping",
             what: "could not read a mapping".into(),
             at: vec![("file", file.clone())],
             why: why.to_string(),
@@ -123,7 +124,7 @@ pub fn load_mapping(path: &Path) -> Result<Mapping, Problems> {
                 at.push(("mapping", it.at));
             }
             Report {
-                code: "config/mapping",
+                code: "run/mapping",
                 what: "cannot use a mapping".into(),
                 at,
                 why: it.why,

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use super::Problems;
-use super::replay::{Clock, Replay};
 use super::typed;
 use crate::config::{self, Settings, Sources};
 use crate::report::Report;
@@ -30,11 +29,11 @@ impl Chosen {
             file: self.file()?,
             variables: self.variables.clone(),
             feeds: feeds.to_vec(),
-            views: dataflows::catalogue::definitions().iter().map(|it| it.name).collect(),
+            views: Some(view_names),
             ..Sources::default()
         };
         let mut problems = Vec::new();
-        for said in &self.common.settings {
+        for said in &self.common.overrides {
             match said.split_once('=') {
                 Some((name, value)) => {
                     sources.flags.push(("--set".into(), name.trim().into(), value.into()));
@@ -112,47 +111,18 @@ impl Chosen {
     pub fn folder(&self, it: &typed::Folder) -> Result<Settings, Problems> {
         self.settings(&[("--data-dir", "data_dir", it.data_dir.clone())], &[])
     }
-
-    /// For `replay`.
-    pub fn replay(&self, it: &typed::Replay) -> Result<(Replay, Settings), Problems> {
-        let clock = match it.clock.as_str() {
-            "event" => Clock::Event,
-            "wall" => Clock::Wall,
-            instant => Clock::Instant(instant_ms("--clock", instant, "`event`, `wall` or ")?),
-        };
-        let rate = match it.rate {
-            Some(rate) if !(rate.is_finite() && rate > 0.0) => {
-                return Err(wrong_flag("--rate", "a number of records above 0", &rate.to_string()));
-            }
-            rate => rate,
-        };
-        let short = [
-            ("--listen", "serve.listen", it.listen.clone()),
-            ("--workers", "engine.workers", it.workers.clone()),
-            ("--views", "engine.views", it.views.clone()),
-        ];
-        let replay = Replay {
-            input: it.input.clone(),
-            mapping: it.mapping.clone(),
-            clock,
-            repeat: it.repeat,
-            rate,
-            rows_out: it.rows_out.clone(),
-            stay: it.serve,
-            json: it.json,
-        };
-        Ok((replay, self.settings(&short, &[])?))
-    }
 }
 
 /// An instant that was typed, in milliseconds.
 pub fn instant_ms(flag: &'static str, text: &str, or: &str) -> Result<u64, Problems> {
     let micros = schemas::time::parse_rfc3339(text);
-    micros.and_then(|it| u64::try_from(it / 1_000).ok()).ok_or_else(|| {
-        let expected = format!("{or}an instant such as 2026-01-01T00:00:00Z");
-        wrong_flag(flag, &expected, &format!("{text:?}")).remove(0)
-    })
-    .map_err(|it| vec![it])
+    micros
+        .and_then(|it| u64::try_from(it / 1_000).ok())
+        .ok_or_else(|| {
+            let expected = format!("{or}an instant such as 2026-01-01T00:00:00Z");
+            wrong_flag(flag, &expected, &format!("{text:?}")).remove(0)
+        })
+        .map_err(|it| vec![it])
 }
 
 fn wrong_flag(flag: &'static str, expected: &str, found: &str) -> Problems {
@@ -164,4 +134,8 @@ fn wrong_flag(flag: &'static str, expected: &str, found: &str) -> Problems {
         effect: "nothing was started; no data was touched".into(),
         fix: "correct it; `--help` shows an example".into(),
     }]
+}
+
+fn view_names() -> Vec<&'static str> {
+    dataflows::catalogue::definitions().iter().map(|it| it.name).collect()
 }

@@ -38,7 +38,7 @@ pub struct Common {
     pub config: Option<PathBuf>,
     /// One setting, over file and variables (docs/configuration.md has them all)
     #[arg(long = "set", global = true, value_name = "SECTION.KEY=VALUE")]
-    pub settings: Vec<String>,
+    pub overrides: Vec<String>,
     /// How log lines look on standard error
     #[arg(
         long,

@@ -21,8 +21,8 @@ pub struct Sources {
     pub flags: Vec<(String, String, String)>,
     /// Feeds from flags, `name=path[,mapping]`, added to those of the file.
     pub feeds: Vec<String>,
-    /// Names of the views that there are, to check `engine.views` against; unchecked if empty.
-    pub views: Vec<&'static str>,
+    /// Names of the views that there are, to check `engine.views` against; asked only if it is said.
+    pub views: Option<fn() -> Vec<&'static str>>,
 }
 
 /// Lays the sources over the defaults and checks the whole: the settings, or every problem.
@@ -43,7 +43,7 @@ pub fn load(sources: &Sources) -> Result<Settings, Vec<ConfigProblem>> {
     for feed in &sources.feeds {
         it.feed_flag(feed);
     }
-    it.check_views(&sources.views);
+    it.check_views(sources.views);
     it.check_together();
     it.check_feeds();
     if it.problems.is_empty() { Ok(it.settings) } else { Err(it.problems) }
@@ -253,11 +253,12 @@ impl Layers {
         names.iter().find_map(|it| self.said_at.get(it)).cloned()
     }
 
-    fn check_views(&mut self, views: &[&'static str]) {
+    fn check_views(&mut self, views: Option<fn() -> Vec<&'static str>>) {
         let Some(place) = self.place_of(&["engine.views"]) else { return };
+        let Some(views) = views.map(|it| it()) else { return };
         for name in self.settings.engine.views.clone() {
-            if !views.is_empty() && !views.contains(&name.as_str()) {
-                let meant = nearest(&name, views);
+            if !views.contains(&name.as_str()) {
+                let meant = nearest(&name, &views);
                 let expected = format!("one of {}", views.join(", "));
                 let found = format!("{name:?}");
                 self.problem(Trouble::Value, place.clone(), "engine.views", expected, found, meant);
