@@ -14,5 +14,6 @@ pub mod rows; // rows, values, and the catalogue's types
 pub mod reading; // how rows are read, at one epoch
 pub mod json; // the strict scanner that everything decodes through
 pub mod decode; // CloudEvents: structured, binary, batch
+pub mod encode; // the other way: events as structured CloudEvents
 pub mod published; // the contract as JSON Schema
 pub mod mapping; // foreign JSON into events

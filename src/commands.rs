@@ -1,4 +1,115 @@
-//! One file per command of the command line.
+//! One file per command of the command line, and what happens at the door.
+//!
+//! In: words and variables. Out: an exit code: 0 done, 1 a problem was told on standard error,
+//! 2 it was not a command line.
+//!
+//! What was typed ([`typed`]) becomes what is needed ([`chosen`]) before anything is done.
 
+pub mod ask; // asking the running process over its loopback routes
+pub mod check; // settings and mappings: every problem at once
+pub mod chosen; // from what was typed to what is needed
+pub mod folder; // a data folder that no process has open
+pub mod generate; // generated events on standard output
+pub mod log; // looking into the embedded log
+pub mod map; // what becomes of the first records of a file
+pub mod out; // standard output that may be a closed pipe
 pub mod replay; // a file through the whole path, and what it made of it
 pub mod run; // everything, until told to stop
+pub mod rejects; // looking at kept rejects, trying them again
+pub mod schema; // what events may say
+pub mod typed; // what a person may type
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::report::Report;
+use chosen::Chosen;
+use typed::{Command, Typed};
+
+/// Everything that went wrong; more than one for settings and mappings.
+pub type Problems = Vec<Report>;
+
+/// A command line, from words to exit code.
+pub fn main(
+    words: impl IntoIterator<Item = OsString>,
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+) -> ExitCode {
+    let typed = match Typed::try_parse_from(words) {
+        Ok(typed) => typed,
+        Err(said) => {
+            // Help and version are errors to clap; printing them can only fail on a closed pipe.
+            let printed = said.print();
+            let usage = said.exit_code() != 0 || printed.is_err();
+            return if usage { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    let text = |it: OsString| it.to_string_lossy().into_owned();
+    let variables = variables.into_iter().map(|it| (text(it.0), text(it.1))).collect();
+    let json = matches!(&typed.command, Command::Check(it) if it.json);
+    match obey(typed, variables) {
+        Ok(()) => ExitCode::SUCCESS,
+        // `check --json` has told them on standard output.
+        Err(_) if json => ExitCode::FAILURE,
+        Err(problems) => {
+            for it in problems {
+                eprintln!("{it}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn obey(typed: Typed, variables: Vec<(String, String)>) -> Result<(), Problems> {
+    let Typed { common, command } = typed;
+    start_log(&common)?;
+    let chosen = Chosen { common, variables };
+    let one = |it: Report| vec![it];
+    match command {
+        Command::Check(it) => check::main(&it, &chosen),
+        Command::Generate(it) => generate::main(&it),
+        Command::Schema { what } => schema::main(&what).map_err(one),
+        Command::Map(it) => map::main(&it, &chosen),
+        Command::Log { what } => log::main(&what, &chosen),
+        Command::Rejects { what } => rejects::main(&what, &chosen),
+        Command::Replay(it) => {
+            let (replay, settings) = replay::chosen(&it, &chosen)?;
+            replay::main(&replay, settings).map_err(one)
+        }
+        Command::Run(it) => run::main(chosen.run(&it)?).map_err(one),
+        Command::Demo(_) => unimplemented!(),
+    }
+}
+
+/// Log lines go to standard error, one a problem, where it is handled.
+fn start_log(common: &typed::Common) -> Result<(), Problems> {
+    use std::io::IsTerminal;
+    let filter = tracing_subscriber::EnvFilter::try_new(&common.log_level).map_err(|why| {
+        vec![Report {
+            code: "commands/log-level",
+            what: "cannot use the log level".into(),
+            at: vec![("flag", "--log-level".into())],
+            why: format!(
+                "expected a level (error, warn, info, debug, trace) or directives such as \
+                 \"info,millstream::serve=debug\", found {:?}: {why}",
+                common.log_level
+            ),
+            effect: "nothing was started; no data was touched".into(),
+            fix: "name a level, or leave the flag away".into(),
+        }]
+    })?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    // A second subscriber in one process is a test's; the first one stands.
+    let started = match common.log_format {
+        typed::LogFormat::Text => lines.try_init(),
+        typed::LogFormat::Json => lines.json().try_init(),
+    };
+    if started.is_err() {
+        tracing::debug!("log lines are already written by someone else");
+    }
+    Ok(())
+}

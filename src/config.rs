@@ -1,8 +1,33 @@
-//! Settings: what the file says, and what the rooms receive. (owner: cli)
+//! Settings: what was written in the file, the variables and the flags, checked whole, and what
+//! the rooms receive.
+//!
+//! In: the text of a file, the process's variables, flags. Out: [`Settings`], or every
+//! [`ConfigProblem`] at once.
+//!
+//! # Meaning
+//! file < `MILLSTREAM_SECTION__KEY` variables < flags, setting by setting; what nobody says has its
+//! default, so that no file is needed. One table ([`table::TABLE`]) names every setting, its
+//! bounds and its words; `docs/configuration.md` is written from it (`tests/config.rs`).
+//!
+//! # When it fails
+//! Nothing is started and no data is touched. Each problem says where, what was expected, what
+//! was found and the nearest valid name.
+//!
+//! # Why this way
+//! serde stops at the first wrong value; a table over the parsed tree sees all of them, and the
+//! same row reads a line of the file, a variable and a flag.
+
+mod layers; // file, variables and flags, laid over each other
+mod problem; // how a wrong setting is told
+pub mod table; // every setting: name, kind, bounds, words
+pub mod values; // sizes and durations with their units
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+pub use layers::{Sources, load};
+pub use problem::{ConfigProblem, Place, Trouble};
 
 /// The settings, checked: a room that holds them need not doubt them.
 #[derive(Clone, Debug)]
@@ -110,4 +135,66 @@ pub struct FeedSettings {
     pub path: PathBuf,
     /// A mapping file; native CloudEvents if absent.
     pub mapping: Option<PathBuf>,
+}
+
+/// Names of feeds that are ours.
+pub const OWN_FEEDS: &[&str] = &["log", "rejects", "replay"];
+
+impl Settings {
+    /// The defaults, with everything durable in this folder.
+    pub fn default_in(data_dir: &Path) -> Settings {
+        const MIB: u64 = 1 << 20;
+        const GIB: u64 = 1 << 30;
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let secs = Duration::from_secs;
+        let millis = Duration::from_millis;
+        Settings {
+            data_dir: data_dir.to_path_buf(),
+            engine: Engine {
+                workers: cores.saturating_sub(1).max(1),
+                views: Vec::new(),
+                epoch_period: millis(5),
+                epoch_max_period: millis(250),
+                epoch_max_arrivals: 200_000,
+                idle_period: millis(200),
+                stall_after: secs(10),
+                late_after: secs(5),
+                future_limit: secs(300),
+                dedup_horizon: 7 * DAY,
+                dedup_max_bytes: GIB,
+                undo_max_bytes: 64 * MIB,
+            },
+            log: Log {
+                retention: 30 * DAY,
+                max_bytes: 64 * GIB,
+                segment_bytes: 256 * MIB,
+                commit_delay: millis(2),
+                queue_bytes: 64 * MIB,
+            },
+            rejects: Rejects { max_bytes: 256 * MIB },
+            serve: Serve {
+                listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+                max_body_bytes: MIB,
+                max_event_bytes: 64 << 10,
+                max_connections: 4_096,
+                max_connections_per_address: 1_024,
+                max_streams: 1_000,
+                header_timeout: secs(10),
+                body_timeout: secs(10),
+                idle_timeout: secs(60),
+                drain_timeout: secs(10),
+                cursor_lease: secs(30),
+                at_least_timeout: secs(5),
+            },
+            feeds: Vec::new(),
+        }
+    }
+}
+
+impl Default for Settings {
+    /// The defaults in the folder that is used when nobody names one.
+    fn default() -> Settings {
+        Settings::default_in(Path::new(table::DATA_DIR))
+    }
 }

@@ -16,6 +16,8 @@ use schemas::rows::Row;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use crate::commands::chosen::{Chosen, instant_ms};
+use crate::commands::{Problems, typed};
 use crate::config::Settings;
 use crate::ledger::EpochTimes;
 use crate::report::Report;
@@ -101,8 +103,35 @@ pub struct ViewOutcome {
     pub digest: String,
 }
 
+/// From what was typed to what is replayed, with which settings.
+pub fn chosen(it: &typed::Replay, chosen: &Chosen) -> Result<(Replay, Settings), Problems> {
+    let short = [
+        ("--listen", "serve.listen", it.listen.clone()),
+        ("--workers", "engine.workers", it.workers.clone()),
+        ("--views", "engine.views", it.views.clone()),
+    ];
+    let clock = match it.clock.as_str() {
+        "event" => Clock::Event,
+        "wall" => Clock::Wall,
+        text => Clock::Instant(instant_ms("--clock", text, "event, wall, or ")?),
+    };
+    let replay = Replay {
+        input: it.input.clone(),
+        mapping: it.mapping.clone(),
+        clock,
+        repeat: it.repeat,
+        rate: it.rate,
+        rows_out: it.rows_out.clone(),
+        serve: it.serve,
+        stay: it.stay,
+        json: it.json,
+    };
+    Ok((replay, chosen.settings(&short, &[])?))
+}
+
 /// Replays, prints, and (if asked) stays to serve.
 pub fn main(replay: &Replay, settings: Settings) -> Result<(), Report> {
+    run::end_on_panic();
     let (outcome, ended) = run(replay, settings)?;
     let text = if replay.json {
         serde_json::to_string(&outcome).map_err(|it| output("standard output", &it.to_string()))?

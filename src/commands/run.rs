@@ -7,6 +7,7 @@ use crate::run::{self, Plan, Source};
 
 /// Runs until SIGINT or SIGTERM, then ends cleanly.
 pub fn main(settings: Settings) -> Result<(), Report> {
+    run::end_on_panic();
     let sources = settings.feeds.iter().map(|it| Source {
         name: it.name.clone(),
         path: it.path.clone(),

@@ -1,0 +1,175 @@
+//! Typed events as structured CloudEvents: the other way of [`crate::decode`].
+//!
+//! # Meaning
+//! `decode::structured(encode::structured(e)) == e` (`tests/encode.rs`). Used where events are
+//! made or shown; never on the hot path.
+
+use serde_json::{Map, Value, json};
+
+use crate::events::{
+    CaseAssigned, CaseOpened, CaseResolved, Customer, Data, Event, FeedbackSubmitted, Field,
+    InteractionRecorded, Line, OrderPlaced, OrderReversed, OrderStatusChanged, Text,
+};
+use crate::names::DEFAULT_TENANT;
+use crate::time::rfc3339;
+
+/// The event as one JSON document, attributes in the order in which it is read fastest.
+pub fn structured(event: &Event<'_>) -> Vec<u8> {
+    to_json(event).to_string().into_bytes()
+}
+
+/// The event as a JSON value.
+pub fn to_json(event: &Event<'_>) -> Value {
+    let (subject, data) = data(&event.data);
+    let mut out = Object::default();
+    out.put("specversion", "1.0");
+    out.put("type", event.data.event_type().as_str());
+    out.put("source", &*event.source);
+    out.put("id", &*event.id);
+    out.put("time", rfc3339(event.time));
+    if event.tenant != DEFAULT_TENANT {
+        out.put("tenant", &*event.tenant);
+    }
+    if let Some(subject) = subject {
+        out.put("subject", subject);
+    }
+    out.put("data", Value::Object(data));
+    Value::Object(out.0)
+}
+
+#[derive(Default)]
+struct Object(Map<String, Value>);
+
+impl Object {
+    fn put(&mut self, name: &str, value: impl Into<Value>) {
+        self.0.insert(name.to_string(), value.into());
+    }
+    /// Left out where there is nothing.
+    fn opt(&mut self, name: &str, value: Option<impl Into<Value>>) {
+        if let Some(value) = value {
+            self.put(name, value);
+        }
+    }
+    fn text(&mut self, name: &str, value: &Option<Text<'_>>) {
+        self.opt(name, value.as_deref());
+    }
+}
+
+/// Subject and data.
+fn data<'a>(data: &'a Data<'_>) -> (Option<&'a str>, Map<String, Value>) {
+    let mut out = Object::default();
+    let subject: Option<&str> = match data {
+        Data::CustomerRegistered(it) | Data::CustomerUpdated(it) => {
+            customer(&mut out, it);
+            Some(&it.customer)
+        }
+        Data::OrderPlaced(it) => {
+            order_placed(&mut out, it);
+            Some(&it.order)
+        }
+        Data::OrderStatusChanged(OrderStatusChanged { order, status, line, customer }) => {
+            out.put("order", &**order);
+            out.put("status", status.as_str());
+            out.opt("line", *line);
+            out.text("customer", customer);
+            Some(order)
+        }
+        Data::OrderCancelled(it) | Data::OrderReturned(it) => {
+            let OrderReversed { order, customer, amount, currency, reason } = it;
+            out.put("order", &**order);
+            out.text("customer", customer);
+            out.opt("amount", *amount);
+            out.opt("currency", currency.as_ref().map(|it| it.as_str()));
+            out.text("reason", reason);
+            Some(order)
+        }
+        Data::FeedbackSubmitted(it) => {
+            let FeedbackSubmitted { customer, order, product, rating, text } = it;
+            out.text("customer", customer);
+            out.text("order", order);
+            out.text("product", product);
+            out.opt("rating", *rating);
+            out.text("text", text);
+            None
+        }
+        Data::CaseOpened(CaseOpened { case, customer, severity, text, queue, skills }) => {
+            out.put("case", &**case);
+            out.put("customer", &**customer);
+            out.put("severity", *severity);
+            out.text("text", text);
+            out.put("queue", &**queue);
+            if !skills.is_empty() {
+                out.put("skills", skills.iter().map(|it| json!(it)).collect::<Vec<_>>());
+            }
+            Some(case)
+        }
+        Data::CaseAssigned(CaseAssigned { case, agent, queue, customer }) => {
+            out.put("case", &**case);
+            out.put("agent", &**agent);
+            out.text("queue", queue);
+            out.text("customer", customer);
+            Some(case)
+        }
+        Data::CaseResolved(CaseResolved { case, customer, resolution }) => {
+            out.put("case", &**case);
+            out.text("customer", customer);
+            out.text("resolution", resolution);
+            Some(case)
+        }
+        Data::InteractionRecorded(it) => {
+            let InteractionRecorded { customer, channel, action, target, text } = it;
+            out.put("customer", &**customer);
+            out.put("channel", &**channel);
+            out.put("action", &**action);
+            out.text("target", target);
+            out.text("text", text);
+            Some(customer)
+        }
+    };
+    (subject, out.0)
+}
+
+fn customer(out: &mut Object, it: &Customer<'_>) {
+    out.put("customer", &*it.customer);
+    let fields = [
+        ("name", &it.name),
+        ("email", &it.email),
+        ("phone", &it.phone),
+        ("tier", &it.tier),
+        ("language", &it.language),
+        ("country", &it.country),
+        ("time_zone", &it.time_zone),
+    ];
+    for (name, field) in fields {
+        match field {
+            Field::Absent => {}
+            Field::Withdrawn => out.put(name, Value::Null),
+            Field::Is(text) => out.put(name, &**text),
+        }
+    }
+    if !it.attributes.is_empty() {
+        let pairs = it.attributes.iter().map(|(name, value)| (name.to_string(), json!(value)));
+        out.put("attributes", Value::Object(pairs.collect()));
+    }
+}
+
+fn order_placed(out: &mut Object, it: &OrderPlaced<'_>) {
+    out.put("order", &*it.order);
+    out.put("customer", &*it.customer);
+    out.put("currency", it.currency.as_str());
+    out.put("lines", it.lines.iter().map(line).collect::<Vec<_>>());
+    out.opt("promised_at", it.promised_at.map(rfc3339));
+    out.text("channel", &it.channel);
+}
+
+fn line(it: &Line<'_>) -> Value {
+    let mut out = Object::default();
+    out.put("sku", &*it.sku);
+    out.put("quantity", it.quantity);
+    out.put("unit_price", it.unit_price);
+    out.text("ship_from", &it.ship_from);
+    out.text("ship_to", &it.ship_to);
+    out.text("carrier", &it.carrier);
+    out.text("seller", &it.seller);
+    Value::Object(out.0)
+}

@@ -1,0 +1,132 @@
+//! Goal: what is encoded is read back as it was. Method: every kind of event with everything said,
+//! and with as little as may be said.
+
+use schemas::decode::structured;
+use schemas::encode;
+use schemas::events::*;
+use schemas::names::Currency;
+
+fn events() -> Vec<Data<'static>> {
+    let is = |it: &'static str| Field::Is(it.into());
+    let some = |it: &'static str| Some(it.into());
+    let eur = Currency::parse("EUR").unwrap();
+    let whole = Customer {
+        customer: "C-1".into(),
+        name: is("Ada \"A\" Öztürk"),
+        email: Field::Withdrawn,
+        phone: is("+49 30 1"),
+        tier: is("gold"),
+        language: is("de"),
+        country: is("DE"),
+        time_zone: is("Europe/Berlin"),
+        attributes: vec![("shoe size".into(), some("38")), ("old".into(), None)],
+    };
+    let plain = Customer { customer: "C-1".into(), ..Customer::default() };
+    let line = Line {
+        sku: "S-1".into(),
+        quantity: 3,
+        unit_price: 1999,
+        ship_from: some("W1"),
+        ship_to: some("X"),
+        carrier: some("slow"),
+        seller: some("S"),
+    };
+    let short =
+        Line { ship_from: None, ship_to: None, carrier: None, seller: None, ..line.clone() };
+    let reversed = OrderReversed {
+        order: "O-1".into(),
+        customer: some("C-1"),
+        amount: Some(5),
+        currency: Some(eur),
+        reason: some("too\tlate"),
+    };
+    let case = CaseOpened {
+        case: "K-1".into(),
+        customer: "C-1".into(),
+        severity: 2,
+        text: some("no"),
+        queue: "q".into(),
+        skills: vec!["german".into()],
+    };
+    vec![
+        Data::CustomerRegistered(whole.clone()),
+        Data::CustomerUpdated(whole),
+        Data::CustomerRegistered(plain.clone()),
+        Data::CustomerUpdated(plain),
+        Data::OrderPlaced(OrderPlaced {
+            order: "O-1".into(),
+            customer: "C-1".into(),
+            currency: eur,
+            lines: vec![line, short],
+            promised_at: Some(1_767_225_600_123_456),
+            channel: some("web"),
+        }),
+        Data::OrderStatusChanged(OrderStatusChanged {
+            order: "O-1".into(),
+            status: Status::OutForDelivery,
+            line: Some(2),
+            customer: some("C-1"),
+        }),
+        Data::OrderStatusChanged(OrderStatusChanged {
+            order: "O-1".into(),
+            status: Status::Placed,
+            line: None,
+            customer: None,
+        }),
+        Data::OrderCancelled(reversed.clone()),
+        Data::OrderReturned(reversed),
+        Data::OrderCancelled(OrderReversed {
+            order: "O-1".into(),
+            customer: None,
+            amount: None,
+            currency: None,
+            reason: None,
+        }),
+        Data::FeedbackSubmitted(FeedbackSubmitted {
+            customer: some("C-1"),
+            order: some("O-1"),
+            product: some("S-1"),
+            rating: Some(5),
+            text: some("\u{1F600} fine"),
+        }),
+        Data::CaseOpened(case.clone()),
+        Data::CaseOpened(CaseOpened { text: None, skills: vec![], ..case }),
+        Data::CaseAssigned(CaseAssigned {
+            case: "K-1".into(),
+            agent: "A-1".into(),
+            queue: some("q"),
+            customer: some("C-1"),
+        }),
+        Data::CaseResolved(CaseResolved {
+            case: "K-1".into(),
+            customer: some("C-1"),
+            resolution: some("done"),
+        }),
+        Data::InteractionRecorded(InteractionRecorded {
+            customer: "C-1".into(),
+            channel: "web".into(),
+            action: "view".into(),
+            target: some("/a"),
+            text: some("hm"),
+        }),
+    ]
+}
+
+#[test]
+fn what_is_encoded_is_read_back() {
+    for tenant in ["default", "acme"] {
+        for data in events() {
+            let event = Event {
+                tenant: tenant.into(),
+                source: "/shop".into(),
+                id: "1".into(),
+                time: 1_767_225_600_000_001,
+                data,
+            };
+            let text = encode::structured(&event);
+            let shown = String::from_utf8_lossy(&text);
+            let back = structured(&text).unwrap_or_else(|why| panic!("{why}\n{shown}"));
+            assert_eq!(back, event, "{shown}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Asking the running process: its loopback routes, at the address it has written into its data
+//! folder.
+//!
+//! # Meaning
+//! A data folder belongs to one process. If one runs, it is asked; if none does, the command opens
+//! the folder itself, under its lock.
+//!
+//! # Why this way
+//! One request, one answer, this machine: a page over [`TcpStream`] instead of an HTTP client with
+//! its own runtime.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::report::Report;
+
+/// The file in the data folder that holds the address.
+pub const ADDRESS_FILE: &str = "admin.addr";
+/// This machine answers at once, or nobody is there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// A retry of many rejects waits for the disk.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest answer: a page of records is far below.
+const MAX_ANSWER_BYTES: u64 = 256 << 20;
+
+/// The process that has the data folder open.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    address: SocketAddr,
+}
+
+/// The process that has this folder open, if it answers.
+pub fn running(data_dir: &Path) -> Option<Peer> {
+    let text = std::fs::read_to_string(data_dir.join(ADDRESS_FILE)).ok()?;
+    let peer = Peer { address: text.trim().parse().ok()? };
+    // A process that was killed leaves its address behind; the port may be another's by now.
+    let status = peer.get("/v1/admin/status").ok()?;
+    let theirs = status.get("data_dir").and_then(Value::as_str).map(Path::new);
+    let same = |it: &Path| it.canonicalize().ok() == data_dir.canonicalize().ok();
+    theirs.is_none_or(same).then_some(peer)
+}
+
+impl Peer {
+    /// Asks.
+    pub fn get(&self, path: &str) -> Result<Value, Report> {
+        self.request("GET", path)
+    }
+
+    /// Has something done.
+    pub fn post(&self, path: &str) -> Result<Value, Report> {
+        self.request("POST", path)
+    }
+
+    fn request(&self, method: &str, path: &str) -> Result<Value, Report> {
+        let answer =
+            self.exchange(method, path).map_err(|why| self.told(path, &why.to_string()))?;
+        let (status, body) = parse(&answer).ok_or_else(|| self.told(path, "no HTTP answer"))?;
+        let value: Value = serde_json::from_slice(&body)
+            .map_err(|why| self.told(path, &format!("expected JSON, found {why}")))?;
+        if status == 200 {
+            return Ok(value);
+        }
+        let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or("").to_string();
+        Err(Report {
+            code: "commands/refused",
+            what: "cannot do it: the running process refused".into(),
+            at: vec![("process", self.address.to_string()), ("route", path.into())],
+            why: format!("{status} {}: {}", text("title"), text("detail")),
+            effect: "nothing was changed by this command".into(),
+            fix: "see its log lines; its answer names the problem".into(),
+        })
+    }
+
+    fn exchange(&self, method: &str, path: &str) -> std::io::Result<Vec<u8>> {
+        let mut stream = TcpStream::connect_timeout(&self.address, CONNECT_TIMEOUT)?;
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
+        let host = self.address;
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAccept: application/json\r\n\
+             Content-Length: 0\r\nConnection: close\r\n\r\n"
+        )?;
+        let mut answer = Vec::new();
+        stream.take(MAX_ANSWER_BYTES).read_to_end(&mut answer)?;
+        Ok(answer)
+    }
+
+    fn told(&self, path: &str, why: &str) -> Report {
+        Report {
+            code: "commands/no-answer",
+            what: "could not ask the running process".into(),
+            at: vec![("process", self.address.to_string()), ("route", path.into())],
+            why: why.into(),
+            effect: "nothing is known to have been changed".into(),
+            fix: "see whether it still runs; with none running the command opens the folder itself"
+                .into(),
+        }
+    }
+}
+
+/// Status and body of an HTTP/1.1 answer that ends with the connection.
+fn parse(answer: &[u8]) -> Option<(u16, Vec<u8>)> {
+    let end = answer.windows(4).position(|it| it == b"\r\n\r\n")?;
+    let head = std::str::from_utf8(&answer[..end]).ok()?;
+    let body = &answer[end + 4..];
+    let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
+    let header = |name: &str| {
+        let lines = head.lines().filter_map(|it| it.split_once(':'));
+        lines.filter(|it| it.0.eq_ignore_ascii_case(name)).map(|it| it.1.trim()).next()
+    };
+    if header("transfer-encoding").is_some_and(|it| it.eq_ignore_ascii_case("chunked")) {
+        return Some((status, unchunk(body)?));
+    }
+    let whole = header("content-length").is_none_or(|it| it.parse() == Ok(body.len()));
+    whole.then(|| (status, body.to_vec()))
+}
+
+fn unchunk(mut rest: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let end = rest.windows(2).position(|it| it == b"\r\n")?;
+        let size = std::str::from_utf8(&rest[..end]).ok()?.split(';').next()?;
+        let size = usize::from_str_radix(size.trim(), 16).ok()?;
+        rest = &rest[end + 2..];
+        if size == 0 {
+            return Some(body);
+        }
+        body.extend_from_slice(rest.get(..size)?);
+        rest = rest.get(size..)?.strip_prefix(b"\r\n")?;
+    }
+}
+
+/// A value in a query: everything but the unreserved percent-encoded.
+pub fn query(pairs: &[(&str, Option<String>)]) -> String {
+    let mut out = String::new();
+    for (name, value) in pairs {
+        let Some(value) = value else { continue };
+        out.push(if out.is_empty() { '?' } else { '&' });
+        out.push_str(name);
+        out.push('=');
+        for byte in value.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+                out.push(char::from(byte));
+            } else {
+                out.push_str(&format!("%{byte:02X}"));
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: answers are read whole or not at all. Method: a table.
+    #[test]
+    fn answers_are_read_whole() {
+        let check = |answer: &str, expected: Option<(u16, &str)>| {
+            let found = parse(answer.as_bytes());
+            let found = found.as_ref().map(|it| (it.0, std::str::from_utf8(&it.1).unwrap()));
+            assert_eq!(found, expected, "{answer}");
+        };
+        check("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", Some((200, "{}")));
+        check("HTTP/1.1 404 No\r\n\r\n{}", Some((404, "{}")));
+        check("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n{}", None);
+        check(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1;x=y\r\n}\r\n0\r\n\r\n",
+            Some((200, "{}")),
+        );
+        check("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{}\r\n0\r\n\r\n", None);
+        check("HTTP/1.1 200 OK\r\n", None);
+        check("", None);
+    }
+
+    #[test]
+    fn queries_are_encoded() {
+        let pairs = [("a", Some("x/y z&".to_string())), ("b", None), ("c", Some("1".into()))];
+        assert_eq!(query(&pairs), "?a=x/y%20z%26&c=1");
+    }
+}

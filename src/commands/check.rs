@@ -1,0 +1,139 @@
+//! `millstream check`: settings and mappings, every problem at once, before anything is started.
+
+use std::path::{Path, PathBuf};
+
+use schemas::mapping::Mapping;
+use serde_json::json;
+
+use super::Problems;
+use super::chosen::Chosen;
+use super::out::Out;
+use super::typed::Check;
+use crate::config::{Settings, table};
+use crate::report::Report;
+
+/// Checks, and says so.
+pub fn main(it: &Check, chosen: &Chosen) -> Result<(), Problems> {
+    let one = |it: Report| vec![it];
+    let mut out = Out::default();
+    if it.settings || it.example {
+        let text = if it.settings { table::markdown() } else { table::example() };
+        out.text(&text).map_err(one)?;
+        return out.end().map_err(one);
+    }
+    let mut problems = Problems::new();
+    let mut mappings = it.mapping.clone();
+    let settings = match chosen.settings(&[], &[]) {
+        Ok(settings) => {
+            for feed in &settings.feeds {
+                problems.extend(feed_problem(&feed.name, &feed.path));
+                mappings.extend(feed.mapping.clone());
+            }
+            Some(settings)
+        }
+        Err(found) => {
+            problems.extend(found);
+            None
+        }
+    };
+    mappings.sort();
+    mappings.dedup();
+    for path in &mappings {
+        problems.extend(mapping_problems(path));
+    }
+    tell(it, settings.as_ref(), &mappings, &problems, &mut out).map_err(one)?;
+    out.end().map_err(one)?;
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+fn tell(
+    it: &Check,
+    settings: Option<&Settings>,
+    mappings: &[PathBuf],
+    problems: &[Report],
+    out: &mut Out,
+) -> Result<(), Report> {
+    let shown: Vec<(&str, String)> = settings
+        .filter(|_| it.show)
+        .map(|it| table::TABLE.iter().map(|row| (row.name, row.show(it))).collect())
+        .unwrap_or_default();
+    if it.json {
+        let shown: serde_json::Map<_, _> =
+            shown.iter().map(|(name, value)| (name.to_string(), value.clone().into())).collect();
+        let problems: Vec<_> = problems.iter().map(as_json).collect();
+        let document =
+            json!({"good": problems.is_empty(), "problems": problems, "settings": shown});
+        out.line(document.to_string())?;
+        return Ok(());
+    }
+    for (name, value) in &shown {
+        out.line(format!("{name} = {value}"))?;
+    }
+    if let (Some(settings), true) = (settings, problems.is_empty()) {
+        let n = (settings.feeds.len(), mappings.len());
+        out.line(format!("settings are good; {} feed(s), {} mapping(s) checked", n.0, n.1))?;
+    }
+    Ok(())
+}
+
+/// A report as a program reads it.
+fn as_json(it: &Report) -> serde_json::Value {
+    let at: serde_json::Map<_, _> =
+        it.at.iter().map(|(name, value)| (name.to_string(), value.clone().into())).collect();
+    json!({"code": it.code, "what": it.what, "at": at, "why": it.why, "effect": it.effect, "fix": it.fix})
+}
+
+fn feed_problem(name: &str, path: &Path) -> Option<Report> {
+    if path == Path::new("-") {
+        return None;
+    }
+    let why = std::fs::metadata(path).err()?;
+    Some(Report {
+        code: "ingest/cannot-open",
+        what: "could not find what a feed is to read".into(),
+        at: vec![("feed", name.into()), ("path", path.display().to_string())],
+        why: why.to_string(),
+        effect: "nothing was started; no data was touched".into(),
+        fix: "correct the path, or put the file there before the start".into(),
+    })
+}
+
+/// What is wrong with a mapping file.
+pub fn mapping_problems(path: &Path) -> Problems {
+    load_mapping(path).err().unwrap_or_default()
+}
+
+/// Reads and compiles a mapping.
+pub fn load_mapping(path: &Path) -> Result<Mapping, Problems> {
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|why| {
+        vec![Report {
+            code: "run/mapping",
+            what: "could not read a mapping".into(),
+            at: vec![("file", file.clone())],
+            why: why.to_string(),
+            effect: "nothing was started; no data was touched".into(),
+            fix: "correct the path, or make the file readable".into(),
+        }]
+    })?;
+    Mapping::compile(&text).map_err(|problems| {
+        let told = problems.into_iter().map(|it| {
+            let mut at = vec![("file", file.clone())];
+            at.extend(it.line.map(|line| ("line", line.to_string())));
+            if !it.at.is_empty() {
+                at.push(("mapping", it.at));
+            }
+            Report {
+                code: "run/mapping",
+                what: "cannot use a mapping".into(),
+                at,
+                why: it.why,
+                effect: "nothing was started; no data was touched".into(),
+                fix: "correct it, then `millstream check --mapping FILE`; docs/mappings.md says \
+                      what each key means"
+                    .into(),
+            }
+        });
+        told.collect()
+    })
+}

@@ -1,0 +1,141 @@
+//! From what was typed to what is needed: settings out of file, variables and flags.
+
+use std::path::{Path, PathBuf};
+
+use super::Problems;
+use super::typed;
+use crate::config::{self, Settings, Sources};
+use crate::report::Report;
+
+/// The file that is read if nobody names one.
+const FILE: &str = "millstream.toml";
+
+/// What was typed for every command, and the process's variables.
+#[derive(Clone, Debug)]
+pub struct Chosen {
+    /// Flags of every command.
+    pub common: typed::Common,
+    /// The process's variables.
+    pub variables: Vec<(String, String)>,
+}
+
+/// A flag of its own for a setting: flag, setting, value if it was typed.
+type Short<'a> = (&'a str, &'a str, Option<String>);
+
+impl Chosen {
+    /// The settings, with these flags over the others.
+    pub fn settings(&self, short: &[Short<'_>], feeds: &[String]) -> Result<Settings, Problems> {
+        let mut sources = Sources {
+            file: self.file()?,
+            variables: self.variables.clone(),
+            feeds: feeds.to_vec(),
+            views: Some(view_names),
+            ..Sources::default()
+        };
+        let mut problems = Vec::new();
+        for said in &self.common.overrides {
+            match said.split_once('=') {
+                Some((name, value)) => {
+                    sources.flags.push(("--set".into(), name.trim().into(), value.into()));
+                }
+                None => problems.push(Report {
+                    code: "config/value",
+                    what: "cannot use the value of a setting".into(),
+                    at: vec![("flag", "--set".into())],
+                    why: format!("expected `section.key=value`, found {said:?}"),
+                    effect: "nothing was started; no data was touched".into(),
+                    fix: "write it as in `--set engine.workers=2`".into(),
+                }),
+            }
+        }
+        for (flag, setting, value) in short {
+            if let Some(value) = value {
+                sources.flags.push(((*flag).into(), (*setting).into(), value.clone()));
+            }
+        }
+        match config::load(&sources) {
+            Ok(settings) if problems.is_empty() => Ok(settings),
+            Ok(_) => Err(problems),
+            Err(more) => {
+                problems.extend(more.iter().map(config::ConfigProblem::report));
+                Err(problems)
+            }
+        }
+    }
+
+    /// The file that is read, with its text.
+    pub fn file(&self) -> Result<Option<(PathBuf, String)>, Problems> {
+        let (path, asked) = match &self.common.config {
+            Some(path) => (path.as_path(), true),
+            None => (Path::new(FILE), false),
+        };
+        match std::fs::read_to_string(path) {
+            Ok(text) => Ok(Some((path.to_path_buf(), text))),
+            Err(why) if !asked && why.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(why) => Err(vec![Report {
+                code: "config/file",
+                what: "could not read the settings file".into(),
+                at: vec![("file", path.display().to_string())],
+                why: why.to_string(),
+                effect: "nothing was started; no data was touched".into(),
+                fix: "name another with --config, or make it readable; \
+                      `millstream check --example` prints one"
+                    .into(),
+            }]),
+        }
+    }
+
+    /// For `run`.
+    pub fn run(&self, it: &typed::Run) -> Result<Settings, Problems> {
+        let short = [
+            ("--data-dir", "data_dir", it.data_dir.clone()),
+            ("--listen", "serve.listen", it.listen.clone()),
+            ("--workers", "engine.workers", it.workers.clone()),
+        ];
+        self.settings(&short, &it.feeds)
+    }
+
+    /// For `demo`: its data folder is its own, so that no made-up event enters a real log.
+    pub fn demo(&self, it: &typed::Demo) -> Result<Settings, Problems> {
+        let short = [
+            ("--data-dir", "data_dir", Some(it.data_dir.display().to_string())),
+            ("--listen", "serve.listen", it.listen.clone()),
+            ("--workers", "engine.workers", it.workers.clone()),
+        ];
+        let mut settings = self.settings(&short, &[])?;
+        settings.feeds.clear();
+        Ok(settings)
+    }
+
+    /// For commands that look into a data folder.
+    pub fn folder(&self, it: &typed::Folder) -> Result<Settings, Problems> {
+        self.settings(&[("--data-dir", "data_dir", it.data_dir.clone())], &[])
+    }
+}
+
+/// An instant that was typed, in milliseconds.
+pub fn instant_ms(flag: &'static str, text: &str, or: &str) -> Result<u64, Problems> {
+    let micros = schemas::time::parse_rfc3339(text);
+    micros
+        .and_then(|it| u64::try_from(it / 1_000).ok())
+        .ok_or_else(|| {
+            let expected = format!("{or}an instant such as 2026-01-01T00:00:00Z");
+            wrong_flag(flag, &expected, &format!("{text:?}")).remove(0)
+        })
+        .map_err(|it| vec![it])
+}
+
+fn wrong_flag(flag: &'static str, expected: &str, found: &str) -> Problems {
+    vec![Report {
+        code: "commands/flag",
+        what: "cannot use the value of a flag".into(),
+        at: vec![("flag", flag.into())],
+        why: format!("expected {expected}, found {found}"),
+        effect: "nothing was started; no data was touched".into(),
+        fix: "correct it; `--help` shows an example".into(),
+    }]
+}
+
+fn view_names() -> Vec<&'static str> {
+    dataflows::catalogue::definitions().iter().map(|it| it.name).collect()
+}

@@ -1,0 +1,225 @@
+//! `millstream map`: what becomes of a file's first records, beside the reason for each rejection.
+//!
+//! # Meaning
+//! The records are read and decoded as a feed's are, and nothing else: no view, no log, no
+//! deduplication. With `--all` it reads to the end and counts, so that a mapping is known to fit a
+//! file before it is used.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use schemas::decode;
+use schemas::encode;
+use schemas::events::Event;
+use schemas::mapping::{Mapped, Mapping};
+use schemas::problem::Problem;
+use serde_json::{Value, json};
+
+use super::Problems;
+use super::check::load_mapping;
+use super::chosen::Chosen;
+use super::out::{Out, Reader};
+use super::typed::Map;
+use crate::ingest::file;
+use crate::messages::{Chunk, Framing, Outlet};
+use crate::report::Report;
+
+/// Chunks read ahead: little, for often only the first is wanted.
+const AHEAD: usize = 2;
+/// So much of a record is shown to a person.
+const SHOWN_CHARS: usize = 400;
+
+/// What has become of the records so far.
+#[derive(Default)]
+struct Summary {
+    records: u64,
+    events: u64,
+    skipped: u64,
+    types: BTreeMap<&'static str, u64>,
+    rejected: BTreeMap<&'static str, u64>,
+}
+
+/// Maps and shows.
+pub fn main(it: &Map, chosen: &Chosen) -> Result<(), Problems> {
+    let mapping = it.mapping.as_deref().map(load_mapping).transpose()?;
+    let settings = chosen.settings(&[], &[])?;
+    let (send, chunks) = crossbeam_channel::bounded(AHEAD);
+    let stop = Arc::new(AtomicBool::new(false));
+    let plan = file::Plan {
+        path: it.input.clone(),
+        feed: 0,
+        first_read_ms: crate::clock::wall_ms(),
+        max_event_bytes: settings.serve.max_event_bytes,
+        rate: None,
+        passes: 1,
+    };
+    let max_bytes = usize::try_from(settings.serve.max_event_bytes).unwrap_or(usize::MAX);
+    let reading = {
+        let stop = stop.clone();
+        let outlet = Outlet::new(send, Arc::new(|| {}));
+        let read = move || file::read(&plan, &outlet, &Arc::default(), &stop);
+        std::thread::Builder::new().name("map-read".into()).spawn(read)
+    };
+    let reading = reading.map_err(|why| vec![no_thread(&why)])?;
+    let mut show = Show { it, mapping: mapping.as_ref(), max_bytes, sum: Summary::default() };
+    let shown = show.all(chunks);
+    stop.store(true, Relaxed);
+    let read = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    shown.and(read).map_err(|it| vec![it])
+}
+
+struct Show<'a> {
+    it: &'a Map,
+    mapping: Option<&'a Mapping>,
+    max_bytes: usize,
+    sum: Summary,
+}
+
+impl Show<'_> {
+    /// Takes the receiver, so that the reader ends when this does.
+    fn all(&mut self, chunks: crossbeam_channel::Receiver<Chunk>) -> Result<(), Report> {
+        let mut out = Out::default();
+        'read: for chunk in chunks {
+            let Framing::Lines = chunk.framing else { continue };
+            let (file, first) = (chunk.partition.1, chunk.first);
+            for (n, line) in (first..).zip(chunk.bytes.split(|it| *it == b'\n')) {
+                // What follows the last line end is no line.
+                if n >= chunk.next {
+                    break;
+                }
+                let wanted = self.sum.records < self.it.limit as u64;
+                if !wanted && !self.it.all {
+                    break 'read;
+                }
+                let line = line.strip_suffix(b"\r").unwrap_or(line);
+                if self.record(file, n, line, wanted, &mut out)? == Reader::Gone {
+                    return Ok(());
+                }
+            }
+        }
+        self.summary(&mut out)?;
+        out.end()
+    }
+
+    fn record(
+        &mut self,
+        file: u32,
+        offset: u64,
+        line: &[u8],
+        wanted: bool,
+        out: &mut Out,
+    ) -> Result<Reader, Report> {
+        self.sum.records += 1;
+        let mut events = Vec::new();
+        let sum = &mut self.sum;
+        let mut take = |event: Event<'_>| {
+            sum.events += 1;
+            *sum.types.entry(event.data.event_type().as_str()).or_default() += 1;
+            if wanted {
+                events.push(encode::to_json(&event));
+            }
+        };
+        let done: Result<Mapped, Problem> = if line.trim_ascii().is_empty() {
+            Ok(Mapped::Skipped)
+        } else {
+            decode::within(line, self.max_bytes).and_then(|()| match self.mapping {
+                Some(mapping) => mapping.decode(line, &mut take),
+                None => decode::structured(line).map(|event| {
+                    take(event);
+                    Mapped::Events(1)
+                }),
+            })
+        };
+        match &done {
+            Ok(Mapped::Skipped) => self.sum.skipped += 1,
+            Ok(Mapped::Events(_)) => {}
+            Err(problem) => *self.sum.rejected.entry(problem.code).or_default() += 1,
+        }
+        if !wanted {
+            return Ok(Reader::There);
+        }
+        let at = (file, offset);
+        if self.it.json {
+            out.line(as_json(at, line, &events, &done).to_string())
+        } else {
+            out.text(&as_text(at, line, &events, &done))
+        }
+    }
+
+    fn summary(&self, out: &mut Out) -> Result<(), Report> {
+        let Summary { records, events, skipped, types, rejected } = &self.sum;
+        if self.it.json {
+            let counts = json!({
+                "records": records, "events": events, "skipped": skipped,
+                "types": types, "rejected": rejected,
+            });
+            out.line(json!({"summary": counts}).to_string())?;
+            return Ok(());
+        }
+        let n_rejected: u64 = rejected.values().sum();
+        out.line(format!(
+            "{records} record(s): {events} event(s), {skipped} skipped, {n_rejected} rejected"
+        ))?;
+        for (name, n) in types {
+            out.line(format!("  {n:>10}  {name}"))?;
+        }
+        for (code, n) in rejected {
+            out.line(format!("  {n:>10}  rejected: {code}"))?;
+        }
+        Ok(())
+    }
+}
+
+fn as_json(at: (u32, u64), line: &[u8], events: &[Value], done: &Result<Mapped, Problem>) -> Value {
+    let record = String::from_utf8_lossy(line);
+    let mut shown = json!({"file": at.0, "line": at.1 + 1, "record": record});
+    match done {
+        Ok(Mapped::Skipped) => shown["skipped"] = true.into(),
+        Ok(Mapped::Events(_)) => shown["events"] = events.into(),
+        Err(it) => {
+            shown["rejected"] = json!({
+                "code": it.code, "pointer": it.pointer, "expected": it.expected, "found": it.found,
+            });
+        }
+    }
+    shown
+}
+
+fn as_text(
+    at: (u32, u64),
+    line: &[u8],
+    events: &[Value],
+    done: &Result<Mapped, Problem>,
+) -> String {
+    let text = String::from_utf8_lossy(line);
+    let mut record: String = text.chars().take(SHOWN_CHARS).collect();
+    if record.len() < text.len() {
+        record.push('…');
+    }
+    let of_file = if at.0 == 0 { String::new() } else { format!(" of file {}", at.0 + 1) };
+    let mut shown = format!("line {}{of_file}: {record}\n", at.1 + 1);
+    match done {
+        Ok(Mapped::Skipped) => shown.push_str("  skipped\n"),
+        Ok(Mapped::Events(0)) => shown.push_str("  no events\n"),
+        Ok(Mapped::Events(_)) => {
+            for event in events {
+                shown.push_str(&format!("  -> {event}\n"));
+            }
+        }
+        Err(it) => shown.push_str(&format!("  rejected[{}]: {it}\n", it.code)),
+    }
+    shown.push('\n');
+    shown
+}
+
+fn no_thread(why: &std::io::Error) -> Report {
+    Report {
+        code: "ingest/no-thread",
+        what: "could not start a thread".into(),
+        at: vec![("thread", "map-read".into())],
+        why: why.to_string(),
+        effect: "nothing was read or changed".into(),
+        fix: "let this user have more threads, then do it again".into(),
+    }
+}

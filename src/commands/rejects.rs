@@ -1,0 +1,150 @@
+//! `millstream rejects`: the records that could not be taken: look at them, try them again.
+//!
+//! # Meaning
+//! A retry appends the bytes with their origin to the embedded log as feed `rejects`, so that each
+//! is applied once and state stays a function of the log. With no process running the append is
+//! made here, and the next start reads it.
+
+use serde_json::{Value, json};
+
+use super::Problems;
+use super::ask;
+use super::chosen::Chosen;
+use super::folder;
+use super::out::{Out, Reader};
+use super::typed::{Rejects, Which};
+use crate::config::Settings;
+use crate::rejects::{Filter, Reject, RejectStore, Select};
+use crate::report::Report;
+use crate::segments::OnDamage;
+
+/// Most rejects of one look.
+const MAX_LIMIT: usize = 100_000;
+
+/// Lists, shows or retries.
+pub fn main(what: &Rejects, chosen: &Chosen) -> Result<(), Problems> {
+    let (Rejects::List { which, .. } | Rejects::Show { which, .. } | Rejects::Retry { which }) =
+        what;
+    let settings = chosen.folder(&which.folder)?;
+    let done = match what {
+        Rejects::List { which, limit } => look(&settings, which, *limit, line),
+        Rejects::Show { which, limit } => look(&settings, which, *limit, whole),
+        Rejects::Retry { which } => retry(&settings, which),
+    };
+    done.map_err(|it| vec![it])
+}
+
+fn look(
+    settings: &Settings,
+    which: &Which,
+    limit: usize,
+    tell: fn(&Value) -> String,
+) -> Result<(), Report> {
+    let limit = limit.min(MAX_LIMIT);
+    let rejects: Vec<Value> = match ask::running(&settings.data_dir) {
+        Some(peer) => {
+            let mut pairs = query(which).to_vec();
+            pairs.push(("limit", Some(limit.to_string())));
+            let answer = peer.get(&format!("/v1/admin/rejects{}", ask::query(&pairs)))?;
+            answer["rejects"].as_array().cloned().unwrap_or_default()
+        }
+        None => {
+            let store = folder::take(settings, OnDamage::Skip)?.rejects()?;
+            let found = find(&store, which.reason.clone(), which.feed.clone(), which.id, limit)?;
+            found.iter().map(|it| json!(it)).collect()
+        }
+    };
+    let mut out = Out::default();
+    for it in &rejects {
+        let reader =
+            if which.folder.json { out.line(it.to_string())? } else { out.line(tell(it))? };
+        if reader == Reader::Gone {
+            return Ok(());
+        }
+    }
+    if rejects.is_empty() && !which.folder.json {
+        out.line("none")?;
+    }
+    out.end()
+}
+
+/// The rejects that fit, newest first.
+pub fn find(
+    store: &RejectStore,
+    reason: Option<String>,
+    feed: Option<String>,
+    id: Option<u64>,
+    limit: usize,
+) -> Result<Vec<Reject>, Report> {
+    if let Some(id) = id {
+        return Ok(store.get(id)?.into_iter().collect());
+    }
+    let filter = Filter { feed, code: reason, retried: None };
+    Ok(store.list(&filter, limit, None)?.rejects)
+}
+
+/// What a retry is to take.
+pub fn select(reason: Option<String>, feed: Option<String>, id: Option<u64>) -> Select {
+    match id {
+        Some(id) => Select::Ids(vec![id]),
+        None => Select::Filter(Filter { feed, code: reason, retried: None }),
+    }
+}
+
+fn retry(settings: &Settings, which: &Which) -> Result<(), Report> {
+    let done = match ask::running(&settings.data_dir) {
+        Some(peer) => {
+            peer.post(&format!("/v1/admin/rejects/retry{}", ask::query(&query(which))))?
+        }
+        None => {
+            let taken = folder::take(settings, OnDamage::Refuse)?;
+            let (log, store) = (taken.log()?, taken.rejects()?);
+            let select = select(which.reason.clone(), which.feed.clone(), which.id);
+            json!(store.retry(&select, &log)?)
+        }
+    };
+    let mut out = Out::default();
+    if which.folder.json {
+        out.line(done.to_string())?;
+        return out.end();
+    }
+    out.line(format!("{} appended to the log again", done["n_retried"]))?;
+    if let Some(position) = done["position"].as_u64() {
+        out.line(format!("applied once the views have reached position {position}"))?;
+    }
+    for it in done["skipped"].as_array().into_iter().flatten() {
+        out.line(format!("  {} not: {}", it["id"], it["why"].as_str().unwrap_or("")))?;
+    }
+    out.end()
+}
+
+fn query(which: &Which) -> [(&'static str, Option<String>); 3] {
+    let number = which.id.map(|it| it.to_string());
+    [("reason", which.reason.clone()), ("feed", which.feed.clone()), ("number", number)]
+}
+
+fn place(it: &Value) -> String {
+    let text = |key: &str| it[key].as_str().unwrap_or("").to_string();
+    let again = if it["retried_as"].is_null() { "" } else { "  (retried)" };
+    format!(
+        "{:>8}  {}  {} {}/{}  {}{again}",
+        it["id"],
+        schemas::time::rfc3339(it["rejected_ms"].as_i64().unwrap_or(0) * 1_000),
+        text("feed"),
+        it["partition"],
+        it["offset"],
+        text("code"),
+    )
+}
+
+fn line(it: &Value) -> String {
+    let text = |key: &str| it[key].as_str().unwrap_or("").to_string();
+    let pointer = text("pointer");
+    let field = if pointer.is_empty() { String::new() } else { format!("{pointer}: ") };
+    format!("{}  {field}expected {}, found {}", place(it), text("expected"), text("found"))
+}
+
+fn whole(it: &Value) -> String {
+    let bytes = it["text"].as_str().or(it["base64"].as_str()).unwrap_or("");
+    format!("{}\n{bytes}\n", line(it))
+}

@@ -1,0 +1,366 @@
+//! What a person may type, as it is typed. What the program needs of it is made in
+//! [`super::chosen`].
+//!
+//! # Why this way
+//! clap reads words; units, paths, files and what goes together are read by `config`, in one
+//! place, so that a flag, a variable and a line of the file mean the same.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Keeps a live, exact picture of customers, orders and cases while events stream in.
+#[derive(Debug, Parser)]
+#[command(
+    name = "millstream",
+    version,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Examples:\n  millstream demo\n  millstream run --data-dir /var/lib/millstream\n  \
+                  millstream check --config millstream.toml\n\n\
+                  Exit codes: 0 done; 1 a problem, told on standard error; 2 not a command line."
+)]
+pub struct Typed {
+    /// Settings and logs.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "For every command")]
+pub struct Common {
+    /// Settings file; `millstream.toml` in the working directory if there is one
+    #[arg(long, global = true, value_name = "FILE", env = "MILLSTREAM_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// One setting, over file and variables (docs/configuration.md has them all)
+    #[arg(long = "set", global = true, value_name = "SECTION.KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// How log lines look on standard error
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "text",
+        env = "MILLSTREAM_LOG_FORMAT",
+        hide_env = true
+    )]
+    pub log_format: LogFormat,
+    /// What is logged: error, warn, info, debug, trace, or directives such as `info,millstream::serve=debug`
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        default_value = "info",
+        env = "MILLSTREAM_LOG_LEVEL",
+        hide_env = true
+    )]
+    pub log_level: String,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// A line for people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start with a generator of realistic events; a line of progress a second
+    #[command(after_help = "Example:\n  millstream demo --rate 5000 --seed 7\n\nCtrl-C ends it \
+                            cleanly; started again it goes on with the same log.")]
+    Demo(Demo),
+    /// Start: read the log and the feeds, keep the views, serve them
+    #[command(after_help = "Examples:\n  millstream run\n  \
+                            millstream run --data-dir /var/lib/millstream --listen 0.0.0.0:8080\n  \
+                            millstream run --feed orders=orders.jsonl,mappings/orders.toml")]
+    Run(Run),
+    /// Drive a file through the whole path as fast as it goes; print rate and digests
+    #[command(after_help = "Examples:\n  millstream replay events.jsonl\n  millstream replay \
+                            events.jsonl.gz --mapping mappings/workload.toml --workers 2 --json")]
+    Replay(Replay),
+    /// Show what becomes of the first records of a file, beside the reason for each rejection
+    #[command(after_help = "Example:\n  \
+                            millstream map --mapping mappings/olist.toml --input orders.jsonl --limit 5")]
+    Map(Map),
+    /// Look into the embedded log
+    #[command(after_help = "Examples:\n  millstream log stats\n  \
+                            millstream log show --from 1000 --limit 3")]
+    Log {
+        /// What to look at.
+        #[command(subcommand)]
+        what: Log,
+    },
+    /// Look at the records that could not be taken, and try them again
+    #[command(after_help = "Examples:\n  millstream rejects list --reason schemas/wrong-shape\n  \
+                            millstream rejects show --id 17\n  \
+                            millstream rejects retry --feed orders")]
+    Rejects {
+        /// What to do with them.
+        #[command(subcommand)]
+        what: Rejects,
+    },
+    /// The JSON Schemas of the events that are taken
+    #[command(after_help = "Examples:\n  millstream schema list\n  \
+                            millstream schema show order.placed > order.placed.json")]
+    Schema {
+        /// What to print.
+        #[command(subcommand)]
+        what: Schema,
+    },
+    /// Check settings and mappings: every problem at once
+    #[command(after_help = "Examples:\n  millstream check --config millstream.toml\n  \
+                            millstream check --mapping mappings/orders.toml\n  \
+                            millstream check --example > millstream.toml")]
+    Check(Check),
+    /// Write generated events, one a line
+    #[command(after_help = "Example:\n  millstream generate --events 1000 --seed 7 > events.jsonl")]
+    Generate(Generate),
+}
+
+/// `millstream demo`
+#[derive(Clone, Debug, Args)]
+pub struct Demo {
+    /// Events a second
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub rate: u32,
+    /// The same seed makes the same events
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Where its log is kept
+    #[arg(long, value_name = "FOLDER", default_value = "demo-data")]
+    pub data_dir: PathBuf,
+    /// End by itself after this long, such as 30s
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    pub duration: Option<std::time::Duration>,
+    /// Address of HTTP
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// Threads that compute
+    #[arg(long)]
+    pub workers: Option<String>,
+}
+
+/// `millstream run`
+#[derive(Clone, Debug, Args)]
+pub struct Run {
+    /// Where everything durable lives
+    #[arg(long, value_name = "FOLDER")]
+    pub data_dir: Option<String>,
+    /// Address of HTTP
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// Threads that compute
+    #[arg(long)]
+    pub workers: Option<String>,
+    /// A file or folder to read, perhaps through a mapping; may be repeated
+    #[arg(long = "feed", value_name = "NAME=PATH[,MAPPING]")]
+    pub feeds: Vec<String>,
+}
+
+/// `millstream replay`
+#[derive(Clone, Debug, Args)]
+pub struct Replay {
+    /// A file of JSON lines (plain, .gz, .zst), a folder of such files, or `-`
+    #[arg(value_name = "INPUT")]
+    pub input: PathBuf,
+    /// Turns foreign JSON into events; native CloudEvents without it
+    #[arg(long, value_name = "FILE")]
+    pub mapping: Option<PathBuf>,
+    /// Threads that compute
+    #[arg(long)]
+    pub workers: Option<String>,
+    /// Where "now" comes from: event (the newest event time read), wall, or an instant (RFC 3339)
+    #[arg(long, default_value = "event")]
+    pub clock: String,
+    /// Read the input so often, ids suffixed and times a day on
+    #[arg(long, default_value_t = 1, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub repeat: u32,
+    /// Records a second, by the clock; as fast as it goes without it
+    #[arg(long, value_name = "N")]
+    pub rate: Option<f64>,
+    /// Only these views, separated by commas
+    #[arg(long, value_name = "A,B")]
+    pub views: Option<String>,
+    /// Write every view's rows there, <view>.jsonl
+    #[arg(long, value_name = "FOLDER")]
+    pub rows_out: Option<PathBuf>,
+    /// Serve HTTP meanwhile
+    #[arg(long)]
+    pub serve: bool,
+    /// Serve HTTP meanwhile, and afterwards until interrupted
+    #[arg(long)]
+    pub stay: bool,
+    /// Address of HTTP, with --serve or --stay
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// One JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `millstream map`
+#[derive(Clone, Debug, Args)]
+pub struct Map {
+    /// The mapping; native CloudEvents without it
+    #[arg(long, value_name = "FILE")]
+    pub mapping: Option<PathBuf>,
+    /// A file of JSON lines (plain, .gz, .zst), or `-`
+    #[arg(long, value_name = "FILE")]
+    pub input: PathBuf,
+    /// How many records are shown
+    #[arg(long, default_value_t = 5)]
+    pub limit: usize,
+    /// Read on to the end and count what becomes of every record
+    #[arg(long)]
+    pub all: bool,
+    /// A JSON object a record, then one for the summary
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `millstream log`
+#[derive(Clone, Debug, Subcommand)]
+pub enum Log {
+    /// Records, one a line
+    Show {
+        /// The first position to show; the oldest there is without it
+        #[arg(long, value_name = "POSITION")]
+        from: Option<u64>,
+        /// How many
+        #[arg(long, default_value_t = 10)]
+        limit: usize,
+        /// Which data folder, and how it is printed.
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Size, age and positions
+    Stats {
+        /// Which data folder, and how it is printed.
+        #[command(flatten)]
+        folder: Folder,
+    },
+}
+
+/// Which data folder, and how it is printed.
+#[derive(Clone, Debug, Args)]
+pub struct Folder {
+    /// Where everything durable lives
+    #[arg(long, value_name = "FOLDER")]
+    pub data_dir: Option<String>,
+    /// JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `millstream rejects`
+#[derive(Clone, Debug, Subcommand)]
+pub enum Rejects {
+    /// One line a reject
+    List {
+        /// Which.
+        #[command(flatten)]
+        which: Which,
+        /// How many
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
+    /// Whole, with their bytes
+    Show {
+        /// Which.
+        #[command(flatten)]
+        which: Which,
+        /// How many
+        #[arg(long, default_value_t = 10)]
+        limit: usize,
+    },
+    /// Append them to the log again, with where they came from
+    Retry {
+        /// Which.
+        #[command(flatten)]
+        which: Which,
+    },
+}
+
+/// Which rejects.
+#[derive(Clone, Debug, Args)]
+pub struct Which {
+    /// Only those with this code, such as schemas/wrong-shape
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Only those of this feed
+    #[arg(long)]
+    pub feed: Option<String>,
+    /// Only this one, by its number
+    #[arg(long)]
+    pub id: Option<u64>,
+    /// Which data folder, and how it is printed.
+    #[command(flatten)]
+    pub folder: Folder,
+}
+
+/// `millstream schema`
+#[derive(Clone, Debug, Subcommand)]
+pub enum Schema {
+    /// Every type of event
+    List {
+        /// JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// The JSON Schema of a type's `data`
+    Show {
+        /// Such as order.placed
+        #[arg(value_name = "TYPE")]
+        event_type: String,
+    },
+}
+
+/// `millstream check`
+#[derive(Clone, Debug, Args)]
+pub struct Check {
+    /// A mapping to check beside those that the settings name; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub mapping: Vec<PathBuf>,
+    /// Print the settings that would be used
+    #[arg(long)]
+    pub show: bool,
+    /// Print the documentation of every setting, as Markdown
+    #[arg(long)]
+    pub settings: bool,
+    /// Print a file with every setting at its default
+    #[arg(long, conflicts_with = "settings")]
+    pub example: bool,
+    /// JSON: every problem as an object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `millstream generate`
+#[derive(Clone, Debug, Args)]
+pub struct Generate {
+    /// How many
+    #[arg(long, default_value_t = 1_000)]
+    pub events: u64,
+    /// The same seed makes the same events
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Time of the first event, RFC 3339
+    #[arg(long, default_value = "2026-01-01T00:00:00Z")]
+    pub start: String,
+    /// Events a second of event time
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub rate: u32,
+}
+
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let expected = crate::config::values::A_DURATION;
+    crate::config::values::duration(text).ok_or_else(|| format!("expected {expected}"))
+}

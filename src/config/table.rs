@@ -1,0 +1,412 @@
+//! Every setting: its name, what it may be, and what it does, in words.
+//!
+//! One row reads a line of the file, a variable and a flag; `docs/configuration.md` is written
+//! from the same rows ([`markdown`]). Defaults are those of [`Settings::default_in`].
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Settings, values};
+
+/// The data folder where nobody names one.
+pub const DATA_DIR: &str = "data";
+
+/// One setting.
+pub struct Setting {
+    /// `engine.workers`, `data_dir`.
+    pub name: &'static str,
+    /// What it may be, and where it goes.
+    pub kind: Kind,
+    /// What it does.
+    pub words: &'static str,
+}
+
+/// What a setting may be (bounds included), and its place in [`Settings`].
+pub enum Kind {
+    /// A folder.
+    Folder(fn(&mut Settings) -> &mut PathBuf),
+    /// An address to listen on.
+    Address(fn(&mut Settings) -> &mut SocketAddr),
+    /// A plain number of things.
+    Count(fn(&mut Settings) -> &mut usize, usize, usize),
+    /// A plain number of things, large.
+    Many(fn(&mut Settings) -> &mut u64, u64, u64),
+    /// Time, with its unit; bounds as they are written.
+    Time(fn(&mut Settings) -> &mut Duration, &'static str, &'static str),
+    /// Bytes, with their unit; bounds as they are written.
+    Size(fn(&mut Settings) -> &mut u64, &'static str, &'static str),
+    /// Names of views.
+    Views(fn(&mut Settings) -> &mut Vec<String>),
+}
+
+const fn row(name: &'static str, kind: Kind, words: &'static str) -> Setting {
+    Setting { name, kind, words }
+}
+
+/// Every setting, in the order of the documentation. `[[feed]]` has rows of its own
+/// ([`FEED_KEYS`]).
+pub const TABLE: &[Setting] = &[
+    row(
+        "data_dir",
+        Kind::Folder(|s| &mut s.data_dir),
+        "Where everything durable lives: the embedded log, the kept rejects, the deployment's secret. One process at a time.",
+    ),
+    row(
+        "engine.workers",
+        Kind::Count(|s| &mut s.engine.workers, 1, 256),
+        "Timely workers, one thread each. Answers do not depend on it.",
+    ),
+    row(
+        "engine.views",
+        Kind::Views(|s| &mut s.engine.views),
+        "Views that are kept, by name; empty is all of them. A relation needs the views that it reads.",
+    ),
+    row(
+        "engine.epoch_period",
+        Kind::Time(|s| &mut s.engine.epoch_period, "1ms", "10s"),
+        "How long an epoch stays open while events come: the delay from read to readable.",
+    ),
+    row(
+        "engine.epoch_max_period",
+        Kind::Time(|s| &mut s.engine.epoch_max_period, "1ms", "10s"),
+        "Under backlog an epoch closes after this at the latest.",
+    ),
+    row(
+        "engine.epoch_max_arrivals",
+        Kind::Many(|s| &mut s.engine.epoch_max_arrivals, 1_000, 10_000_000),
+        "Under backlog an epoch closes after so many events at the latest.",
+    ),
+    row(
+        "engine.idle_period",
+        Kind::Time(|s| &mut s.engine.idle_period, "10ms", "10s"),
+        "How often `as_of` and the timers move when nothing comes.",
+    ),
+    row(
+        "engine.stall_after",
+        Kind::Time(|s| &mut s.engine.stall_after, "1s", "10min"),
+        "Work waits and no epoch completes for so long: an alarm, and readiness fails.",
+    ),
+    row(
+        "engine.late_after",
+        Kind::Time(|s| &mut s.engine.late_after, "0s", "30d"),
+        "An event older than the newest of its partition by more counts as late. It is applied all the same.",
+    ),
+    row(
+        "engine.future_limit",
+        Kind::Time(|s| &mut s.engine.future_limit, "0s", "1d"),
+        "An event whose time is later than its append time by more is rejected.",
+    ),
+    row(
+        "engine.dedup_horizon",
+        Kind::Time(|s| &mut s.engine.dedup_horizon, "1min", "400d"),
+        "How far back identities are remembered. A repeat from further back is counted again by counters.",
+    ),
+    row(
+        "engine.dedup_max_bytes",
+        Kind::Size(|s| &mut s.engine.dedup_max_bytes, "1 MiB", "1 TiB"),
+        "Memory for identities. When it is short, the horizon shrinks: an alarm, and the effective horizon on `/v1/ledger`.",
+    ),
+    row(
+        "engine.undo_max_bytes",
+        Kind::Size(|s| &mut s.engine.undo_max_bytes, "1 MiB", "64 GiB"),
+        "Old versions kept for readers of earlier instants. Above it the oldest cursor or stream loses its instant (410).",
+    ),
+    row(
+        "log.retention",
+        Kind::Time(|s| &mut s.log.retention, "1min", "4000d"),
+        "Segments of the embedded log older than this are removed; our own facts never.",
+    ),
+    row(
+        "log.max_bytes",
+        Kind::Size(|s| &mut s.log.max_bytes, "16 MiB", "1024 TiB"),
+        "The oldest segments are removed while the log is larger; our own facts never.",
+    ),
+    row(
+        "log.segment_bytes",
+        Kind::Size(|s| &mut s.log.segment_bytes, "1 MiB", "2 GiB"),
+        "Size of a segment: what is removed at once.",
+    ),
+    row(
+        "log.commit_delay",
+        Kind::Time(|s| &mut s.log.commit_delay, "0s", "1s"),
+        "How long blocks may wait for each other, so that one fsync makes all of them durable.",
+    ),
+    row(
+        "log.queue_bytes",
+        Kind::Size(|s| &mut s.log.queue_bytes, "2 MiB", "64 GiB"),
+        "Bytes waiting to be written before appends are refused (429).",
+    ),
+    row(
+        "rejects.max_bytes",
+        Kind::Size(|s| &mut s.rejects.max_bytes, "1 MiB", "1 TiB"),
+        "Kept rejects; above it the oldest become counts.",
+    ),
+    row(
+        "serve.listen",
+        Kind::Address(|s| &mut s.serve.listen),
+        "Address and port of HTTP; port 0 takes a free one. Loopback unless told otherwise: there is no authorisation yet.",
+    ),
+    row(
+        "serve.max_body_bytes",
+        Kind::Size(|s| &mut s.serve.max_body_bytes, "1 KiB", "64 MiB"),
+        "Largest request body (413).",
+    ),
+    row(
+        "serve.max_event_bytes",
+        Kind::Size(|s| &mut s.serve.max_event_bytes, "1 KiB", "1 MiB"),
+        "Largest event (413 over HTTP, a kept reject elsewhere). CloudEvents asks for at least 64 KiB.",
+    ),
+    row(
+        "serve.max_connections",
+        Kind::Count(|s| &mut s.serve.max_connections, 1, 1_000_000),
+        "Connections at once.",
+    ),
+    row(
+        "serve.max_connections_per_address",
+        Kind::Count(|s| &mut s.serve.max_connections_per_address, 1, 1_000_000),
+        "Connections at once from one address; loopback has the whole.",
+    ),
+    row(
+        "serve.max_streams",
+        Kind::Count(|s| &mut s.serve.max_streams, 0, 1_000_000),
+        "Streams (`/v1/stream`) at once.",
+    ),
+    row(
+        "serve.header_timeout",
+        Kind::Time(|s| &mut s.serve.header_timeout, "100ms", "10min"),
+        "From the connection, or from the last answer's first new byte, to a complete header.",
+    ),
+    row(
+        "serve.body_timeout",
+        Kind::Time(|s| &mut s.serve.body_timeout, "100ms", "10min"),
+        "From the header to the whole body.",
+    ),
+    row(
+        "serve.idle_timeout",
+        Kind::Time(|s| &mut s.serve.idle_timeout, "100ms", "1d"),
+        "A connection without a request is closed.",
+    ),
+    row(
+        "serve.drain_timeout",
+        Kind::Time(|s| &mut s.serve.drain_timeout, "0s", "10min"),
+        "How long requests and streams have to end at shutdown.",
+    ),
+    row(
+        "serve.cursor_lease",
+        Kind::Time(|s| &mut s.serve.cursor_lease, "1s", "10min"),
+        "How long a listing's cursor holds its instant after each page; then 410.",
+    ),
+    row(
+        "serve.at_least_timeout",
+        Kind::Time(|s| &mut s.serve.at_least_timeout, "0s", "10min"),
+        "Longest wait for `Millstream-At-Least`; then 503.",
+    ),
+];
+
+/// The keys of a `[[feed]]`, with their words; the last is optional.
+pub const FEED_KEYS: &[(&str, &str)] = &[
+    ("name", "Unique; letters, digits, `.`, `_`, `-`. `log`, `rejects` and `replay` are ours."),
+    (
+        "path",
+        "A file of JSON lines (plain, `.gz`, `.zst`), a folder of such files, or `-` for standard input.",
+    ),
+    (
+        "mapping",
+        "A mapping file that turns foreign JSON into events; native CloudEvents if absent.",
+    ),
+];
+
+/// Sections of the file, with what they are about.
+pub const SECTIONS: &[(&str, &str)] = &[
+    ("", "Before the first section."),
+    ("engine", "How events are dated, deduplicated and computed."),
+    ("log", "The embedded log."),
+    ("rejects", "Records that could not be taken."),
+    ("serve", "HTTP."),
+];
+
+/// Why a value cannot be used: what was expected.
+pub(super) type Expected = String;
+
+/// What somebody said, before it is known what it should be.
+#[derive(Clone, Debug)]
+pub(super) enum Said {
+    /// Text in the file (or a variable or a flag, which can only say text).
+    Text(String),
+    /// A whole number in the file.
+    Number(String),
+    /// A list of texts in the file.
+    List(Vec<String>),
+    /// Something that no setting is.
+    Other(String),
+}
+
+impl std::fmt::Display for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Said::Text(it) => write!(f, "{it:?}"),
+            Said::Number(it) => write!(f, "the plain number {it}"),
+            Said::List(it) => write!(f, "{it:?}"),
+            Said::Other(it) => f.write_str(it),
+        }
+    }
+}
+
+impl Setting {
+    /// The row of this name.
+    pub fn find(name: &str) -> Option<&'static Setting> {
+        TABLE.iter().find(|it| it.name == name)
+    }
+
+    /// Section and key.
+    pub fn parts(&self) -> (&'static str, &'static str) {
+        self.name.split_once('.').unwrap_or(("", self.name))
+    }
+
+    /// The variable that overrides it.
+    pub fn variable(&self) -> String {
+        format!("MILLSTREAM_{}", self.name.replace('.', "__").to_uppercase())
+    }
+
+    /// What is expected of a value, in words.
+    pub fn expected(&self) -> String {
+        match &self.kind {
+            Kind::Folder(_) => "a folder".to_string(),
+            Kind::Address(_) => "an address and port such as \"127.0.0.1:8080\"".to_string(),
+            Kind::Count(_, low, high) => format!("a whole number from {low} to {high}"),
+            Kind::Many(_, low, high) => format!("a whole number from {low} to {high}"),
+            Kind::Time(_, low, high) => format!("{}, from {low} to {high}", values::A_DURATION),
+            Kind::Size(_, low, high) => format!("{}, from {low} to {high}", values::A_SIZE),
+            Kind::Views(_) => "a list of names of views".to_string(),
+        }
+    }
+
+    /// Takes what was said into the settings. `text_only`: from a variable or a flag, where numbers
+    /// and lists (by commas) come as text.
+    pub(super) fn set(
+        &self,
+        settings: &mut Settings,
+        said: &Said,
+        text_only: bool,
+    ) -> Result<(), Expected> {
+        let whole = || match said {
+            Said::Number(it) => it.replace('_', "").parse::<u64>().ok(),
+            Said::Text(it) if text_only => it.trim().replace('_', "").parse().ok(),
+            _ => None,
+        };
+        let text = || match said {
+            Said::Text(it) if !it.trim().is_empty() => Some(it.trim()),
+            _ => None,
+        };
+        let done = match &self.kind {
+            Kind::Folder(place) => text().map(|it| *place(settings) = PathBuf::from(it)),
+            Kind::Address(place) => {
+                text().and_then(|it| it.parse().ok()).map(|it| *place(settings) = it)
+            }
+            Kind::Count(place, low, high) => whole()
+                .and_then(|it| usize::try_from(it).ok())
+                .filter(|it| (low..=high).contains(&it))
+                .map(|it| *place(settings) = it),
+            Kind::Many(place, low, high) => {
+                whole().filter(|it| (low..=high).contains(&it)).map(|it| *place(settings) = it)
+            }
+            Kind::Time(place, low, high) => text()
+                .and_then(values::duration)
+                .filter(|it| {
+                    values::duration(low) <= Some(*it) && Some(*it) <= values::duration(high)
+                })
+                .map(|it| *place(settings) = it),
+            Kind::Size(place, low, high) => text()
+                .and_then(values::size)
+                .filter(|it| values::size(low) <= Some(*it) && Some(*it) <= values::size(high))
+                .map(|it| *place(settings) = it),
+            Kind::Views(place) => match said {
+                Said::List(it) => Some(it.clone()),
+                Said::Text(it) if text_only => Some(names_in(it)),
+                _ => None,
+            }
+            .map(|it| *place(settings) = it),
+        };
+        done.ok_or_else(|| self.expected())
+    }
+
+    /// The value in some settings, as it would be written in the file.
+    pub fn show(&self, settings: &Settings) -> String {
+        let mut settings = settings.clone();
+        match &self.kind {
+            Kind::Folder(place) => format!("{:?}", place(&mut settings).display().to_string()),
+            Kind::Address(place) => format!("\"{}\"", place(&mut settings)),
+            Kind::Count(place, ..) => place(&mut settings).to_string(),
+            Kind::Many(place, ..) => place(&mut settings).to_string(),
+            Kind::Time(place, ..) => {
+                format!("\"{}\"", values::show_duration(*place(&mut settings)))
+            }
+            Kind::Size(place, ..) => format!("\"{}\"", values::show_size(*place(&mut settings))),
+            Kind::Views(place) => format!("{:?}", place(&mut settings)),
+        }
+    }
+}
+
+/// `a, b` as a list of two.
+pub(super) fn names_in(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|it| !it.is_empty()).map(str::to_string).collect()
+}
+
+/// The tables of `docs/configuration.md`.
+pub fn markdown() -> String {
+    let defaults = Settings::default();
+    let mut out = String::new();
+    for (section, words) in SECTIONS {
+        let heading =
+            if section.is_empty() { "top level".to_string() } else { format!("`[{section}]`") };
+        let rows = TABLE.iter().filter(|it| it.parts().0 == *section);
+        out.push_str(&format!("\n### {heading}\n\n{words}\n\n"));
+        out.push_str("| setting | default | may be | what it does |\n|---|---|---|---|\n");
+        for it in rows {
+            let shown = match it.name {
+                "engine.workers" => "all cores but one, at least 1".to_string(),
+                _ => format!("`{}`", it.show(&defaults)),
+            };
+            let may = match &it.kind {
+                Kind::Time(_, low, high) | Kind::Size(_, low, high) => format!("{low} to {high}"),
+                _ => it.expected().replace('"', "`"),
+            };
+            out.push_str(&format!("| `{}` | {shown} | {may} | {} |\n", it.name, it.words));
+        }
+    }
+    out.push_str(
+        "\n### `[[feed]]`\n\nA file or folder that is read at start; as many as there are.\n\n",
+    );
+    out.push_str("| key | what it is |\n|---|---|\n");
+    for (key, words) in FEED_KEYS {
+        out.push_str(&format!("| `{key}` | {words} |\n"));
+    }
+    out
+}
+
+/// A file with every setting at its default, commented out: what `millstream check --example`
+/// prints.
+pub fn example() -> String {
+    let defaults = Settings::default();
+    let mut out = String::from(
+        "# Every setting of Millstream at its default. Take away the `#` before what you change.\n\
+         # docs/configuration.md says what each may be; `millstream check` checks the file.\n",
+    );
+    for (section, words) in SECTIONS {
+        if !section.is_empty() {
+            out.push_str(&format!("\n# {words}\n[{section}]\n"));
+        }
+        for it in TABLE.iter().filter(|it| it.parts().0 == *section) {
+            let shown = if it.name == "engine.workers" { "1".into() } else { it.show(&defaults) };
+            out.push_str(&format!("\n# {}\n#{} = {shown}\n", it.words, it.parts().1));
+        }
+    }
+    out.push_str("\n# A file or folder that is read at start; as many as there are.\n#[[feed]]\n");
+    for ((key, words), value) in
+        FEED_KEYS.iter().zip(["orders", "orders.jsonl", "mappings/orders.toml"])
+    {
+        out.push_str(&format!("# {words}\n#{key} = {value:?}\n"));
+    }
+    out
+}

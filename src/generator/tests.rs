@@ -1,0 +1,89 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemas::decode::structured;
+use schemas::events::{Data, EventType, Status};
+
+use super::*;
+
+const SHAPE: Shape = Shape { seed: 7, base: 0, start_ms: 1_767_225_600_000, rate: 1_000 };
+
+/// Goal: a seed is a bug report. Method: the same shape twice, another seed, another base.
+#[test]
+fn the_same_shape_gives_the_same_events() {
+    let take = |shape: Shape| Generator::new(shape).take(500).collect::<Vec<_>>();
+    assert_eq!(take(SHAPE), take(SHAPE));
+    assert_ne!(take(SHAPE), take(Shape { seed: 8, ..SHAPE }));
+    assert_ne!(take(SHAPE), take(Shape { base: 500, ..SHAPE }));
+}
+
+/// Goal: realistic, and of the contract. Method: 20,000 events are decoded; identities are unique,
+/// every type and both tenants are there, orders walk forwards, entities exist before they are
+/// spoken of, texts differ, times are paced.
+#[test]
+fn events_tell_a_plausible_story() {
+    let records: Vec<Vec<u8>> = Generator::new(SHAPE).take(20_000).collect();
+    let mut ids = BTreeSet::new();
+    let mut kinds: BTreeMap<EventType, u64> = BTreeMap::new();
+    let mut steps: BTreeMap<(String, String), usize> = BTreeMap::new();
+    let (mut customers, mut texts) = (BTreeSet::new(), BTreeSet::new());
+    let (mut n_texts, mut n_lines, mut last) = (0, 0, 0);
+    for (n, record) in records.iter().enumerate() {
+        let event = structured(record).unwrap_or_else(|why| panic!("{why}: {record:?}"));
+        let tenant = event.tenant.to_string();
+        assert!(ids.insert((tenant.clone(), event.source.to_string(), event.id.to_string())));
+        assert!(event.time >= last && event.time <= 1_767_225_600_000_000 + n as i64 * 1_000);
+        last = event.time;
+        *kinds.entry(event.data.event_type()).or_default() += 1;
+        match &event.data {
+            Data::CustomerRegistered(it) => {
+                assert!(customers.insert((tenant, it.customer.to_string())));
+            }
+            Data::OrderPlaced(it) => {
+                assert!(customers.contains(&(tenant.clone(), it.customer.to_string())));
+                n_lines += it.lines.len();
+                assert_eq!(steps.insert((tenant, it.order.to_string()), 0), None);
+            }
+            Data::OrderStatusChanged(it) => {
+                let step = steps.get_mut(&(tenant, it.order.to_string())).expect("placed before");
+                if it.status != Status::Problem {
+                    assert_eq!(it.status, LIFE[*step]);
+                    *step += 1;
+                }
+            }
+            Data::FeedbackSubmitted(it) => {
+                n_texts += usize::from(it.text.is_some());
+                texts.extend(it.text.as_ref().map(|it| it.to_string()));
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(kinds.len(), EventType::ALL.len(), "{kinds:?}");
+    let placed = kinds[&EventType::OrderPlaced];
+    assert!(n_lines as u64 > placed * 3 / 2, "orders of several lines: {n_lines} for {placed}");
+    assert!(texts.len() * 10 > n_texts * 9 && n_texts > 300, "{} of {n_texts}", texts.len());
+    let delivered = steps.values().filter(|it| **it == LIFE.len()).count() as u64;
+    assert!(delivered * 2 > placed, "{delivered} of {placed} orders arrive");
+    let text = String::from_utf8(records.concat()).unwrap();
+    assert!(TENANTS.iter().all(|it| text.contains(&format!("\"tenant\":\"{it}\""))));
+}
+
+/// Goal: a second run repeats nothing of the first. Method: identities and keys of both.
+#[test]
+fn a_later_base_repeats_nothing() {
+    let first = Generator::new(SHAPE);
+    let later = Generator::new(Shape { base: 2_000, ..SHAPE });
+    assert_eq!(later.first_keys(), ("C-2001".to_string(), "O-2001".to_string()));
+    let names = |it: Generator| -> BTreeSet<String> {
+        it.take(2_000)
+            .filter_map(|it| {
+                let event = structured(&it).ok()?.clone();
+                match event.data {
+                    Data::CustomerRegistered(it) => Some(it.customer.into_owned()),
+                    Data::OrderPlaced(it) => Some(it.order.into_owned()),
+                    _ => None,
+                }
+            })
+            .collect()
+    };
+    assert!(names(first).is_disjoint(&names(later)));
+}

@@ -1,0 +1,212 @@
+//! What is said of settings, as text tables: the file, the variables, the flags, every problem at
+//! once, and the page that documents them.
+
+use std::path::{Path, PathBuf};
+
+use millstream::config::{self, Settings, Sources, table};
+
+/// The problems of a file, one line each: `line setting: code; why (nearest)`.
+fn problems(sources: &Sources) -> Vec<String> {
+    let Err(problems) = config::load(sources) else { return Vec::new() };
+    let tell = |it: &config::ConfigProblem| {
+        let place = match &it.place {
+            config::Place::File { line, .. } => line.to_string(),
+            config::Place::Variable(name) => name.clone(),
+            config::Place::Flag(flag) => flag.clone(),
+        };
+        let nearest = it.nearest.as_deref().map_or(String::new(), |it| format!(" ({it}?)"));
+        let code = it.report().code;
+        format!("{place} {}: {code}: {}, found {}{nearest}", it.setting, it.expected, it.found)
+    };
+    problems.iter().map(tell).collect()
+}
+
+fn file(text: &str) -> Sources {
+    let text = text.lines().map(str::trim).collect::<Vec<_>>().join("\n");
+    Sources { file: Some((PathBuf::from("etc/millstream.toml"), text)), ..Sources::default() }
+}
+
+/// Goal: every problem of a file is told, with its line and the nearest name. Method: a table; the
+/// expected words are beginnings.
+#[test]
+fn problems_are_told_all_at_once() {
+    let check = |text: &str, expected: &[&str]| {
+        let told = problems(&file(text));
+        let same = told.len() == expected.len()
+            && told.iter().zip(expected).all(|(told, want)| told.starts_with(want));
+        assert!(same, "{text}\ntold: {told:#?}\nexpected: {expected:#?}");
+    };
+    check("", &[]);
+    check("[engine]\nworkers = 2\nviews = [\"orders\"]\n[serve]\nlisten = \"0.0.0.0:80\"", &[]);
+    check(
+        "[engine]\nworker = 2\n\n[log]\nretention = 30\nmax_bytes = \"64 GB!\"",
+        &[
+            "2 engine.worker: config/name: one of workers, views, epoch_period",
+            "5 log.retention: config/value: a duration with its unit (us, ms, s, min, h, d) such \
+             as \"500ms\", from 1min to 4000d, found the plain number 30",
+            "6 log.max_bytes: config/value: a size with its unit (B, KiB, MiB, GiB, TiB, kB, MB, \
+             ..) such as \"64 MiB\", from 16 MiB to 1024 TiB, found \"64 GB!\"",
+        ],
+    );
+    check("[engine]\nworkers = 0", &["2 engine.workers: config/value: a whole number from 1 to"]);
+    check("[engine]\nworkers = \"2\"", &["2 engine.workers: config/value: a whole number"]);
+    check(
+        "[engine]\nworkers = 1.5",
+        &["2 engine.workers: config/value: a whole number from 1 to 256, found the fraction 1.5"],
+    );
+    check("[engin]\nworkers = 2", &["1 engin: config/name: one of the sections engine, log"]);
+    check("workers = 2", &["1 workers: config/name: data_dir, or a setting of a section"]);
+    check("engine = 3", &["1 engine: config/value: a section, found the plain number 3"]);
+    check("[serve]\nlisten = \"8080\"", &["2 serve.listen: config/value: an address and port"]);
+    check("[engine]\nworkers = ", &["2 : config/syntax: TOML"]);
+    check("[engine]\nworkers = 1\nworkers = 2", &["3 : config/syntax: TOML, found duplicate key"]);
+    check(
+        "[log]\nsegment_bytes = \"1 GiB\"\nmax_bytes = \"512 MiB\"",
+        &["2 log.segment_bytes: config/conflict: at most log.max_bytes, which is \"512 MiB\""],
+    );
+    check(
+        "[[feed]]\nname = \"orders\"\npth = \"a\"\n[[feed]]\nname = \"log\"\npath = \"b\"\n\
+         [[feed]]\nname = \"x\"",
+        &[
+            "3 feed.pth: config/name: one of name, path, mapping, found \"pth\" (path?)",
+            "7 feed: config/value: `name` and `path`, found a feed without `path`",
+            "4 feed.name: config/value: a name that is not ours (log, rejects, replay)",
+        ],
+    );
+    check(
+        "[[feed]]\nname = \"a\"\npath = \"a\"\n[[feed]]\nname = \"a\"\npath = \"b\"",
+        &["4 feed.name: config/conflict: a name that no other feed has"],
+    );
+}
+
+/// Goal: file < variables < flags, setting by setting; paths of the file are the file's. Method: a
+/// value said by each.
+#[test]
+fn the_later_layer_wins() {
+    let mut sources = file(
+        "data_dir = \"state\"
+         [engine]
+         workers = 2
+         epoch_period = \"7ms\"
+         late_after = \"1 min\"
+         [[feed]]
+         name = \"in\"
+         path = \"in.jsonl\"
+         mapping = \"/maps/m.toml\"",
+    );
+    let pair = |a: &str, b: &str| (a.to_string(), b.to_string());
+    sources.variables = vec![
+        pair("MILLSTREAM_ENGINE__WORKERS", "3"),
+        pair("MILLSTREAM_ENGINE__EPOCH_PERIOD", "8ms"),
+        pair("MILLSTREAM_PORT", "tcp://10.0.0.1:80"),
+        pair("PATH", "/bin"),
+    ];
+    sources.flags = vec![("--workers".into(), "engine.workers".into(), "4".into())];
+    sources.feeds = vec!["more=-".into()];
+    let it = config::load(&sources).unwrap();
+    assert_eq!(it.engine.workers, 4);
+    assert_eq!(it.engine.epoch_period.as_millis(), 8);
+    assert_eq!(it.engine.late_after.as_secs(), 60);
+    assert_eq!(it.data_dir, Path::new("etc/state"));
+    assert_eq!(it.feeds[0].path, Path::new("etc/in.jsonl"));
+    assert_eq!(it.feeds[0].mapping.as_deref(), Some(Path::new("/maps/m.toml")));
+    assert_eq!((it.feeds[1].name.as_str(), it.feeds[1].path.to_str()), ("more", Some("-")));
+    assert_eq!(it.log.commit_delay, Settings::default().log.commit_delay);
+
+    sources.variables = vec![
+        pair("MILLSTREAM_ENGINE__WROKERS", "3"),
+        pair("MILLSTREAM_DATADIR", "x"),
+        pair("MILLSTREAM_SERVE__LISTEN", "here"),
+    ];
+    sources.flags = vec![("--set".into(), "engine.dedup_horizon".into(), "soon".into())];
+    sources.feeds = vec!["nameless".into()];
+    let told = problems(&sources);
+    let expected = [
+        "MILLSTREAM_ENGINE__WROKERS engine.wrokers: config/name",
+        "MILLSTREAM_DATADIR datadir: config/name: \"MILLSTREAM_DATA_DIR\"",
+        "MILLSTREAM_SERVE__LISTEN serve.listen: config/value",
+        "--set engine.dedup_horizon: config/value",
+        "--feed feed: config/value: `name=path`",
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    for (told, want) in told.iter().zip(expected) {
+        assert!(told.starts_with(want), "{told}\nexpected {want}");
+    }
+}
+
+/// Goal: a view that there is not is told with the nearest name.
+#[test]
+fn views_are_checked_against_the_catalogue() {
+    let mut sources = file("[engine]\nviews = [\"orders\", \"custmers\"]");
+    sources.views = Some(|| vec!["customers", "orders"]);
+    let told = problems(&sources);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].ends_with("found \"custmers\" (customers?)"), "{told:?}");
+}
+
+/// Goal: the table is sound. Method: every default, as it is written, is read back through its own
+/// row and is the default; names, variables and words are there and unique.
+#[test]
+fn every_default_is_a_value_of_its_setting() {
+    let defaults = Settings::default();
+    let written: Vec<String> = table::SECTIONS
+        .iter()
+        .flat_map(|(section, _)| {
+            let heading = (!section.is_empty()).then(|| format!("[{section}]"));
+            let rows = table::TABLE.iter().filter(|it| it.parts().0 == *section);
+            heading
+                .into_iter()
+                .chain(rows.map(|it| format!("{} = {}", it.parts().1, it.show(&defaults))))
+        })
+        .collect();
+    let text = written.join("\n");
+    let path = PathBuf::from("millstream.toml");
+    let again = config::load(&Sources { file: Some((path, text.clone())), ..Sources::default() });
+    let again = again.unwrap_or_else(|problems| panic!("{text}\n{problems:#?}"));
+    assert_eq!(format!("{again:?}"), format!("{defaults:?}"));
+
+    let mut names: Vec<_> = table::TABLE.iter().map(|it| it.variable()).collect();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), table::TABLE.len());
+    assert!(table::TABLE.iter().all(|it| it.words.len() > 10 && it.words.ends_with('.')));
+}
+
+/// Goal: the page has every setting as it is in the code. Method: the part below the mark is what
+/// `millstream check --settings` prints.
+#[test]
+fn the_page_of_settings_is_the_table() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/configuration.md")).unwrap();
+    let below = page.split("<!-- written by `millstream check --settings` -->\n").nth(1).unwrap();
+    assert!(
+        below == table::markdown(),
+        "docs/configuration.md is out of date: replace what is below its mark with the output of \
+         `millstream check --settings`:\n{}",
+        table::markdown()
+    );
+}
+
+/// Goal: the example file is right and says what is the case without it.
+#[test]
+fn the_example_file_says_the_defaults() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("millstream.example.toml")).unwrap();
+    // Settings are commented out with `#`, explanations with `# `.
+    let said: String = text
+        .lines()
+        .map(|it| it.strip_prefix('#').filter(|it| !it.starts_with([' ', '#'])).unwrap_or(it))
+        .map(|it| format!("{it}\n"))
+        .collect();
+    let sources =
+        Sources { file: Some((PathBuf::from("x.toml"), said.clone())), ..Sources::default() };
+    let mut it = config::load(&sources).unwrap_or_else(|problems| panic!("{said}\n{problems:#?}"));
+    assert_eq!(it.feeds.len(), 1, "the example shows one feed");
+    it.feeds.clear();
+    it.engine.workers = Settings::default().engine.workers;
+    assert_eq!(format!("{it:?}"), format!("{:?}", Settings::default()));
+    assert!(
+        text == table::example(),
+        "millstream.example.toml is out of date: write what `millstream check --example` prints"
+    );
+}
