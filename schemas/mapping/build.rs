@@ -25,7 +25,7 @@ impl When {
     pub(super) fn holds(&self, frames: &Frames<'_, '_>) -> bool {
         let scalar = |at: &Ref| frames.slot(*at).scalar();
         let one_of = |at: &Ref, texts: &[String]| {
-            scalar(at).is_some_and(|found| texts.iter().any(|it| it == found))
+            scalar(at).is_some_and(|found| texts.iter().any(|it| **it == *found))
         };
         self.present.iter().all(|at| frames.slot(*at).is_present())
             && self.absent.iter().all(|at| !frames.slot(*at).is_present())

@@ -147,7 +147,7 @@ impl<'f, 'a> Frames<'f, 'a> {
             Found::At(at, slot) => {
                 let expected = || format!("an integer from {} to {}", range.start(), range.end());
                 let number = self.number(field, at, slot, expected)?;
-                match (Number { text: number }).as_i64() {
+                match (Number { text: &number }).as_i64() {
                     Some(it) if range.contains(&it) => Ok(Some(it)),
                     Some(_) => Err(self.fault("schemas/out-of-range", field, at, slot, expected())),
                     None => Err(self.fault("schemas/wrong-shape", field, at, slot, expected())),
@@ -193,7 +193,7 @@ impl<'f, 'a> Frames<'f, 'a> {
     #[inline]
     fn amount_at(&self, field: &'a Field, at: Ref, slot: &'f Slot<'a>) -> Result<i64, Fault> {
         let number = self.number(field, at, slot, || amount_expected(field))?;
-        match digits::scaled(number, i32::from(field.decimals)) {
+        match digits::scaled(&number, i32::from(field.decimals)) {
             Some(it) if !it.cut && AMOUNT.contains(&it.value) => Ok(it.value),
             Some(it) if it.cut => {
                 Err(self.fault("schemas/wrong-shape", field, at, slot, amount_expected(field)))
@@ -211,8 +211,7 @@ impl<'f, 'a> Frames<'f, 'a> {
             Found::At(at, slot) => {
                 let micros = match slot {
                     Slot::Number(digits) => format.of_number(digits),
-                    Slot::Text(text) => format.of_text(text),
-                    _ => None,
+                    _ => slot.text().and_then(|it| format.of_text(&it)),
                 };
                 if micros.is_none() {
                     let expected = format.expected();
@@ -231,10 +230,7 @@ impl<'f, 'a> Frames<'f, 'a> {
             Found::Stated(Constant::Status(it)) => Ok(Some(*it)),
             Found::Stated(_) => self.nothing(field),
             Found::At(at, slot) => {
-                let status = match slot {
-                    Slot::Text(text) => Status::parse(text),
-                    _ => None,
-                };
+                let status = slot.text().and_then(|it| Status::parse(&it));
                 if status.is_none() {
                     let names: Vec<&str> = Status::ALL.iter().map(|it| it.as_str()).collect();
                     let expected = format!("one of {}", names.join(", "));
@@ -253,10 +249,7 @@ impl<'f, 'a> Frames<'f, 'a> {
             Found::Stated(Constant::Currency(it)) => Ok(Some(*it)),
             Found::Stated(_) => self.nothing(field),
             Found::At(at, slot) => {
-                let currency = match slot {
-                    Slot::Text(text) => Currency::parse(text),
-                    _ => None,
-                };
+                let currency = slot.text().and_then(|it| Currency::parse(&it));
                 if currency.is_none() {
                     let expected = "a currency of ISO 4217, such as \"EUR\"".into();
                     return Err(self.fault("schemas/wrong-shape", field, at, slot, expected));
@@ -274,7 +267,7 @@ impl<'f, 'a> Frames<'f, 'a> {
             Source::Slot(at) => {
                 if let (Slot::Text(text), true) = (self.slot(*at), field.written != Written::Number)
                 {
-                    return Ok(Some(text.clone()));
+                    return Ok(Some(Cow::Borrowed(text)));
                 }
             }
             Source::Constant(Constant::Text(text)) => return Ok(Some(Cow::Borrowed(text))),
@@ -290,7 +283,9 @@ impl<'f, 'a> Frames<'f, 'a> {
             Found::Stated(Constant::Text(text)) => Ok(Some(Cow::Borrowed(text))),
             Found::Stated(_) => self.nothing(field),
             Found::At(at, slot) => match slot {
-                Slot::Text(text) if field.written != Written::Number => Ok(Some(text.clone())),
+                Slot::Text(_) | Slot::Escaped(_) if field.written != Written::Number => {
+                    Ok(slot.text())
+                }
                 Slot::Number(digits) if field.written != Written::Text && is_whole(digits) => {
                     Ok(Some(Cow::Borrowed(digits)))
                 }
@@ -318,7 +313,7 @@ impl<'f, 'a> Frames<'f, 'a> {
                         return Err(self.fault("schemas/wrong-shape", field, *at, slot, expected));
                     }
                     slot => match slot.scalar() {
-                        Some(text) => made.push_str(text),
+                        Some(text) => made.push_str(&text),
                         None => {
                             let expected = "a text or an integer".into();
                             let code = "schemas/wrong-shape";
@@ -353,7 +348,7 @@ impl<'f, 'a> Frames<'f, 'a> {
             match slot {
                 Slot::Absent => {}
                 Slot::Null => null = true,
-                Slot::Text(text) if text.is_empty() && pick.empty_is_absent => {}
+                Slot::Text("") if pick.empty_is_absent => {}
                 _ => return self.through_table(field, pick, *at, slot),
             }
         }
@@ -371,7 +366,7 @@ impl<'f, 'a> Frames<'f, 'a> {
         slot: &'f Slot<'a>,
     ) -> Result<Found<'f, 'a>, Fault> {
         let Some(table) = &pick.table else { return Ok(Found::At(at, slot)) };
-        let place = slot.scalar().and_then(|it| table.names.find(it));
+        let place = slot.scalar().and_then(|it| table.names.find(&it));
         match (place, &table.otherwise) {
             (Some(place), _) => Ok(Found::Stated(&table.values[place])),
             (None, Some(otherwise)) => Ok(Found::Stated(otherwise)),
@@ -390,17 +385,17 @@ impl<'f, 'a> Frames<'f, 'a> {
         at: Ref,
         slot: &'f Slot<'a>,
         expected: impl Fn() -> String,
-    ) -> Result<&'f str, Fault> {
-        match slot {
-            Slot::Number(digits) if field.written != Written::Text => Ok(digits),
-            Slot::Text(text) if field.written != Written::Number => {
-                match Scanner::over(text).number() {
-                    Ok(number) if number.text.len() == text.len() => Ok(text),
-                    _ => Err(self.fault("schemas/wrong-shape", field, at, slot, expected())),
-                }
-            }
-            _ => Err(self.fault("schemas/wrong-shape", field, at, slot, expected())),
+    ) -> Result<Cow<'a, str>, Fault> {
+        if let (Slot::Number(digits), true) = (slot, field.written != Written::Text) {
+            return Ok(Cow::Borrowed(digits));
         }
+        let text = slot.text().filter(|_| field.written != Written::Number);
+        let is_number = |it: &Cow<'a, str>| {
+            // White space around a number is not part of one.
+            Scanner::over(it).number().is_ok_and(|number| number.text.len() == it.len())
+        };
+        text.filter(is_number)
+            .ok_or_else(|| self.fault("schemas/wrong-shape", field, at, slot, expected()))
     }
 
     #[inline]
