@@ -90,7 +90,7 @@ impl Mapping {
             let frames = Frames::of_record(slots, &self.program.record);
             match self.program.rule(&frames) {
                 Ok(Some(Rule { becomes: Some(becomes), .. })) => {
-                    becomes.events(frames, emit).map(Mapped::Events).map_err(|it| *it)
+                    becomes.events(&frames, emit).map(Mapped::Events).map_err(|it| *it)
                 }
                 Ok(_) => Ok(Mapped::Skipped),
                 Err(fault) => Err(*fault),

@@ -244,7 +244,8 @@ impl Below {
 pub(super) fn with_slots<'a, R>(n: usize, work: impl FnOnce(&mut [Slot<'a>]) -> R) -> R {
     match n {
         0..=8 => work(&mut [const { Slot::Absent }; 8]),
-        9..=20 => work(&mut [const { Slot::Absent }; 20]),
+        9..=16 => work(&mut [const { Slot::Absent }; 16]),
+        17..=32 => work(&mut [const { Slot::Absent }; 32]),
         _ => work(&mut vec![Slot::Absent; n]),
     }
 }

@@ -58,13 +58,13 @@ impl<'f, 'a> Frames<'f, 'a> {
 
     /// With an element of `array` inside.
     pub(super) fn inside(
-        self,
+        &self,
         slots: &'f [Slot<'a>],
         tree: &'a Tree,
         array: Ref,
         place: usize,
     ) -> Frames<'f, 'a> {
-        let mut deeper = self;
+        let mut deeper = *self;
         deeper.frames[self.n] = Frame { slots, tree, array, place };
         deeper.n += 1;
         deeper
@@ -86,7 +86,7 @@ impl<'f, 'a> Frames<'f, 'a> {
     }
 
     /// An identifier.
-    #[inline]
+    #[inline(always)]
     pub(super) fn identifier(&self, field: &'a Field) -> Result<Option<Text<'a>>, Fault> {
         match self.text_of(field)? {
             Some(text) if !is_identifier(&text) => {
@@ -97,7 +97,7 @@ impl<'f, 'a> Frames<'f, 'a> {
     }
 
     /// Free text.
-    #[inline]
+    #[inline(always)]
     pub(super) fn text(&self, field: &'a Field) -> Result<Option<Text<'a>>, Fault> {
         match self.text_of(field)? {
             Some(text) if !is_text(&text) => {
@@ -260,7 +260,7 @@ impl<'f, 'a> Frames<'f, 'a> {
     }
 
     /// Any text, its limits not yet looked at.
-    #[inline]
+    #[inline(always)]
     fn text_of(&self, field: &'a Field) -> Result<Option<Text<'a>>, Fault> {
         // The two that nearly all fields are, first.
         match &field.source {
@@ -326,7 +326,7 @@ impl<'f, 'a> Frames<'f, 'a> {
         Ok(Some(Cow::Owned(made)))
     }
 
-    #[inline]
+    #[inline(always)]
     fn found(&self, field: &'a Field) -> Result<Found<'f, 'a>, Fault> {
         match &field.source {
             Source::Slot(at) => Ok(match self.slot(*at) {
@@ -378,7 +378,7 @@ impl<'f, 'a> Frames<'f, 'a> {
     }
 
     /// The digits of a number, or of a text that is one.
-    #[inline]
+    #[inline(always)]
     fn number(
         &self,
         field: &'a Field,
@@ -398,7 +398,7 @@ impl<'f, 'a> Frames<'f, 'a> {
             .ok_or_else(|| self.fault("schemas/wrong-shape", field, at, slot, expected()))
     }
 
-    #[inline]
+    #[inline(always)]
     fn nothing<T>(&self, field: &'a Field) -> Result<Option<T>, Fault> {
         if field.required { Err(self.missing(field)) } else { Ok(None) }
     }

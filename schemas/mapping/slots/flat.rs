@@ -32,8 +32,7 @@ pub(super) fn fill<'a>(below: &Below, text: &'a str, slots: &mut [Slot<'a>]) -> 
     }
     at = space(bytes, at + 1);
     let mut seen = 0_u64;
-    let mut unwanted = [""; MOST_UNWANTED];
-    let mut n_unwanted = 0;
+    let mut unwanted = Unwanted { filter: 0, n: 0, starts: [0; MOST_UNWANTED] };
     loop {
         if *bytes.get(at)? != b'"' {
             return None; // also an object without keys: nobody sends those
@@ -61,12 +60,9 @@ pub(super) fn fill<'a>(below: &Below, text: &'a str, slots: &mut [Slot<'a>]) -> 
                 seen |= 1 << place;
             }
             None => {
-                let name = &text[key..at];
-                if n_unwanted == MOST_UNWANTED || unwanted[..n_unwanted].contains(&name) {
+                if !unwanted.is_new(bytes, key, at, word) {
                     return None;
                 }
-                unwanted[n_unwanted] = name;
-                n_unwanted += 1;
             }
         }
         at = space(bytes, at + 1);
@@ -89,6 +85,42 @@ pub(super) fn fill<'a>(below: &Below, text: &'a str, slots: &mut [Slot<'a>]) -> 
         }
     }
     (space(bytes, at + 1) == bytes.len()).then_some(())
+}
+
+/// The keys so far that no pointer asks for.
+struct Unwanted {
+    /// A bit for each: a key that sets a new one is new.
+    filter: u64,
+    n: usize,
+    starts: [u32; MOST_UNWANTED],
+}
+
+impl Unwanted {
+    /// Takes in the key between `start` and `end`, whose first bytes are `word`; false if it was
+    /// there before or is one too many.
+    #[inline(always)]
+    fn is_new(&mut self, bytes: &[u8], start: usize, end: usize, word: u64) -> bool {
+        let Ok(start_32) = u32::try_from(start) else { return false };
+        if self.n == MOST_UNWANTED {
+            return false;
+        }
+        // The lowest byte and the length are the key's own, whatever comes after it.
+        let bit = 1 << (((word & 0xff) ^ (end - start) as u64 * 31) & 63);
+        if self.filter & bit != 0 && was_there(bytes, &self.starts[..self.n], start, end) {
+            return false;
+        }
+        self.starts[self.n] = start_32;
+        self.n += 1;
+        self.filter |= bit;
+        true
+    }
+}
+
+#[cold]
+fn was_there(bytes: &[u8], starts: &[u32], start: usize, end: usize) -> bool {
+    // With its closing quote, so that a longer key is another.
+    let key = &bytes[start..=end];
+    starts.iter().any(|it| bytes[*it as usize..].starts_with(key))
 }
 
 /// A value that is neither object nor array, and where it ends.
