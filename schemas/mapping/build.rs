@@ -225,7 +225,10 @@ impl Becomes {
             Some(_) => Ok(lines),
             None => Err(Box::new(Problem {
                 code: "schemas/out-of-range",
-                pointer: String::new(),
+                pointer: match &self.lines {
+                    Some(Lines::Each(each, _)) => frames.pointer(each.array),
+                    _ => String::new(),
+                },
                 expected: format!("lines of at most {MAX_AMOUNT} minor units together"),
                 found: "more".into(),
             })),

@@ -234,7 +234,7 @@ impl<'f, 'a> Frames<'f, 'a> {
                 if status.is_none() {
                     let names: Vec<&str> = Status::ALL.iter().map(|it| it.as_str()).collect();
                     let expected = format!("one of {}", names.join(", "));
-                    return Err(self.fault("schemas/wrong-shape", field, at, slot, expected));
+                    return Err(self.fault(unfit_text(slot), field, at, slot, expected));
                 }
                 Ok(status)
             }
@@ -251,8 +251,8 @@ impl<'f, 'a> Frames<'f, 'a> {
             Found::At(at, slot) => {
                 let currency = slot.text().and_then(|it| Currency::parse(&it));
                 if currency.is_none() {
-                    let expected = "a currency of ISO 4217, such as \"EUR\"".into();
-                    return Err(self.fault("schemas/wrong-shape", field, at, slot, expected));
+                    let expected = "a currency of ISO 4217: three upper-case letters".into();
+                    return Err(self.fault(unfit_text(slot), field, at, slot, expected));
                 }
                 Ok(currency)
             }
@@ -450,6 +450,14 @@ impl<'f, 'a> Frames<'f, 'a> {
             expected: format!("{expected}, for {}", field.name),
             found: slot.told(),
         })
+    }
+}
+
+/// The code for a value that should have been one of some texts.
+fn unfit_text(slot: &Slot<'_>) -> &'static str {
+    match slot {
+        Slot::Text(_) | Slot::Escaped(_) => "schemas/out-of-range",
+        _ => "schemas/wrong-shape",
     }
 }
 
