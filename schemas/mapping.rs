@@ -34,7 +34,6 @@ mod times; // times as they are written elsewhere
 mod values; // slots to checked values
 
 use crate::events::Event;
-use crate::json::Scanner;
 use crate::problem::Problem;
 
 use program::{Others, Program, Rule};
@@ -86,14 +85,12 @@ impl Mapping {
         emit: impl FnMut(Event<'a>),
     ) -> Result<Mapped, Problem> {
         let told = |fault: crate::json::Fault| fault.problem(record);
-        let mut scanner = Scanner::new(record).map_err(told)?;
         with_slots(self.program.record.pointers.len(), |slots| {
-            self.program.record.fill(&mut scanner, slots).map_err(told)?;
-            scanner.finish().map_err(told)?;
+            self.program.record.fill_record(record, slots).map_err(told)?;
             let frames = Frames::of_record(slots, &self.program.record);
             match self.program.rule(&frames) {
                 Ok(Some(Rule { becomes: Some(becomes), .. })) => {
-                    becomes.events(frames, emit).map(Mapped::Events).map_err(|it| *it)
+                    becomes.events(&frames, emit).map(Mapped::Events).map_err(|it| *it)
                 }
                 Ok(_) => Ok(Mapped::Skipped),
                 Err(fault) => Err(*fault),
@@ -110,7 +107,7 @@ impl Program {
             [] => Some(0),
             found => {
                 let kind = found.iter().map(|it| frames.slot(*it)).find(|it| it.is_present());
-                kind.and_then(Slot::scalar).and_then(|it| self.types.find(it))
+                kind.and_then(Slot::scalar).and_then(|it| self.types.find(&it))
             }
         };
         let mut rules = place.map_or(&[][..], |it| &self.rules[it]).iter();

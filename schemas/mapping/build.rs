@@ -25,7 +25,7 @@ impl When {
     pub(super) fn holds(&self, frames: &Frames<'_, '_>) -> bool {
         let scalar = |at: &Ref| frames.slot(*at).scalar();
         let one_of = |at: &Ref, texts: &[String]| {
-            scalar(at).is_some_and(|found| texts.iter().any(|it| it == found))
+            scalar(at).is_some_and(|found| texts.iter().any(|it| **it == *found))
         };
         self.present.iter().all(|at| frames.slot(*at).is_present())
             && self.absent.iter().all(|at| !frames.slot(*at).is_present())
@@ -38,9 +38,9 @@ impl Each {
     /// Does the work for each element; what is there must be an array.
     fn elements<'a>(
         &'a self,
-        frames: Frames<'_, 'a>,
+        frames: &Frames<'_, 'a>,
         most: usize,
-        mut work: impl FnMut(Frames<'_, 'a>) -> Result<(), Fault>,
+        mut work: impl FnMut(&Frames<'_, 'a>) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         let found = frames.slot(self.array);
         let Slot::Array(text) = found else {
@@ -62,7 +62,7 @@ impl Each {
             }
             with_slots(self.element.pointers.len(), |slots| {
                 self.element.fill(scanner, slots)?;
-                work(frames.inside(slots, &self.element, self.array, place)).map_err(Stop::Found)
+                work(&frames.inside(slots, &self.element, self.array, place)).map_err(Stop::Found)
             })?;
             place += 1;
             Ok(())
@@ -92,7 +92,7 @@ impl From<crate::json::Fault> for Stop {
 
 #[cold]
 fn unfit(
-    frames: Frames<'_, '_>,
+    frames: &Frames<'_, '_>,
     at: Ref,
     code: &'static str,
     expected: String,
@@ -106,7 +106,7 @@ impl Becomes {
     #[inline]
     pub(super) fn events<'a>(
         &'a self,
-        frames: Frames<'_, 'a>,
+        frames: &Frames<'_, 'a>,
         mut emit: impl FnMut(Event<'a>),
     ) -> Result<u32, Fault> {
         let Some(each) = &self.each else {
@@ -124,7 +124,7 @@ impl Becomes {
     }
 
     #[inline]
-    fn event<'a>(&'a self, frames: Frames<'_, 'a>) -> Result<Event<'a>, Fault> {
+    fn event<'a>(&'a self, frames: &Frames<'_, 'a>) -> Result<Event<'a>, Fault> {
         Ok(Event {
             tenant: need(frames, &self.tenant, Frames::identifier)?,
             source: need(frames, &self.source, Frames::identifier)?,
@@ -135,7 +135,7 @@ impl Becomes {
     }
 
     #[inline]
-    fn data<'a>(&'a self, frames: Frames<'_, 'a>) -> Result<Data<'a>, Fault> {
+    fn data<'a>(&'a self, frames: &Frames<'_, 'a>) -> Result<Data<'a>, Fault> {
         let it = Fields { fields: &self.data, frames };
         Ok(match self.event {
             EventType::CustomerRegistered => Data::CustomerRegistered(self.customer(it)?),
@@ -186,7 +186,7 @@ impl Becomes {
         })
     }
 
-    fn customer<'a>(&'a self, it: Fields<'_, 'a>) -> Result<Customer<'a>, Fault> {
+    fn customer<'a>(&'a self, it: Fields<'_, '_, 'a>) -> Result<Customer<'a>, Fault> {
         Ok(Customer {
             customer: it.must(0, "customer", Frames::identifier)?,
             name: it.clearable(1, "name", Within::Text)?,
@@ -202,7 +202,7 @@ impl Becomes {
 
     fn attributes<'a>(
         &'a self,
-        frames: Frames<'_, 'a>,
+        frames: &Frames<'_, 'a>,
     ) -> Result<Vec<(Text<'a>, Option<Text<'a>>)>, Fault> {
         use crate::events::Field as Said;
         debug_assert!(self.attributes.len() <= MAX_ATTRIBUTES, "checked when compiled");
@@ -219,13 +219,16 @@ impl Becomes {
     }
 
     #[inline]
-    fn lines<'a>(&'a self, frames: Frames<'_, 'a>) -> Result<Vec<Line<'a>>, Fault> {
+    fn lines<'a>(&'a self, frames: &Frames<'_, 'a>) -> Result<Vec<Line<'a>>, Fault> {
         let lines = self.any_lines(frames)?;
         match amount_of(&lines) {
             Some(_) => Ok(lines),
             None => Err(Box::new(Problem {
                 code: "schemas/out-of-range",
-                pointer: String::new(),
+                pointer: match &self.lines {
+                    Some(Lines::Each(each, _)) => frames.pointer(each.array),
+                    _ => String::new(),
+                },
                 expected: format!("lines of at most {MAX_AMOUNT} minor units together"),
                 found: "more".into(),
             })),
@@ -233,7 +236,7 @@ impl Becomes {
     }
 
     #[inline]
-    fn any_lines<'a>(&'a self, frames: Frames<'_, 'a>) -> Result<Vec<Line<'a>>, Fault> {
+    fn any_lines<'a>(&'a self, frames: &Frames<'_, 'a>) -> Result<Vec<Line<'a>>, Fault> {
         match &self.lines {
             Some(Lines::Fixed(fixed)) => {
                 let mut lines = Vec::with_capacity(fixed.len());
@@ -259,7 +262,7 @@ impl Becomes {
         }
     }
 
-    fn skills<'a>(&'a self, frames: Frames<'_, 'a>) -> Result<Vec<Text<'a>>, Fault> {
+    fn skills<'a>(&'a self, frames: &Frames<'_, 'a>) -> Result<Vec<Text<'a>>, Fault> {
         let mut skills = Vec::new();
         match &self.texts {
             Some(Texts::Fixed(fields)) => {
@@ -280,7 +283,7 @@ impl Becomes {
 }
 
 #[inline]
-fn line<'a>(fields: &'a [Option<Field>], frames: Frames<'_, 'a>) -> Result<Line<'a>, Fault> {
+fn line<'a>(fields: &'a [Option<Field>], frames: &Frames<'_, 'a>) -> Result<Line<'a>, Fault> {
     let it = Fields { fields, frames };
     Ok(Line {
         sku: it.must(0, "sku", Frames::identifier)?,
@@ -293,7 +296,7 @@ fn line<'a>(fields: &'a [Option<Field>], frames: Frames<'_, 'a>) -> Result<Line<
     })
 }
 
-fn reversed<'a>(it: Fields<'_, 'a>) -> Result<OrderReversed<'a>, Fault> {
+fn reversed<'a>(it: Fields<'_, '_, 'a>) -> Result<OrderReversed<'a>, Fault> {
     let reversed = OrderReversed {
         order: it.must(0, "order", Frames::identifier)?,
         customer: it.may(1, "customer", Frames::identifier)?,
@@ -307,7 +310,7 @@ fn reversed<'a>(it: Fields<'_, 'a>) -> Result<OrderReversed<'a>, Fault> {
     }
 }
 
-fn feedback<'a>(it: Fields<'_, 'a>) -> Result<FeedbackSubmitted<'a>, Fault> {
+fn feedback<'a>(it: Fields<'_, '_, 'a>) -> Result<FeedbackSubmitted<'a>, Fault> {
     let feedback = FeedbackSubmitted {
         customer: it.may(0, "customer", Frames::identifier)?,
         order: it.may(1, "order", Frames::identifier)?,
@@ -329,12 +332,12 @@ fn feedback<'a>(it: Fields<'_, 'a>) -> Result<FeedbackSubmitted<'a>, Fault> {
 
 /// The fields of one event or line, asked for by place; the name says which it is.
 #[derive(Clone, Copy)]
-struct Fields<'f, 'a> {
+struct Fields<'r, 'f, 'a> {
     fields: &'a [Option<Field>],
-    frames: Frames<'f, 'a>,
+    frames: &'r Frames<'f, 'a>,
 }
 
-impl<'f, 'a> Fields<'f, 'a> {
+impl<'f, 'a> Fields<'_, 'f, 'a> {
     #[inline]
     fn at(&self, place: usize, name: &'static str) -> Option<&'a Field> {
         let field = self.fields[place].as_ref();
@@ -349,7 +352,7 @@ impl<'f, 'a> Fields<'f, 'a> {
         name: &'static str,
         read: impl Fn(&Frames<'f, 'a>, &'a Field) -> Result<Option<T>, Fault>,
     ) -> Result<Option<T>, Fault> {
-        self.at(place, name).map_or(Ok(None), |field| read(&self.frames, field))
+        self.at(place, name).map_or(Ok(None), |field| read(self.frames, field))
     }
 
     #[inline]
@@ -401,11 +404,11 @@ impl<'f, 'a> Fields<'f, 'a> {
 
 #[inline]
 fn need<'f, 'a, T>(
-    frames: Frames<'f, 'a>,
+    frames: &Frames<'f, 'a>,
     field: &'a Field,
     read: impl Fn(&Frames<'f, 'a>, &'a Field) -> Result<Option<T>, Fault>,
 ) -> Result<T, Fault> {
-    match read(&frames, field)? {
+    match read(frames, field)? {
         Some(it) => Ok(it),
         None => Err(frames.missing(field)),
     }

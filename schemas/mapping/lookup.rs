@@ -9,7 +9,8 @@
 #[derive(Debug, Default)]
 pub(super) struct Lookup {
     names: Box<[Box<str>]>,
-    marks: Box<[u64]>,
+    /// Each name's [`word`] and length.
+    marks: Box<[(u64, usize)]>,
     /// Slot of the table to place of the name; [`NONE`] where there is none.
     table: Box<[u16]>,
     multiplier: u64,
@@ -17,6 +18,8 @@ pub(super) struct Lookup {
 }
 
 const NONE: u16 = u16::MAX;
+/// Names of up to this many bytes are compared as one number.
+pub(super) const SHORT: usize = 8;
 /// Largest table tried, per name: beyond it, names have marks too much alike to be told apart.
 const MOST_SPACE: usize = 64;
 
@@ -24,7 +27,8 @@ impl Lookup {
     /// The names must differ from each other.
     pub(super) fn new<'n>(names: impl IntoIterator<Item = &'n str>) -> Lookup {
         let names: Box<[Box<str>]> = names.into_iter().map(Box::from).collect();
-        let marks: Box<[u64]> = names.iter().map(|it| mark(it.as_bytes())).collect();
+        let marks = names.iter().map(|it| (word(it.as_bytes()), it.len()));
+        let marks: Box<[(u64, usize)]> = marks.collect();
         let mut size = (names.len() * 2).next_power_of_two().max(2);
         let mut multiplier = 0x9e37_79b9_7f4a_7c15_u64;
         while size <= names.len() * MOST_SPACE {
@@ -46,18 +50,39 @@ impl Lookup {
         if self.table.is_empty() {
             return self.names.iter().position(|it| **it == *name);
         }
-        let mark = mark(name.as_bytes());
-        let place = self.table[(mark.wrapping_mul(self.multiplier) >> self.shift) as usize];
+        let (word, len) = (word(name.as_bytes()), name.len());
+        // A word has the whole of a name of up to eight bytes.
+        self.place(word, len).filter(|it| len <= SHORT || *self.names[*it] == *name)
+    }
+
+    /// The place of a name of up to eight bytes, given as [`word`] gives it.
+    #[inline(always)]
+    pub(super) fn find_short(&self, word: u64, len: usize) -> Option<usize> {
+        debug_assert!(len <= SHORT);
+        if self.table.is_empty() {
+            return self.marks.iter().position(|it| *it == (word, len));
+        }
+        self.place(word, len)
+    }
+
+    #[inline(always)]
+    fn place(&self, word: u64, len: usize) -> Option<usize> {
+        let place = self.table[slot_of(word, len, self.multiplier, self.shift)];
         let place = usize::from(place);
-        // A mark tells names of up to eight bytes and of one length apart for certain.
-        (*self.marks.get(place)? == mark && *self.names[place] == *name).then_some(place)
+        (*self.marks.get(place)? == (word, len)).then_some(place)
     }
 }
 
-fn spread(marks: &[u64], size: usize, multiplier: u64, shift: u32) -> Option<Box<[u16]>> {
+#[inline(always)]
+fn slot_of(word: u64, len: usize, multiplier: u64, shift: u32) -> usize {
+    let spread = word ^ (len as u64).wrapping_mul(0xa076_1d64_78bd_642f);
+    (spread.wrapping_mul(multiplier) >> shift) as usize
+}
+
+fn spread(marks: &[(u64, usize)], size: usize, multiplier: u64, shift: u32) -> Option<Box<[u16]>> {
     let mut table = vec![NONE; size].into_boxed_slice();
-    for (place, mark) in marks.iter().enumerate() {
-        let slot = &mut table[(mark.wrapping_mul(multiplier) >> shift) as usize];
+    for (place, (word, len)) in marks.iter().enumerate() {
+        let slot = &mut table[slot_of(*word, *len, multiplier, shift)];
         if *slot != NONE {
             return None;
         }
@@ -66,17 +91,20 @@ fn spread(marks: &[u64], size: usize, multiplier: u64, shift: u32) -> Option<Box
     Some(table)
 }
 
-/// Length, first and last bytes of a name in one number.
+/// The bytes of a name of up to eight, the first the lowest; of a longer one a mixture of its
+/// first and last eight.
 #[inline]
-fn mark(name: &[u8]) -> u64 {
+fn word(name: &[u8]) -> u64 {
     let n = name.len();
-    let (head, tail) = match n {
-        8.. => (eight(&name[..8]), eight(&name[n - 8..])),
-        4..=7 => (four(&name[..4]), four(&name[n - 4..])),
-        0 => (0, 0),
-        _ => (u64::from(name[0]) | u64::from(name[n / 2]) << 8, u64::from(name[n - 1])),
-    };
-    head ^ tail.rotate_left(29) ^ (n as u64).wrapping_mul(0xa076_1d64_78bd_642f)
+    match n {
+        9.. => eight(&name[..8]) ^ eight(&name[n - 8..]).rotate_left(29),
+        4..=8 => four(&name[..4]) | four(&name[n - 4..]) << (8 * (n - 4)),
+        1..=3 => {
+            let (first, middle, last) = (name[0], name[n / 2], name[n - 1]);
+            u64::from(first) | u64::from(middle) << (8 * (n / 2)) | u64::from(last) << (8 * (n - 1))
+        }
+        0 => 0,
+    }
 }
 
 #[inline]
@@ -116,6 +144,10 @@ mod tests {
             let lookup = Lookup::new(names.iter().map(String::as_str));
             for (place, name) in names.iter().enumerate() {
                 prop_assert_eq!(lookup.find(name), Some(place));
+                if name.len() <= SHORT {
+                    let bytes = [name.as_bytes(), &[0; 8]].concat();
+                    prop_assert_eq!(lookup.find_short(eight(&bytes[..8]), name.len()), Some(place));
+                }
             }
             prop_assert_eq!(lookup.find(&asked), names.iter().position(|it| *it == asked));
         }

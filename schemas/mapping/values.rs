@@ -58,13 +58,13 @@ impl<'f, 'a> Frames<'f, 'a> {
 
     /// With an element of `array` inside.
     pub(super) fn inside(
-        self,
+        &self,
         slots: &'f [Slot<'a>],
         tree: &'a Tree,
         array: Ref,
         place: usize,
     ) -> Frames<'f, 'a> {
-        let mut deeper = self;
+        let mut deeper = *self;
         deeper.frames[self.n] = Frame { slots, tree, array, place };
         deeper.n += 1;
         deeper
@@ -86,7 +86,7 @@ impl<'f, 'a> Frames<'f, 'a> {
     }
 
     /// An identifier.
-    #[inline]
+    #[inline(always)]
     pub(super) fn identifier(&self, field: &'a Field) -> Result<Option<Text<'a>>, Fault> {
         match self.text_of(field)? {
             Some(text) if !is_identifier(&text) => {
@@ -97,7 +97,7 @@ impl<'f, 'a> Frames<'f, 'a> {
     }
 
     /// Free text.
-    #[inline]
+    #[inline(always)]
     pub(super) fn text(&self, field: &'a Field) -> Result<Option<Text<'a>>, Fault> {
         match self.text_of(field)? {
             Some(text) if !is_text(&text) => {
@@ -147,7 +147,7 @@ impl<'f, 'a> Frames<'f, 'a> {
             Found::At(at, slot) => {
                 let expected = || format!("an integer from {} to {}", range.start(), range.end());
                 let number = self.number(field, at, slot, expected)?;
-                match (Number { text: number }).as_i64() {
+                match (Number { text: &number }).as_i64() {
                     Some(it) if range.contains(&it) => Ok(Some(it)),
                     Some(_) => Err(self.fault("schemas/out-of-range", field, at, slot, expected())),
                     None => Err(self.fault("schemas/wrong-shape", field, at, slot, expected())),
@@ -193,7 +193,7 @@ impl<'f, 'a> Frames<'f, 'a> {
     #[inline]
     fn amount_at(&self, field: &'a Field, at: Ref, slot: &'f Slot<'a>) -> Result<i64, Fault> {
         let number = self.number(field, at, slot, || amount_expected(field))?;
-        match digits::scaled(number, i32::from(field.decimals)) {
+        match digits::scaled(&number, i32::from(field.decimals)) {
             Some(it) if !it.cut && AMOUNT.contains(&it.value) => Ok(it.value),
             Some(it) if it.cut => {
                 Err(self.fault("schemas/wrong-shape", field, at, slot, amount_expected(field)))
@@ -211,8 +211,7 @@ impl<'f, 'a> Frames<'f, 'a> {
             Found::At(at, slot) => {
                 let micros = match slot {
                     Slot::Number(digits) => format.of_number(digits),
-                    Slot::Text(text) => format.of_text(text),
-                    _ => None,
+                    _ => slot.text().and_then(|it| format.of_text(&it)),
                 };
                 if micros.is_none() {
                     let expected = format.expected();
@@ -231,14 +230,11 @@ impl<'f, 'a> Frames<'f, 'a> {
             Found::Stated(Constant::Status(it)) => Ok(Some(*it)),
             Found::Stated(_) => self.nothing(field),
             Found::At(at, slot) => {
-                let status = match slot {
-                    Slot::Text(text) => Status::parse(text),
-                    _ => None,
-                };
+                let status = slot.text().and_then(|it| Status::parse(&it));
                 if status.is_none() {
                     let names: Vec<&str> = Status::ALL.iter().map(|it| it.as_str()).collect();
                     let expected = format!("one of {}", names.join(", "));
-                    return Err(self.fault("schemas/wrong-shape", field, at, slot, expected));
+                    return Err(self.fault(unfit_text(slot), field, at, slot, expected));
                 }
                 Ok(status)
             }
@@ -253,13 +249,10 @@ impl<'f, 'a> Frames<'f, 'a> {
             Found::Stated(Constant::Currency(it)) => Ok(Some(*it)),
             Found::Stated(_) => self.nothing(field),
             Found::At(at, slot) => {
-                let currency = match slot {
-                    Slot::Text(text) => Currency::parse(text),
-                    _ => None,
-                };
+                let currency = slot.text().and_then(|it| Currency::parse(&it));
                 if currency.is_none() {
-                    let expected = "a currency of ISO 4217, such as \"EUR\"".into();
-                    return Err(self.fault("schemas/wrong-shape", field, at, slot, expected));
+                    let expected = "a currency of ISO 4217: three upper-case letters".into();
+                    return Err(self.fault(unfit_text(slot), field, at, slot, expected));
                 }
                 Ok(currency)
             }
@@ -267,14 +260,14 @@ impl<'f, 'a> Frames<'f, 'a> {
     }
 
     /// Any text, its limits not yet looked at.
-    #[inline]
+    #[inline(always)]
     fn text_of(&self, field: &'a Field) -> Result<Option<Text<'a>>, Fault> {
         // The two that nearly all fields are, first.
         match &field.source {
             Source::Slot(at) => {
                 if let (Slot::Text(text), true) = (self.slot(*at), field.written != Written::Number)
                 {
-                    return Ok(Some(text.clone()));
+                    return Ok(Some(Cow::Borrowed(text)));
                 }
             }
             Source::Constant(Constant::Text(text)) => return Ok(Some(Cow::Borrowed(text))),
@@ -290,7 +283,9 @@ impl<'f, 'a> Frames<'f, 'a> {
             Found::Stated(Constant::Text(text)) => Ok(Some(Cow::Borrowed(text))),
             Found::Stated(_) => self.nothing(field),
             Found::At(at, slot) => match slot {
-                Slot::Text(text) if field.written != Written::Number => Ok(Some(text.clone())),
+                Slot::Text(_) | Slot::Escaped(_) if field.written != Written::Number => {
+                    Ok(slot.text())
+                }
                 Slot::Number(digits) if field.written != Written::Text && is_whole(digits) => {
                     Ok(Some(Cow::Borrowed(digits)))
                 }
@@ -318,7 +313,7 @@ impl<'f, 'a> Frames<'f, 'a> {
                         return Err(self.fault("schemas/wrong-shape", field, *at, slot, expected));
                     }
                     slot => match slot.scalar() {
-                        Some(text) => made.push_str(text),
+                        Some(text) => made.push_str(&text),
                         None => {
                             let expected = "a text or an integer".into();
                             let code = "schemas/wrong-shape";
@@ -331,7 +326,7 @@ impl<'f, 'a> Frames<'f, 'a> {
         Ok(Some(Cow::Owned(made)))
     }
 
-    #[inline]
+    #[inline(always)]
     fn found(&self, field: &'a Field) -> Result<Found<'f, 'a>, Fault> {
         match &field.source {
             Source::Slot(at) => Ok(match self.slot(*at) {
@@ -353,7 +348,7 @@ impl<'f, 'a> Frames<'f, 'a> {
             match slot {
                 Slot::Absent => {}
                 Slot::Null => null = true,
-                Slot::Text(text) if text.is_empty() && pick.empty_is_absent => {}
+                Slot::Text("") if pick.empty_is_absent => {}
                 _ => return self.through_table(field, pick, *at, slot),
             }
         }
@@ -371,7 +366,7 @@ impl<'f, 'a> Frames<'f, 'a> {
         slot: &'f Slot<'a>,
     ) -> Result<Found<'f, 'a>, Fault> {
         let Some(table) = &pick.table else { return Ok(Found::At(at, slot)) };
-        let place = slot.scalar().and_then(|it| table.names.find(it));
+        let place = slot.scalar().and_then(|it| table.names.find(&it));
         match (place, &table.otherwise) {
             (Some(place), _) => Ok(Found::Stated(&table.values[place])),
             (None, Some(otherwise)) => Ok(Found::Stated(otherwise)),
@@ -383,27 +378,27 @@ impl<'f, 'a> Frames<'f, 'a> {
     }
 
     /// The digits of a number, or of a text that is one.
-    #[inline]
+    #[inline(always)]
     fn number(
         &self,
         field: &'a Field,
         at: Ref,
         slot: &'f Slot<'a>,
         expected: impl Fn() -> String,
-    ) -> Result<&'f str, Fault> {
-        match slot {
-            Slot::Number(digits) if field.written != Written::Text => Ok(digits),
-            Slot::Text(text) if field.written != Written::Number => {
-                match Scanner::over(text).number() {
-                    Ok(number) if number.text.len() == text.len() => Ok(text),
-                    _ => Err(self.fault("schemas/wrong-shape", field, at, slot, expected())),
-                }
-            }
-            _ => Err(self.fault("schemas/wrong-shape", field, at, slot, expected())),
+    ) -> Result<Cow<'a, str>, Fault> {
+        if let (Slot::Number(digits), true) = (slot, field.written != Written::Text) {
+            return Ok(Cow::Borrowed(digits));
         }
+        let text = slot.text().filter(|_| field.written != Written::Number);
+        let is_number = |it: &Cow<'a, str>| {
+            // White space around a number is not part of one.
+            Scanner::over(it).number().is_ok_and(|number| number.text.len() == it.len())
+        };
+        text.filter(is_number)
+            .ok_or_else(|| self.fault("schemas/wrong-shape", field, at, slot, expected()))
     }
 
-    #[inline]
+    #[inline(always)]
     fn nothing<T>(&self, field: &'a Field) -> Result<Option<T>, Fault> {
         if field.required { Err(self.missing(field)) } else { Ok(None) }
     }
@@ -455,6 +450,14 @@ impl<'f, 'a> Frames<'f, 'a> {
             expected: format!("{expected}, for {}", field.name),
             found: slot.told(),
         })
+    }
+}
+
+/// The code for a value that should have been one of some texts.
+fn unfit_text(slot: &Slot<'_>) -> &'static str {
+    match slot {
+        Slot::Text(_) | Slot::Escaped(_) => "schemas/out-of-range",
+        _ => "schemas/wrong-shape",
     }
 }
 

@@ -68,3 +68,18 @@ fn every_example() {
     }
     assert!(n >= 5 * EventType::ALL.len());
 }
+
+/// Goal: a producer who copies from the documentation is accepted. Method: every JSON block of the
+/// page.
+#[test]
+fn the_examples_of_the_documentation() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/events.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let blocks: Vec<&str> =
+        page.split("```json\n").skip(1).map(|it| it.split("```").next().unwrap()).collect();
+    assert!(blocks.len() >= 3);
+    for block in blocks {
+        let found = told(block);
+        assert!(found.starts_with("accepted"), "{block}\n{found}");
+    }
+}
