@@ -5,12 +5,14 @@
 //! complete when every chosen view of every worker has applied it. A relation is fed by the fold it
 //! reads, on the same worker, in the same dataflow.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use schemas::names::{Kind, Secret};
+use schemas::events::Event;
+use schemas::names::{Kind, Name, Secret};
 use schemas::reading::ViewReader;
-use schemas::rows::ViewDef;
-use timely::dataflow::operators::{Input, Probe};
+use schemas::rows::{Row, ViewDef};
+use timely::dataflow::operators::Input;
 use timely::dataflow::{InputHandle, ProbeHandle, Scope};
 use timely::worker::Worker;
 
@@ -29,13 +31,29 @@ use crate::{cases, customers, orders, orders_by_status, top_customers, volume};
 
 /// Every view of this build, in the order of the documentation.
 pub fn definitions() -> &'static [&'static ViewDef] {
-    &[
+    static ALL: [&ViewDef; 6] = [
         &customers::DEF,
         &orders::DEF,
         &cases::DEF,
         &volume::DEF,
         &orders_by_status::DEF,
         &top_customers::DEF,
+    ];
+    &ALL
+}
+
+/// The plain computation of a view over all events at an instant: what the view must say.
+pub type Reference = fn(&[Event<'static>], Epoch) -> BTreeMap<Name, Row>;
+
+/// Of each view its plain computation, in the catalogue's order.
+pub fn references() -> [Reference; 6] {
+    [
+        customers::reference,
+        orders::reference,
+        cases::reference,
+        volume::reference,
+        orders_by_status::reference,
+        top_customers::reference,
     ]
 }
 

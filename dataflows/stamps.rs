@@ -10,17 +10,17 @@ use serde::{Deserialize, Serialize};
 
 /// When something was said, and by which event.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Stamp {
+pub(crate) struct Stamp {
     /// Event time, microseconds since the Unix epoch.
-    pub at: i64,
+    pub(crate) at: i64,
     /// Id and source in one text, see [`tie`].
-    pub tie: CompactString,
+    pub(crate) tie: CompactString,
 }
 
 impl Stamp {
     /// The stamp of an event.
     #[inline]
-    pub fn of(event: &Event<'_>) -> Stamp {
+    pub(crate) fn of(event: &Event<'_>) -> Stamp {
         Stamp { at: event.time, tie: tie(&event.id, &event.source) }
     }
 
@@ -33,7 +33,7 @@ impl Stamp {
 /// Id, NUL, source. No identifier holds a control character, so this text is ordered as the pair
 /// (id, source) is.
 #[inline]
-pub fn tie(id: &str, source: &str) -> CompactString {
+pub(crate) fn tie(id: &str, source: &str) -> CompactString {
     let mut tie = CompactString::with_capacity(id.len() + 1 + source.len());
     tie.push_str(id);
     tie.push('\0');

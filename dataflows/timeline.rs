@@ -21,7 +21,7 @@ use std::sync::Arc;
 use schemas::events::{MAX_LINES, Status};
 
 /// Most entries of a timeline, apart from those that say what holds now.
-pub const MAX_ENTRIES: usize = 256;
+pub(crate) const MAX_ENTRIES: usize = 256;
 
 /// Time, status, line, length of the tie.
 const HEAD: usize = 13;
