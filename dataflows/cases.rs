@@ -1,1 +1,369 @@
-//! (to come)
+//! Where each case stands, who works on it, and what it is about.
+//!
+//! In: [`Update`]. Out: rows of [`DEF`].
+//!
+//! # Meaning
+//! Of each kind of statement (opened, assigned, resolved) the newest by (event time, id, source)
+//! stands, and the newest of them all is the status. The queue is what the newest statement that
+//! names one says. The customer, text, severity and skills are the newest opening's; a case that
+//! was only assigned or resolved has the customer that the newest such statement names.
+//!
+//! # State
+//! At most five statements, shared with the older versions of the entry that readers may hold.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use compact_str::CompactString;
+use schemas::events::{Data, Event};
+use schemas::names::{Fingerprint, Name, key_text};
+use schemas::rows::{FieldDef, FieldKind, Row, Shape, Value, ViewDef};
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use crate::stamps::{Stamp, text_bytes};
+use crate::{Epoch, Fold};
+
+const fn field(
+    name: &'static str,
+    kind: FieldKind,
+    nullable: bool,
+    filterable: bool,
+    words: &'static str,
+) -> FieldDef {
+    FieldDef { name, kind, nullable, filterable, words }
+}
+
+/// The catalogue's entry.
+pub static DEF: ViewDef = ViewDef {
+    name: "cases",
+    words: "Where each case stands, who works on it, and what it is about.",
+    shape: Shape::Fold,
+    key: &["case"],
+    fields: &[
+        field("case", FieldKind::Text, false, false, "The case."),
+        field("status", FieldKind::Text, false, true, "open, assigned or resolved: what was said last, by event time."),
+        field("severity", FieldKind::Int, true, true, "1 (most severe) to 4."),
+        field("queue", FieldKind::Text, true, true, "Where it waits."),
+        field("agent", FieldKind::Text, true, true, "Who it was assigned to last."),
+        field("customer", FieldKind::Text, true, true, "Whose case."),
+        field("opened_at", FieldKind::Time, true, false, "When it was opened (last, if it was opened again)."),
+        field("assigned_at", FieldKind::Time, true, false, "When it was assigned last."),
+        field("resolved_at", FieldKind::Time, true, false, "When it was resolved last; a case opened again since then keeps it."),
+        field("text", FieldKind::Text, true, false, "What it is about, in the customer's words."),
+        field("skills", FieldKind::Json, false, false, "What it takes to solve it: a list of names."),
+        field("resolution", FieldKind::Text, true, false, "How it was resolved last, in words."),
+    ],
+};
+
+/// The fold.
+pub struct Cases;
+
+/// What an event says to a case.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Update {
+    /// `case.opened`
+    Opened(Arc<Opened>),
+    /// `case.assigned`
+    Assigned(Arc<Assigned>),
+    /// `case.resolved`
+    Resolved(Arc<Resolved>),
+}
+
+/// A case was opened.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Opened {
+    stamp: Stamp,
+    owner: Fingerprint,
+    customer: CompactString,
+    queue: CompactString,
+    text: Option<CompactString>,
+    skills: Box<[CompactString]>,
+    severity: u8,
+}
+
+/// A case was assigned.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Assigned {
+    stamp: Stamp,
+    agent: CompactString,
+    queue: Option<CompactString>,
+    named: Option<Arc<Named>>,
+}
+
+/// A case was resolved.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Resolved {
+    stamp: Stamp,
+    resolution: Option<CompactString>,
+    named: Option<Arc<Named>>,
+}
+
+/// Whose case it is, as said by an assignment or a resolution.
+#[derive(Debug, Serialize, Deserialize)]
+struct Named {
+    stamp: Stamp,
+    owner: Fingerprint,
+    customer: CompactString,
+}
+
+/// What is known of a case.
+#[derive(Clone, Debug, Default)]
+pub struct Case {
+    opened: Option<Arc<Opened>>,
+    assigned: Option<Arc<Assigned>>,
+    resolved: Option<Arc<Resolved>>,
+    /// The newest assignment that names a queue.
+    queued: Option<Arc<Assigned>>,
+    /// The newest customer that an assignment or a resolution names.
+    named: Option<Arc<Named>>,
+}
+
+impl Update {
+    /// What an event of a case says, and to which; `owner`: the fingerprint of its customer.
+    pub(crate) fn of<'e>(event: &'e Event<'_>, owner: Fingerprint) -> Option<(&'e str, Update)> {
+        let stamp = || Stamp::of(event);
+        let text = |it: &Option<std::borrow::Cow<'_, str>>| it.as_deref().map(CompactString::from);
+        let named = |it: &Option<std::borrow::Cow<'_, str>>| {
+            text(it).map(|customer| Arc::new(Named { stamp: stamp(), owner, customer }))
+        };
+        match &event.data {
+            Data::CaseOpened(it) => {
+                let opened = Opened {
+                    stamp: stamp(),
+                    owner,
+                    customer: it.customer.as_ref().into(),
+                    queue: it.queue.as_ref().into(),
+                    text: text(&it.text),
+                    skills: it.skills.iter().map(|it| it.as_ref().into()).collect(),
+                    severity: it.severity,
+                };
+                Some((&it.case, Update::Opened(Arc::new(opened))))
+            }
+            Data::CaseAssigned(it) => {
+                let assigned = Assigned {
+                    stamp: stamp(),
+                    agent: it.agent.as_ref().into(),
+                    queue: text(&it.queue),
+                    named: named(&it.customer),
+                };
+                Some((&it.case, Update::Assigned(Arc::new(assigned))))
+            }
+            Data::CaseResolved(it) => {
+                let resolution = text(&it.resolution);
+                let named = named(&it.customer);
+                let resolved = Resolved { stamp: stamp(), resolution, named };
+                Some((&it.case, Update::Resolved(Arc::new(resolved))))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Puts the statement in, if it is newer than the one that stands.
+fn newest<T>(stands: &mut Option<Arc<T>>, said: &Arc<T>, stamp: impl Fn(&T) -> &Stamp) {
+    if stands.as_ref().is_none_or(|it| stamp(it) < stamp(said)) {
+        *stands = Some(said.clone());
+    }
+}
+
+impl Fold for Cases {
+    type Update = Update;
+    type State = Case;
+    const DEF: &'static ViewDef = &DEF;
+
+    fn apply(state: &mut Case, update: &Update) {
+        let named = match update {
+            Update::Opened(it) => {
+                newest(&mut state.opened, it, |it| &it.stamp);
+                None
+            }
+            Update::Assigned(it) => {
+                newest(&mut state.assigned, it, |it| &it.stamp);
+                if it.queue.is_some() {
+                    newest(&mut state.queued, it, |it| &it.stamp);
+                }
+                it.named.as_ref()
+            }
+            Update::Resolved(it) => {
+                newest(&mut state.resolved, it, |it| &it.stamp);
+                it.named.as_ref()
+            }
+        };
+        if let Some(it) = named {
+            newest(&mut state.named, it, |it| &it.stamp);
+        }
+    }
+
+    fn row(name: &Name, state: &Case, _now: Epoch) -> Option<Row> {
+        let Case { opened, assigned, resolved, queued, named } = state;
+        let (opened, assigned, resolved) =
+            (opened.as_deref(), assigned.as_deref(), resolved.as_deref());
+        let said = [
+            (opened.map(|it| &it.stamp), "open"),
+            (assigned.map(|it| &it.stamp), "assigned"),
+            (resolved.map(|it| &it.stamp), "resolved"),
+        ];
+        let status = said.into_iter().max_by_key(|it| it.0).map_or("open", |it| it.1);
+        let queued = queued.as_deref().filter(|q| opened.is_none_or(|o| o.stamp < q.stamp));
+        let queue = match queued {
+            Some(it) => it.queue.as_deref(),
+            None => opened.map(|it| it.queue.as_str()),
+        };
+        let customer = match opened {
+            Some(it) => Some(it.customer.as_str()),
+            None => named.as_deref().map(|it| it.customer.as_str()),
+        };
+        let facts = Facts {
+            case: crate::key_id(name),
+            status,
+            severity: opened.map(|it| it.severity),
+            queue,
+            agent: assigned.map(|it| it.agent.as_str()),
+            customer,
+            opened_at: opened.map(|it| it.stamp.at),
+            assigned_at: assigned.map(|it| it.stamp.at),
+            resolved_at: resolved.map(|it| it.stamp.at),
+            text: opened.and_then(|it| it.text.as_deref()),
+            skills: opened
+                .map_or(vec![], |it| it.skills.iter().map(|it| it.to_string()).collect()),
+            resolution: resolved.and_then(|it| it.resolution.as_deref()),
+        };
+        Some(facts.row())
+    }
+
+    fn owner(state: &Case) -> Option<Fingerprint> {
+        match (&state.opened, &state.named) {
+            (Some(it), _) => Some(it.owner),
+            (None, named) => named.as_ref().map(|it| it.owner),
+        }
+    }
+
+    fn heap_bytes(state: &Case) -> usize {
+        // Each is counted whole; an assignment that is both newest and queueing counts twice.
+        let opened = state.opened.as_ref().map_or(0, |it| {
+            let inside = it.stamp.heap_bytes() + text_bytes(&it.customer) + text_bytes(&it.queue);
+            let skills = it.skills.iter().map(|it| 24 + text_bytes(it)).sum::<usize>();
+            16 + size_of::<Opened>() + inside + skills + it.text.as_ref().map_or(0, text_bytes)
+        });
+        let assigned = |it: &Option<Arc<Assigned>>| {
+            it.as_ref().map_or(0, |it| {
+                16 + size_of::<Assigned>() + it.stamp.heap_bytes() + text_bytes(&it.agent)
+            })
+        };
+        let resolved = state.resolved.as_ref().map_or(0, |it| {
+            let inside = it.stamp.heap_bytes() + it.resolution.as_ref().map_or(0, text_bytes);
+            16 + size_of::<Resolved>() + inside
+        });
+        let named = state.named.as_ref().map_or(0, |it| {
+            16 + size_of::<Named>() + it.stamp.heap_bytes() + text_bytes(&it.customer)
+        });
+        opened + assigned(&state.assigned) + assigned(&state.queued) + resolved + named
+    }
+}
+
+/// What a row says.
+struct Facts<'f> {
+    case: CompactString,
+    status: &'static str,
+    severity: Option<u8>,
+    queue: Option<&'f str>,
+    agent: Option<&'f str>,
+    customer: Option<&'f str>,
+    opened_at: Option<i64>,
+    assigned_at: Option<i64>,
+    resolved_at: Option<i64>,
+    text: Option<&'f str>,
+    skills: Vec<String>,
+    resolution: Option<&'f str>,
+}
+
+impl Facts<'_> {
+    fn row(self) -> Row {
+        let text = |it: Option<&str>| it.map_or(Value::Null, |it| Value::Text(it.into()));
+        let time = |it: Option<i64>| it.map_or(Value::Null, Value::Time);
+        Row {
+            values: vec![
+                Value::Text(self.case),
+                Value::Text(self.status.into()),
+                self.severity.map_or(Value::Null, |it| Value::Int(it.into())),
+                text(self.queue),
+                text(self.agent),
+                text(self.customer),
+                time(self.opened_at),
+                time(self.assigned_at),
+                time(self.resolved_at),
+                text(self.text),
+                Value::Json(self.skills.into_iter().map(Json::String).collect()),
+                text(self.resolution),
+            ],
+        }
+    }
+}
+
+/// The view, plainly: per case its statements, newest last.
+pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> {
+    let mut cases: BTreeMap<(&str, &str), Vec<&Event<'static>>> = BTreeMap::new();
+    for event in events {
+        let case = match &event.data {
+            Data::CaseOpened(it) => &it.case,
+            Data::CaseAssigned(it) => &it.case,
+            Data::CaseResolved(it) => &it.case,
+            _ => continue,
+        };
+        cases.entry((&event.tenant, case)).or_default().push(event);
+    }
+    let mut rows = BTreeMap::new();
+    for ((tenant, case), mut said) in cases {
+        said.sort_by_key(|it| (it.time, &it.id, &it.source));
+        let mut facts = Facts {
+            case: case.into(),
+            status: "",
+            severity: None,
+            queue: None,
+            agent: None,
+            customer: None,
+            opened_at: None,
+            assigned_at: None,
+            resolved_at: None,
+            text: None,
+            skills: vec![],
+            resolution: None,
+        };
+        for event in said {
+            match &event.data {
+                Data::CaseOpened(it) => {
+                    facts.status = "open";
+                    facts.severity = Some(it.severity);
+                    facts.queue = Some(&it.queue);
+                    facts.customer = Some(&it.customer);
+                    facts.opened_at = Some(event.time);
+                    facts.text = it.text.as_deref();
+                    facts.skills = it.skills.iter().map(|it| it.to_string()).collect();
+                }
+                Data::CaseAssigned(it) => {
+                    facts.status = "assigned";
+                    facts.agent = Some(&it.agent);
+                    facts.queue = it.queue.as_deref().or(facts.queue);
+                    facts.assigned_at = Some(event.time);
+                }
+                Data::CaseResolved(it) => {
+                    facts.status = "resolved";
+                    facts.resolved_at = Some(event.time);
+                    facts.resolution = it.resolution.as_deref();
+                }
+                _ => {}
+            }
+            let named = match &event.data {
+                Data::CaseAssigned(it) => it.customer.as_deref(),
+                Data::CaseResolved(it) => it.customer.as_deref(),
+                _ => None,
+            };
+            if facts.opened_at.is_none() {
+                facts.customer = named.or(facts.customer);
+            }
+        }
+        rows.insert(Name::new(tenant, &key_text(&[case])), facts.row());
+    }
+    rows
+}

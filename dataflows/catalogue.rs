@@ -1,19 +1,60 @@
-//! Every view: its definition, its dataflow, its reader. (owner: dataflows-views)
+//! Every view: its definition, its dataflow, its reader.
+//!
+//! # Invariants
+//! Each chosen view has one lane per worker on the clock, in the catalogue's order; so an epoch is
+//! complete when every chosen view of every worker has applied it. A relation is fed by the fold it
+//! reads, on the same worker, in the same dataflow.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use schemas::rows::ViewDef;
-use timely::dataflow::ProbeHandle;
+use schemas::events::Event;
+use schemas::names::{Kind, Name, Secret};
+use schemas::reading::ViewReader;
+use schemas::rows::{Row, ViewDef};
+use timely::dataflow::operators::Input;
+use timely::dataflow::{InputHandle, ProbeHandle, Scope};
 use timely::worker::Worker;
 
-use crate::Epoch;
-use crate::inputs::Updates;
-use crate::served::Clock;
-use schemas::reading::ViewReader;
+use crate::cases::Cases;
+use crate::customers::Customers;
+use crate::fold::{Nobody, Project, fold};
+use crate::inputs::{Counts, Updates, fingerprint_of};
+use crate::orders::Orders;
+use crate::orders_by_status::{Moves, OrdersByStatus};
+use crate::publish::{Published, publish};
+use crate::served::{Clock, KeyOf, Served};
+use crate::top_customers::{Candidates, TopCustomers};
+use crate::volume::Volume;
+use crate::{Addressed, Epoch, Fold};
+use crate::{cases, customers, orders, orders_by_status, top_customers, volume};
 
 /// Every view of this build, in the order of the documentation.
 pub fn definitions() -> &'static [&'static ViewDef] {
-    todo!()
+    static ALL: [&ViewDef; 6] = [
+        &customers::DEF,
+        &orders::DEF,
+        &cases::DEF,
+        &volume::DEF,
+        &orders_by_status::DEF,
+        &top_customers::DEF,
+    ];
+    &ALL
+}
+
+/// The plain computation of a view over all events at an instant: what the view must say.
+pub type Reference = fn(&[Event<'static>], Epoch) -> BTreeMap<Name, Row>;
+
+/// Of each view its plain computation, in the catalogue's order.
+pub fn references() -> [Reference; 6] {
+    [
+        customers::reference,
+        orders::reference,
+        cases::reference,
+        volume::reference,
+        orders_by_status::reference,
+        top_customers::reference,
+    ]
 }
 
 /// A choice of views (the whole catalogue by default). A relation needs the folds it reads.
@@ -21,66 +62,257 @@ pub fn definitions() -> &'static [&'static ViewDef] {
 pub struct ViewSet(pub u32);
 
 impl ViewSet {
+    pub(crate) const CUSTOMERS: u32 = 1;
+    pub(crate) const ORDERS: u32 = 2;
+    pub(crate) const CASES: u32 = 4;
+    pub(crate) const VOLUME: u32 = 8;
+    const ORDERS_BY_STATUS: u32 = 16;
+    const TOP_CUSTOMERS: u32 = 32;
+
     /// Every view.
     pub fn all() -> ViewSet {
-        todo!()
+        ViewSet((1 << definitions().len()) - 1)
     }
+
     /// These, or the name that is not a view / the fold that a relation lacks, in words.
-    pub fn parse(_names: &[&str]) -> Result<ViewSet, String> {
-        todo!()
+    pub fn parse(names: &[&str]) -> Result<ViewSet, String> {
+        let mut chosen = ViewSet(0);
+        for name in names {
+            let Some(place) = definitions().iter().position(|it| it.name == *name) else {
+                let known: Vec<_> = definitions().iter().map(|it| it.name).collect();
+                return Err(format!(
+                    "expected names of views ({}), found \"{name}\"",
+                    known.join(", ")
+                ));
+            };
+            chosen.0 |= 1 << place;
+        }
+        let needs = [
+            (ViewSet::ORDERS_BY_STATUS, ViewSet::ORDERS),
+            (ViewSet::TOP_CUSTOMERS, ViewSet::CUSTOMERS),
+        ];
+        for (relation, fold) in needs {
+            if chosen.0 & relation != 0 && chosen.0 & fold == 0 {
+                let name = |bit: u32| definitions()[bit.trailing_zeros() as usize].name;
+                return Err(format!(
+                    "\"{}\" is made from the rows of \"{}\": choose that too",
+                    name(relation),
+                    name(fold)
+                ));
+            }
+        }
+        Ok(chosen)
     }
+
     /// Whether it is among them.
-    pub fn contains(self, _name: &str) -> bool {
-        todo!()
+    pub fn contains(self, name: &str) -> bool {
+        let place = definitions().iter().position(|it| it.name == name);
+        place.is_some_and(|it| self.0 & (1 << it) != 0)
     }
 }
 
 /// The maps of the chosen views over all workers. Made once, before the workers start.
-pub struct Views {}
+pub struct Views {
+    clock: Arc<Clock>,
+    secret: Secret,
+    readers: Vec<Arc<dyn ViewReader>>,
+    customers: Option<Arc<Served<Customers>>>,
+    orders: Option<Arc<Served<Orders>>>,
+    cases: Option<Arc<Served<Cases>>>,
+    volume: Option<Arc<Served<Volume>>>,
+    orders_by_status: Option<Arc<Published<OrdersByStatus>>>,
+    top_customers: Option<Arc<Published<TopCustomers>>>,
+}
 
 impl Views {
-    /// Maps and a clock for this many workers.
+    /// Maps and a clock for this many workers. `undo_max_bytes`: what readers who stay may hold.
     pub fn new(
-        _chosen: ViewSet,
-        _workers: usize,
-        _secret: schemas::names::Secret,
-        _undo_max_bytes: u64,
+        chosen: ViewSet,
+        workers: usize,
+        secret: Secret,
+        undo_max_bytes: u64,
     ) -> Arc<Views> {
-        todo!()
+        let chosen = ViewSet(chosen.0 & ViewSet::all().0);
+        let lanes = chosen.0.count_ones() as usize * workers;
+        let clock = Clock::new(lanes, undo_max_bytes);
+        let mut readers: Vec<Arc<dyn ViewReader>> = Vec::new();
+        let mut maker = Maker { chosen, workers, secret, clock: &clock, readers: &mut readers };
+        let customers = maker.served(ViewSet::CUSTOMERS, Kind::Customer);
+        let orders = maker.served(ViewSet::ORDERS, Kind::Order);
+        let cases = maker.served(ViewSet::CASES, Kind::Case);
+        let volume = maker.served(ViewSet::VOLUME, Kind::Volume);
+        let orders_by_status = maker.published(ViewSet::ORDERS_BY_STATUS);
+        let top_customers = maker.published(ViewSet::TOP_CUSTOMERS);
+        Arc::new(Views {
+            clock,
+            secret,
+            readers,
+            customers,
+            orders,
+            cases,
+            volume,
+            orders_by_status,
+            top_customers,
+        })
     }
+
     /// The clock of all of them.
     pub fn clock(&self) -> &Arc<Clock> {
-        todo!()
+        &self.clock
     }
+
     /// As readers see them, in the catalogue's order.
     pub fn readers(&self) -> &[Arc<dyn ViewReader>] {
-        todo!()
+        &self.readers
     }
+
     /// Multiplicities other than one seen by relations, over all of them.
     pub fn anomalies(&self) -> u64 {
-        todo!()
+        let by_status = self.orders_by_status.as_ref().map_or(0, |it| it.anomalies());
+        let top = self.top_customers.as_ref().map_or(0, |it| it.anomalies());
+        by_status + top
     }
 }
 
+/// Makes maps, each with the next lanes of the clock.
+struct Maker<'m> {
+    chosen: ViewSet,
+    workers: usize,
+    secret: Secret,
+    clock: &'m Arc<Clock>,
+    readers: &'m mut Vec<Arc<dyn ViewReader>>,
+}
+
+impl Maker<'_> {
+    /// The first lane of a view: after those of the chosen views before it.
+    fn first_lane(&self, view: u32) -> Option<usize> {
+        let before = (self.chosen.0 & (view - 1)).count_ones() as usize;
+        (self.chosen.0 & view != 0).then_some(before * self.workers)
+    }
+
+    fn served<F: Fold>(&mut self, view: u32, kind: Kind) -> Option<Arc<Served<F>>> {
+        let lane = self.first_lane(view)?;
+        let secret = self.secret;
+        let key_of: KeyOf =
+            Arc::new(move |tenant, key| fingerprint_of(kind, &secret, tenant, key));
+        let map = Served::new(self.workers, self.clock.clone(), lane, key_of);
+        self.readers.push(map.clone());
+        Some(map)
+    }
+
+    fn published<R: crate::publish::Relation>(&mut self, view: u32) -> Option<Arc<Published<R>>> {
+        let lane = self.first_lane(view)?;
+        let map = Published::new(self.workers, self.clock.clone(), lane, self.secret);
+        self.readers.push(map.reader());
+        Some(map)
+    }
+}
+
+/// Where the updates of one fold go in.
+type Door<U> = InputHandle<Epoch, timely::container::CapacityContainerBuilder<Vec<Addressed<U>>>>;
+
 /// One worker's end of the dataflow: where updates go in, and how far it has come.
-pub struct Sources {}
+pub struct Sources {
+    secret: Secret,
+    probe: ProbeHandle<Epoch>,
+    customers: Option<Door<customers::Update>>,
+    orders: Option<Door<orders::Update>>,
+    cases: Option<Door<cases::Update>>,
+    volume: Option<Door<volume::Count>>,
+    /// Of the open epoch.
+    counts: Counts,
+}
 
 impl Sources {
     /// Builds the dataflow of the chosen views on this worker.
-    pub fn build(_worker: &mut Worker, _views: &Arc<Views>) -> Sources {
-        todo!()
+    pub fn build(worker: &mut Worker, views: &Arc<Views>) -> Sources {
+        let index = worker.index();
+        worker.dataflow_named("views", |scope| {
+            let probe = ProbeHandle::new();
+            let customers = views.customers.as_ref().map(|map| match &views.top_customers {
+                None => door(scope, map, index, Nobody, &probe).0,
+                Some(top) => {
+                    let (door, moved) = door(scope, map, index, Candidates::default(), &probe);
+                    let ranked = top_customers::relate(moved).probe_with(&probe);
+                    publish(ranked, top.clone(), index);
+                    door
+                }
+            });
+            let orders = views.orders.as_ref().map(|map| match &views.orders_by_status {
+                None => door(scope, map, index, Nobody, &probe).0,
+                Some(by_status) => {
+                    let (door, moved) = door(scope, map, index, Moves, &probe);
+                    let totals = orders_by_status::relate(moved).probe_with(&probe);
+                    publish(totals, by_status.clone(), index);
+                    door
+                }
+            });
+            let cases =
+                views.cases.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
+            let volume =
+                views.volume.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
+            let (secret, counts) = (views.secret, Counts::default());
+            Sources { secret, probe, customers, orders, cases, volume, counts }
+        })
     }
+
     /// Sends (and empties) the updates at the open epoch. Volume counts stay until the epoch is
     /// sealed by `advance_to`, so that they are summed once per epoch.
-    pub fn send(&mut self, _updates: &mut Updates) {
-        todo!()
+    pub fn send(&mut self, updates: &mut Updates) {
+        give(&mut self.customers, &mut updates.customers);
+        give(&mut self.orders, &mut updates.orders);
+        give(&mut self.cases, &mut updates.cases);
+        self.counts.take(&mut updates.volume);
     }
+
     /// Seals the open epoch and opens `epoch` on every input.
-    pub fn advance_to(&mut self, _epoch: Epoch) {
-        todo!()
+    pub fn advance_to(&mut self, epoch: Epoch) {
+        match &mut self.volume {
+            Some(door) => self.counts.drain(&self.secret, |it| door.send(it)),
+            None => self.counts = Counts::default(),
+        }
+        advance(&mut self.customers, epoch);
+        advance(&mut self.orders, epoch);
+        advance(&mut self.cases, epoch);
+        advance(&mut self.volume, epoch);
     }
+
     /// The frontier of everything: `less_than(&e)` while some epoch below `e` is not complete.
+    /// The maps are written just after it passes; [`Clock`] says when they are.
     pub fn probe(&self) -> &ProbeHandle<Epoch> {
-        todo!()
+        &self.probe
+    }
+}
+
+/// A fold with its input.
+fn door<'s, F: Fold, P: Project<F>>(
+    scope: Scope<'s, Epoch>,
+    map: &Arc<Served<F>>,
+    worker: usize,
+    project: P,
+    probe: &ProbeHandle<Epoch>,
+) -> (Door<F::Update>, differential_dataflow::VecCollection<'s, Epoch, P::Data, P::Diff>) {
+    let (door, updates) = scope.new_input::<Vec<Addressed<F::Update>>>();
+    let moved = fold(updates, map.clone(), worker, project).probe_with(probe);
+    (door, moved)
+}
+
+fn give<U: Clone + 'static>(door: &mut Option<Door<U>>, updates: &mut Vec<Addressed<U>>) {
+    match door {
+        Some(door) if !updates.is_empty() => {
+            let room = updates.capacity();
+            door.send_batch(updates);
+            // The batch went whole; the next one will be about as large.
+            if updates.capacity() < room {
+                *updates = Vec::with_capacity(room);
+            }
+        }
+        _ => updates.clear(),
+    }
+}
+
+fn advance<U: Clone + 'static>(door: &mut Option<Door<U>>, epoch: Epoch) {
+    if let Some(door) = door {
+        door.advance_to(epoch);
     }
 }

@@ -1,17 +1,154 @@
-//! One event into the updates of every view. (owner: dataflows-views)
+//! One event into the updates of every view.
+//!
+//! In: an [`Event`]. Out: updates addressed to the entities it speaks of, in [`Updates`].
+//!
+//! # Invariants
+//! Every identifier is fingerprinted once per event. `volume` is counted here, before anything is
+//! exchanged: a worker sends one update per cell and epoch, whatever the number of events.
 
-use schemas::events::Event;
-use schemas::names::Secret;
+use std::borrow::Cow;
+
+use compact_str::CompactString;
+use hashbrown::HashMap;
+use schemas::events::{Data, Event, EventType};
+use schemas::names::{Fingerprint, Kind, Name, Secret, key_text};
 
 use crate::catalogue::ViewSet;
+use crate::{Addressed, cases, customers, orders, volume};
 
 /// The updates of a slice of events, waiting to be sent: one vector per fold, `volume` pre-summed.
 #[derive(Default)]
-pub struct Updates {}
+pub struct Updates {
+    pub(crate) customers: Vec<Addressed<customers::Update>>,
+    pub(crate) orders: Vec<Addressed<orders::Update>>,
+    pub(crate) cases: Vec<Addressed<cases::Update>>,
+    pub(crate) volume: Counts,
+    scratch: Vec<u8>,
+}
 
 impl Updates {
     /// Takes one event apart. `views`: those that are kept; nothing is made for others.
-    pub fn route(&mut self, _event: &Event<'_>, _secret: &Secret, _views: ViewSet) {
-        todo!()
+    #[inline]
+    pub fn route(&mut self, event: &Event<'_>, secret: &Secret, views: ViewSet) {
+        let tenant: &str = &event.tenant;
+        if views.0 & ViewSet::VOLUME != 0 {
+            self.volume.count(event);
+        }
+        let amount = match &event.data {
+            Data::OrderPlaced(it) => orders::amount_of(it),
+            _ => 0,
+        };
+        let mut owner = 0;
+        // The owner of an order or a case is the customer that is named, so the customer's
+        // fingerprint is needed for any of the three.
+        if let Some((customer, update)) = customers::Update::of(event, amount) {
+            owner = secret.fingerprint(tenant, Kind::Customer, &[customer]);
+            if views.0 & ViewSet::CUSTOMERS != 0 {
+                self.customers.push(Addressed { key: owner, name: name(tenant, customer), update });
+            }
+        }
+        if views.0 & ViewSet::ORDERS != 0 {
+            let said = orders::Update::of(event, owner, amount, &mut self.scratch);
+            if let Some((order, update)) = said {
+                let key = secret.fingerprint(tenant, Kind::Order, &[order]);
+                self.orders.push(Addressed { key, name: name(tenant, order), update });
+            }
+        }
+        if views.0 & ViewSet::CASES != 0 {
+            if let Some((case, update)) = cases::Update::of(event, owner) {
+                let key = secret.fingerprint(tenant, Kind::Case, &[case]);
+                self.cases.push(Addressed { key, name: name(tenant, case), update });
+            }
+        }
+    }
+}
+
+/// A key of one part needs no copy unless it must be encoded.
+#[inline]
+fn name(tenant: &str, id: &str) -> Name {
+    let plain = |byte: u8| byte != b'%' && byte != b'/' && byte >= 0x20 && byte != 0x7f;
+    if id.bytes().all(plain) { Name::new(tenant, id) } else { Name::new(tenant, &key_text(&[id])) }
+}
+
+/// The fingerprint of an entity by its key's text, as readers ask for it; `None` for a text that
+/// is no key of this view.
+pub(crate) fn fingerprint_of(
+    kind: Kind,
+    secret: &Secret,
+    tenant: &str,
+    key: &str,
+) -> Option<Fingerprint> {
+    match kind {
+        Kind::Volume => {
+            let parts: Vec<CompactString> = key.split('/').map(crate::decoded).collect();
+            let parts: Vec<&str> = parts.iter().map(|it| it.as_str()).collect();
+            (parts.len() == 2).then(|| secret.fingerprint(tenant, kind, &parts))
+        }
+        _ => {
+            let id: Cow<'_, str> = match key.contains('%') {
+                true => Cow::Owned(crate::decoded(key).into()),
+                false => Cow::Borrowed(key),
+            };
+            // Another spelling of the same id is not the key of the row.
+            (key_text(&[&id]) == key).then(|| secret.fingerprint(tenant, kind, &[&id]))
+        }
+    }
+}
+
+/// Events counted by tenant, minute and type. Most events lie in the minute of the one before.
+#[derive(Default)]
+pub(crate) struct Counts {
+    tenant: CompactString,
+    minute: i64,
+    by_type: [u64; EventType::ALL.len()],
+    others: HashMap<(CompactString, i64), [u64; EventType::ALL.len()], foldhash::fast::FixedState>,
+}
+
+impl Counts {
+    #[inline]
+    fn count(&mut self, event: &Event<'_>) {
+        let past = event.time.wrapping_sub(self.minute);
+        if !(0..volume::MINUTE).contains(&past) || self.tenant != *event.tenant {
+            self.turn_to(&event.tenant, volume::minute_of(event.time));
+        }
+        self.by_type[event.data.event_type() as usize] += 1;
+    }
+
+    #[cold]
+    fn turn_to(&mut self, tenant: &str, minute: i64) {
+        self.put_aside();
+        self.tenant = tenant.into();
+        self.minute = minute;
+    }
+
+    fn put_aside(&mut self) {
+        if self.by_type.iter().any(|it| *it > 0) {
+            let counts = std::mem::take(&mut self.by_type);
+            let cell = self.others.entry((self.tenant.clone(), self.minute)).or_default();
+            cell.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n);
+        }
+    }
+
+    /// Takes over all counts of another.
+    pub(crate) fn take(&mut self, other: &mut Counts) {
+        other.put_aside();
+        for (cell, counts) in other.others.drain() {
+            let sums = self.others.entry(cell).or_default();
+            sums.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n);
+        }
+    }
+
+    /// Empties into updates.
+    pub(crate) fn drain(&mut self, secret: &Secret, mut emit: impl FnMut(Addressed<volume::Count>)) {
+        self.put_aside();
+        for ((tenant, minute), counts) in self.others.drain() {
+            for (kind, n) in EventType::ALL.into_iter().zip(counts).filter(|it| it.1 > 0) {
+                let parts = [&*schemas::time::rfc3339(minute), kind.as_str()];
+                let key = secret.fingerprint(&tenant, Kind::Volume, &parts);
+                let name = Name::new(&tenant, &volume::key_of(minute, kind));
+                let update = volume::Count { minute, n, kind: kind as u8 };
+                emit(Addressed { key, name, update });
+            }
+        }
     }
 }

@@ -22,6 +22,7 @@ use schemas::names::{Fingerprint, Kind, Name, Secret};
 use schemas::reading::ViewReader;
 use schemas::rows::{Row, ViewDef};
 use timely::container::CapacityContainerBuilder;
+use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::operator::Operator;
 
@@ -147,28 +148,33 @@ impl<R: Relation> Published<R> {
 }
 
 /// Consolidates each complete epoch of a relation and writes it to its map, by name.
+///
+/// What comes out is empty: its frontier tells what is published.
 pub fn publish<'s, R: Relation>(
     records: VecCollection<'s, Epoch, R::Record, isize>,
     map: Arc<Published<R>>,
     worker: usize,
-) {
+) -> Stream<'s, Epoch, Vec<()>> {
     let keys = map.clone();
     let by_name = Exchange::new(move |it: &(R::Record, Epoch, isize)| route(keys.key(&it.0)));
     let name = format!("publish {}", R::DEF.name);
     type Nothing = CapacityContainerBuilder<Vec<()>>;
-    records.inner.unary_frontier::<Nothing, _, _, _>(by_name, &name, move |_, _| {
+    records.inner.unary_frontier::<Nothing, _, _, _>(by_name, &name, move |first, _| {
         let mut writer = Writer::new(map.map.clone(), worker);
         let mut pending: BTreeMap<Epoch, Vec<(R::Record, isize)>> = BTreeMap::new();
         let mut open = 0;
+        let mut capability = Some(first);
         move |(input, frontier), _| {
             input.for_each(|_, records| {
                 for (record, epoch, diff) in records.drain(..) {
                     pending.entry(epoch).or_default().push((record, diff));
                 }
             });
+            let frontier = frontier.frontier().first().copied();
             let last = pending.last_key_value().map_or(0, |it| it.0 + 1);
-            let end = frontier.frontier().first().copied().unwrap_or(last.max(open));
+            let end = frontier.unwrap_or(last.max(open));
             if end <= open {
+                capability = capability.take().filter(|_| frontier.is_some());
                 return;
             }
             writer.begin();
@@ -179,8 +185,12 @@ pub fn publish<'s, R: Relation>(
             }
             open = end;
             writer.end(end - 1);
+            match (frontier, &mut capability) {
+                (Some(frontier), Some(capability)) => capability.downgrade(&frontier),
+                _ => capability = None,
+            }
         }
-    });
+    })
 }
 
 /// Writes the consolidated records of one epoch.

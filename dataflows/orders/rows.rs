@@ -1,0 +1,201 @@
+//! Rows of the view `orders`: their fields, and how they are made of a state.
+
+use std::collections::BTreeMap;
+
+use compact_str::CompactString;
+use schemas::events::Status;
+use schemas::names::{Currency, Name};
+use schemas::rows::{FieldDef, FieldKind, Row, Shape, Value, ViewDef};
+use serde_json::{Map, Value as Json};
+
+use super::{NEVER, Placed, State};
+use crate::Epoch;
+use crate::sums::money;
+
+const fn field(
+    name: &'static str,
+    kind: FieldKind,
+    nullable: bool,
+    filterable: bool,
+    words: &'static str,
+) -> FieldDef {
+    FieldDef { name, kind, nullable, filterable, words }
+}
+
+/// The catalogue's entry.
+pub static DEF: ViewDef = ViewDef {
+    name: "orders",
+    words: "Each order: where it stands, how it came there, what it is, and whether it is late.",
+    shape: Shape::Fold,
+    key: &["order"],
+    fields: &[
+        field("order", FieldKind::Text, false, false, "The order."),
+        field("status", FieldKind::Text, true, true, "What was said last of the whole order, by event time; null while only lines were spoken of."),
+        field("customer", FieldKind::Text, true, true, "Who placed it."),
+        field("channel", FieldKind::Text, true, true, "Where it was placed, such as web."),
+        field("currency", FieldKind::Text, true, true, "ISO 4217; null until it is placed."),
+        field("amount", FieldKind::Int, true, false, "Sum of its lines, minor units of its currency; null until it is placed."),
+        field("n_lines", FieldKind::Int, false, false, "Lines placed."),
+        field("placed_at", FieldKind::Time, true, false, "When it was placed (last, if twice)."),
+        field("promised_at", FieldKind::Time, true, false, "When it was promised."),
+        field("late", FieldKind::Bool, true, true, "Not delivered or cancelled by the promised instant; null without a promise."),
+        field("delivered_at", FieldKind::Time, true, false, "When it was first said to be delivered."),
+        field("cancelled_at", FieldKind::Time, true, false, "When it was first said to be cancelled."),
+        field("cancelled", FieldKind::Money, false, false, "Amounts cancelled, by currency."),
+        field("cancel_reason", FieldKind::Text, true, false, "The newest reason for cancelling, in words."),
+        field("returned_at", FieldKind::Time, true, false, "When it was first said to be returned."),
+        field("returned", FieldKind::Money, false, false, "Amounts returned, by currency."),
+        field("return_reason", FieldKind::Text, true, false, "The newest reason for returning, in words."),
+        field("lines", FieldKind::Json, false, false, "Its lines: line, sku, quantity, unit_price (minor units), the newest status said of the line; ship_from, ship_to, carrier, seller where stated."),
+        field("timeline", FieldKind::Json, false, false, "What was said of its status, oldest first: at, status, and the line if it is one line's."),
+    ],
+};
+
+/// What a row says.
+#[derive(Default)]
+pub(super) struct Facts {
+    pub(super) order: CompactString,
+    pub(super) status: Option<Status>,
+    pub(super) customer: Option<CompactString>,
+    pub(super) channel: Option<CompactString>,
+    /// Currency and amount.
+    pub(super) money: Option<(Currency, i64)>,
+    pub(super) placed_at: Option<i64>,
+    pub(super) promised_at: Option<i64>,
+    pub(super) late: Option<bool>,
+    pub(super) delivered_at: Option<i64>,
+    pub(super) cancelled: Reversal,
+    pub(super) returned: Reversal,
+    pub(super) lines: Vec<Line>,
+    /// At, status, line (0: the order).
+    pub(super) timeline: Vec<(i64, Status, u16)>,
+}
+
+/// Cancelled or returned.
+#[derive(Default)]
+pub(super) struct Reversal {
+    pub(super) at: Option<i64>,
+    pub(super) amounts: BTreeMap<Currency, i64>,
+    pub(super) reason: Option<CompactString>,
+}
+
+/// A line as its row says it.
+pub(super) struct Line {
+    pub(super) sku: String,
+    pub(super) quantity: i64,
+    pub(super) unit_price: i64,
+    /// ship_from, ship_to, carrier, seller
+    pub(super) others: [Option<String>; 4],
+    pub(super) status: Option<Status>,
+}
+
+impl Line {
+    fn json(self, line: usize) -> Json {
+        let mut object = Map::new();
+        object.insert("line".into(), line.into());
+        object.insert("sku".into(), self.sku.into());
+        object.insert("quantity".into(), self.quantity.into());
+        object.insert("unit_price".into(), self.unit_price.into());
+        object.insert("status".into(), self.status.map(Status::as_str).into());
+        let names = ["ship_from", "ship_to", "carrier", "seller"];
+        for (name, value) in names.into_iter().zip(self.others) {
+            if let Some(value) = value {
+                object.insert(name.into(), value.into());
+            }
+        }
+        Json::Object(object)
+    }
+}
+
+fn entry((at, status, line): (i64, Status, u16)) -> Json {
+    let mut object = Map::new();
+    object.insert("at".into(), schemas::time::rfc3339(at).into());
+    object.insert("status".into(), status.as_str().into());
+    if line > 0 {
+        object.insert("line".into(), line.into());
+    }
+    Json::Object(object)
+}
+
+impl Facts {
+    pub(super) fn row(self) -> Row {
+        let text = |it: Option<CompactString>| it.map_or(Value::Null, Value::Text);
+        let time = |it: Option<i64>| it.map_or(Value::Null, Value::Time);
+        let n_lines = self.lines.len() as i64;
+        let lines = self.lines.into_iter().zip(1..).map(|(it, line)| it.json(line));
+        let values = vec![
+            Value::Text(self.order),
+            text(self.status.map(|it| it.as_str().into())),
+            text(self.customer),
+            text(self.channel),
+            text(self.money.map(|it| it.0.as_str().into())),
+            self.money.map_or(Value::Null, |it| Value::Int(it.1)),
+            Value::Int(n_lines),
+            time(self.placed_at),
+            time(self.promised_at),
+            self.late.map_or(Value::Null, Value::Bool),
+            time(self.delivered_at),
+            time(self.cancelled.at),
+            money(self.cancelled.amounts.into_iter()),
+            text(self.cancelled.reason),
+            time(self.returned.at),
+            money(self.returned.amounts.into_iter()),
+            text(self.returned.reason),
+            Value::Json(lines.collect()),
+            Value::Json(self.timeline.into_iter().map(entry).collect()),
+        ];
+        Row { values }
+    }
+}
+
+/// The row of a state.
+pub(super) fn row(name: &Name, state: &State, now: Epoch) -> Row {
+    let known = |at: i64| (at != NEVER).then_some(at);
+    let mut facts = Facts { order: crate::key_id(name), status: state.status, ..Facts::default() };
+    if let Some(bytes) = &state.facts {
+        let placed = Placed::unpack(bytes);
+        facts.customer = Some(placed.customer.into());
+        facts.channel = placed.channel.map(CompactString::from);
+        facts.lines = lines(placed, state);
+    }
+    if state.placed {
+        facts.money = Some((state.currency, state.amount));
+        facts.placed_at = Some(state.facts_at);
+    }
+    facts.promised_at = known(state.promised_at);
+    facts.late = facts.promised_at.map(|promised| match known(state.settled_at()) {
+        Some(settled) => settled > promised,
+        None => i64::try_from(now).map_or(NEVER, |it| it.saturating_mul(1_000)) > promised,
+    });
+    facts.delivered_at = known(state.delivered_at);
+    facts.cancelled.at = known(state.cancelled_at);
+    facts.returned.at = known(state.returned_at);
+    if let Some(it) = &state.reversals {
+        let (cancelled, returned) = (&it.cancelled, &it.returned);
+        facts.cancelled.amounts = cancelled.amounts.each().collect();
+        facts.cancelled.reason = cancelled.reason.as_ref().map(|it| it.1.clone());
+        facts.returned.amounts = returned.amounts.each().collect();
+        facts.returned.reason = returned.reason.as_ref().map(|it| it.1.clone());
+    }
+    facts.timeline = state.timeline.entries().map(|it| (it.at, it.status, it.line)).collect();
+    facts.row()
+}
+
+fn lines(placed: Placed<'_>, state: &State) -> Vec<Line> {
+    let mut reader = placed.lines;
+    let line = |_| Line {
+        sku: reader.text().into(),
+        quantity: reader.int(),
+        unit_price: reader.int(),
+        others: std::array::from_fn(|_| reader.maybe().map(String::from)),
+        status: None,
+    };
+    let mut lines: Vec<Line> = (0..placed.n_lines).map(line).collect();
+    // Oldest first: the last one said of a line stands.
+    for entry in state.timeline.entries().filter(|it| it.line > 0) {
+        if let Some(line) = lines.get_mut(usize::from(entry.line) - 1) {
+            line.status = Some(entry.status);
+        }
+    }
+    lines
+}

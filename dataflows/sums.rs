@@ -1,0 +1,105 @@
+//! Sums of money by currency.
+//!
+//! # Invariants
+//! Amounts are never negative. A sum saturates at `i64::MAX` and never wraps; for amounts that are
+//! not negative a saturating sum is the same in every order. Currencies of different sums are
+//! never added.
+//!
+//! # Why this way
+//! Nearly every customer pays in one currency: the first is kept in place, others behind an
+//! `Arc`, so that keeping an old version copies 24 bytes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use schemas::names::Currency;
+use schemas::rows::Value;
+use serde_json::{Map, Value as Json};
+
+/// Currency to minor units.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Sums {
+    amount: i64,
+    rest: Option<Arc<BTreeMap<Currency, i64>>>,
+    currency: Currency,
+}
+
+impl Sums {
+    /// Adds an amount.
+    #[inline]
+    pub(crate) fn add(&mut self, currency: Currency, amount: i64) {
+        if self.currency == Currency::NONE {
+            self.currency = currency;
+        }
+        if self.currency == currency {
+            self.amount = self.amount.saturating_add(amount);
+        } else {
+            let rest = Arc::make_mut(self.rest.get_or_insert_default());
+            let sum = rest.entry(currency).or_insert(0);
+            *sum = sum.saturating_add(amount);
+        }
+    }
+
+    /// Every currency with its sum, the first stated first.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (Currency, i64)> + '_ {
+        let first = (self.currency != Currency::NONE).then_some((self.currency, self.amount));
+        let rest = self.rest.iter().flat_map(|it| it.iter().map(|(c, n)| (*c, *n)));
+        first.into_iter().chain(rest)
+    }
+
+    /// The sum in this currency; `None` if there was no amount in it.
+    pub(crate) fn get(&self, currency: Currency) -> Option<i64> {
+        if self.currency == currency {
+            return (currency != Currency::NONE).then_some(self.amount);
+        }
+        self.rest.as_ref().and_then(|it| it.get(&currency)).copied()
+    }
+
+    /// Surely nothing was added between these two versions (cheap; may say no where nothing was).
+    #[inline]
+    pub(crate) fn is_same_as(&self, other: &Sums) -> bool {
+        self.amount == other.amount
+            && self.currency == other.currency
+            && match (&self.rest, &other.rest) {
+                (None, None) => true,
+                (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+                _ => false,
+            }
+    }
+
+    /// Bytes kept outside.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        // A node of a B-tree holds eleven entries of 16 bytes beside its header.
+        self.rest.as_ref().map_or(0, |it| 48 + 208 * it.len().div_ceil(6))
+    }
+}
+
+/// Sums as a row's field, `{"EUR": 1200}`, in the order of the currencies' letters.
+pub(crate) fn money(sums: impl Iterator<Item = (Currency, i64)>) -> Value {
+    let sorted: BTreeMap<Currency, i64> = sums.collect();
+    let object = sorted.iter().map(|(c, n)| (c.as_str().to_string(), Json::from(*n)));
+    Value::Json(Json::Object(object.collect::<Map<_, _>>()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: a sum does not depend on the order, nor wrap. Method: both orders of three amounts.
+    #[test]
+    fn sums_in_any_order() {
+        let (eur, usd) = (Currency::parse("EUR").unwrap(), Currency::parse("USD").unwrap());
+        let amounts = [(eur, 5), (usd, i64::MAX), (eur, 0), (usd, 3)];
+        let (mut forth, mut back) = (Sums::default(), Sums::default());
+        amounts.iter().for_each(|(c, n)| forth.add(*c, *n));
+        amounts.iter().rev().for_each(|(c, n)| back.add(*c, *n));
+        for it in [&forth, &back] {
+            assert_eq!(it.get(eur), Some(5));
+            assert_eq!(it.get(usd), Some(i64::MAX));
+            assert_eq!(it.get(Currency::NONE), None);
+        }
+        assert_eq!(money(forth.each()), money(back.each()));
+        assert!(!forth.is_same_as(&back) && forth.is_same_as(&forth.clone()));
+        assert_eq!(money(Sums::default().each()), Value::Json(serde_json::json!({})));
+    }
+}

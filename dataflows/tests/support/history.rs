@@ -1,0 +1,204 @@
+//! Random histories: few entities, many collisions. Two tenants with equal ids, equal times,
+//! late events, every type, several currencies, promises around the epochs.
+
+use std::borrow::Cow;
+
+use proptest::prelude::*;
+use schemas::events::*;
+use schemas::names::Currency;
+
+/// Milliseconds since the Unix epoch at which every history begins.
+pub(crate) const START_MS: u64 = 1_767_225_600_000;
+
+/// The span of event times and promises, in milliseconds.
+pub(crate) const SPAN_MS: u64 = 10_000;
+
+type Owned = Cow<'static, str>;
+
+fn one_of(texts: &'static [&'static str]) -> impl Strategy<Value = Owned> {
+    proptest::sample::select(texts).prop_map(Cow::Borrowed)
+}
+
+fn maybe<T: std::fmt::Debug>(of: impl Strategy<Value = T>) -> impl Strategy<Value = Option<T>> {
+    proptest::option::of(of)
+}
+
+/// Some need encoding in a key, some are not ASCII, some are too long to be kept inline.
+fn customer() -> impl Strategy<Value = Owned> {
+    one_of(&["C1", "C2", "C/3%", "Zo\u{eb}", "C5-with-an-id-longer-than-twenty-four-bytes"])
+}
+
+fn order() -> impl Strategy<Value = Owned> {
+    one_of(&["O1", "O2", "O3/a", "C1"])
+}
+
+fn case() -> impl Strategy<Value = Owned> {
+    one_of(&["T1", "T2", "C1"])
+}
+
+/// Few distinct instants, many of them equal, some within the same millisecond.
+pub(crate) fn instant() -> impl Strategy<Value = i64> {
+    let at = |ms: u64, micros: i64| (START_MS + ms) as i64 * 1_000 + micros;
+    prop_oneof![
+        (0..4_u64).prop_map(move |it| at(it * SPAN_MS / 4, 0)),
+        (0..SPAN_MS).prop_map(move |it| at(it, 0)),
+        (0..SPAN_MS, -1..=1_i64).prop_map(move |(it, micros)| at(it + 1, micros)),
+        // Another minute.
+        (0..3_u64).prop_map(move |it| at(it * 61_000, 7)),
+    ]
+}
+
+fn currency() -> impl Strategy<Value = Currency> {
+    proptest::sample::select(&["EUR", "USD", "JPY"][..])
+        .prop_map(|it| Currency::parse(it).expect("three letters"))
+}
+
+fn field() -> impl Strategy<Value = Field<'static>> {
+    prop_oneof![
+        2 => Just(Field::Absent),
+        1 => Just(Field::Withdrawn),
+        2 => one_of(&["", "x", "y", "a value that is longer than twenty-four bytes"])
+            .prop_map(Field::Is),
+    ]
+}
+
+fn attributes() -> impl Strategy<Value = Vec<(Owned, Option<Owned>)>> {
+    let attribute = (one_of(&["shoe", "hat", "coat"]), maybe(one_of(&["1", "2"])));
+    proptest::collection::vec(attribute, 0..3).prop_map(|mut it| {
+        it.sort();
+        it.dedup_by(|a, b| a.0 == b.0);
+        it
+    })
+}
+
+fn customer_data() -> impl Strategy<Value = Customer<'static>> {
+    (customer(), field(), field(), field(), field(), attributes()).prop_map(
+        |(customer, name, email, tier, country, attributes)| Customer {
+            customer,
+            name,
+            email,
+            tier,
+            country,
+            attributes,
+            ..Customer::default()
+        },
+    )
+}
+
+fn line() -> impl Strategy<Value = Line<'static>> {
+    let place = || maybe(one_of(&["north", "south"]));
+    (one_of(&["S1", "S2"]), 1..4_i64, 0..50_i64, place(), place()).prop_map(
+        |(sku, quantity, unit_price, ship_from, seller)| Line {
+            sku,
+            quantity,
+            unit_price,
+            ship_from,
+            ship_to: None,
+            carrier: None,
+            seller,
+        },
+    )
+}
+
+fn placed() -> impl Strategy<Value = Data<'static>> {
+    let lines = proptest::collection::vec(line(), 1..4);
+    (order(), customer(), currency(), lines, maybe(instant()), maybe(one_of(&["web"]))).prop_map(
+        |(order, customer, currency, lines, promised_at, channel)| {
+            Data::OrderPlaced(OrderPlaced {
+                order,
+                customer,
+                currency,
+                lines,
+                promised_at,
+                channel,
+            })
+        },
+    )
+}
+
+fn status_changed() -> impl Strategy<Value = Data<'static>> {
+    let status = proptest::sample::select(&Status::ALL[..]);
+    (order(), status, maybe(1..5_u16), maybe(customer())).prop_map(
+        |(order, status, line, customer)| {
+            Data::OrderStatusChanged(OrderStatusChanged { order, status, line, customer })
+        },
+    )
+}
+
+fn reversed() -> impl Strategy<Value = Data<'static>> {
+    let reason = maybe(one_of(&["late", "broken"]));
+    let amount = maybe((1..90_i64, currency()));
+    (any::<bool>(), order(), maybe(customer()), amount, reason).prop_map(
+        |(cancelled, order, customer, amount, reason)| {
+            let (amount, currency) = (amount.map(|it| it.0), amount.map(|it| it.1));
+            let reversed = OrderReversed { order, customer, amount, currency, reason };
+            if cancelled { Data::OrderCancelled(reversed) } else { Data::OrderReturned(reversed) }
+        },
+    )
+}
+
+fn feedback() -> impl Strategy<Value = Data<'static>> {
+    (maybe(customer()), maybe(order()), maybe(1..6_u8)).prop_map(|(customer, order, rating)| {
+        let (product, text) = (None, None);
+        Data::FeedbackSubmitted(FeedbackSubmitted { customer, order, product, rating, text })
+    })
+}
+
+fn case_data() -> impl Strategy<Value = Data<'static>> {
+    let queue = || one_of(&["first", "second"]);
+    let skills = proptest::collection::vec(one_of(&["welding", "french"]), 0..3);
+    let text = maybe(one_of(&["it stopped"]));
+    prop_oneof![
+        (case(), customer(), 1..5_u8, text, queue(), skills).prop_map(
+            |(case, customer, severity, text, queue, skills)| {
+                Data::CaseOpened(CaseOpened { case, customer, severity, text, queue, skills })
+            }
+        ),
+        (case(), one_of(&["ann", "bob"]), maybe(queue()), maybe(customer())).prop_map(
+            |(case, agent, queue, customer)| {
+                Data::CaseAssigned(CaseAssigned { case, agent, queue, customer })
+            }
+        ),
+        (case(), maybe(customer()), maybe(one_of(&["turned on"]))).prop_map(
+            |(case, customer, resolution)| {
+                Data::CaseResolved(CaseResolved { case, customer, resolution })
+            }
+        ),
+    ]
+}
+
+fn data() -> impl Strategy<Value = Data<'static>> {
+    prop_oneof![
+        1 => customer_data().prop_map(Data::CustomerRegistered),
+        3 => customer_data().prop_map(Data::CustomerUpdated),
+        5 => placed(),
+        6 => status_changed(),
+        2 => reversed(),
+        2 => feedback(),
+        3 => case_data(),
+        1 => customer().prop_map(|customer| {
+            let (channel, action) = ("web".into(), "view".into());
+            let (target, text) = (None, None);
+            Data::InteractionRecorded(InteractionRecorded { customer, channel, action, target, text })
+        }),
+    ]
+}
+
+/// Up to this many events, in no order, each once. Ids are unique within tenant and source, and
+/// in no relation to time.
+pub(crate) fn history(most: usize) -> impl Strategy<Value = Vec<Event<'static>>> {
+    let tenant = one_of(&["default", "acme"]);
+    let source = one_of(&["//shop", "//desk"]);
+    let event = (tenant, source, any::<u8>(), instant(), data());
+    proptest::collection::vec(event, 1..most).prop_map(|events| {
+        let numbered = events.into_iter().enumerate();
+        numbered
+            .map(|(n, (tenant, source, scatter, time, data))| {
+                // Equal ids in different sources and tenants, as long as identities differ.
+                let id = Cow::Owned(format!("{:x}.{:x}", scatter % 4, n / 2));
+                let source = if n % 2 == 0 { source } else { Cow::Owned(format!("{source}/2")) };
+                Event { tenant, source, id, time, data }
+            })
+            .collect()
+    })
+}

@@ -1,0 +1,138 @@
+//! An order's timeline: what was said of its status and of its lines', by event time.
+//!
+//! # Meaning
+//! A set of entries, each of one event, in the order of (event time, id, source). A function of
+//! the set of events: the same in every order of arrival, and putting an entry in twice changes
+//! nothing.
+//!
+//! # Invariants
+//! Kept are the [`MAX_ENTRIES`] newest, and beyond them the newest about the whole order and about
+//! each of its first [`MAX_LINES`] lines: an entry that is neither never becomes either, so
+//! dropping it at once gives the same as dropping it at the end.
+//!
+//! # State
+//! One allocation, packed: time (8 bytes), status, line (2), length of the tie (2), the tie. It is
+//! never changed in place: a new one replaces it, so older versions of the entry stay as they
+//! were, and nothing is reserved for growth.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use schemas::events::{MAX_LINES, Status};
+
+/// Most entries of a timeline, apart from those that say what holds now.
+pub(crate) const MAX_ENTRIES: usize = 256;
+
+/// Time, status, line, length of the tie.
+const HEAD: usize = 13;
+
+thread_local! {
+    /// Where the next timeline is put together, so that each costs one allocation of its own size.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// One entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry<'t> {
+    /// Event time, microseconds since the Unix epoch.
+    pub(crate) at: i64,
+    /// The status said.
+    pub(crate) status: Status,
+    /// The line, from 1; 0: the whole order.
+    pub(crate) line: u16,
+    /// See [`crate::stamps::tie`].
+    pub(crate) tie: &'t [u8],
+}
+
+impl Entry<'_> {
+    fn order(&self) -> (i64, &[u8]) {
+        (self.at, self.tie)
+    }
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.at.to_le_bytes());
+        bytes.push(self.status as u8);
+        bytes.extend_from_slice(&self.line.to_le_bytes());
+        bytes.extend_from_slice(&(self.tie.len() as u16).to_le_bytes());
+        bytes.extend_from_slice(self.tie);
+    }
+}
+
+/// Sorted entries.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Timeline(Option<Arc<[u8]>>);
+
+impl Timeline {
+    /// Oldest first.
+    pub(crate) fn entries(&self) -> Entries<'_> {
+        Entries(self.0.as_deref().unwrap_or(&[]))
+    }
+
+    /// Puts an entry where it belongs, if it is not there yet.
+    pub(crate) fn insert(&mut self, new: Entry<'_>) {
+        let bytes = self.0.as_deref().unwrap_or(&[]);
+        let mut entries = Entries(bytes);
+        let place = loop {
+            let place = bytes.len() - entries.0.len();
+            let Some(entry) = entries.next() else { break place };
+            match entry.order().cmp(&new.order()) {
+                std::cmp::Ordering::Less => {}
+                std::cmp::Ordering::Equal => return,
+                std::cmp::Ordering::Greater => break place,
+            }
+        };
+        let packed = SCRATCH.with_borrow_mut(|grown| {
+            grown.clear();
+            grown.extend_from_slice(&bytes[..place]);
+            new.write(grown);
+            grown.extend_from_slice(&bytes[place..]);
+            if grown.len() > MAX_ENTRIES * HEAD && Entries(grown).count() > MAX_ENTRIES {
+                return bounded(grown).into();
+            }
+            grown.as_slice().into()
+        });
+        self.0 = Some(packed);
+    }
+
+    /// The status of the whole order: what was said of it last.
+    pub(crate) fn status(&self) -> Option<Status> {
+        self.entries().filter(|it| it.line == 0).last().map(|it| it.status)
+    }
+
+    /// Bytes kept outside.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |it| 16 + it.len())
+    }
+}
+
+/// Without the entries that neither are among the newest nor say what holds now.
+fn bounded(bytes: &[u8]) -> Vec<u8> {
+    let entries: Vec<Entry<'_>> = Entries(bytes).collect();
+    let mut seen = [false; MAX_LINES + 1];
+    let mut keep = vec![false; entries.len()];
+    for (age, (entry, keep)) in entries.iter().zip(&mut keep).rev().enumerate() {
+        let newest_of_line =
+            seen.get_mut(usize::from(entry.line)).is_some_and(|it| !std::mem::replace(it, true));
+        *keep = age < MAX_ENTRIES || newest_of_line;
+    }
+    let mut kept = Vec::with_capacity(bytes.len());
+    entries.iter().zip(&keep).filter(|it| *it.1).for_each(|it| it.0.write(&mut kept));
+    kept
+}
+
+/// Reads packed entries.
+pub(crate) struct Entries<'t>(&'t [u8]);
+
+impl<'t> Iterator for Entries<'t> {
+    type Item = Entry<'t>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Entry<'t>> {
+        let (head, rest) = self.0.split_first_chunk::<HEAD>()?;
+        let at = i64::from_le_bytes(head[..8].try_into().expect("eight bytes"));
+        let line = u16::from_le_bytes([head[9], head[10]]);
+        let (tie, rest) = rest.split_at(usize::from(u16::from_le_bytes([head[11], head[12]])));
+        self.0 = rest;
+        Some(Entry { at, status: Status::ALL[usize::from(head[8])], line, tie })
+    }
+}
