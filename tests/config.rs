@@ -69,8 +69,8 @@ fn problems_are_told_all_at_once() {
          [[feed]]\nname = \"x\"",
         &[
             "3 feed.pth: config/name: one of name, path, mapping, found \"pth\" (path?)",
-            "7 feed: config/value: `name` and `path`, found a feed without `path`",
             "4 feed.name: config/value: a name that is not ours (log, rejects, replay)",
+            "7 feed: config/value: `name` and `path`, found a feed without `path`",
         ],
     );
     check(

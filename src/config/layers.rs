@@ -46,6 +46,11 @@ pub fn load(sources: &Sources) -> Result<Settings, Vec<ConfigProblem>> {
     it.check_views(sources.views);
     it.check_together();
     it.check_feeds();
+    // The file's in the order of its lines, then what variables and flags said.
+    it.problems.sort_by_key(|it| match it.place {
+        Place::File { line, .. } => line,
+        _ => usize::MAX,
+    });
     if it.problems.is_empty() { Ok(it.settings) } else { Err(it.problems) }
 }
 
@@ -68,6 +73,10 @@ impl Layers {
         found: impl Into<String>,
         nearest: Option<&str>,
     ) {
+        // What the reader of TOML makes of a line that it cannot read is not what was said.
+        if self.problems.iter().any(|it| it.trouble == Trouble::Syntax && it.place == place) {
+            return;
+        }
         self.problems.push(ConfigProblem {
             trouble,
             place,
