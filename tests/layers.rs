@@ -28,6 +28,7 @@ const ROOMS: &[(&str, &[&str], &str)] = &[
     ("rejects", &["segments"], "kept rejects are made of segments"),
     ("secret", &[], "the deployment's secret, in a file"),
     ("usage", &[], "asks the system about this process"),
+    ("generator", &[], "makes events from a seed: it knows the contract and nobody else"),
     ("serve", &["changes"], "rows through a read handle and gathered changes, never collections"),
 ];
 
