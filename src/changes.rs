@@ -373,7 +373,7 @@ impl Gatherer {
         let Some(interest) = &mut self.interests[interest] else { return };
         let delta = delta(interest.def, as_of, changes);
         self.metrics.stream_changes.add(delta.changes.len() as u64);
-        interest.hand_out(delta, &self.progress);
+        self.metrics.watchers_slow.add(interest.hand_out(delta, &self.progress));
     }
 
     /// Changes of a view can no longer be told: its watchers must read the rows anew.

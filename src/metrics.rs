@@ -251,6 +251,8 @@ metrics! {
     stream_changes: Count = "http_stream_changes";
     /// Streams ended by us, by reason.
     streams_ended: Family<OfReason, Count> = "http_streams_ended";
+    /// Watchers let go because what waited for them was full.
+    watchers_slow: Count = "http_streams_slow";
     /// Streams that began again with a snapshot.
     stream_resets: Count = "http_stream_resets";
 }

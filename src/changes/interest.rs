@@ -50,10 +50,15 @@ impl Interest {
         self.watchers.push(watcher);
     }
 
-    /// To every watcher, and into the ring.
-    pub(super) fn hand_out(&mut self, delta: Delta, progress: &Progress) {
+    /// To every watcher, and into the ring. How many watchers were let go for being slow.
+    pub(super) fn hand_out(&mut self, delta: Delta, progress: &Progress) -> u64 {
         let delta = Arc::new(delta);
-        self.watchers.retain_mut(|it| it.hand(&delta, progress));
+        let mut slow = 0;
+        self.watchers.retain_mut(|it| {
+            let handed = it.hand(&delta, progress);
+            slow += u64::from(it.account.slow.load(SeqCst));
+            handed
+        });
         self.ring_bytes += delta.bytes;
         self.ring.push_back(delta);
         while self.ring_bytes > RING_BYTES || self.ring.len() > RING_DELTAS {
@@ -61,6 +66,7 @@ impl Interest {
             self.ring_bytes -= oldest.bytes;
             self.base = oldest.as_of.epoch;
         }
+        slow
     }
 
     /// What the ring has after an epoch, if it has all of it.

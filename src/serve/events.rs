@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
+use percent_encoding::percent_decode;
 use schemas::decode;
 use schemas::names::DEFAULT_TENANT;
 use schemas::problem::Problem;
@@ -185,7 +186,10 @@ fn records(
     for (index, event) in events.into_iter().enumerate() {
         match check(&event, caller, limits) {
             Ok(Stamp::AsItIs) => records.push(event.into_owned()),
-            Ok(Stamp::Tenant) => records.push(with_tenant(&event, caller.tenant())),
+            Ok(Stamp::Tenant) => match stamped(&event, caller.tenant()) {
+                Ok(record) => records.push(record),
+                Err(problem) => problems.push((Some(index), problem)),
+            },
             Err(found) => problems.extend(found.into_iter().map(|it| (Some(index), it))),
         }
     }
@@ -196,11 +200,14 @@ fn structured(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Refusal> {
     let mut attributes = Vec::new();
     for (name, value) in headers {
         let Some(name) = name.as_str().strip_prefix("ce-") else { continue };
-        let Ok(value) = std::str::from_utf8(value.as_bytes()) else {
+        // The binding's: what is no printable ASCII is percent-encoded in headers.
+        let Ok(value) = percent_decode(value.as_bytes()).decode_utf8() else {
             return Err(Refusal::parameter(&format!("ce-{name}"), "is not UTF-8"));
         };
         attributes.push((name, value));
     }
+    let attributes: Vec<(&str, &str)> =
+        attributes.iter().map(|(name, value)| (*name, value.as_ref())).collect();
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok());
     decode::binary_to_structured(&attributes, content_type, body)
         .map_err(|problem| all_problems(vec![(Some(0), problem)]))
@@ -252,6 +259,13 @@ fn names_tenant(record: &[u8]) -> bool {
         tenant: Option<serde::de::IgnoredAny>,
     }
     serde_json::from_slice::<Tenant>(record).map_or(true, |it| it.tenant.is_some())
+}
+
+/// The record with its tenant written in, read once more: what the log keeps must be readable.
+fn stamped(record: &[u8], tenant: &str) -> Result<Vec<u8>, Problem> {
+    let stamped = with_tenant(record, tenant);
+    decode::structured(&stamped)?;
+    Ok(stamped)
 }
 
 /// The record, known to be an object that is not empty, with the attribute in front.

@@ -20,7 +20,7 @@ use hyper::body::{Body, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use parking_lot::Mutex;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -35,6 +35,11 @@ use crate::report::Report;
 
 /// Heads up to this size; answers wait in a buffer of this size for a client to take them.
 const BUFFER_BYTES: usize = 64 * 1024;
+/// What the system holds of answers for one client that does not take them (it doubles this); left
+/// to itself it would hold megabytes for each.
+const SEND_BUFFER_BYTES: u32 = 256 * 1024;
+/// Connections that wait to be accepted: a thousand that come back at once.
+const BACKLOG: u32 = 4_096;
 /// Streams of one HTTP/2 connection.
 const HTTP2_STREAMS: u32 = 128;
 /// After a failed accept (no file descriptor left) the next try waits this long.
@@ -51,7 +56,7 @@ pub struct Server {
 impl Server {
     pub(super) async fn bind(settings: config::Serve, ports: Ports) -> Result<Server, Report> {
         let told = |why: std::io::Error| cannot_listen(settings.listen, &why);
-        let listener = TcpListener::bind(settings.listen).await.map_err(told)?;
+        let listener = listen(settings.listen).map_err(told)?;
         let address = listener.local_addr().map_err(told)?;
         Ok(Server { listener, address, settings, ports })
     }
@@ -123,6 +128,16 @@ impl Server {
         }
         Ok(())
     }
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // Or a restart would wait for the connections of the last run to be forgotten.
+    socket.set_reuseaddr(true)?;
+    // Every connection inherits it.
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 async fn serve_one<S, B>(

@@ -9,7 +9,7 @@ use crate::config;
 /// The document.
 pub(super) fn document(views: &[&'static ViewDef], settings: &config::Serve) -> Value {
     let mut paths: Map<String, Value> = Map::new();
-    for route in ROUTES {
+    for route in ROUTES.iter() {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[route.method.to_ascii_lowercase()] = operation(route);
     }

@@ -95,7 +95,7 @@ const fn header(name: &'static str, words: &'static str) -> Parameter {
 }
 
 /// Parameters of every route of a tenant's.
-pub const OF_TENANT: &[Parameter] = &[
+pub static OF_TENANT: &[Parameter] = &[
     query("tenant", "whose data; `default` if absent"),
     header("millstream-tenant", "the same, as a header; both must agree"),
     header("millstream-at-least", "a position: wait until the views include it, else 503"),
@@ -110,7 +110,7 @@ const LOOPBACK: (u16, &str) = (403, "asked from elsewhere than this machine, or 
 const FAILED: (u16, &str) = (503, "could not be done; the report says why");
 
 /// Every route; those that are asked most come first.
-pub const ROUTES: &[Route] = &[
+pub static ROUTES: &[Route] = &[
     Route {
         endpoint: Endpoint::Row,
         method: "GET",
