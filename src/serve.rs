@@ -66,7 +66,7 @@ pub struct Ports {
     /// Where every record has ended.
     pub ledger: Arc<dyn Fn() -> Ledger + Send + Sync>,
     /// Of the positions `first..next`, once applied: how many events were new, how many known.
-    pub applied: Arc<dyn Fn(u64, u64) -> Option<(u64, u64)> + Send + Sync>,
+    pub applied: AppliedOf,
     /// The kept rejects.
     pub rejects: Arc<dyn RejectsPort>,
     /// Alive, and ready or why not.
@@ -83,6 +83,9 @@ pub struct Ports {
     pub future_limit: Duration,
 }
 
+/// How many events of these positions were new, and how many known.
+pub type AppliedOf = Arc<dyn Fn(u64, u64) -> Option<(u64, u64)> + Send + Sync>;
+
 /// The state of the process as probes ask for it.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
@@ -94,8 +97,9 @@ pub struct Health {
 
 /// The kept rejects as this room reads them.
 pub trait RejectsPort: Send + Sync {
-    /// Rejects with this reason and feed (all, if none is named) numbered below `before`, newest
-    /// first, at most `limit`. May be shorter than there are; empty means that there are no more.
+    /// Rejects with this reason and feed (all, if none is named) numbered below `before` (all, if
+    /// it is absent), newest first, at most `limit`. May be shorter than there are; empty means
+    /// that there are no more.
     fn list(
         &self,
         reason: Option<&str>,
@@ -128,6 +132,8 @@ pub struct KeptReject {
     pub bytes: Vec<u8>,
     /// The record was longer than what is kept.
     pub cut: bool,
+    /// It was appended to the embedded log again, at this position.
+    pub retried_as: Option<u64>,
     /// The feed's records are CloudEvents as they stand (no mapping): its own `tenant` says whose
     /// it is.
     pub native: bool,

@@ -19,6 +19,8 @@ use super::routes::{Endpoint, Route};
 use super::state::{LIMIT, MAX_LIMIT, blocking};
 use super::{AdminAction, KeptReject};
 
+/// Rejects taken from the store at once: at most a few megabytes.
+const REJECTS_AT_ONCE: usize = 100;
 /// Rejects looked at for one page.
 const MAX_REJECTS_EXAMINED: usize = 10_000;
 
@@ -76,18 +78,14 @@ pub(super) async fn rejects(
     let reason = query.take("reason")?.map(String::from);
     let feed = query.take("feed")?.map(String::from);
     let limit = query.number("limit", 1, MAX_LIMIT)?.unwrap_or(LIMIT) as usize;
-    let after = query.number("cursor", 0, u64::MAX)?;
+    let before = query.number("cursor", 0, u64::MAX)?;
     query.end()?;
     blocking(move || {
         let as_of = AsOfJson(desk.newest());
-        let (mut rows, mut after, mut examined, mut more) = (Vec::new(), after, 0, true);
+        let (mut rows, mut before, mut examined, mut more) = (Vec::new(), before, 0, true);
         while more && rows.len() < limit && examined < MAX_REJECTS_EXAMINED {
-            let found = desk.ports.rejects.list(
-                reason.as_deref(),
-                feed.as_deref(),
-                after,
-                MAX_LIMIT as usize,
-            );
+            let (reason, feed) = (reason.as_deref(), feed.as_deref());
+            let found = desk.ports.rejects.list(reason, feed, before, REJECTS_AT_ONCE);
             let found = found.map_err(Refusal::report)?;
             more = !found.is_empty();
             for reject in found {
@@ -95,13 +93,13 @@ pub(super) async fn rejects(
                     break;
                 }
                 examined += 1;
-                after = Some(reject.number);
+                before = Some(reject.number);
                 if sees(&caller, &reject) {
                     rows.push(told(&reject));
                 }
             }
         }
-        let next = after.filter(|_| more).map(|it| it.to_string());
+        let next = before.filter(|_| more).map(|it| it.to_string());
         Ok(answer(StatusCode::OK, &json!({"as_of": as_of, "rejects": rows, "next": next})))
     })
     .await
@@ -154,6 +152,7 @@ fn told(reject: &KeptReject) -> Value {
         "offset": reject.offset,
         "appended_at": epoch_time(reject.appended_ms),
         "cut": reject.cut,
+        "retried_as": reject.retried_as,
     });
     match std::str::from_utf8(&reject.bytes) {
         Ok(text) => told["text"] = json!(text),
@@ -202,6 +201,7 @@ mod tests {
                 appended_ms: 0,
                 bytes: bytes.into(),
                 cut: false,
+                retried_as: None,
                 native,
             };
             assert_eq!(owner(&reject).as_deref(), expected, "{bytes}");

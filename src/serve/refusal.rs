@@ -8,9 +8,12 @@ use super::answer::{AsOfJson, json_response};
 use crate::messages::AsOf;
 use crate::report::Report;
 
-/// A request that is refused.
+/// A request that is refused. Boxed: it is the rare half of every result.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct Refusal(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     status: StatusCode,
     code: &'static str,
     title: &'static str,
@@ -36,7 +39,7 @@ impl Refusal {
         detail: impl Into<String>,
         fix: impl Into<String>,
     ) -> Refusal {
-        Refusal {
+        Refusal(Box::new(Parts {
             status,
             code,
             title,
@@ -48,7 +51,7 @@ impl Refusal {
             allow: None,
             as_of: None,
             close: false,
-        }
+        }))
     }
 
     /// A parameter that is not understood.
@@ -67,80 +70,80 @@ impl Refusal {
     pub(super) fn report(report: Report) -> Refusal {
         let at: Map<String, Value> =
             report.at.into_iter().map(|(name, value)| (name.to_string(), json!(value))).collect();
-        let refusal = Refusal {
-            effect: report.effect,
-            ..Refusal::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                report.code,
-                "could not be done",
-                format!("{}: {}", report.what, report.why),
-                report.fix,
-            )
-        };
+        let refusal = Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            report.code,
+            "could not be done",
+            format!("{}: {}", report.what, report.why),
+            report.fix,
+        )
+        .effect(&report.effect);
         if at.is_empty() { refusal } else { refusal.with("at", Value::Object(at)) }
     }
 
     /// With a further member.
     pub(super) fn with(mut self, name: &str, value: Value) -> Refusal {
-        self.more.insert(name.to_string(), value);
+        self.0.more.insert(name.to_string(), value);
         self
     }
 
     /// With another effect than none.
     pub(super) fn effect(mut self, effect: &str) -> Refusal {
-        self.effect = effect.to_string();
+        self.0.effect = effect.to_string();
         self
     }
 
     /// With `Retry-After`.
     pub(super) fn retry_after(mut self, seconds: u64) -> Refusal {
-        self.retry_after = Some(seconds);
+        self.0.retry_after = Some(seconds);
         self
     }
 
     /// With `Allow`.
     pub(super) fn allow(mut self, method: &'static str) -> Refusal {
-        self.allow = Some(method);
+        self.0.allow = Some(method);
         self
     }
 
     /// Read at this instant.
     pub(super) fn at(mut self, as_of: AsOf) -> Refusal {
-        self.as_of = Some(as_of);
+        self.0.as_of = Some(as_of);
         self
     }
 
     /// The rest of the request is not read: the connection ends with the answer.
     pub(super) fn close(mut self) -> Refusal {
-        self.close = true;
+        self.0.close = true;
         self
     }
 
     /// The answer; `newest` is its instant if it was read at no other.
     pub(super) fn into_response(self, newest: AsOf) -> Response {
+        let parts = *self.0;
         let mut body = Map::new();
         // Relative to the documentation, where each code has its page.
-        let page = format!("docs/errors/{}.md", self.code.replace('/', "-"));
+        let page = format!("docs/errors/{}.md", parts.code.replace('/', "-"));
         body.insert("type".into(), json!(page));
-        body.insert("title".into(), json!(self.title));
-        body.insert("status".into(), json!(self.status.as_u16()));
-        body.insert("detail".into(), json!(self.detail));
-        body.insert("code".into(), json!(self.code));
-        body.insert("effect".into(), json!(self.effect));
-        body.insert("fix".into(), json!(self.fix));
-        body.extend(self.more);
-        body.insert("as_of".into(), json!(AsOfJson(self.as_of.unwrap_or(newest))));
-        let mut response = json_response(self.status, Value::Object(body).to_string().into_bytes());
+        body.insert("title".into(), json!(parts.title));
+        body.insert("status".into(), json!(parts.status.as_u16()));
+        body.insert("detail".into(), json!(parts.detail));
+        body.insert("code".into(), json!(parts.code));
+        body.insert("effect".into(), json!(parts.effect));
+        body.insert("fix".into(), json!(parts.fix));
+        body.extend(parts.more);
+        body.insert("as_of".into(), json!(AsOfJson(parts.as_of.unwrap_or(newest))));
+        let mut response =
+            json_response(parts.status, Value::Object(body).to_string().into_bytes());
         let headers = response.headers_mut();
         let problem = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, problem);
-        if let Some(seconds) = self.retry_after {
+        if let Some(seconds) = parts.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if let Some(method) = self.allow {
+        if let Some(method) = parts.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(method));
         }
-        if self.close {
+        if parts.close {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response

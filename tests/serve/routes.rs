@@ -25,7 +25,7 @@ async fn the_document_and_the_router_agree() {
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
             documented.insert((method.to_uppercase(), path.clone()));
-            assert!(operation["responses"].as_object().unwrap().len() > 0, "{path}");
+            assert!(!operation["responses"].as_object().unwrap().is_empty(), "{path}");
             for placeholder in ["{view}", "{key}"].iter().filter(|it| path.contains(**it)) {
                 let name = placeholder.trim_matches(['{', '}']);
                 let parameters = operation["parameters"].as_array().unwrap();
@@ -216,6 +216,7 @@ fn reject(number: u64, native: bool, bytes: &[u8]) -> KeptReject {
         appended_ms: crate::world::FIRST,
         bytes: bytes.to_vec(),
         cut: false,
+        retried_as: None,
         native,
     }
 }
@@ -237,7 +238,7 @@ async fn nothing_of_another_tenants_is_found() {
     world.rejects.0.lock().unwrap().extend([
         reject(1, true, format!(r#"{{"tenant":"a","id":"{CANARY}"}}"#).as_bytes()),
         reject(2, true, format!(r#"{{"tenant":"a","id":"{CANARY}"#).as_bytes()),
-        reject(3, true, format!("{CANARY}").as_bytes()),
+        reject(3, true, CANARY.as_bytes()),
         reject(4, false, format!(r#"{{"tenant":"b","id":"{CANARY}"}}"#).as_bytes()),
     ]);
     let event = |tenant: &str| {
@@ -271,6 +272,16 @@ async fn nothing_of_another_tenants_is_found() {
         let mut client = Client::connect(server.address).await;
         client.ask(method, &path, &[("content-type", "application/json")], body).await.text()
     };
+    // Page by page, newest first.
+    let mut numbers = Vec::new();
+    let mut path = "/v1/rejects?tenant=a&limit=1".to_string();
+    loop {
+        let page = get(server.address, &path).await.json();
+        numbers.extend(page["rejects"].as_array().unwrap().iter().map(|it| it["number"].clone()));
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/v1/rejects?tenant=a&limit=1&cursor={next}");
+    }
+    assert_eq!(numbers, [json!(2), json!(1)]);
     for tenant in ["b", "default", "A", "a%20"] {
         let q = format!("tenant={tenant}");
         for route in ROUTES.iter().filter(|it| it.class != Class::Loopback) {

@@ -100,11 +100,13 @@ impl Instants for Clock {
     }
 }
 
+type Versions = Vec<(Epoch, Option<Row>)>;
+
 /// Versions of rows, by name.
 pub(crate) struct View {
     def: &'static ViewDef,
     clock: Arc<Clock>,
-    rows: RwLock<BTreeMap<Name, Vec<(Epoch, Option<Row>)>>>,
+    rows: RwLock<BTreeMap<Name, Versions>>,
     pub(crate) examined_max: AtomicUsize,
 }
 
@@ -240,14 +242,14 @@ impl RejectsPort for Rejects {
         &self,
         reason: Option<&str>,
         feed: Option<&str>,
-        after: Option<u64>,
+        before: Option<u64>,
         limit: usize,
     ) -> Result<Vec<KeptReject>, Report> {
         let all = self.0.lock().unwrap();
-        let wanted = all.iter().filter(|it| {
+        let wanted = all.iter().rev().filter(|it| {
             reason.is_none_or(|reason| it.reason == reason)
                 && feed.is_none_or(|feed| it.feed == feed)
-                && after.is_none_or(|after| it.number > after)
+                && before.is_none_or(|before| it.number < before)
         });
         Ok(wanted.take(limit).cloned().collect())
     }
