@@ -113,6 +113,7 @@ impl RejectsPort for Kept {
                 appended_ms: it.head.appended_ms,
                 bytes: it.bytes,
                 cut: it.cut,
+                retried_as: it.retried_as,
                 native: it.head.mapping.is_none(),
             })
             .collect())
