@@ -38,6 +38,7 @@ fn open(dir: &std::path::Path) -> LocalLog {
         segment_bytes: 256 << 20,
         commit_delay: Duration::from_millis(2),
         queue_bytes: 64 << 20,
+        on_damage: OnDamage::Refuse,
     };
     LocalLog::open(dir, &settings, OnDamage::Refuse, Arc::new(clock::wall_ms)).unwrap()
 }

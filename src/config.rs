@@ -88,6 +88,17 @@ pub struct Log {
     pub commit_delay: Duration,
     /// Bytes waiting to be written before appends are refused (64 MiB).
     pub queue_bytes: u64,
+    /// What becomes of damage that is found in it (refused).
+    pub on_damage: OnDamage,
+}
+
+/// What becomes of damage in what is kept on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDamage {
+    /// Opening (or reading) ends with a report.
+    Refuse,
+    /// The damaged blocks are skipped; their positions are told as lost.
+    Skip,
 }
 
 /// `[rejects]`
@@ -171,6 +182,7 @@ impl Settings {
                 segment_bytes: 256 * MIB,
                 commit_delay: millis(2),
                 queue_bytes: 64 * MIB,
+                on_damage: OnDamage::Refuse,
             },
             rejects: Rejects { max_bytes: 256 * MIB },
             serve: Serve {

@@ -43,7 +43,7 @@ use crate::metrics::Metrics;
 use crate::rejects::{FeedOrigin, RejectStore};
 use crate::report::Report;
 use crate::secret;
-use crate::segments::{FolderLock, OnDamage};
+use crate::segments::FolderLock;
 use crate::watch::{self, Watched};
 
 /// Chunks waiting per feed: two megabytes, some milliseconds of work for a worker.
@@ -496,8 +496,12 @@ fn take_folder(data_dir: &Path) -> Result<FolderLock, Report> {
 
 fn open_log(settings: &Settings) -> Result<LocalLog, Report> {
     let clock: crate::ingest::local_log::Clock = Arc::new(crate::clock::wall_ms);
-    let log =
-        LocalLog::open(&settings.data_dir.join("log"), &settings.log, OnDamage::Refuse, clock)?;
+    let log = LocalLog::open(
+        &settings.data_dir.join("log"),
+        &settings.log,
+        settings.log.on_damage,
+        clock,
+    )?;
     for note in log.notes() {
         tracing::warn!(code = note.code, "{note}");
     }
@@ -519,7 +523,8 @@ fn open_rejects(settings: &Settings, plan: &Plan) -> Result<RejectStore, Report>
         return RejectStore::in_memory(&settings.rejects, feeds, clock);
     }
     let folder = settings.data_dir.join("rejects");
-    let store = RejectStore::open(&folder, &settings.rejects, feeds, OnDamage::Refuse, clock)?;
+    let store =
+        RejectStore::open(&folder, &settings.rejects, feeds, settings.log.on_damage, clock)?;
     for note in store.notes() {
         tracing::warn!(code = note.code, "{note}");
     }

@@ -34,6 +34,7 @@ mod retain;
 mod trouble;
 mod writer;
 
+pub use crate::config::OnDamage;
 pub use blocks::{Bad, Block, Blocks, Source};
 pub use examine::{Damaged, Examined, Tally, examine};
 pub use folder::{Extent, Folder, Reading, Segment};
@@ -42,6 +43,6 @@ pub use format::{
     SegmentHeader, SegmentProblem,
 };
 pub use lock::FolderLock;
-pub use open::{OnDamage, Opened, VERIFY_AT_OPEN_BYTES, open};
+pub use open::{Opened, VERIFY_AT_OPEN_BYTES, open};
 pub use trouble::{cannot_read, cannot_write, damaged};
 pub use writer::{Medium, NewBlock, Writer};

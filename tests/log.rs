@@ -23,6 +23,7 @@ fn settings() -> config::Log {
         segment_bytes: 256 << 20,
         commit_delay: Duration::from_millis(2),
         queue_bytes: 64 << 20,
+        on_damage: OnDamage::Refuse,
     }
 }
 

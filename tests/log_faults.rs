@@ -31,6 +31,7 @@ fn open(dir: &Path) -> Result<LocalLog, Report> {
         segment_bytes: 100_000,
         commit_delay: Duration::from_millis(2),
         queue_bytes: 64 << 20,
+        on_damage: OnDamage::Refuse,
     };
     LocalLog::open(dir, &settings, OnDamage::Refuse, Arc::new(clock::wall_ms))
 }

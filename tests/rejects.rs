@@ -187,6 +187,7 @@ fn retried_once() {
         segment_bytes: 256 << 20,
         commit_delay: Duration::from_millis(2),
         queue_bytes: 64 << 20,
+        on_damage: OnDamage::Refuse,
     };
     let path = dir.0.join("log");
     let log = LocalLog::open(&path, &settings, OnDamage::Refuse, Arc::new(|| 9)).unwrap();

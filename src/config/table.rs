@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Settings, values};
+use super::{OnDamage, Settings, values};
 
 /// The data folder where nobody names one.
 pub const DATA_DIR: &str = "data";
@@ -36,6 +36,8 @@ pub enum Kind {
     Time(fn(&mut Settings) -> &mut Duration, &'static str, &'static str),
     /// Bytes, with their unit; bounds as they are written.
     Size(fn(&mut Settings) -> &mut u64, &'static str, &'static str),
+    /// `refuse` or `skip`.
+    OnDamage(fn(&mut Settings) -> &mut OnDamage),
     /// Names of views.
     Views(fn(&mut Settings) -> &mut Vec<String>),
 }
@@ -136,6 +138,11 @@ pub const TABLE: &[Setting] = &[
         "log.queue_bytes",
         Kind::Size(|s| &mut s.log.queue_bytes, "2 MiB", "64 GiB"),
         "Bytes waiting to be written before appends are refused (429).",
+    ),
+    row(
+        "log.on_damage",
+        Kind::OnDamage(|s| &mut s.log.on_damage),
+        "Damaged blocks in the embedded log or the kept rejects: `refuse` stops with their place; `skip` goes on without them, counting their positions as lost.",
     ),
     row(
         "rejects.max_bytes",
@@ -278,6 +285,7 @@ impl Setting {
             Kind::Many(_, low, high) => format!("a whole number from {low} to {high}"),
             Kind::Time(_, low, high) => format!("{}, from {low} to {high}", values::A_DURATION),
             Kind::Size(_, low, high) => format!("{}, from {low} to {high}", values::A_SIZE),
+            Kind::OnDamage(_) => "\"refuse\" or \"skip\"".to_string(),
             Kind::Views(_) => "a list of names of views".to_string(),
         }
     }
@@ -321,6 +329,12 @@ impl Setting {
                 .and_then(values::size)
                 .filter(|it| values::size(low) <= Some(*it) && Some(*it) <= values::size(high))
                 .map(|it| *place(settings) = it),
+            Kind::OnDamage(place) => match text() {
+                Some("refuse") => Some(OnDamage::Refuse),
+                Some("skip") => Some(OnDamage::Skip),
+                _ => None,
+            }
+            .map(|it| *place(settings) = it),
             Kind::Views(place) => match said {
                 Said::List(it) => Some(it.clone()),
                 Said::Text(it) if text_only => Some(names_in(it)),
@@ -343,6 +357,10 @@ impl Setting {
                 format!("\"{}\"", values::show_duration(*place(&mut settings)))
             }
             Kind::Size(place, ..) => format!("\"{}\"", values::show_size(*place(&mut settings))),
+            Kind::OnDamage(place) => match place(&mut settings) {
+                OnDamage::Refuse => "\"refuse\"".to_string(),
+                OnDamage::Skip => "\"skip\"".to_string(),
+            },
             Kind::Views(place) => format!("{:?}", place(&mut settings)),
         }
     }

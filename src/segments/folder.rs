@@ -11,8 +11,8 @@ use super::blocks::{Blocks, Source};
 use super::examine::Tally;
 use super::format::{Contents, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::lock::FolderLock;
-use super::open::OnDamage;
 use super::trouble;
+use crate::config::OnDamage;
 use crate::report::Report;
 
 /// One file of the log.

@@ -18,20 +18,12 @@ use super::format::{
 use super::lock::FolderLock;
 use super::trouble;
 use super::writer::{END_MARK_BYTES, Writer};
+use crate::config::OnDamage;
 use crate::report::Report;
 
 /// Read and checked at opening, newest segments first: about a second. Older segments are checked
 /// as they are read, by the same rules, so that a log of 64 GiB opens as fast as a small one.
 pub const VERIFY_AT_OPEN_BYTES: u64 = 1 << 30;
-
-/// What becomes of damage before the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnDamage {
-    /// Opening (or reading) ends with a report.
-    Refuse,
-    /// The damaged blocks are skipped; their positions are told as lost.
-    Skip,
-}
 
 /// A folder, opened.
 pub struct Opened {

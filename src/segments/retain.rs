@@ -20,9 +20,9 @@ use super::blocks::Block;
 use super::examine::{Damaged, Tally};
 use super::folder::{Extent, Folder, NEW_ENDING, Segment, sync_dir};
 use super::format::{BlockHeader, END_TAG, SEGMENT_HEADER_BYTES, SegmentHeader};
-use super::open::OnDamage;
 use super::trouble;
 use super::writer::end_mark;
+use crate::config::OnDamage;
 use crate::report::Report;
 
 /// Kept blocks are merged into one segment up to this size: copying so much again for each
