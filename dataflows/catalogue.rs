@@ -126,12 +126,7 @@ pub struct Views {
 
 impl Views {
     /// Maps and a clock for this many workers. `undo_max_bytes`: what readers who stay may hold.
-    pub fn new(
-        chosen: ViewSet,
-        workers: usize,
-        secret: Secret,
-        undo_max_bytes: u64,
-    ) -> Arc<Views> {
+    pub fn new(chosen: ViewSet, workers: usize, secret: Secret, undo_max_bytes: u64) -> Arc<Views> {
         let chosen = ViewSet(chosen.0 & ViewSet::all().0);
         let lanes = chosen.0.count_ones() as usize * workers;
         let clock = Clock::new(lanes, undo_max_bytes);
@@ -193,8 +188,7 @@ impl Maker<'_> {
     fn served<F: Fold>(&mut self, view: u32, kind: Kind) -> Option<Arc<Served<F>>> {
         let lane = self.first_lane(view)?;
         let secret = self.secret;
-        let key_of: KeyOf =
-            Arc::new(move |tenant, key| fingerprint_of(kind, &secret, tenant, key));
+        let key_of: KeyOf = Arc::new(move |tenant, key| fingerprint_of(kind, &secret, tenant, key));
         let map = Served::new(self.workers, self.clock.clone(), lane, key_of);
         self.readers.push(map.clone());
         Some(map)
@@ -209,7 +203,39 @@ impl Maker<'_> {
 }
 
 /// Where the updates of one fold go in.
-type Door<U> = InputHandle<Epoch, timely::container::CapacityContainerBuilder<Vec<Addressed<U>>>>;
+///
+/// # Why this way
+/// timely passes the word to flush on only if something was sent since the input last reported
+/// what it had sent. A batch whose report falls between it and the end of the epoch would leave
+/// its tail in the exchange for ever, and every epoch after it incomplete. So the last update is
+/// kept back until the epoch is sealed: then there is always something to flush.
+struct Door<U: Clone + 'static> {
+    input: InputHandle<Epoch, timely::container::CapacityContainerBuilder<Vec<Addressed<U>>>>,
+    last: Option<Addressed<U>>,
+}
+
+impl<U: Clone + 'static> Door<U> {
+    fn send(&mut self, update: Addressed<U>) {
+        if let Some(before) = self.last.replace(update) {
+            self.input.send(before);
+        }
+    }
+
+    fn send_batch(&mut self, updates: &mut Vec<Addressed<U>>) {
+        let Some(last) = updates.pop() else { return };
+        if let Some(before) = self.last.replace(last) {
+            updates.push(before);
+        }
+        self.input.send_batch(updates);
+    }
+
+    fn advance_to(&mut self, epoch: Epoch) {
+        if let Some(last) = self.last.take() {
+            self.input.send(last);
+        }
+        self.input.advance_to(epoch);
+    }
+}
 
 /// One worker's end of the dataflow: where updates go in, and how far it has come.
 pub struct Sources {
@@ -247,10 +273,8 @@ impl Sources {
                     door
                 }
             });
-            let cases =
-                views.cases.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
-            let volume =
-                views.volume.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
+            let cases = views.cases.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
+            let volume = views.volume.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
             let (secret, counts) = (views.secret, Counts::default());
             Sources { secret, probe, customers, orders, cases, volume, counts }
         })
@@ -292,7 +316,8 @@ fn door<'s, F: Fold, P: Project<F>>(
     project: P,
     probe: &ProbeHandle<Epoch>,
 ) -> (Door<F::Update>, differential_dataflow::VecCollection<'s, Epoch, P::Data, P::Diff>) {
-    let (door, updates) = scope.new_input::<Vec<Addressed<F::Update>>>();
+    let (input, updates) = scope.new_input::<Vec<Addressed<F::Update>>>();
+    let door = Door { input, last: None };
     let moved = fold(updates, map.clone(), worker, project).probe_with(probe);
     (door, moved)
 }

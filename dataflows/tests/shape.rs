@@ -36,9 +36,9 @@ fn answer(arrivals: Vec<Arrival>, workers: usize, epochs: usize, now: u64) -> An
         let views = &at_worker;
         let mut sources = Sources::build(worker, views);
         for epoch in 0..epochs {
-            let mine = arrivals.iter().filter(|it| {
-                it.1 % epochs == epoch && it.2 % workers == worker.index()
-            });
+            let mine = arrivals
+                .iter()
+                .filter(|it| it.1 % epochs == epoch && it.2 % workers == worker.index());
             let batch: Vec<_> = mine.map(|it| it.0.clone()).collect();
             apply(&mut sources, &dedup, &batch, START_MS + epoch as u64 * 37);
             // Some epochs are sent before the one before is complete, as under backlog.
