@@ -212,7 +212,7 @@ fn integer(source: &toml::Value, levels: &[&Value], least: i64, most: i64) -> Sa
         Found::Json(Value::String(text)) if written != "number" => {
             serde_json::from_str::<Value>(text)
                 .ok()
-                .filter(|it| it.to_string() == *text)
+                .filter(|it| it.as_i64().map(|it| it.to_string()).as_ref() == Some(text))
                 .and_then(|it| it.as_i64())
                 .ok_or(())?
         }
