@@ -42,16 +42,40 @@ pub static DEF: ViewDef = ViewDef {
     key: &["case"],
     fields: &[
         field("case", FieldKind::Text, false, false, "The case."),
-        field("status", FieldKind::Text, false, true, "open, assigned or resolved: what was said last, by event time."),
+        field(
+            "status",
+            FieldKind::Text,
+            false,
+            true,
+            "open, assigned or resolved: what was said last, by event time.",
+        ),
         field("severity", FieldKind::Int, true, true, "1 (most severe) to 4."),
         field("queue", FieldKind::Text, true, true, "Where it waits."),
         field("agent", FieldKind::Text, true, true, "Who it was assigned to last."),
         field("customer", FieldKind::Text, true, true, "Whose case."),
-        field("opened_at", FieldKind::Time, true, false, "When it was opened (last, if it was opened again)."),
+        field(
+            "opened_at",
+            FieldKind::Time,
+            true,
+            false,
+            "When it was opened (last, if it was opened again).",
+        ),
         field("assigned_at", FieldKind::Time, true, false, "When it was assigned last."),
-        field("resolved_at", FieldKind::Time, true, false, "When it was resolved last; a case opened again since then keeps it."),
+        field(
+            "resolved_at",
+            FieldKind::Time,
+            true,
+            false,
+            "When it was resolved last; a case opened again since then keeps it.",
+        ),
         field("text", FieldKind::Text, true, false, "What it is about, in the customer's words."),
-        field("skills", FieldKind::Json, false, false, "What it takes to solve it: a list of names."),
+        field(
+            "skills",
+            FieldKind::Json,
+            false,
+            false,
+            "What it takes to solve it: a list of names.",
+        ),
         field("resolution", FieldKind::Text, true, false, "How it was resolved last, in words."),
     ],
 };
@@ -225,8 +249,7 @@ impl Fold for Cases {
             assigned_at: assigned.map(|it| it.stamp.at),
             resolved_at: resolved.map(|it| it.stamp.at),
             text: opened.and_then(|it| it.text.as_deref()),
-            skills: opened
-                .map_or(vec![], |it| it.skills.iter().map(|it| it.to_string()).collect()),
+            skills: opened.map_or(vec![], |it| it.skills.iter().map(|it| it.to_string()).collect()),
             resolution: resolved.and_then(|it| it.resolution.as_deref()),
         };
         Some(facts.row())

@@ -8,11 +8,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use differential_dataflow::VecCollection;
 use schemas::events::Event;
 use schemas::names::{Kind, Name, Secret};
 use schemas::reading::ViewReader;
 use schemas::rows::{Row, ViewDef};
-use timely::dataflow::operators::Input;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::operators::{Input, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle, Scope};
 use timely::worker::Worker;
 
@@ -126,12 +128,7 @@ pub struct Views {
 
 impl Views {
     /// Maps and a clock for this many workers. `undo_max_bytes`: what readers who stay may hold.
-    pub fn new(
-        chosen: ViewSet,
-        workers: usize,
-        secret: Secret,
-        undo_max_bytes: u64,
-    ) -> Arc<Views> {
+    pub fn new(chosen: ViewSet, workers: usize, secret: Secret, undo_max_bytes: u64) -> Arc<Views> {
         let chosen = ViewSet(chosen.0 & ViewSet::all().0);
         let lanes = chosen.0.count_ones() as usize * workers;
         let clock = Clock::new(lanes, undo_max_bytes);
@@ -193,8 +190,7 @@ impl Maker<'_> {
     fn served<F: Fold>(&mut self, view: u32, kind: Kind) -> Option<Arc<Served<F>>> {
         let lane = self.first_lane(view)?;
         let secret = self.secret;
-        let key_of: KeyOf =
-            Arc::new(move |tenant, key| fingerprint_of(kind, &secret, tenant, key));
+        let key_of: KeyOf = Arc::new(move |tenant, key| fingerprint_of(kind, &secret, tenant, key));
         let map = Served::new(self.workers, self.clock.clone(), lane, key_of);
         self.readers.push(map.clone());
         Some(map)
@@ -209,7 +205,37 @@ impl Maker<'_> {
 }
 
 /// Where the updates of one fold go in.
-type Door<U> = InputHandle<Epoch, timely::container::CapacityContainerBuilder<Vec<Addressed<U>>>>;
+///
+/// The newest batch is held back until the next one comes or the epoch is sealed: timely passes
+/// the sealing on to the exchange only if something was sent since the worker's last step. Were
+/// it all sent before that step, what the exchange has gathered for other workers would stay
+/// there, and the epoch would never be complete.
+struct Door<U: Clone + 'static> {
+    input: InputHandle<Epoch, CapacityContainerBuilder<Vec<Addressed<U>>>>,
+    held: Vec<Addressed<U>>,
+}
+
+impl<U: Clone + 'static> Door<U> {
+    /// Sends and empties the updates; they come back with room for as many.
+    fn send(&mut self, updates: &mut Vec<Addressed<U>>) {
+        if updates.is_empty() {
+            return;
+        }
+        std::mem::swap(&mut self.held, updates);
+        self.input.send_batch(updates);
+        updates.clear();
+        let room = self.held.len();
+        if updates.capacity() < room {
+            updates.reserve_exact(room + room / 8);
+        }
+    }
+
+    fn advance_to(&mut self, epoch: Epoch) {
+        self.input.send_batch(&mut self.held);
+        self.held.clear();
+        self.input.advance_to(epoch);
+    }
+}
 
 /// One worker's end of the dataflow: where updates go in, and how far it has come.
 pub struct Sources {
@@ -233,8 +259,8 @@ impl Sources {
                 None => door(scope, map, index, Nobody, &probe).0,
                 Some(top) => {
                     let (door, moved) = door(scope, map, index, Candidates::default(), &probe);
-                    let ranked = top_customers::relate(moved).probe_with(&probe);
-                    publish(ranked, top.clone(), index);
+                    let ranked = top_customers::relate(moved);
+                    publish(ranked, top.clone(), index).probe_with(&probe);
                     door
                 }
             });
@@ -242,15 +268,13 @@ impl Sources {
                 None => door(scope, map, index, Nobody, &probe).0,
                 Some(by_status) => {
                     let (door, moved) = door(scope, map, index, Moves, &probe);
-                    let totals = orders_by_status::relate(moved).probe_with(&probe);
-                    publish(totals, by_status.clone(), index);
+                    let totals = orders_by_status::relate(moved);
+                    publish(totals, by_status.clone(), index).probe_with(&probe);
                     door
                 }
             });
-            let cases =
-                views.cases.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
-            let volume =
-                views.volume.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
+            let cases = views.cases.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
+            let volume = views.volume.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
             let (secret, counts) = (views.secret, Counts::default());
             Sources { secret, probe, customers, orders, cases, volume, counts }
         })
@@ -268,7 +292,7 @@ impl Sources {
     /// Seals the open epoch and opens `epoch` on every input.
     pub fn advance_to(&mut self, epoch: Epoch) {
         match &mut self.volume {
-            Some(door) => self.counts.drain(&self.secret, |it| door.send(it)),
+            Some(door) => self.counts.drain(&self.secret, |it| door.held.push(it)),
             None => self.counts = Counts::default(),
         }
         advance(&mut self.customers, epoch);
@@ -278,7 +302,6 @@ impl Sources {
     }
 
     /// The frontier of everything: `less_than(&e)` while some epoch below `e` is not complete.
-    /// The maps are written just after it passes; [`Clock`] says when they are.
     pub fn probe(&self) -> &ProbeHandle<Epoch> {
         &self.probe
     }
@@ -291,23 +314,16 @@ fn door<'s, F: Fold, P: Project<F>>(
     worker: usize,
     project: P,
     probe: &ProbeHandle<Epoch>,
-) -> (Door<F::Update>, differential_dataflow::VecCollection<'s, Epoch, P::Data, P::Diff>) {
-    let (door, updates) = scope.new_input::<Vec<Addressed<F::Update>>>();
+) -> (Door<F::Update>, VecCollection<'s, Epoch, P::Data, P::Diff>) {
+    let (input, updates) = scope.new_input::<Vec<Addressed<F::Update>>>();
     let moved = fold(updates, map.clone(), worker, project).probe_with(probe);
-    (door, moved)
+    (Door { input, held: Vec::new() }, moved)
 }
 
 fn give<U: Clone + 'static>(door: &mut Option<Door<U>>, updates: &mut Vec<Addressed<U>>) {
     match door {
-        Some(door) if !updates.is_empty() => {
-            let room = updates.capacity();
-            door.send_batch(updates);
-            // The batch went whole; the next one will be about as large.
-            if updates.capacity() < room {
-                *updates = Vec::with_capacity(room);
-            }
-        }
-        _ => updates.clear(),
+        Some(door) => door.send(updates),
+        None => updates.clear(),
     }
 }
 

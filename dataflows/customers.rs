@@ -72,7 +72,13 @@ pub static DEF: ViewDef = ViewDef {
         field("n_ratings", FieldKind::Int, false, false, "Ratings given."),
         field("rating_sum", FieldKind::Int, false, false, "Sum of the ratings given, each 1 to 5."),
         field("n_cases", FieldKind::Int, false, false, "Cases opened."),
-        field("n_open_cases", FieldKind::Int, false, false, "Cases opened less cases resolved, at least 0."),
+        field(
+            "n_open_cases",
+            FieldKind::Int,
+            false,
+            false,
+            "Cases opened less cases resolved, at least 0.",
+        ),
     ],
 };
 
@@ -162,9 +168,10 @@ impl Attributes {
             Field::Withdrawn => Some((place, None)),
             Field::Is(text) => Some((place, Some(text.as_ref().into()))),
         });
-        let named = it.attributes.iter().map(|(name, value)| {
-            (name.as_ref().into(), value.as_deref().map(CompactString::from))
-        });
+        let named = it
+            .attributes
+            .iter()
+            .map(|(name, value)| (name.as_ref().into(), value.as_deref().map(CompactString::from)));
         let stamp = Arc::new(Stamp::of(event));
         Attributes { stamp, fixed: fixed.collect(), named: named.collect() }
     }
@@ -295,7 +302,9 @@ impl Fold for Customers {
             facts.attributes = profile
                 .named
                 .iter()
-                .filter_map(|(name, kept)| Some((name.to_string(), kept.value.as_ref()?.to_string())))
+                .filter_map(|(name, kept)| {
+                    Some((name.to_string(), kept.value.as_ref()?.to_string()))
+                })
                 .collect();
         }
         facts.seen = (state.first_seen, state.last_seen);
@@ -430,8 +439,7 @@ pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> 
             Data::OrderCancelled(it) | Data::OrderReturned(it) => {
                 if let (Some(amount), Some(currency)) = (it.amount, it.currency) {
                     let cancelled = matches!(event.data, Data::OrderCancelled(_));
-                    let sums =
-                        if cancelled { &mut facts.cancelled } else { &mut facts.returned };
+                    let sums = if cancelled { &mut facts.cancelled } else { &mut facts.returned };
                     *sums.entry(currency).or_insert(0) += amount;
                 }
             }

@@ -139,7 +139,11 @@ impl Counts {
     }
 
     /// Empties into updates.
-    pub(crate) fn drain(&mut self, secret: &Secret, mut emit: impl FnMut(Addressed<volume::Count>)) {
+    pub(crate) fn drain(
+        &mut self,
+        secret: &Secret,
+        mut emit: impl FnMut(Addressed<volume::Count>),
+    ) {
         self.put_aside();
         for ((tenant, minute), counts) in self.others.drain() {
             for (kind, n) in EventType::ALL.into_iter().zip(counts).filter(|it| it.1 > 0) {

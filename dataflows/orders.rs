@@ -110,9 +110,10 @@ fn reversed(it: &OrderReversed<'_>, status: Status, owner: Fingerprint) -> Said 
 /// The whole amount of an order, minor units: of each line quantity times price. Saturates.
 #[inline]
 pub(crate) fn amount_of(order: &OrderPlaced<'_>) -> i64 {
-    order.lines.iter().fold(0_i64, |sum, it| {
-        sum.saturating_add(it.quantity.saturating_mul(it.unit_price))
-    })
+    order
+        .lines
+        .iter()
+        .fold(0_i64, |sum, it| sum.saturating_add(it.quantity.saturating_mul(it.unit_price)))
 }
 
 /// What `order.placed` says, unpacked. An order never placed packs only the first three.
@@ -161,7 +162,15 @@ impl<'p> Placed<'p> {
         if reader.is_empty() {
             let (currency, lines) = (Currency::NONE, Reader(&[]));
             return Placed {
-                tie, customer, owner, amount: 0, promised_at: NEVER, currency, channel: None, n_lines: 0, lines,
+                tie,
+                customer,
+                owner,
+                amount: 0,
+                promised_at: NEVER,
+                currency,
+                channel: None,
+                n_lines: 0,
+                lines,
             };
         }
         Placed {

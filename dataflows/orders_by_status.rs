@@ -77,7 +77,9 @@ pub struct OrdersByStatus;
 pub type Group = (CompactString, Currency, Option<Status>);
 
 /// Orders and their amounts, as a difference.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Totals {
     n_orders: i64,
     amount: i128,
@@ -200,11 +202,8 @@ pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
             Value::Text(it) => it.to_string(),
             _ => "none".to_string(),
         };
-        let key = (
-            name.tenant().to_string(),
-            text(field(&row, "currency")),
-            text(field(&row, "status")),
-        );
+        let key =
+            (name.tenant().to_string(), text(field(&row, "currency")), text(field(&row, "status")));
         let group = groups.entry(key).or_default();
         group.0 += 1;
         if let Value::Int(amount) = field(&row, "amount") {

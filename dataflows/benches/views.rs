@@ -186,7 +186,12 @@ fn run(events: &Arc<Vec<Event<'static>>>, chosen: ViewSet, workers: usize) {
     for view in views.readers() {
         while view.merge_index() {}
         let stats = view.stats();
-        println!("  {:16} {:8} rows {:6.1} MB", view.def().name, view.rows(), stats.bytes as f64 / 1e6);
+        println!(
+            "  {:16} {:8} rows {:6.1} MB",
+            view.def().name,
+            view.rows(),
+            stats.bytes as f64 / 1e6
+        );
     }
 }
 

@@ -72,7 +72,9 @@ fn compare(views: &Views, so_far: &[Event<'static>], epoch: u64) {
     for ((def, found), reference) in definitions().iter().zip(found).zip(references()) {
         let expected = reference(so_far, epoch);
         let told = |rows: &std::collections::BTreeMap<_, _>| {
-            rows.iter().map(|(name, row)| format!("{name:?} {}", def.to_json(row))).collect::<Vec<_>>()
+            rows.iter()
+                .map(|(name, row)| format!("{name:?} {}", def.to_json(row)))
+                .collect::<Vec<_>>()
         };
         assert_eq!(told(&found), told(&expected), "{} at {epoch}", def.name);
         let reader = views.readers().iter().find(|it| it.def().name == def.name).unwrap();
@@ -99,7 +101,9 @@ fn well_formed(def: &ViewDef, values: &[Value]) {
             Value::Text(_) => field.kind == FieldKind::Text,
             Value::Time(_) => field.kind == FieldKind::Time,
             Value::Json(it) => match field.kind {
-                FieldKind::Money => it.as_object().is_some_and(|it| it.values().all(|it| it.is_i64())),
+                FieldKind::Money => {
+                    it.as_object().is_some_and(|it| it.values().all(|it| it.is_i64()))
+                }
                 kind => kind == FieldKind::Json,
             },
         };
@@ -129,7 +133,8 @@ fn only_the_written_key_finds_a_row() {
         let mut sources = Sources::build(worker, &views);
         apply(&mut sources, &dedup(), &[event], START_MS);
         complete(worker, &mut sources, &views, START_MS);
-        let found = |key| views.readers()[0].get("default", key, START_MS).expect("complete").is_some();
+        let found =
+            |key| views.readers()[0].get("default", key, START_MS).expect("complete").is_some();
         let spellings = ["a%2Fb", "a/b", "a%2fb", "%61%2Fb", "a%2Fb%", ""];
         assert_eq!(spellings.map(found), [true, false, false, false, false, false]);
         assert_ne!(

@@ -24,8 +24,13 @@ pub(crate) fn dedup() -> Dedup {
 }
 
 /// Those of a batch that were not there before.
-pub(crate) fn fresh<'e>(dedup: &Dedup, batch: &'e [Event<'static>], at: Epoch) -> Vec<&'e Event<'static>> {
-    let identity = |it: &Event<'_>| SECRET.fingerprint(&it.tenant, Kind::Event, &[&it.source, &it.id]);
+pub(crate) fn fresh<'e>(
+    dedup: &Dedup,
+    batch: &'e [Event<'static>],
+    at: Epoch,
+) -> Vec<&'e Event<'static>> {
+    let identity =
+        |it: &Event<'_>| SECRET.fingerprint(&it.tenant, Kind::Event, &[&it.source, &it.id]);
     let identities: Vec<_> = batch.iter().map(identity).collect();
     let mut fresh = Vec::new();
     dedup.claim(&identities, at, &mut fresh);
