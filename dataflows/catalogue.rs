@@ -307,6 +307,9 @@ impl Sources {
     }
 }
 
+/// What a fold tells the relation that it feeds.
+type Moved<'s, F, P> = VecCollection<'s, Epoch, <P as Project<F>>::Data, <P as Project<F>>::Diff>;
+
 /// A fold with its input.
 fn door<'s, F: Fold, P: Project<F>>(
     scope: Scope<'s, Epoch>,
@@ -314,7 +317,7 @@ fn door<'s, F: Fold, P: Project<F>>(
     worker: usize,
     project: P,
     probe: &ProbeHandle<Epoch>,
-) -> (Door<F::Update>, VecCollection<'s, Epoch, P::Data, P::Diff>) {
+) -> (Door<F::Update>, Moved<'s, F, P>) {
     let (input, updates) = scope.new_input::<Vec<Addressed<F::Update>>>();
     let moved = fold(updates, map.clone(), worker, project).probe_with(probe);
     (Door { input, held: Vec::new() }, moved)
