@@ -8,11 +8,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use differential_dataflow::VecCollection;
 use schemas::events::Event;
 use schemas::names::{Kind, Name, Secret};
 use schemas::reading::ViewReader;
 use schemas::rows::{Row, ViewDef};
-use timely::dataflow::operators::Input;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::operators::{Input, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle, Scope};
 use timely::worker::Worker;
 
@@ -204,35 +206,33 @@ impl Maker<'_> {
 
 /// Where the updates of one fold go in.
 ///
-/// # Why this way
-/// timely passes the word to flush on only if something was sent since the input last reported
-/// what it had sent. A batch whose report falls between it and the end of the epoch would leave
-/// its tail in the exchange for ever, and every epoch after it incomplete. So the last update is
-/// kept back until the epoch is sealed: then there is always something to flush.
+/// The newest batch is held back until the next one comes or the epoch is sealed: timely passes
+/// the sealing on to the exchange only if something was sent since the worker's last step. Were
+/// it all sent before that step, what the exchange has gathered for other workers would stay
+/// there, and the epoch would never be complete.
 struct Door<U: Clone + 'static> {
-    input: InputHandle<Epoch, timely::container::CapacityContainerBuilder<Vec<Addressed<U>>>>,
-    last: Option<Addressed<U>>,
+    input: InputHandle<Epoch, CapacityContainerBuilder<Vec<Addressed<U>>>>,
+    held: Vec<Addressed<U>>,
 }
 
 impl<U: Clone + 'static> Door<U> {
-    fn send(&mut self, update: Addressed<U>) {
-        if let Some(before) = self.last.replace(update) {
-            self.input.send(before);
+    /// Sends and empties the updates; they come back with room for as many.
+    fn send(&mut self, updates: &mut Vec<Addressed<U>>) {
+        if updates.is_empty() {
+            return;
         }
-    }
-
-    fn send_batch(&mut self, updates: &mut Vec<Addressed<U>>) {
-        let Some(last) = updates.pop() else { return };
-        if let Some(before) = self.last.replace(last) {
-            updates.push(before);
-        }
+        std::mem::swap(&mut self.held, updates);
         self.input.send_batch(updates);
+        updates.clear();
+        let room = self.held.len();
+        if updates.capacity() < room {
+            updates.reserve_exact(room + room / 8);
+        }
     }
 
     fn advance_to(&mut self, epoch: Epoch) {
-        if let Some(last) = self.last.take() {
-            self.input.send(last);
-        }
+        self.input.send_batch(&mut self.held);
+        self.held.clear();
         self.input.advance_to(epoch);
     }
 }
@@ -259,8 +259,8 @@ impl Sources {
                 None => door(scope, map, index, Nobody, &probe).0,
                 Some(top) => {
                     let (door, moved) = door(scope, map, index, Candidates::default(), &probe);
-                    let ranked = top_customers::relate(moved).probe_with(&probe);
-                    publish(ranked, top.clone(), index);
+                    let ranked = top_customers::relate(moved);
+                    publish(ranked, top.clone(), index).probe_with(&probe);
                     door
                 }
             });
@@ -268,8 +268,8 @@ impl Sources {
                 None => door(scope, map, index, Nobody, &probe).0,
                 Some(by_status) => {
                     let (door, moved) = door(scope, map, index, Moves, &probe);
-                    let totals = orders_by_status::relate(moved).probe_with(&probe);
-                    publish(totals, by_status.clone(), index);
+                    let totals = orders_by_status::relate(moved);
+                    publish(totals, by_status.clone(), index).probe_with(&probe);
                     door
                 }
             });
@@ -292,7 +292,7 @@ impl Sources {
     /// Seals the open epoch and opens `epoch` on every input.
     pub fn advance_to(&mut self, epoch: Epoch) {
         match &mut self.volume {
-            Some(door) => self.counts.drain(&self.secret, |it| door.send(it)),
+            Some(door) => self.counts.drain(&self.secret, |it| door.held.push(it)),
             None => self.counts = Counts::default(),
         }
         advance(&mut self.customers, epoch);
@@ -302,11 +302,13 @@ impl Sources {
     }
 
     /// The frontier of everything: `less_than(&e)` while some epoch below `e` is not complete.
-    /// The maps are written just after it passes; [`Clock`] says when they are.
     pub fn probe(&self) -> &ProbeHandle<Epoch> {
         &self.probe
     }
 }
+
+/// What a fold tells the relation that it feeds.
+type Moved<'s, F, P> = VecCollection<'s, Epoch, <P as Project<F>>::Data, <P as Project<F>>::Diff>;
 
 /// A fold with its input.
 fn door<'s, F: Fold, P: Project<F>>(
@@ -315,24 +317,16 @@ fn door<'s, F: Fold, P: Project<F>>(
     worker: usize,
     project: P,
     probe: &ProbeHandle<Epoch>,
-) -> (Door<F::Update>, differential_dataflow::VecCollection<'s, Epoch, P::Data, P::Diff>) {
+) -> (Door<F::Update>, Moved<'s, F, P>) {
     let (input, updates) = scope.new_input::<Vec<Addressed<F::Update>>>();
-    let door = Door { input, last: None };
     let moved = fold(updates, map.clone(), worker, project).probe_with(probe);
-    (door, moved)
+    (Door { input, held: Vec::new() }, moved)
 }
 
 fn give<U: Clone + 'static>(door: &mut Option<Door<U>>, updates: &mut Vec<Addressed<U>>) {
     match door {
-        Some(door) if !updates.is_empty() => {
-            let room = updates.capacity();
-            door.send_batch(updates);
-            // The batch went whole; the next one will be about as large.
-            if updates.capacity() < room {
-                *updates = Vec::with_capacity(room);
-            }
-        }
-        _ => updates.clear(),
+        Some(door) => door.send(updates),
+        None => updates.clear(),
     }
 }
 

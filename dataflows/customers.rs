@@ -398,8 +398,9 @@ impl Facts {
 pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> {
     let mut sorted: Vec<&Event<'static>> = events.iter().collect();
     sorted.sort_by_key(|it| (it.time, &it.id, &it.source));
-    let mut all: BTreeMap<(&str, &str), (Facts, BTreeMap<&str, Option<&str>>, i64)> =
-        BTreeMap::new();
+    /// The row, the newest value of each free attribute, cases opened less resolved.
+    type Known<'e> = (Facts, BTreeMap<&'e str, Option<&'e str>>, i64);
+    let mut all: BTreeMap<(&str, &str), Known<'_>> = BTreeMap::new();
     for event in sorted {
         let customer = match &event.data {
             Data::CustomerRegistered(it) | Data::CustomerUpdated(it) => Some(&it.customer),
@@ -463,4 +464,33 @@ pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> 
         (Name::new(tenant, &key_text(&[customer])), facts.row())
     });
     rows.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: which names are kept does not depend on the order of arrival. Method: more names than
+    /// are kept, forth and back.
+    #[test]
+    fn the_first_names_by_text_are_kept() {
+        let said = |n: usize| Attributes {
+            stamp: Arc::new(Stamp { at: n as i64, tie: "1\0s".into() }),
+            fixed: vec![],
+            named: vec![(format!("{n:04}").into(), Some("x".into()))],
+        };
+        let (mut forth, mut back) = (Profile::default(), Profile::default());
+        (0..MAX_NAMES + 9).for_each(|n| forth.take(&said(n)));
+        (0..MAX_NAMES + 9).rev().for_each(|n| back.take(&said(n)));
+        let names = |it: &Profile| it.named.iter().map(|it| it.0.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&forth), names(&back));
+        assert_eq!((names(&back).len(), names(&back)[0].as_str()), (MAX_NAMES, "0000"));
+    }
+
+    /// Goal: what is exchanged and kept per customer stays small. Method: the sizes themselves.
+    #[test]
+    fn sizes() {
+        assert!(size_of::<crate::Addressed<Update>>() <= 64);
+        assert!(size_of::<State>() <= 96);
+    }
 }

@@ -54,11 +54,11 @@ impl Updates {
                 self.orders.push(Addressed { key, name: name(tenant, order), update });
             }
         }
-        if views.0 & ViewSet::CASES != 0 {
-            if let Some((case, update)) = cases::Update::of(event, owner) {
-                let key = secret.fingerprint(tenant, Kind::Case, &[case]);
-                self.cases.push(Addressed { key, name: name(tenant, case), update });
-            }
+        if views.0 & ViewSet::CASES != 0
+            && let Some((case, update)) = cases::Update::of(event, owner)
+        {
+            let key = secret.fingerprint(tenant, Kind::Case, &[case]);
+            self.cases.push(Addressed { key, name: name(tenant, case), update });
         }
     }
 }

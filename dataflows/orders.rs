@@ -325,10 +325,10 @@ impl State {
         if let Some((amount, currency)) = it.amount {
             reversed.amounts.add(currency, amount);
         }
-        if let Some(reason) = &it.reason {
-            if reversed.reason.as_ref().is_none_or(|it| it.0 < *stamp) {
-                reversed.reason = Some((stamp.clone(), reason.clone()));
-            }
+        if let Some(reason) = &it.reason
+            && reversed.reason.as_ref().is_none_or(|it| it.0 < *stamp)
+        {
+            reversed.reason = Some((stamp.clone(), reason.clone()));
         }
     }
 

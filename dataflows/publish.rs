@@ -52,18 +52,13 @@ pub struct Published<R: Relation> {
 pub(crate) struct Rows<R>(std::marker::PhantomData<R>);
 
 /// What the relation holds under one name.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) enum Under<T> {
+    #[default]
     Nothing,
     One(Arc<T>),
     /// Not one record once: no row.
     Odd(Arc<Vec<(T, isize)>>),
-}
-
-impl<T> Default for Under<T> {
-    fn default() -> Self {
-        Under::Nothing
-    }
 }
 
 impl<R: Relation> Fold for Rows<R> {

@@ -136,3 +136,53 @@ impl<'t> Iterator for Entries<'t> {
         Some(Entry { at, status: Status::ALL[usize::from(head[8])], line, tie })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Said = (i64, u8, u16);
+
+    /// Entries in this order of arrival, as the timeline keeps them.
+    fn kept(said: &[Said]) -> Vec<(i64, Status, u16)> {
+        let mut timeline = Timeline::default();
+        for (n, status, line) in said {
+            let tie = format!("{n}\0s");
+            let status = Status::ALL[usize::from(*status)];
+            // Few instants, so that ties decide.
+            let entry = Entry { at: n / 4, status, line: *line, tie: tie.as_bytes() };
+            timeline.insert(entry);
+            timeline.insert(entry);
+        }
+        timeline.entries().map(|it| (it.at, it.status, it.line)).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        /// Goal: beyond its bound, too, a timeline is a function of the set of what was said.
+        /// Method: some hundred entries of few lines, among them lines beyond those that are
+        /// kept, in two orders; compared with sorting and bounding all of them at once.
+        #[test]
+        fn bounded_the_same_in_every_order(
+            said in proptest::collection::vec((0..10_u8, prop_oneof![0..6_u16, 255..300_u16]), 1..700),
+            seed in any::<u64>(),
+        ) {
+            let said = said.into_iter().zip(0..).map(|((status, line), n)| (n, status, line));
+            let mut said: Vec<Said> = said.collect();
+            let in_order = kept(&said);
+            said.sort_by_key(|it| (it.0 as u64 ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            prop_assert_eq!(&kept(&said), &in_order);
+
+            said.sort_by_key(|it| (it.0 / 4, format!("{}\0s", it.0)));
+            let newest = |n: usize| !said[n + 1..].iter().any(|it| it.2 == said[n].2);
+            let stays = |n: &usize| {
+                n + MAX_ENTRIES >= said.len() || (usize::from(said[*n].2) <= MAX_LINES && newest(*n))
+            };
+            let plain = (0..said.len()).filter(stays).map(|n| said[n]);
+            let plain = plain.map(|it| (it.0 / 4, Status::ALL[usize::from(it.1)], it.2));
+            prop_assert_eq!(in_order, plain.collect::<Vec<_>>());
+        }
+    }
+}

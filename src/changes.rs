@@ -233,7 +233,9 @@ impl Changes {
             interests: Vec::new(),
             known: HashMap::new(),
         };
-        let runtime = tokio::runtime::Handle::current();
+        // A runtime of its own: the server's ends before this thread has seen that it is to end,
+        // and its timers would panic then.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         std::thread::Builder::new()
             .name("changes".into())
             .spawn(move || runtime.block_on(gatherer.run(waiting)))?;

@@ -8,6 +8,7 @@
 pub mod ask; // asking the running process over its loopback routes
 pub mod check; // settings and mappings: every problem at once
 pub mod chosen; // from what was typed to what is needed
+pub mod demo; // the generator and everything else in one process
 pub mod folder; // a data folder that no process has open
 pub mod generate; // generated events on standard output
 pub mod log; // looking into the embedded log
@@ -78,7 +79,7 @@ fn obey(typed: Typed, variables: Vec<(String, String)>) -> Result<(), Problems> 
             replay::main(&replay, settings).map_err(one)
         }
         Command::Run(it) => run::main(chosen.run(&it)?).map_err(one),
-        Command::Demo(_) => unimplemented!(),
+        Command::Demo(it) => demo::main(&it, chosen.demo(&it)?).map_err(one),
     }
 }
 

@@ -157,6 +157,24 @@ pub enum AdminAction {
     Status,
     /// Size, age and positions of the embedded log.
     LogStats,
+    /// Records of the embedded log, of any tenant.
+    LogShow {
+        /// The first position; the oldest there is, if none is named.
+        from: Option<u64>,
+        /// How many.
+        limit: usize,
+    },
+    /// Kept rejects, of any tenant, the newest first.
+    Rejects {
+        /// Only those with this reason.
+        reason: Option<String>,
+        /// Only those of this feed.
+        feed: Option<String>,
+        /// Only the one with this number.
+        number: Option<u64>,
+        /// How many.
+        limit: usize,
+    },
     /// Append rejects to the log again.
     RetryRejects {
         /// Only those with this reason.

@@ -155,7 +155,7 @@ impl Shard {
     }
 
     fn home(&self, id: Fingerprint) -> usize {
-        ((hash(id.max(1)) >> 32) * self.ids.len() as u64 >> 32) as usize
+        (((hash(id.max(1)) >> 32) * self.ids.len() as u64) >> 32) as usize
     }
 
     /// Dates a slot now.

@@ -241,10 +241,13 @@ fn tenant(second: bool) -> &'static str {
     if second { "b" } else { "a" }
 }
 
+/// What the relation hears: by tenant and instant.
+type Told = BTreeMap<(String, Epoch), isize>;
+
 /// Rows at the end, by the plain computation.
-fn reference(history: &History) -> (BTreeMap<Name, Row>, BTreeMap<(String, Epoch), isize>, Epoch) {
+fn reference(history: &History) -> (BTreeMap<Name, Row>, Told, Epoch) {
     let mut states: BTreeMap<Name, (State, Epoch)> = BTreeMap::new();
-    let mut told = BTreeMap::new();
+    let mut told = Told::new();
     let mut now = 10_000;
     for (pass, said) in history {
         let end = now + pass;
@@ -303,7 +306,7 @@ proptest! {
         let mut found = BTreeMap::new();
         map.for_each(last, &mut |name, row| { found.insert(name.clone(), row); }).unwrap();
         prop_assert_eq!(found, rows);
-        let mut sums: BTreeMap<(String, Epoch), isize> = BTreeMap::new();
+        let mut sums = Told::new();
         for (tenant, epoch, diff) in emitted.lock().unwrap().iter() {
             *sums.entry((tenant.clone(), *epoch)).or_default() += diff;
         }

@@ -67,8 +67,8 @@ proptest! {
             let (index, map) = (worker.index(), shared.clone());
             let (mut input, probe) = worker.dataflow(|scope| {
                 let (input, records) = scope.new_collection();
-                let mut probe = ProbeHandle::new();
-                publish(records, map, index).probe_with(&mut probe);
+                let probe = ProbeHandle::new();
+                publish(records, map, index).probe_with(&probe);
                 (input, probe)
             });
             for (epoch, changes) in told.iter().enumerate() {
@@ -140,10 +140,10 @@ fn deleted_records_do_not_pile_up() {
         }
         let clock = Clock::new(1, UNDO_MAX_BYTES);
         let map = Published::<Wide>::new(1, clock.clone(), 0, Secret([1; 16]));
-        let (shared, mut probe) = (map.clone(), ProbeHandle::new());
+        let (shared, probe) = (map.clone(), ProbeHandle::new());
         let mut input = worker.dataflow(|scope| {
             let (input, records) = scope.new_collection();
-            publish(records, shared, 0).probe_with(&mut probe);
+            publish(records, shared, 0).probe_with(&probe);
             input
         });
         for epoch in 1..300_u64 {

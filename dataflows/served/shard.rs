@@ -403,7 +403,7 @@ impl<S: Clone + Default> Shard<S> {
             return slot;
         }
         let slot = self.slots;
-        if slot as usize % CHUNK == 0 {
+        if (slot as usize).is_multiple_of(CHUNK) {
             self.chunks.push(Vec::with_capacity(CHUNK));
         }
         self.chunks[slot as usize / CHUNK].push(entry);

@@ -12,8 +12,9 @@ use dataflows::catalogue::{Sources, Views, definitions, references};
 use drive::{SECRET, apply, complete, dedup, rows, views};
 use history::{SPAN_MS, START_MS, history};
 use proptest::prelude::*;
-use schemas::events::Event;
-use schemas::names::Kind;
+use schemas::events::{Data, Event, Line, OrderPlaced};
+use schemas::names::{Currency, Kind, Name};
+use schemas::reading::Instants;
 use schemas::rows::{FieldKind, Value, ViewDef};
 use timely::worker::Worker;
 
@@ -142,4 +143,80 @@ fn only_the_written_key_finds_a_row() {
             SECRET.fingerprint("default", Kind::Customer, &["a", "b"])
         );
     });
+}
+
+/// Goal: the hundred are exact when there are more than a hundred. Method: several hundred
+/// customers spending again and again, in epochs, on 1 and on 3 workers, with many equal sums, so
+/// that customers come in, are pushed out and come back; compared with the reference at each epoch.
+#[test]
+fn more_customers_than_places() {
+    for workers in [1, 3] {
+        let spent = std::sync::Arc::new(spending(4_000));
+        let views = views(workers);
+        let (at_worker, all) = (views.clone(), spent.clone());
+        let run = timely::execute(timely::Config::process(workers), move |worker| {
+            let mut sources = Sources::build(worker, &at_worker);
+            let mut so_far = 0;
+            let mut epoch = START_MS;
+            for batch in all.chunks(180) {
+                so_far += batch.len();
+                epoch += 10;
+                let share = batch.len().div_ceil(workers);
+                let mine = batch.chunks(share).nth(worker.index()).unwrap_or(&[]);
+                apply(&mut sources, &dedup(), mine, epoch);
+                complete(worker, &mut sources, &at_worker, epoch);
+                if worker.index() == 0 {
+                    let pin = at_worker.clock().pin();
+                    let reader = &at_worker.readers()[5];
+                    if pin.epoch() == epoch {
+                        let mut found = std::collections::BTreeMap::new();
+                        let mut take = |name: &Name, row| drop(found.insert(name.clone(), row));
+                        reader.for_each(epoch, &mut take).expect("pinned");
+                        let expected = dataflows::top_customers::reference(&all[..so_far], epoch);
+                        assert_eq!(found, expected, "after {so_far} events");
+                    }
+                }
+            }
+        });
+        for worker in run.expect("workers start").join() {
+            worker.expect("the worker ended well");
+        }
+        let now = views.clock().complete();
+        let found = rows(&views, now).pop().expect("the last view");
+        assert_eq!(found, dataflows::top_customers::reference(&spent, now));
+        assert_eq!(found.len(), 200, "two currencies of a hundred");
+        assert_eq!(views.anomalies(), 0);
+    }
+}
+
+/// Orders of 400 customers, small amounts, two currencies.
+fn spending(n: u64) -> Vec<Event<'static>> {
+    let order = |n: u64| {
+        let mixed = (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16;
+        let line = Line {
+            sku: "S1".into(),
+            quantity: 1,
+            unit_price: (mixed >> 20) as i64 % 4,
+            ship_from: None,
+            ship_to: None,
+            carrier: None,
+            seller: None,
+        };
+        Event {
+            tenant: "default".into(),
+            source: "//shop".into(),
+            id: format!("{n}").into(),
+            time: START_MS as i64 * 1_000,
+            data: Data::OrderPlaced(OrderPlaced {
+                order: format!("O{n}").into(),
+                customer: format!("C{}", mixed % 400).into(),
+                currency: Currency::parse(if mixed >> 40 & 1 == 0 { "EUR" } else { "USD" })
+                    .unwrap(),
+                lines: vec![line],
+                promised_at: None,
+                channel: None,
+            }),
+        }
+    };
+    (0..n).map(order).collect()
 }

@@ -94,14 +94,19 @@ fn the_same_answer_in_every_shape() {
             let (workers, epochs) = (shape.2, shape.3);
             let found = answer(shaped(&events, &shape), workers, epochs, now);
             for ((def, found), expected) in definitions().iter().zip(&found).zip(&expected) {
-                prop_assert_eq!(
-                    found,
-                    expected,
-                    "{} with {} workers in {} epochs",
-                    def.name,
-                    workers,
-                    epochs
-                );
+                let shape = format!("{workers} workers, {epochs} epochs");
+                for (name, row) in expected {
+                    let found = found.get(name).map(|it| def.to_json(it));
+                    prop_assert_eq!(
+                        found,
+                        Some(def.to_json(row)),
+                        "{} {:?} {}",
+                        def.name,
+                        name,
+                        shape
+                    );
+                }
+                prop_assert_eq!(found.len(), expected.len(), "{}, {}", def.name, shape);
             }
         }
         Ok(())

@@ -468,3 +468,21 @@ fn records() {
         "schemas/too-large: field \"/text\": expected text of at most 32 KiB, for text, found \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…",
     );
 }
+
+/// Goal: the example in the documentation works. Method: its first TOML block, its JSON block.
+#[test]
+fn the_documented_example() {
+    let page = include_str!("../../docs/mappings.md");
+    let block = |language: &str| {
+        let (_, rest) = page.split_once(&format!("```{language}\n")).unwrap();
+        rest.split_once("\n```").unwrap().0
+    };
+    let mapping = Mapping::compile(block("toml")).unwrap_or_else(|it| panic!("{it:#?}"));
+    let mut told = Vec::new();
+    let record = block("json");
+    mapping.decode(record.as_bytes(), |event| told.push(format!("{event:?}"))).unwrap();
+    let [event] = &told[..] else { panic!("one event: {told:?}") };
+    for part in ["\"17:ordered\"", "order: \"17\"", "EUR", "unit_price: 1250", "Some(\"DHL\")"] {
+        assert!(event.contains(part), "{part} is not in {event}");
+    }
+}

@@ -59,10 +59,10 @@ impl Peer {
         let answer =
             self.exchange(method, path).map_err(|why| self.told(path, &why.to_string()))?;
         let (status, body) = parse(&answer).ok_or_else(|| self.told(path, "no HTTP answer"))?;
-        let value: Value = serde_json::from_slice(&body)
+        let mut value: Value = serde_json::from_slice(&body)
             .map_err(|why| self.told(path, &format!("expected JSON, found {why}")))?;
         if status == 200 {
-            return Ok(value);
+            return Ok(value["result"].take());
         }
         let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or("").to_string();
         Err(Report {

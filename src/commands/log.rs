@@ -15,7 +15,7 @@ use crate::report::Report;
 use crate::segments::OnDamage;
 
 /// Most records of one look.
-const MAX_LIMIT: usize = 100_000;
+const MAX_LIMIT: usize = 1_000;
 
 /// Shows records or figures.
 pub fn main(what: &Log, chosen: &Chosen) -> Result<(), Problems> {
@@ -58,7 +58,7 @@ fn show(settings: &Settings, from: Option<u64>, limit: usize, json: bool) -> Res
             let pairs =
                 [("from", from.map(|it| it.to_string())), ("limit", Some(limit.to_string()))];
             let answer = peer.get(&format!("/v1/admin/log/records{}", ask::query(&pairs)))?;
-            answer["records"].as_array().cloned().unwrap_or_default()
+            answer.as_array().cloned().unwrap_or_default()
         }
         None => {
             let log = folder::take(settings, OnDamage::Skip)?.log()?;

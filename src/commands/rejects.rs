@@ -19,7 +19,7 @@ use crate::report::Report;
 use crate::segments::OnDamage;
 
 /// Most rejects of one look.
-const MAX_LIMIT: usize = 100_000;
+const MAX_LIMIT: usize = 1_000;
 
 /// Lists, shows or retries.
 pub fn main(what: &Rejects, chosen: &Chosen) -> Result<(), Problems> {
@@ -46,7 +46,7 @@ fn look(
             let mut pairs = query(which).to_vec();
             pairs.push(("limit", Some(limit.to_string())));
             let answer = peer.get(&format!("/v1/admin/rejects{}", ask::query(&pairs)))?;
-            answer["rejects"].as_array().cloned().unwrap_or_default()
+            answer.as_array().cloned().unwrap_or_default()
         }
         None => {
             let store = folder::take(settings, OnDamage::Skip)?.rejects()?;

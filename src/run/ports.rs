@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+use crate::commands::log::record;
+use crate::commands::rejects::find;
 use crate::config::Settings;
 use crate::engine::Engine;
 use crate::ingest::local_log::LocalLog;
@@ -148,6 +150,22 @@ impl AdminPort for Admin {
                     serde_json::to_value(stats).map_err(|it| untellable(&it.to_string()))
                 })
             }
+            AdminAction::LogShow { from, limit } => {
+                let Some(log) = self.log.clone() else {
+                    return Box::pin(async { Err(untellable(NO_LOG)) });
+                };
+                Box::pin(on_disk(move || {
+                    let shown = log.show(from.unwrap_or_else(|| log.first()), limit)?;
+                    Ok(shown.iter().map(record).collect())
+                }))
+            }
+            AdminAction::Rejects { reason, feed, number, limit } => {
+                let store = self.rejects.clone();
+                Box::pin(on_disk(move || {
+                    let found = find(&store, reason, feed, number, limit)?;
+                    Ok(found.iter().map(|it| json!(it)).collect())
+                }))
+            }
             AdminAction::RetryRejects { reason, feed, number } => {
                 let select = match number {
                     Some(number) => Select::Ids(vec![number]),
@@ -160,6 +178,16 @@ impl AdminPort for Admin {
     }
 }
 
+const NO_LOG: &str = "this process replays a file and keeps no log";
+
+/// Reads from the disk, on a thread that may wait.
+async fn on_disk(
+    work: impl FnOnce() -> Result<Vec<Value>, Report> + Send + 'static,
+) -> Result<Value, Report> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|it| untellable(&it.to_string()))?.map(Value::Array)
+}
+
 /// Waits for the disk: on a thread that may wait.
 async fn retry(
     rejects: RejectStore,
@@ -167,7 +195,7 @@ async fn retry(
     select: Select,
 ) -> Result<Value, Report> {
     let Some(log) = log else {
-        return Err(untellable("this process replays a file and keeps no log"));
+        return Err(untellable(NO_LOG));
     };
     let work = tokio::task::spawn_blocking(move || rejects.retry(&select, &*log));
     let retried = work.await.map_err(|it| untellable(&it.to_string()))??;

@@ -100,7 +100,7 @@ fn too_large(limit: u64, announced: Option<u64>) -> Refusal {
         "serve/body-too-large",
         "the body is too large",
         format!("expected at most {limit} bytes, found {found}"),
-        "send smaller batches, or raise serve.max_body",
+        "send smaller batches, or raise serve.max_body_bytes",
     )
     .effect(NOT_TAKEN)
     .with("limit_bytes", json!(limit))

@@ -285,7 +285,7 @@ fn event_too_large(index: usize, found: usize, limit: u64) -> Refusal {
         "serve/event-too-large",
         "an event is too large",
         format!("event {index}: expected at most {limit} bytes, found {found}"),
-        "send less in one event, or raise serve.max_event",
+        "send less in one event, or raise serve.max_event_bytes",
     )
     .effect(NOT_TAKEN)
     .with("event", json!(index))

@@ -23,6 +23,8 @@ use super::{AdminAction, KeptReject};
 const REJECTS_AT_ONCE: usize = 100;
 /// Rejects looked at for one page.
 const MAX_REJECTS_EXAMINED: usize = 10_000;
+/// Most records of one answer to the command line: at 64 KiB each, 64 MiB.
+const MAX_ADMIN_LIMIT: u64 = 1_000;
 
 fn answer(status: StatusCode, body: &Value) -> Response {
     json_response(status, body.to_string().into_bytes())
@@ -170,6 +172,16 @@ pub(super) async fn admin(
     let action = match endpoint {
         Endpoint::AdminShutdown => AdminAction::Shutdown,
         Endpoint::AdminLog => AdminAction::LogStats,
+        Endpoint::AdminRecords => AdminAction::LogShow {
+            from: query.number("from", 0, u64::MAX)?,
+            limit: query.number("limit", 1, MAX_ADMIN_LIMIT)?.unwrap_or(LIMIT) as usize,
+        },
+        Endpoint::AdminRejects => AdminAction::Rejects {
+            reason: query.take("reason")?.map(String::from),
+            feed: query.take("feed")?.map(String::from),
+            number: query.number("number", 0, u64::MAX)?,
+            limit: query.number("limit", 1, MAX_ADMIN_LIMIT)?.unwrap_or(LIMIT) as usize,
+        },
         Endpoint::AdminRetry => AdminAction::RetryRejects {
             reason: query.take("reason")?.map(String::from),
             feed: query.take("feed")?.map(String::from),

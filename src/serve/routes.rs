@@ -20,6 +20,8 @@ pub enum Endpoint {
     AdminStatus,
     AdminShutdown,
     AdminLog,
+    AdminRecords,
+    AdminRejects,
     AdminRetry,
 }
 
@@ -345,6 +347,38 @@ pub static ROUTES: &[Route] = &[
         body: &[],
         answer: JSON,
         answers: &[(200, "the figures"), PARAMETERS, LOOPBACK, FAILED],
+    },
+    Route {
+        endpoint: Endpoint::AdminRecords,
+        method: "GET",
+        path: "/v1/admin/log/records",
+        class: Class::Loopback,
+        words: "Records of the embedded log, of any tenant.",
+        parameters: &[
+            number("from", "the first position; the oldest there is without it"),
+            number("limit", "how many"),
+        ],
+        filters: false,
+        body: &[],
+        answer: JSON,
+        answers: &[(200, "the records"), PARAMETERS, LOOPBACK, FAILED],
+    },
+    Route {
+        endpoint: Endpoint::AdminRejects,
+        method: "GET",
+        path: "/v1/admin/rejects",
+        class: Class::Loopback,
+        words: "Kept rejects of any tenant, the newest first.",
+        parameters: &[
+            query("reason", "only those with this code"),
+            query("feed", "only those of this feed"),
+            number("number", "only this one"),
+            number("limit", "how many"),
+        ],
+        filters: false,
+        body: &[],
+        answer: JSON,
+        answers: &[(200, "the rejects"), PARAMETERS, LOOPBACK, FAILED],
     },
     Route {
         endpoint: Endpoint::AdminRetry,

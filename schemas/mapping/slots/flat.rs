@@ -105,7 +105,8 @@ impl Unwanted {
             return false;
         }
         // The lowest byte and the length are the key's own, whatever comes after it.
-        let bit = 1 << (((word & 0xff) ^ (end - start) as u64 * 31) & 63);
+        let length = (end - start) as u64;
+        let bit = 1 << (((word & 0xff) ^ length.wrapping_mul(31)) & 63);
         if self.filter & bit != 0 && was_there(bytes, &self.starts[..self.n], start, end) {
             return false;
         }

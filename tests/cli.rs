@@ -1,0 +1,331 @@
+//! The command line as a person meets it: the built binary, its words and its exit codes.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+/// A folder that goes away with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path =
+            std::env::temp_dir().join(format!("millstream-cli-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+    fn file(&self, name: &str, text: impl AsRef<[u8]>) -> String {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left behind in a temporary folder harms no later test.
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+fn command(words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
+    // No settings file of the repository, no variables of whoever runs the tests.
+    command.args(words).current_dir(std::env::temp_dir()).env_clear().stdin(Stdio::null());
+    command
+}
+
+/// Exit code, standard output, standard error.
+fn run(words: &[&str]) -> (i32, String, String) {
+    told(command(words).output().unwrap())
+}
+
+fn told(it: Output) -> (i32, String, String) {
+    let text = |it: Vec<u8>| String::from_utf8(it).unwrap();
+    (it.status.code().unwrap_or(-1), text(it.stdout), text(it.stderr))
+}
+
+/// A running process, ended with the test.
+struct Process {
+    child: Child,
+    out: BufReader<std::process::ChildStdout>,
+}
+
+impl Process {
+    fn start(words: &[&str]) -> Process {
+        let mut child =
+            command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        Process { child, out }
+    }
+    /// The first line in which this stands; fails when the process ends before.
+    fn until(&mut self, words: &str) -> String {
+        loop {
+            let mut line = String::new();
+            if self.out.read_line(&mut line).unwrap() == 0 {
+                let mut why = String::new();
+                self.child.stderr.take().unwrap().read_to_string(&mut why).unwrap();
+                panic!("ended without a word of {words:?}: {why}");
+            }
+            if line.contains(words) {
+                return line;
+            }
+        }
+    }
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    }
+    fn end(mut self) -> (i32, String, String) {
+        let (mut out, mut err) = (String::new(), String::new());
+        self.out.read_to_string(&mut out).unwrap();
+        self.child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        (self.child.wait().unwrap().code().unwrap_or(-1), out, err)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Ended already, in a test that passes.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// `GET` over one connection; status and body.
+fn get(address: &str, path: &str) -> (u16, String) {
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head[9..12].parse().unwrap(), body.to_string())
+}
+
+/// Goal: every command explains itself with an example that it would take.
+#[test]
+fn help_shows_an_example() {
+    let commands =
+        ["", "demo", "run", "replay", "map", "log", "rejects", "schema", "check", "generate"];
+    for name in commands {
+        let words: Vec<&str> = [name, "--help"].into_iter().filter(|it| !it.is_empty()).collect();
+        let (code, out, err) = run(&words);
+        assert_eq!(code, 0, "{name}: {err}");
+        let (_, examples) = out.split_once("Example").unwrap_or_else(|| panic!("{name}: {out}"));
+        let example = format!("  millstream {name}");
+        assert!(examples.contains(example.trim_end()), "{name}: {out}");
+    }
+}
+
+/// Goal: what is no command line is 2, what is a problem is 1, what is done is 0.
+#[test]
+fn exit_codes_are_as_documented() {
+    let check = |words: &[&str], expected: i32, says: &str| {
+        let (code, out, err) = run(words);
+        assert_eq!(code, expected, "{words:?}: {out}{err}");
+        assert!(format!("{out}{err}").contains(says), "{words:?}: {out}{err}");
+    };
+    check(&[], 2, "Usage");
+    check(&["--version"], 0, "millstream 0");
+    check(&["fly"], 2, "unrecognized subcommand");
+    check(&["demo", "--rate", "0"], 2, "--rate");
+    check(&["demo", "--for", "5"], 2, "a duration with its unit");
+    check(&["run", "--workers", "many"], 1, "error[config/value]");
+    check(&["replay", "x", "--clock", "noon"], 1, "error[commands/flag]");
+    check(&["check", "--config", "/no/such/file"], 1, "error[config/file]");
+    check(&["check", "--log-level", "a=b=c"], 1, "error[commands/log-level]");
+    check(&["check", "--set", "engine.workers"], 1, "expected `section.key=value`");
+    check(&["check", "--set", "engine.views=orders,custmers"], 1, "perhaps `customers` was meant");
+    check(&["schema", "show", "order.placd"], 1, "perhaps `order.placed` was meant");
+    check(&["log", "stats", "--data-dir", "/no/such"], 1, "error[commands/no-data]");
+    check(&["check"], 0, "settings are good");
+}
+
+/// Goal: a configuration with three errors is told whole, with lines; for programs too.
+#[test]
+fn three_errors_are_three_reports() {
+    let folder = Folder::new("three");
+    let text = "[engine]\nworker = 2\n\n[log]\nretention = 30\n\n[serve]\nlisten = \"here\"\n";
+    let file = folder.file("millstream.toml", text);
+    let (code, _, err) = run(&["check", "--config", &file]);
+    assert_eq!(code, 1);
+    assert_eq!(err.matches("error[config/").count(), 3, "{err}");
+    for line in ["line 2, setting engine.worker", "line 5, setting log.retention", "line 8, "] {
+        assert!(err.contains(line), "{err}");
+    }
+    assert!(err.contains("perhaps `engine.workers` was meant"), "{err}");
+    let (code, out, err) = run(&["check", "--config", &file, "--json"]);
+    let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, value["problems"].as_array().unwrap().len(), err.as_str()), (1, 3, ""));
+    assert_eq!(value["problems"][1]["at"]["line"], "5");
+    // The same file stops `run` before anything is made.
+    let data = folder.path("data");
+    let (code, _, err) = run(&["run", "--config", &file, "--data-dir", &data]);
+    assert_eq!((code, err.matches("error[config/").count()), (1, 3), "{err}");
+    assert!(!Path::new(&data).exists());
+}
+
+/// Goal: every schema is listed and printed as it is published.
+#[test]
+fn schemas_are_printed() {
+    let (_, out, _) = run(&["schema", "list", "--json"]);
+    let names: Vec<String> = serde_json::from_str(&out).unwrap();
+    assert_eq!(names.len(), schemas::published::all().len());
+    for (name, text) in schemas::published::all() {
+        let (code, out, _) = run(&["schema", "show", name]);
+        assert_eq!((code, out.as_str()), (0, *text), "{name}");
+    }
+}
+
+/// Goal: `map` shows each record beside what became of it. Method: a file with a good record, one
+/// that is skipped and two that are rejected, natively and for programs.
+#[test]
+fn map_shows_what_becomes_of_records() {
+    let folder = Folder::new("map");
+    let (_, good, _) = run(&["generate", "--events", "2"]);
+    let file = folder.file("in.jsonl", format!("{good}{{\"a\":1}}\n\nno\n"));
+    let (code, out, err) = run(&["map", "--input", &file]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("line 1: {") && out.contains("  -> {\"specversion\""), "{out}");
+    assert!(out.contains("line 4: \n  skipped"), "{out}");
+    assert!(out.contains("rejected[schemas/not-json]"), "{out}");
+    assert!(out.contains("5 record(s): 2 event(s), 1 skipped, 2 rejected"), "{out}");
+    let (_, out, _) = run(&["map", "--input", &file, "--json", "--limit", "3"]);
+    let lines: Vec<serde_json::Value> =
+        out.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
+    assert_eq!(lines.len(), 4, "{out}");
+    assert_eq!(lines[0]["events"][0]["type"], "customer.registered");
+    assert!(lines[2]["rejected"]["code"].as_str().unwrap().starts_with("schemas/"));
+    assert_eq!(lines[3]["summary"]["records"], 3);
+    let (code, _, err) = run(&["map", "--input", "/no/such/file"]);
+    assert!(code == 1 && err.contains("error[ingest/cannot-open]"), "{err}");
+}
+
+/// Goal: a demonstration shows something, is looked into while it runs, keeps its folder to itself
+/// and its port, ends cleanly on Ctrl-C, and goes on with the same log. Method: two runs.
+#[test]
+fn a_demo_runs_is_asked_ends_and_goes_on() {
+    let folder = Folder::new("demo");
+    let data = folder.path("data");
+    let words = ["demo", "--rate", "300", "--data-dir", &data, "--listen", "127.0.0.1:0"];
+    let mut demo = Process::start(&words);
+    let hello = demo.until("serves http://");
+    let address = hello.split("http://").nth(1).unwrap().split(';').next().unwrap().to_string();
+    let curl = demo.until("curl -s ");
+    let path = curl.split(&address).nth(1).unwrap().trim().trim_end_matches('\'').to_string();
+    let progress = demo.until("events/s");
+    for word in ["customers", "orders_by_status", "lag", "MB"] {
+        assert!(progress.contains(word), "{progress}");
+    }
+    let (status, body) = get(&address, &path);
+    assert!(status == 200 && body.contains("\"customer\":\"C-1\""), "{path}: {body}");
+
+    // The running process is asked: it has the lock.
+    let (code, out, err) = run(&["log", "stats", "--data-dir", &data, "--json"]);
+    assert_eq!(code, 0, "{err}");
+    let running: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert!(running["next"].as_u64().unwrap() >= 5, "{out}");
+    let (_, out, err) = run(&["log", "show", "--data-dir", &data, "--from", "1", "--limit", "2"]);
+    assert_eq!(out.lines().count(), 2, "{out}{err}");
+    assert!(out.contains("customer.registered"), "{out}");
+    let (code, out, err) = run(&["rejects", "list", "--data-dir", &data]);
+    assert_eq!((code, out.trim()), (0, "none"), "{err}");
+
+    // Two processes on one folder, two on one port: the second refuses, and says what to do.
+    let (code, _, err) = run(&words);
+    assert!(code == 1 && err.contains("error[segments/in-use]"), "{err}");
+    let other = folder.path("other");
+    let (code, _, err) = run(&["run", "--data-dir", &other, "--listen", &address]);
+    assert!(code == 1 && err.contains("error[serve/port-in-use]"), "{err}");
+
+    demo.signal("-INT");
+    let (code, out, err) = demo.end();
+    assert!(code == 0 && !err.contains("error["), "{code} {out}{err}");
+
+    // Nobody runs: the folder is opened here.
+    let (_, out, err) = run(&["log", "stats", "--data-dir", &data, "--json"]);
+    let ended: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{err}"));
+    assert!(ended["next"].as_u64() >= running["next"].as_u64(), "{out}");
+    let mut again = Process::start(&words);
+    let curl = again.until("curl -s ");
+    assert!(!curl.contains("/C-1?"), "a second start begins with new customers: {curl}");
+    again.until("events/s");
+    let (_, out, _) = run(&["log", "stats", "--data-dir", &data, "--json"]);
+    let more: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert!(more["next"].as_u64() > ended["next"].as_u64(), "{out}");
+    again.signal("-TERM");
+    let (code, out, err) = again.end();
+    assert!(code == 0 && !err.contains("error["), "{code} {out}{err}");
+}
+
+/// Goal: `--for` ends by itself and a closed pipe is no problem.
+#[test]
+fn a_demo_ends_by_itself() {
+    let folder = Folder::new("for");
+    let data = folder.path("data");
+    let words = ["demo", "--for", "1100ms", "--data-dir", &data, "--listen", "127.0.0.1:0"];
+    let (code, out, err) = run(&words);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("events/s") && out.contains("ending"), "{out}");
+    let mut generate = Process::start(&["generate", "--events", "1000000"]);
+    generate.until("specversion");
+    let Process { child, out } = &mut generate;
+    drop(std::mem::replace(out, BufReader::new(child_of_nothing())));
+    assert!(child.wait().unwrap().success());
+}
+
+/// Standard output of a process that says nothing.
+fn child_of_nothing() -> std::process::ChildStdout {
+    let mut child = Command::new("true").stdout(Stdio::piped()).spawn().unwrap();
+    let out = child.stdout.take().unwrap();
+    child.wait().unwrap();
+    out
+}
+
+/// Goal: a record that cannot be taken is found, shown and tried again, with nobody running; the
+/// next start reads it once more. Method: a feed with one record that is not JSON.
+#[test]
+fn rejects_are_listed_shown_and_retried() {
+    let folder = Folder::new("rejects");
+    let data = folder.path("data");
+    let (_, good, _) = run(&["generate", "--events", "3"]);
+    let file = folder.file("in.jsonl", format!("{good}no\n"));
+    let feed = format!("shop={file}");
+    let run_words = ["run", "--data-dir", &data, "--listen", "127.0.0.1:0", "--feed", &feed];
+    let start = || {
+        let mut it = Process::start(&run_words);
+        let address = folder.0.join("data/admin.addr");
+        let listed = || {
+            let (_, out, _) = run(&["rejects", "list", "--data-dir", &data, "--json"]);
+            out.lines().count()
+        };
+        // Each asking is a process of its own: nobody spins.
+        while !address.exists() || listed() == 0 {
+            assert!(it.child.try_wait().unwrap().is_none(), "run ended: {}", it.until("error"));
+        }
+        it
+    };
+    let process = start();
+    process.signal("-TERM");
+    assert_eq!(process.end().0, 0);
+    let (code, out, err) = run(&["rejects", "list", "--data-dir", &data]);
+    assert!(
+        code == 0 && out.contains("schemas/not-json") && out.contains("shop 0/3"),
+        "{out}{err}"
+    );
+    let (_, out, _) = run(&["rejects", "list", "--data-dir", &data, "--feed", "other"]);
+    assert_eq!(out.trim(), "none");
+    let (_, out, _) = run(&["rejects", "show", "--data-dir", &data, "--json"]);
+    let kept: serde_json::Value = serde_json::from_str(out.lines().next().unwrap()).unwrap();
+    assert_eq!((kept["text"].as_str(), kept["offset"].as_u64()), (Some("no"), Some(3)));
+    let words = ["rejects", "retry", "--data-dir", &data, "--reason", "schemas/not-json"];
+    let (code, out, err) = run(&words);
+    assert!(code == 0 && out.contains("1 appended to the log again"), "{out}{err}");
+    let (_, out, _) = run(&words);
+    assert!(out.contains("0 appended"), "retried once, not twice: {out}");
+    let (_, out, _) = run(&["log", "show", "--data-dir", &data]);
+    assert!(out.contains("retried from {\"feed\":\"shop\""), "{out}");
+}
