@@ -18,6 +18,7 @@
 //! same row reads a line of the file, a variable and a flag.
 
 mod layers; // file, variables and flags, laid over each other
+pub mod page; // the table as documentation and as an example file
 mod problem; // how a wrong setting is told
 pub mod table; // every setting: name, kind, bounds, words
 pub mod values; // sizes and durations with their units

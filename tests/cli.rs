@@ -139,6 +139,7 @@ fn exit_codes_are_as_documented() {
     check(&["check", "--log-level", "a=b=c"], 1, "error[commands/log-level]");
     check(&["check", "--set", "engine.workers"], 1, "expected `section.key=value`");
     check(&["check", "--set", "engine.views=orders,custmers"], 1, "perhaps `customers` was meant");
+    check(&["check", "--set", "engine.views=top_customers"], 1, "error[engine/views]");
     check(&["schema", "show", "order.placd"], 1, "perhaps `order.placed` was meant");
     check(&["log", "stats", "--data-dir", "/no/such"], 1, "error[commands/no-data]");
     check(&["check"], 0, "settings are good");
@@ -204,6 +205,31 @@ fn map_shows_what_becomes_of_records() {
     assert!(code == 1 && err.contains("error[ingest/cannot-open]"), "{err}");
 }
 
+/// Goal: a mapping is checked whole and shown at work. Method: the one of the common workload, and
+/// one with two mistakes.
+#[test]
+fn mappings_are_checked_and_shown() {
+    let folder = Folder::new("mappings");
+    let shipped =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/mappings/crm_workload.toml").to_string();
+    let (code, out, err) = run(&["check", "--mapping", &shipped]);
+    assert!(code == 0 && out.contains("1 mapping(s) checked"), "{out}{err}");
+    let record = r#"{"id":"1","time":1767225600000,"customer":"C1","type":"order.placed","order":"O1","amount_cents":500,"sku":"S1","qty":2}"#;
+    let file = folder.file("in.jsonl", format!("{record}\n{{\"type\":\"x\"}}\n"));
+    let (code, out, err) = run(&["map", "--mapping", &shipped, "--input", &file]);
+    assert!(code == 0 && out.contains("\"unit_price\":500"), "{out}{err}");
+    assert!(out.contains("rejected[schemas/unmapped-type]"), "{out}");
+
+    let text = std::fs::read_to_string(&shipped).unwrap();
+    let text = text.replace("discriminator", "discriminater").replace("unix_ms", "unix_month");
+    let wrong = folder.file("wrong.toml", text);
+    let feed = format!("[[feed]]\nname = \"a\"\npath = {file:?}\nmapping = {wrong:?}\n");
+    let settings = folder.file("millstream.toml", feed);
+    let (code, _, err) = run(&["check", "--config", &settings]);
+    assert!(code == 1 && err.matches("error[run/mapping]").count() >= 2, "{err}");
+    assert!(err.contains("wrong.toml, line 3"), "{err}");
+}
+
 /// Goal: a demonstration shows something, is looked into while it runs, keeps its folder to itself
 /// and its port, ends cleanly on Ctrl-C, and goes on with the same log. Method: two runs.
 #[test]
@@ -249,7 +275,8 @@ fn a_demo_runs_is_asked_ends_and_goes_on() {
     let (_, out, err) = run(&["log", "stats", "--data-dir", &data, "--json"]);
     let ended: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{err}"));
     assert!(ended["next"].as_u64() >= running["next"].as_u64(), "{out}");
-    let mut again = Process::start(&words);
+    let json_words: Vec<&str> = words.iter().copied().chain(["--log-format", "json"]).collect();
+    let mut again = Process::start(&json_words);
     let curl = again.until("curl -s ");
     assert!(!curl.contains("/C-1?"), "a second start begins with new customers: {curl}");
     again.until("events/s");
@@ -259,6 +286,11 @@ fn a_demo_runs_is_asked_ends_and_goes_on() {
     again.signal("-TERM");
     let (code, out, err) = again.end();
     assert!(code == 0 && !err.contains("error["), "{code} {out}{err}");
+    let log: Vec<serde_json::Value> = err
+        .lines()
+        .map(|it| serde_json::from_str(it).unwrap_or_else(|why| panic!("{why}: {it}")))
+        .collect();
+    assert!(log.iter().any(|it| it["fields"]["signal"] == "SIGTERM"), "{err}");
 }
 
 /// Goal: `--for` ends by itself and a closed pipe is no problem.

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use millstream::config::{self, Settings, Sources, table};
+use millstream::config::{self, Settings, Sources, page, table};
 
 /// The problems of a file, one line each: `line setting: code; why (nearest)`.
 fn problems(sources: &Sources) -> Vec<String> {
@@ -180,10 +180,10 @@ fn the_page_of_settings_is_the_table() {
     let page = std::fs::read_to_string(root.join("docs/configuration.md")).unwrap();
     let below = page.split("<!-- written by `millstream check --settings` -->\n").nth(1).unwrap();
     assert!(
-        below == table::markdown(),
+        below == page::markdown(),
         "docs/configuration.md is out of date: replace what is below its mark with the output of \
          `millstream check --settings`:\n{}",
-        table::markdown()
+        page::markdown()
     );
 }
 
@@ -206,7 +206,7 @@ fn the_example_file_says_the_defaults() {
     it.engine.workers = Settings::default().engine.workers;
     assert_eq!(format!("{it:?}"), format!("{:?}", Settings::default()));
     assert!(
-        text == table::example(),
+        text == page::example(),
         "millstream.example.toml is out of date: write what `millstream check --example` prints"
     );
 }

@@ -199,6 +199,95 @@ fn habits_hold() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Goal: nobody has to wonder where memory safety is held by hand. Method: the word, outside the
+/// files that are named for it (and their tests).
+#[test]
+fn unsafe_code_is_where_it_is_said_to_be() {
+    // With its invariants and its own test in the file; the Kafka batch reader will be the other.
+    const MAY: &[&str] = &["dataflows/served/prefetch.rs"];
+    for file in files(&["src", "schemas", "dataflows"], &["rs"]) {
+        let (path, text) = (shown(&file), product_text(&file));
+        let words: BTreeSet<&str> =
+            text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+        assert!(
+            MAY.contains(&path.as_str()) || !words.contains("unsafe"),
+            "{path} has unsafe code; it may stand in {MAY:?} only: find a safe way, or decide \
+             (docs/decisions) and name the file here"
+        );
+    }
+}
+
+/// Goal: files that can be read in one sitting. Method: lines are counted; from [`LOOK`] on the
+/// file is named in the output, above [`TOO_LONG`] it fails.
+#[test]
+fn files_are_short() {
+    /// From here on: are there two ideas in it?
+    const LOOK: usize = 400;
+    /// Nobody planned it.
+    const TOO_LONG: usize = 800;
+    let mut too_long = Vec::new();
+    for file in files(&["src", "schemas", "dataflows", "tests", "benches"], &["rs"]) {
+        let lines = fs::read_to_string(&file).unwrap().lines().count();
+        if lines > LOOK {
+            println!("{} has {lines} lines: are there two ideas in it?", shown(&file));
+        }
+        if lines > TOO_LONG {
+            too_long.push(format!("{} has {lines} lines", shown(&file)));
+        }
+    }
+    assert!(too_long.is_empty(), "more than {TOO_LONG} lines:\n{}", too_long.join("\n"));
+}
+
+/// Goal: a decision can be judged by who was not there. Method: every page has the parts of the
+/// template and is listed.
+#[test]
+fn decisions_have_their_parts() {
+    const PARTS: &[&str] = &["Problem", "Success", "Out of scope", "Choice", "Rejected"];
+    let index = fs::read_to_string(root().join("docs/decisions/README.md")).unwrap();
+    for page in files(&["docs/decisions"], &["md"]) {
+        let (path, text) = (shown(&page), fs::read_to_string(&page).unwrap());
+        let name = page.file_name().unwrap().to_str().unwrap();
+        if name == "README.md" {
+            continue;
+        }
+        assert!(text.starts_with("# "), "{path} begins without its title");
+        for part in PARTS {
+            assert!(text.contains(&format!("**{part}.**")), "{path} has no `**{part}.**`");
+        }
+        assert!(index.contains(&format!("({name})")), "docs/decisions/README.md lacks {name}");
+    }
+}
+
+/// Goal: the crates depend in one direction, and the inner ones on nothing that does I/O. Method:
+/// their manifests (`scripts/check` looks at the whole tree).
+#[test]
+fn the_inner_crates_depend_on_little() {
+    const OUTSIDE: &[&str] = &[
+        "tokio",
+        "warp",
+        "hyper",
+        "rdkafka",
+        "clickhouse",
+        "crossbeam-channel",
+        "tracing",
+        "clap",
+    ];
+    let dependencies = |manifest: &str| -> Vec<String> {
+        let text = fs::read_to_string(root().join(manifest)).unwrap();
+        let table: toml::Table = text.parse().unwrap();
+        table["dependencies"].as_table().unwrap().keys().cloned().collect()
+    };
+    let check = |manifest: &str, ours: &[&str]| {
+        for name in dependencies(manifest) {
+            let own = ["schemas", "dataflows", "millstream"].contains(&name.as_str());
+            assert!(!own || ours.contains(&name.as_str()), "{manifest}: may not know {name}");
+            assert!(!OUTSIDE.contains(&name.as_str()), "{manifest}: {name} is the outside world");
+        }
+    };
+    check("schemas/Cargo.toml", &[]);
+    check("dataflows/Cargo.toml", &["schemas"]);
+}
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }

@@ -9,7 +9,8 @@ use super::Problems;
 use super::chosen::Chosen;
 use super::out::Out;
 use super::typed::Check;
-use crate::config::{Settings, table};
+use crate::config::{Settings, page, table};
+use crate::engine;
 use crate::report::Report;
 
 /// Checks, and says so.
@@ -17,7 +18,7 @@ pub fn main(it: &Check, chosen: &Chosen) -> Result<(), Problems> {
     let one = |it: Report| vec![it];
     let mut out = Out::default();
     if it.settings || it.example {
-        let text = if it.settings { table::markdown() } else { table::example() };
+        let text = if it.settings { page::markdown() } else { page::example() };
         out.text(&text).map_err(one)?;
         return out.end().map_err(one);
     }
@@ -25,6 +26,7 @@ pub fn main(it: &Check, chosen: &Chosen) -> Result<(), Problems> {
     let mut mappings = it.mapping.clone();
     let settings = match chosen.settings(&[], &[]) {
         Ok(settings) => {
+            problems.extend(engine::chosen(&settings.engine.views).err());
             for feed in &settings.feeds {
                 problems.extend(feed_problem(&feed.name, &feed.path));
                 mappings.extend(feed.mapping.clone());

@@ -1,7 +1,7 @@
 //! Every setting: its name, what it may be, and what it does, in words.
 //!
 //! One row reads a line of the file, a variable and a flag; `docs/configuration.md` is written
-//! from the same rows ([`markdown`]). Defaults are those of [`Settings::default_in`].
+//! from the same rows ([`super::page`]). Defaults are those of [`Settings::default_in`].
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -369,62 +369,4 @@ impl Setting {
 /// `a, b` as a list of two.
 pub(super) fn names_in(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|it| !it.is_empty()).map(str::to_string).collect()
-}
-
-/// The tables of `docs/configuration.md`.
-pub fn markdown() -> String {
-    let defaults = Settings::default();
-    let mut out = String::new();
-    for (section, words) in SECTIONS {
-        let heading =
-            if section.is_empty() { "top level".to_string() } else { format!("`[{section}]`") };
-        let rows = TABLE.iter().filter(|it| it.parts().0 == *section);
-        out.push_str(&format!("\n### {heading}\n\n{words}\n\n"));
-        out.push_str("| setting | default | may be | what it does |\n|---|---|---|---|\n");
-        for it in rows {
-            let shown = match it.name {
-                "engine.workers" => "all cores but one, at least 1".to_string(),
-                _ => format!("`{}`", it.show(&defaults)),
-            };
-            let may = match &it.kind {
-                Kind::Time(_, low, high) | Kind::Size(_, low, high) => format!("{low} to {high}"),
-                _ => it.expected().replace('"', "`"),
-            };
-            out.push_str(&format!("| `{}` | {shown} | {may} | {} |\n", it.name, it.words));
-        }
-    }
-    out.push_str(
-        "\n### `[[feed]]`\n\nA file or folder that is read at start; as many as there are.\n\n",
-    );
-    out.push_str("| key | what it is |\n|---|---|\n");
-    for (key, words) in FEED_KEYS {
-        out.push_str(&format!("| `{key}` | {words} |\n"));
-    }
-    out
-}
-
-/// A file with every setting at its default, commented out: what `millstream check --example`
-/// prints.
-pub fn example() -> String {
-    let defaults = Settings::default();
-    let mut out = String::from(
-        "# Every setting of Millstream at its default. Take away the `#` before what you change.\n\
-         # docs/configuration.md says what each may be; `millstream check` checks the file.\n",
-    );
-    for (section, words) in SECTIONS {
-        if !section.is_empty() {
-            out.push_str(&format!("\n# {words}\n[{section}]\n"));
-        }
-        for it in TABLE.iter().filter(|it| it.parts().0 == *section) {
-            let shown = if it.name == "engine.workers" { "1".into() } else { it.show(&defaults) };
-            out.push_str(&format!("\n# {}\n#{} = {shown}\n", it.words, it.parts().1));
-        }
-    }
-    out.push_str("\n# A file or folder that is read at start; as many as there are.\n#[[feed]]\n");
-    for ((key, words), value) in
-        FEED_KEYS.iter().zip(["orders", "orders.jsonl", "mappings/orders.toml"])
-    {
-        out.push_str(&format!("# {words}\n#{key} = {value:?}\n"));
-    }
-    out
 }

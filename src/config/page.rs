@@ -1,0 +1,62 @@
+//! The table of settings as people read it: a page of documentation, and an example file.
+
+use super::Settings;
+use super::table::{FEED_KEYS, Kind, SECTIONS, TABLE};
+
+/// The tables of `docs/configuration.md`.
+pub fn markdown() -> String {
+    let defaults = Settings::default();
+    let mut out = String::new();
+    for (section, words) in SECTIONS {
+        let heading =
+            if section.is_empty() { "top level".to_string() } else { format!("`[{section}]`") };
+        let rows = TABLE.iter().filter(|it| it.parts().0 == *section);
+        out.push_str(&format!("\n### {heading}\n\n{words}\n\n"));
+        out.push_str("| setting | default | may be | what it does |\n|---|---|---|---|\n");
+        for it in rows {
+            let shown = match it.name {
+                "engine.workers" => "all cores but one, at least 1".to_string(),
+                _ => format!("`{}`", it.show(&defaults)),
+            };
+            let may = match &it.kind {
+                Kind::Time(_, low, high) | Kind::Size(_, low, high) => format!("{low} to {high}"),
+                _ => it.expected().replace('"', "`"),
+            };
+            out.push_str(&format!("| `{}` | {shown} | {may} | {} |\n", it.name, it.words));
+        }
+    }
+    out.push_str(
+        "\n### `[[feed]]`\n\nA file or folder that is read at start; as many as there are.\n\n",
+    );
+    out.push_str("| key | what it is |\n|---|---|\n");
+    for (key, words) in FEED_KEYS {
+        out.push_str(&format!("| `{key}` | {words} |\n"));
+    }
+    out
+}
+
+/// A file with every setting at its default, commented out: what `millstream check --example`
+/// prints.
+pub fn example() -> String {
+    let defaults = Settings::default();
+    let mut out = String::from(
+        "# Every setting of Millstream at its default. Take away the `#` before what you change.\n\
+         # docs/configuration.md says what each may be; `millstream check` checks the file.\n",
+    );
+    for (section, words) in SECTIONS {
+        if !section.is_empty() {
+            out.push_str(&format!("\n# {words}\n[{section}]\n"));
+        }
+        for it in TABLE.iter().filter(|it| it.parts().0 == *section) {
+            let shown = if it.name == "engine.workers" { "1".into() } else { it.show(&defaults) };
+            out.push_str(&format!("\n# {}\n#{} = {shown}\n", it.words, it.parts().1));
+        }
+    }
+    out.push_str("\n# A file or folder that is read at start; as many as there are.\n#[[feed]]\n");
+    for ((key, words), value) in
+        FEED_KEYS.iter().zip(["orders", "orders.jsonl", "mappings/orders.toml"])
+    {
+        out.push_str(&format!("# {words}\n#{key} = {value:?}\n"));
+    }
+    out
+}
