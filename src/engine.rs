@@ -80,35 +80,32 @@ struct Shared {
     stopped: AtomicBool,
 }
 
-/// The views of this build that a setting names; all for none.
-pub fn choose(names: &[String]) -> Result<(), String> {
-    chosen(names).map(|_| ())
-}
-
 /// The definitions of every view of this build.
 pub fn definitions() -> &'static [&'static schemas::rows::ViewDef] {
     dataflows::catalogue::definitions()
 }
 
-fn chosen(names: &[String]) -> Result<ViewSet, String> {
+/// The views that are to be kept: all, if none is named. A relation needs the folds that it reads.
+pub fn chosen(names: &[String]) -> Result<ViewSet, Report> {
     if names.is_empty() {
         return Ok(ViewSet::all());
     }
-    ViewSet::parse(&names.iter().map(String::as_str).collect::<Vec<_>>())
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    ViewSet::parse(&names).map_err(|why| Report {
+        code: "engine/views",
+        what: "cannot keep these views".into(),
+        at: vec![("setting", "engine.views".into())],
+        why,
+        effect: "nothing was started; no data was touched".into(),
+        fix: "name views of the catalogue (`GET /v1/views` lists them)".into(),
+    })
 }
 
 impl Engine {
     /// Starts the workers and the housekeeping thread.
     pub fn start(parts: Parts) -> Result<Engine, Report> {
         let Parts { settings, feeds, secret, epochs, book, on_rejected, shift_per_pass } = parts;
-        let chosen = chosen(&settings.views).map_err(|why| Report {
-            code: "engine/views",
-            what: "cannot keep these views".into(),
-            at: vec![("setting", "engine.views".into())],
-            why,
-            effect: "nothing was started; no data was touched".into(),
-            fix: "name views of the catalogue (`GET /v1/views` lists them)".into(),
-        })?;
+        let chosen = chosen(&settings.views)?;
         let workers = settings.workers;
         let views = Views::new(chosen, workers, secret, settings.undo_max_bytes);
         let dedup = Dedup::new(DedupLimits {

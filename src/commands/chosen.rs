@@ -137,5 +137,5 @@ fn wrong_flag(flag: &'static str, expected: &str, found: &str) -> Problems {
 }
 
 fn view_names() -> Vec<&'static str> {
-    dataflows::catalogue::definitions().iter().map(|it| it.name).collect()
+    crate::engine::definitions().iter().map(|it| it.name).collect()
 }
