@@ -1,6 +1,6 @@
 //! The door: hands over to [`millstream::commands`], and says by its exit code how it went.
 
-/// The general allocator costs a third more time per event here (docs/performance.md).
+/// Many small states, made and freed on several threads.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

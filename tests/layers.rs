@@ -43,6 +43,10 @@ fn rooms_know_only_what_the_table_says() {
         let path = shown(&file);
         let room = path["src/".len()..].split(['/', '.']).next().unwrap().to_string();
         if WIRING.contains(&room.as_str()) {
+            assert!(
+                !names_known(&product_text(&file)).contains("dataflows"),
+                "{path} knows `dataflows`; only `engine` does: ask it (src/engine.rs)"
+            );
             continue;
         }
         let may: &[&str] = match ROOMS.iter().find(|(name, ..)| *name == room) {
