@@ -54,6 +54,8 @@ pub struct Parts {
     pub on_rejected: OnRejected,
     /// Added to event times once per pass, microseconds (repeated replays).
     pub shift_per_pass: i64,
+    /// Longest record.
+    pub max_event_bytes: u64,
 }
 
 /// The running engine.
@@ -74,6 +76,7 @@ struct Shared {
     book: Arc<Book>,
     on_rejected: OnRejected,
     judgement: Judgement,
+    max_event_bytes: usize,
     introspection: introspect::Introspection,
     /// Newest event time per partition, for lateness.
     newest_event: Mutex<std::collections::BTreeMap<Partition, i64>>,
@@ -104,7 +107,7 @@ pub fn chosen(names: &[String]) -> Result<ViewSet, Report> {
 impl Engine {
     /// Starts the workers and the housekeeping thread.
     pub fn start(parts: Parts) -> Result<Engine, Report> {
-        let Parts { settings, feeds, secret, epochs, book, on_rejected, shift_per_pass } = parts;
+        let Parts { settings, feeds, secret, epochs, book, on_rejected, shift_per_pass, max_event_bytes } = parts;
         let chosen = chosen(&settings.views)?;
         let workers = settings.workers;
         let views = Views::new(chosen, workers, secret, settings.undo_max_bytes);
@@ -140,6 +143,7 @@ impl Engine {
             book,
             on_rejected,
             judgement,
+            max_event_bytes: usize::try_from(max_event_bytes).unwrap_or(usize::MAX),
             introspection: introspect::Introspection::default(),
             newest_event: Mutex::default(),
             stopped: AtomicBool::new(false),
@@ -312,6 +316,7 @@ fn decode(
         views: shared.chosen,
         dedup: &shared.dedup,
         judgement: shared.judgement,
+        max_event_bytes: shared.max_event_bytes,
     };
     let newest = shared.newest_event.lock().get(&chunk.partition).copied().unwrap_or(0);
     let outcome = decoder::decode_chunk(chunk, &needs, newest, feed.is_log, scratch, updates);

@@ -178,6 +178,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
             }
         }),
         shift_per_pass: SHIFT_PER_PASS,
+        max_event_bytes: settings.serve.max_event_bytes,
     })?;
 
     let stop = Arc::new(AtomicBool::new(false));

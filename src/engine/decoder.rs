@@ -46,6 +46,8 @@ pub(crate) struct Needs<'a> {
     pub(crate) views: ViewSet,
     pub(crate) dedup: &'a Dedup,
     pub(crate) judgement: Judgement,
+    /// Longest record; a longer one is rejected unread.
+    pub(crate) max_event_bytes: usize,
 }
 
 /// What became of a chunk, besides the updates.
@@ -155,7 +157,8 @@ where
             return;
         }
         let before = self.events.len();
-        let decoded = match format {
+        let within = decode::within(bytes, self.needs.max_event_bytes);
+        let decoded = within.and_then(|()| match format {
             Format::Native => decode::structured(bytes).map(|event| {
                 self.events.push(event);
                 Mapped::Events(1)

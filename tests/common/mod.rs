@@ -166,6 +166,7 @@ pub fn run(
         book: Arc::clone(&book),
         on_rejected: Box::new(|it| panic!("a good event was rejected: {:?}", it[0].problem)),
         shift_per_pass: 0,
+        max_event_bytes: 65_536,
     })
     .unwrap();
     let read = engine.read_handle();
