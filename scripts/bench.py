@@ -92,13 +92,14 @@ def folder():
 def figures(report):
     """The measured part of a replay's report, as the scripts print it."""
     epoch = report.get("epoch_ms") or {}
-    return {
+    measured = {
         "events_per_s": report.get("events_per_s"),
         "cpu_s_per_million": report.get("cpu_s_per_million"),
         "peak_mb": report.get("peak_mb"),
         "epoch_ms_p50": epoch.get("p50"),
         "epoch_ms_p99": epoch.get("p99"),
     }
+    return {name: it if it is None else round(it, 2) for name, it in measured.items()}
 
 
 def differing(found, wanted, names):

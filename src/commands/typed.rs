@@ -189,7 +189,7 @@ pub struct Replay {
     /// Only these views, separated by commas
     #[arg(long, value_name = "A,B")]
     pub views: Option<String>,
-    /// Write every view's rows there, <view>.jsonl
+    /// Write every view's rows there, VIEW.jsonl
     #[arg(long, value_name = "FOLDER")]
     pub rows_out: Option<PathBuf>,
     /// Serve HTTP meanwhile
