@@ -107,7 +107,16 @@ pub fn chosen(names: &[String]) -> Result<ViewSet, Report> {
 impl Engine {
     /// Starts the workers and the housekeeping thread.
     pub fn start(parts: Parts) -> Result<Engine, Report> {
-        let Parts { settings, feeds, secret, epochs, book, on_rejected, shift_per_pass, max_event_bytes } = parts;
+        let Parts {
+            settings,
+            feeds,
+            secret,
+            epochs,
+            book,
+            on_rejected,
+            shift_per_pass,
+            max_event_bytes,
+        } = parts;
         let chosen = chosen(&settings.views)?;
         let workers = settings.workers;
         let views = Views::new(chosen, workers, secret, settings.undo_max_bytes);

@@ -164,7 +164,7 @@ where
                 Mapped::Events(1)
             }),
             Format::Mapped(mapping) => mapping.decode(bytes, &mut |event| self.events.push(event)),
-        };
+        });
         let judged = decoded.and_then(|it| self.judge(before, appended_ms).map(|()| it));
         match judged {
             Ok(Mapped::Skipped | Mapped::Events(0)) => self.outcome.counts.skipped += 1,
