@@ -267,7 +267,7 @@ impl Sources {
             let orders = views.orders.as_ref().map(|map| match &views.orders_by_status {
                 None => door(scope, map, index, Nobody, &probe).0,
                 Some(by_status) => {
-                    let (door, moved) = door(scope, map, index, Moves, &probe);
+                    let (door, moved) = door(scope, map, index, Moves::default(), &probe);
                     let totals = orders_by_status::relate(moved);
                     publish(totals, by_status.clone(), index).probe_with(&probe);
                     door

@@ -60,6 +60,9 @@ pub trait Project<F: Fold>: 'static {
         new: &F::State,
         emit: &mut dyn FnMut(Self::Data, Self::Diff),
     );
+    /// Called once after the last change of an instant: what was summed up over it, so that a
+    /// relation of few groups need not emit for each entity.
+    fn seal(&mut self, _emit: &mut dyn FnMut(Self::Data, Self::Diff)) {}
 }
 
 /// No relation listens.
@@ -208,7 +211,8 @@ impl<F: Fold, P: Project<F>> Step<F, P> {
         epoch: Epoch,
         send: &mut impl FnMut(&Capability<Epoch>, &mut Vec<(P::Data, Epoch, P::Diff)>),
     ) {
-        let changes = &mut self.watch.changes;
+        let Watch { changes, project, .. } = &mut self.watch;
+        project.seal(&mut |data, diff| changes.push((data, epoch, diff)));
         consolidate_updates(changes);
         if changes.is_empty() {
             return;

@@ -23,6 +23,7 @@ pub struct Updates {
     pub(crate) orders: Vec<Addressed<orders::Update>>,
     pub(crate) cases: Vec<Addressed<cases::Update>>,
     pub(crate) volume: Counts,
+    texts: Texts,
     scratch: Vec<u8>,
 }
 
@@ -44,30 +45,47 @@ impl Updates {
         if let Some((customer, update)) = customers::Update::of(event, amount) {
             owner = secret.fingerprint(tenant, Kind::Customer, &[customer]);
             if views.0 & ViewSet::CUSTOMERS != 0 {
-                self.customers.push(Addressed { key: owner, name: name(tenant, customer), update });
+                self.customers.push(Addressed {
+                    key: owner,
+                    name: self.texts.name(tenant, customer),
+                    update,
+                });
             }
         }
         if views.0 & ViewSet::ORDERS != 0 {
             let said = orders::Update::of(event, owner, amount, &mut self.scratch);
             if let Some((order, update)) = said {
                 let key = secret.fingerprint(tenant, Kind::Order, &[order]);
-                self.orders.push(Addressed { key, name: name(tenant, order), update });
+                self.orders.push(Addressed { key, name: self.texts.name(tenant, order), update });
             }
         }
         if views.0 & ViewSet::CASES != 0
             && let Some((case, update)) = cases::Update::of(event, owner)
         {
             let key = secret.fingerprint(tenant, Kind::Case, &[case]);
-            self.cases.push(Addressed { key, name: name(tenant, case), update });
+            self.cases.push(Addressed { key, name: self.texts.name(tenant, case), update });
         }
     }
 }
 
-/// A key of one part needs no copy unless it must be encoded.
-#[inline]
-fn name(tenant: &str, id: &str) -> Name {
-    let plain = |byte: u8| byte != b'%' && byte != b'/' && byte >= 0x20 && byte != 0x7f;
-    if id.bytes().all(plain) { Name::new(tenant, id) } else { Name::new(tenant, &key_text(&[id])) }
+/// Where names are put together: one copy into a small string instead of three appends to it.
+#[derive(Default)]
+struct Texts(String);
+
+impl Texts {
+    /// The name of an entity with a key of one part.
+    #[inline]
+    fn name(&mut self, tenant: &str, id: &str) -> Name {
+        let plain = |byte: u8| byte != b'%' && byte != b'/' && byte >= 0x20 && byte != 0x7f;
+        if !id.bytes().all(plain) {
+            return Name::new(tenant, &key_text(&[id]));
+        }
+        self.0.clear();
+        self.0.push_str(tenant);
+        self.0.push('\0');
+        self.0.push_str(id);
+        Name::from_text(&self.0)
+    }
 }
 
 /// The fingerprint of an entity by its key's text, as readers ask for it; `None` for a text that

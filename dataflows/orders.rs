@@ -13,7 +13,7 @@
 //! delivery or cancellation came after it. The first delivery and the first cancellation count.
 //!
 //! # State
-//! 112 bytes in place; the timeline, the facts and the reversals behind one allocation each.
+//! 96 bytes in place; the timeline, the facts and the reversals behind one allocation each.
 //! Lines are bounded by the contract, the timeline as [`crate::timeline`] says.
 
 use std::sync::Arc;
@@ -116,18 +116,16 @@ pub(crate) fn amount_of(order: &OrderPlaced<'_>) -> i64 {
         .fold(0_i64, |sum, it| sum.saturating_add(it.quantity.saturating_mul(it.unit_price)))
 }
 
-/// What `order.placed` says, unpacked. An order never placed packs only the first three.
+/// What `order.placed` says, unpacked: first what a state needs in place, then texts that only
+/// rows need. An order never placed packs no more than owner, tie and customer.
 struct Placed<'p> {
-    tie: &'p str,
-    customer: &'p str,
     owner: Fingerprint,
     amount: i64,
     /// [`NEVER`]: nothing was promised.
     promised_at: i64,
     currency: Currency,
-    channel: Option<&'p str>,
-    n_lines: u64,
-    lines: Reader<'p>,
+    /// Tie, customer, channel, lines.
+    rest: Reader<'p>,
 }
 
 impl<'p> Placed<'p> {
@@ -138,11 +136,14 @@ impl<'p> Placed<'p> {
         amount: i64,
         into: &mut Vec<u8>,
     ) {
-        pack_named(&crate::stamps::tie(&event.id, &event.source), &it.customer, owner, into);
+        into.extend_from_slice(&owner.to_le_bytes());
         let mut writer = Writer(into);
-        writer.int(amount);
-        writer.int(it.promised_at.unwrap_or(NEVER));
         writer.text(it.currency.as_str());
+        writer.int(amount);
+        writer.count(it.promised_at.is_some().into());
+        writer.int(it.promised_at.unwrap_or(0));
+        writer.text(&crate::stamps::tie(&event.id, &event.source));
+        writer.text(&it.customer);
         writer.maybe(it.channel.as_deref());
         writer.count(it.lines.len() as u64);
         for line in &it.lines {
@@ -154,44 +155,32 @@ impl<'p> Placed<'p> {
         }
     }
 
+    /// Of an order that was never placed.
+    fn pack_named(tie: &str, customer: &str, owner: Fingerprint) -> Arc<[u8]> {
+        let mut packed = Vec::with_capacity(24 + tie.len() + customer.len());
+        packed.extend_from_slice(&owner.to_le_bytes());
+        let mut writer = Writer(&mut packed);
+        writer.text(Currency::NONE.as_str());
+        writer.text(tie);
+        writer.text(customer);
+        packed.into()
+    }
+
     #[inline]
     fn unpack(bytes: &'p [u8]) -> Placed<'p> {
-        let mut reader = Reader(bytes);
-        let owner = u128::from_le_bytes(reader.bytes(16).try_into().expect("sixteen bytes"));
-        let (tie, customer) = (reader.text(), reader.text());
-        if reader.is_empty() {
-            let (currency, lines) = (Currency::NONE, Reader(&[]));
-            return Placed {
-                tie,
-                customer,
-                owner,
-                amount: 0,
-                promised_at: NEVER,
-                currency,
-                channel: None,
-                n_lines: 0,
-                lines,
-            };
-        }
-        Placed {
-            tie,
-            customer,
-            owner,
-            amount: reader.int(),
-            promised_at: reader.int(),
-            currency: Currency::parse(reader.text()).unwrap_or(Currency::NONE),
-            channel: reader.maybe(),
-            n_lines: reader.count(),
-            lines: reader,
-        }
+        let mut rest = Reader(bytes);
+        let owner = u128::from_le_bytes(rest.bytes(16).try_into().expect("sixteen bytes"));
+        let Some(currency) = Currency::parse(rest.text()) else {
+            let (amount, promised_at, currency) = (0, NEVER, Currency::NONE);
+            return Placed { owner, amount, promised_at, currency, rest };
+        };
+        let amount = rest.int();
+        let promised_at = match (rest.count(), rest.int()) {
+            (0, _) => NEVER,
+            (_, promised_at) => promised_at,
+        };
+        Placed { owner, amount, promised_at, currency, rest }
     }
-}
-
-fn pack_named(tie: &str, customer: &str, owner: Fingerprint, into: &mut Vec<u8>) {
-    into.extend_from_slice(&owner.to_le_bytes());
-    let mut writer = Writer(into);
-    writer.text(tie);
-    writer.text(customer);
 }
 
 /// Never: an instant after every event time.
@@ -205,7 +194,6 @@ pub struct State {
     /// [`Placed`], packed.
     facts: Option<Arc<[u8]>>,
     reversals: Option<Arc<Reversals>>,
-    owner: Fingerprint,
     /// Event time of `facts`.
     facts_at: i64,
     amount: i64,
@@ -226,7 +214,6 @@ impl Default for State {
             timeline: Timeline::default(),
             facts: None,
             reversals: None,
-            owner: 0,
             facts_at: 0,
             amount: 0,
             promised_at: NEVER,
@@ -288,7 +275,7 @@ impl State {
         let Some(facts) = &self.facts else { return true };
         let stands = (self.placed, self.facts_at);
         match stands.cmp(&(placed, stamp.at)) {
-            std::cmp::Ordering::Equal => Placed::unpack(facts).tie < stamp.tie.as_str(),
+            std::cmp::Ordering::Equal => Placed::unpack(facts).rest.text() < stamp.tie.as_str(),
             order => order.is_lt(),
         }
     }
@@ -297,7 +284,7 @@ impl State {
     fn placed(&mut self, stamp: &Stamp, packed: &Arc<[u8]>) {
         if self.outranked_by(true, stamp) {
             let it = Placed::unpack(packed);
-            (self.owner, self.amount, self.currency) = (it.owner, it.amount, it.currency);
+            (self.amount, self.currency) = (it.amount, it.currency);
             self.promised_at = it.promised_at;
             (self.placed, self.facts_at) = (true, stamp.at);
             self.facts = Some(packed.clone());
@@ -309,10 +296,8 @@ impl State {
         if self.placed || customer.is_empty() || !self.outranked_by(false, stamp) {
             return;
         }
-        let mut packed = Vec::with_capacity(20 + stamp.tie.len() + customer.len());
-        pack_named(&stamp.tie, customer, owner, &mut packed);
-        (self.owner, self.facts_at) = (owner, stamp.at);
-        self.facts = Some(packed.into());
+        self.facts_at = stamp.at;
+        self.facts = Some(Placed::pack_named(&stamp.tie, customer, owner));
     }
 
     #[cold]
@@ -379,7 +364,7 @@ impl Fold for Orders {
     }
 
     fn owner(state: &State) -> Option<Fingerprint> {
-        (state.owner != 0).then_some(state.owner)
+        state.facts.as_ref().map(|it| Placed::unpack(it).owner)
     }
 
     fn heap_bytes(state: &State) -> usize {
@@ -393,5 +378,17 @@ impl Fold for Orders {
         });
         let facts = state.facts.as_ref().map_or(0, |it| 16 + it.len());
         state.timeline.heap_bytes() + facts + reversals
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: what is exchanged and kept per order stays small. Method: the sizes themselves.
+    #[test]
+    fn sizes() {
+        assert!(size_of::<crate::Addressed<Update>>() <= 128);
+        assert!(size_of::<State>() <= 96);
     }
 }

@@ -48,12 +48,6 @@ impl Writer<'_> {
 pub(crate) struct Reader<'b>(pub(crate) &'b [u8]);
 
 impl<'b> Reader<'b> {
-    /// Whether all is read.
-    #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// The next bytes.
     #[inline]
     pub(crate) fn bytes(&mut self, n: usize) -> &'b [u8] {
@@ -125,6 +119,6 @@ mod tests {
         texts.iter().for_each(|it| assert_eq!(reader.maybe(), Some(*it)));
         assert_eq!(reader.maybe(), None);
         assert_eq!(reader.count(), u64::MAX);
-        assert!(reader.is_empty());
+        assert!(reader.0.is_empty());
     }
 }

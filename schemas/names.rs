@@ -52,15 +52,44 @@ impl Secret {
     /// from ("a","bc").
     #[inline]
     pub fn fingerprint(&self, tenant: &str, kind: Kind, parts: &[&str]) -> Fingerprint {
+        // SipHash over one slice is twice as fast as over its pieces, and says the same.
+        let mut message = [0_u8; SHORT_BYTES];
+        let needed = 8 + tenant.len() + parts.iter().map(|it| 8 + it.len()).sum::<usize>();
+        if needed > SHORT_BYTES {
+            return self.fingerprint_of_pieces(tenant, kind, parts);
+        }
+        let mut end = 0;
+        let mut put = |bytes: &[u8]| {
+            message[end..end + bytes.len()].copy_from_slice(bytes);
+            end += bytes.len();
+        };
+        put(&header(tenant, kind).to_le_bytes());
+        put(tenant.as_bytes());
+        for part in parts {
+            put(&(part.len() as u64).to_le_bytes());
+            put(part.as_bytes());
+        }
+        SipHasher13::new_with_key(&self.0).hash(&message[..needed]).as_u128()
+    }
+
+    #[cold]
+    fn fingerprint_of_pieces(&self, tenant: &str, kind: Kind, parts: &[&str]) -> Fingerprint {
         let mut hasher = SipHasher13::new_with_key(&self.0);
-        hasher.write_u64((kind as u64) << 56 | tenant.len() as u64);
+        hasher.write(&header(tenant, kind).to_le_bytes());
         hasher.write(tenant.as_bytes());
         for part in parts {
-            hasher.write_u64(part.len() as u64);
+            hasher.write(&(part.len() as u64).to_le_bytes());
             hasher.write(part.as_bytes());
         }
         hasher.finish128().as_u128()
     }
+}
+
+/// Longest message fingerprinted in one piece: two identifiers of ordinary length.
+const SHORT_BYTES: usize = 128;
+
+fn header(tenant: &str, kind: Kind) -> u64 {
+    (kind as u64) << 56 | tenant.len() as u64
 }
 
 /// The name of an entity: tenant and key text in one small string (24 bytes inline), so that it
@@ -77,6 +106,13 @@ impl Name {
         text.push('\0');
         text.push_str(key);
         Name(text)
+    }
+
+    /// The name whose text is the tenant, NUL, and the key's text.
+    #[inline]
+    pub fn from_text(text: &str) -> Name {
+        debug_assert!(text.contains('\0'), "a tenant and a key");
+        Name(CompactString::new(text))
     }
 
     /// The tenant.
@@ -182,5 +218,10 @@ mod tests {
         ];
         let distinct: std::collections::BTreeSet<_> = all.iter().collect();
         assert_eq!(distinct.len(), all.len());
+        for n in [0, 1, 7, 100, 111, 112, 113, 500] {
+            let id = "x".repeat(n);
+            let whole = secret.fingerprint("t", Kind::Event, &[&id, ""]);
+            assert_eq!(whole, secret.fingerprint_of_pieces("t", Kind::Event, &[&id, ""]), "{n}");
+        }
     }
 }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{NEVER, Placed, State};
 use crate::Epoch;
+use crate::packed::Reader;
 use crate::sums::money;
 
 const fn field(
@@ -213,14 +214,15 @@ pub(super) fn row(name: &Name, state: &State, now: Epoch) -> Row {
     let known = |at: i64| (at != NEVER).then_some(at);
     let mut facts = Facts { order: crate::key_id(name), status: state.status, ..Facts::default() };
     if let Some(bytes) = &state.facts {
-        let placed = Placed::unpack(bytes);
-        facts.customer = Some(placed.customer.into());
-        facts.channel = placed.channel.map(CompactString::from);
-        facts.lines = lines(placed, state);
-    }
-    if state.placed {
-        facts.money = Some((state.currency, state.amount));
-        facts.placed_at = Some(state.facts_at);
+        let mut rest = Placed::unpack(bytes).rest;
+        let _tie = rest.text();
+        facts.customer = Some(rest.text().into());
+        if state.placed {
+            facts.money = Some((state.currency, state.amount));
+            facts.placed_at = Some(state.facts_at);
+            facts.channel = rest.maybe().map(CompactString::from);
+            facts.lines = lines(rest, state);
+        }
     }
     facts.promised_at = known(state.promised_at);
     facts.late = facts.promised_at.map(|promised| match known(state.settled_at()) {
@@ -241,8 +243,8 @@ pub(super) fn row(name: &Name, state: &State, now: Epoch) -> Row {
     facts.row()
 }
 
-fn lines(placed: Placed<'_>, state: &State) -> Vec<Line> {
-    let mut reader = placed.lines;
+fn lines(mut reader: Reader<'_>, state: &State) -> Vec<Line> {
+    let n_lines = reader.count();
     let line = |_| Line {
         sku: reader.text().into(),
         quantity: reader.int(),
@@ -250,7 +252,7 @@ fn lines(placed: Placed<'_>, state: &State) -> Vec<Line> {
         others: std::array::from_fn(|_| reader.maybe().map(String::from)),
         status: None,
     };
-    let mut lines: Vec<Line> = (0..placed.n_lines).map(line).collect();
+    let mut lines: Vec<Line> = (0..n_lines).map(line).collect();
     // Oldest first: the last one said of a line stands.
     for entry in state.timeline.entries().filter(|it| it.line > 0) {
         if let Some(line) = lines.get_mut(usize::from(entry.line) - 1) {
