@@ -48,8 +48,9 @@ pub struct Update {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum Said {
-    /// It was placed: [`Placed`], packed.
-    Placed(Arc<[u8]>),
+    /// It was placed: what a state keeps in place ([`NEVER`]: nothing was promised), and
+    /// [`Facts`], packed.
+    Placed { amount: i64, promised_at: i64, currency: Currency, packed: Arc<[u8]> },
     /// Its status, or that of a line (from 1; 0: the order's). Customer: empty if none is named.
     Status { status: Status, line: u16, customer: CompactString, owner: Fingerprint },
     /// It was cancelled or returned; more than half of all updates are statuses, so this is boxed.
@@ -77,22 +78,31 @@ impl Update {
         amount: i64,
         scratch: &mut Vec<u8>,
     ) -> Option<(&'e str, Update)> {
-        let (order, said): (&str, Said) = match &event.data {
+        let order: &str = match &event.data {
+            Data::OrderPlaced(it) => &it.order,
+            Data::OrderStatusChanged(it) => &it.order,
+            Data::OrderCancelled(it) | Data::OrderReturned(it) => &it.order,
+            _ => return None,
+        };
+        let stamp = Stamp::of(event);
+        let said = match &event.data {
             Data::OrderPlaced(it) => {
                 scratch.clear();
-                Placed::pack(event, it, owner, amount, scratch);
-                (&it.order, Said::Placed(scratch.as_slice().into()))
+                Facts::pack(&stamp.tie, &it.customer, owner, scratch);
+                Facts::pack_placed(it, scratch);
+                let packed = scratch.as_slice().into();
+                let (promised_at, currency) = (it.promised_at.unwrap_or(NEVER), it.currency);
+                Said::Placed { amount, promised_at, currency, packed }
             }
             Data::OrderStatusChanged(it) => {
                 let customer = it.customer.as_deref().unwrap_or("").into();
-                let (status, line) = (it.status, it.line.unwrap_or(0));
-                (&it.order, Said::Status { status, line, customer, owner })
+                Said::Status { status: it.status, line: it.line.unwrap_or(0), customer, owner }
             }
-            Data::OrderCancelled(it) => (&it.order, reversed(it, Status::Cancelled, owner)),
-            Data::OrderReturned(it) => (&it.order, reversed(it, Status::Returned, owner)),
+            Data::OrderCancelled(it) => reversed(it, Status::Cancelled, owner),
+            Data::OrderReturned(it) => reversed(it, Status::Returned, owner),
             _ => return None,
         };
-        Some((order, Update { stamp: Stamp::of(event), said }))
+        Some((order, Update { stamp, said }))
     }
 }
 
@@ -116,34 +126,24 @@ pub(crate) fn amount_of(order: &OrderPlaced<'_>) -> i64 {
         .fold(0_i64, |sum, it| sum.saturating_add(it.quantity.saturating_mul(it.unit_price)))
 }
 
-/// What `order.placed` says, unpacked: first what a state needs in place, then texts that only
-/// rows need. An order never placed packs no more than owner, tie and customer.
-struct Placed<'p> {
+/// What of `order.placed` only rows need, packed: owner, tie, customer, channel, lines. Of an order
+/// never placed the first three, of the newest statement that names a customer.
+struct Facts<'p> {
     owner: Fingerprint,
-    amount: i64,
-    /// [`NEVER`]: nothing was promised.
-    promised_at: i64,
-    currency: Currency,
-    /// Tie, customer, channel, lines.
+    /// Tie, customer, and if it was placed channel and lines.
     rest: Reader<'p>,
 }
 
-impl<'p> Placed<'p> {
-    fn pack(
-        event: &Event<'_>,
-        it: &OrderPlaced<'_>,
-        owner: Fingerprint,
-        amount: i64,
-        into: &mut Vec<u8>,
-    ) {
+impl<'p> Facts<'p> {
+    fn pack(tie: &str, customer: &str, owner: Fingerprint, into: &mut Vec<u8>) {
         into.extend_from_slice(&owner.to_le_bytes());
         let mut writer = Writer(into);
-        writer.text(it.currency.as_str());
-        writer.int(amount);
-        writer.count(it.promised_at.is_some().into());
-        writer.int(it.promised_at.unwrap_or(0));
-        writer.text(&crate::stamps::tie(&event.id, &event.source));
-        writer.text(&it.customer);
+        writer.text(tie);
+        writer.text(customer);
+    }
+
+    fn pack_placed(it: &OrderPlaced<'_>, into: &mut Vec<u8>) {
+        let mut writer = Writer(into);
         writer.maybe(it.channel.as_deref());
         writer.count(it.lines.len() as u64);
         for line in &it.lines {
@@ -155,31 +155,11 @@ impl<'p> Placed<'p> {
         }
     }
 
-    /// Of an order that was never placed.
-    fn pack_named(tie: &str, customer: &str, owner: Fingerprint) -> Arc<[u8]> {
-        let mut packed = Vec::with_capacity(24 + tie.len() + customer.len());
-        packed.extend_from_slice(&owner.to_le_bytes());
-        let mut writer = Writer(&mut packed);
-        writer.text(Currency::NONE.as_str());
-        writer.text(tie);
-        writer.text(customer);
-        packed.into()
-    }
-
     #[inline]
-    fn unpack(bytes: &'p [u8]) -> Placed<'p> {
+    fn unpack(bytes: &'p [u8]) -> Facts<'p> {
         let mut rest = Reader(bytes);
         let owner = u128::from_le_bytes(rest.bytes(16).try_into().expect("sixteen bytes"));
-        let Some(currency) = Currency::parse(rest.text()) else {
-            let (amount, promised_at, currency) = (0, NEVER, Currency::NONE);
-            return Placed { owner, amount, promised_at, currency, rest };
-        };
-        let amount = rest.int();
-        let promised_at = match (rest.count(), rest.int()) {
-            (0, _) => NEVER,
-            (_, promised_at) => promised_at,
-        };
-        Placed { owner, amount, promised_at, currency, rest }
+        Facts { owner, rest }
     }
 }
 
@@ -191,7 +171,7 @@ const NEVER: i64 = i64::MAX;
 pub struct State {
     timeline: Timeline,
     /// The newest `order.placed`, or (before one) the newest statement naming a customer:
-    /// [`Placed`], packed.
+    /// [`Facts`], packed.
     facts: Option<Arc<[u8]>>,
     reversals: Option<Arc<Reversals>>,
     /// Event time of `facts`.
@@ -275,19 +255,8 @@ impl State {
         let Some(facts) = &self.facts else { return true };
         let stands = (self.placed, self.facts_at);
         match stands.cmp(&(placed, stamp.at)) {
-            std::cmp::Ordering::Equal => Placed::unpack(facts).rest.text() < stamp.tie.as_str(),
+            std::cmp::Ordering::Equal => Facts::unpack(facts).rest.text() < stamp.tie.as_str(),
             order => order.is_lt(),
-        }
-    }
-
-    #[inline]
-    fn placed(&mut self, stamp: &Stamp, packed: &Arc<[u8]>) {
-        if self.outranked_by(true, stamp) {
-            let it = Placed::unpack(packed);
-            (self.amount, self.currency) = (it.amount, it.currency);
-            self.promised_at = it.promised_at;
-            (self.placed, self.facts_at) = (true, stamp.at);
-            self.facts = Some(packed.clone());
         }
     }
 
@@ -297,7 +266,9 @@ impl State {
             return;
         }
         self.facts_at = stamp.at;
-        self.facts = Some(Placed::pack_named(&stamp.tie, customer, owner));
+        let mut packed = Vec::with_capacity(20 + stamp.tie.len() + customer.len());
+        Facts::pack(&stamp.tie, customer, owner, &mut packed);
+        self.facts = Some(packed.into());
     }
 
     #[cold]
@@ -337,9 +308,14 @@ impl Fold for Orders {
                 state.said(stamp, *status, *line);
                 state.named(stamp, customer, *owner);
             }
-            Said::Placed(packed) => {
+            Said::Placed { amount, promised_at, currency, packed } => {
                 state.said(stamp, Status::Placed, 0);
-                state.placed(stamp, packed);
+                if state.outranked_by(true, stamp) {
+                    (state.amount, state.currency) = (*amount, *currency);
+                    state.promised_at = *promised_at;
+                    (state.placed, state.facts_at) = (true, stamp.at);
+                    state.facts = Some(packed.clone());
+                }
             }
             Said::Reversed(it) => {
                 state.said(stamp, it.status, 0);
@@ -364,7 +340,7 @@ impl Fold for Orders {
     }
 
     fn owner(state: &State) -> Option<Fingerprint> {
-        state.facts.as_ref().map(|it| Placed::unpack(it).owner)
+        state.facts.as_ref().map(|it| Facts::unpack(it).owner)
     }
 
     fn heap_bytes(state: &State) -> usize {

@@ -8,7 +8,7 @@ use schemas::names::{Currency, Name};
 use schemas::rows::{FieldDef, FieldKind, Row, Shape, Value, ViewDef};
 use serde_json::{Map, Value as Json};
 
-use super::{NEVER, Placed, State};
+use super::{NEVER, State};
 use crate::Epoch;
 use crate::packed::Reader;
 use crate::sums::money;
@@ -214,7 +214,7 @@ pub(super) fn row(name: &Name, state: &State, now: Epoch) -> Row {
     let known = |at: i64| (at != NEVER).then_some(at);
     let mut facts = Facts { order: crate::key_id(name), status: state.status, ..Facts::default() };
     if let Some(bytes) = &state.facts {
-        let mut rest = Placed::unpack(bytes).rest;
+        let mut rest = super::Facts::unpack(bytes).rest;
         let _tie = rest.text();
         facts.customer = Some(rest.text().into());
         if state.placed {
