@@ -290,14 +290,12 @@ fn work(worker: &mut Worker, shared: &Shared) {
             }
             Take::Nothing(epoch, wait) => {
                 open_epoch(&mut sources, epoch);
-                if worker.step() {
-                    continue;
-                }
                 epochs.parking(me);
                 // What came between asking and parking rang for nobody: look once more. While
                 // epochs wait for completion, records wait too: do not spin on them.
                 let stay = epochs.open() > epoch || epochs.waiting();
                 let wait = if stay { wait.min(Duration::from_micros(50)) } else { wait };
+                // Works if there is work, and parks only if there is none.
                 worker.step_or_park(Some(wait));
                 epochs.awake(me);
             }
