@@ -4,7 +4,9 @@
 //!
 //! # Meaning
 //! Each record ends in exactly one count: applied if at least one of its events is new,
-//! duplicate if none is, skipped, or rejected. A record is taken whole or not at all.
+//! duplicate if none is, skipped, or rejected. A record is taken whole or not at all. *Late* is
+//! judged against what of the partition had been decoded before: with several workers, chunks
+//! decoded at the same time do not see each other, so its count may differ; no row depends on it.
 //!
 //! # Why this way
 //! Events are borrowed from the chunk, and decoded some dozens at a time, so that the lookups of
