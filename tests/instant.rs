@@ -81,6 +81,15 @@ fn write(append: &dyn Append, done: &AtomicBool, written: &AtomicU64) {
     }
 }
 
+/// Tells the others to end, also when a check fails: a failed test must not wait for ever.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
 /// One request that reads every status and every customer: both sums at one instant.
 fn both_sums(client: &mut Client, request: &[u8]) -> (u64, i64, i64) {
     let (status, body) = client.send(request);
@@ -153,6 +162,7 @@ fn reads_listings_and_streams_agree_at_every_instant() {
     let read = running.read.clone();
     let (done, written) = (AtomicBool::new(false), AtomicU64::new(0));
     let (answers, listings, streamed) = std::thread::scope(|scope| {
+        let _ends = Ends(&done);
         scope.spawn(|| write(&*append, &done, &written));
         let stream = scope.spawn(|| follow(address, &done));
         let lister = scope.spawn(|| {
@@ -268,8 +278,9 @@ fn a_sleeping_cursor_cannot_hold_memory() {
     // Every event touches a customer: the sleeper would hold an old version of each, per epoch.
     let (done, written) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
+        let _ends = Ends(&done);
         scope.spawn(|| write(&*append, &done, &written));
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(120);
         loop {
             let undo = running.read.instants.undo_bytes();
             // What one epoch adds between two looks of housekeeping may lie on top.
