@@ -23,6 +23,8 @@ use serde_json::{Value, json};
 
 const CUSTOMERS: u64 = 20;
 const RATE: u64 = 50_000;
+/// Customers of the sleeper's test.
+const SLEEPERS: u64 = 2_000;
 const STATUSES: [&str; 4] = ["placed", "paid", "shipped", "delivered"];
 
 fn folder(name: &str) -> std::path::PathBuf {
@@ -58,8 +60,22 @@ fn event(n: u64) -> Vec<u8> {
     .into_bytes()
 }
 
+/// Interaction `n`: touches one of many customers, so that an epoch of any length changes many.
+fn interaction(n: u64) -> Vec<u8> {
+    let customer = n % SLEEPERS;
+    format!(
+        r#"{{"specversion":"1.0","id":"i{n}","source":"test","type":"interaction.recorded","time":"2026-01-01T00:00:00Z","data":{{"customer":"S{customer:06}","channel":"web","action":"viewed"}}}}"#
+    )
+    .into_bytes()
+}
+
 /// Appends at [`RATE`] until told to stop; gives how many.
-fn write(append: &dyn Append, done: &AtomicBool, written: &AtomicU64) {
+fn write(
+    append: &dyn Append,
+    event: impl Fn(u64) -> Vec<u8>,
+    done: &AtomicBool,
+    written: &AtomicU64,
+) {
     let started = Instant::now();
     let mut n = 0;
     while !done.load(SeqCst) {
@@ -68,7 +84,7 @@ fn write(append: &dyn Append, done: &AtomicBool, written: &AtomicU64) {
             std::thread::yield_now();
             continue;
         }
-        let block: Vec<Vec<u8>> = (n..n + 100).map(event).collect();
+        let block: Vec<Vec<u8>> = (n..n + 100).map(&event).collect();
         match append.append(block) {
             Ok(answer) => {
                 answer.blocking_recv().unwrap().unwrap();
@@ -163,7 +179,7 @@ fn reads_listings_and_streams_agree_at_every_instant() {
     let (done, written) = (AtomicBool::new(false), AtomicU64::new(0));
     let (answers, listings, streamed) = std::thread::scope(|scope| {
         let _ends = Ends(&done);
-        scope.spawn(|| write(&*append, &done, &written));
+        scope.spawn(|| write(&*append, event, &done, &written));
         let stream = scope.spawn(|| follow(address, &done));
         let lister = scope.spawn(|| {
             // A listing over many pages is one instant: as many orders as both sums say.
@@ -254,32 +270,32 @@ fn reads_listings_and_streams_agree_at_every_instant() {
 /// A cursor that sleeps: undo stays under its limit, and the cursor is told that it is gone.
 #[test]
 fn a_sleeping_cursor_cannot_hold_memory() {
-    const LIMIT: u64 = 4 << 20;
+    const LIMIT: u64 = 2 << 20;
     let running = running("sleeper", |it| {
         it.engine.undo_max_bytes = LIMIT;
         it.serve.cursor_lease = Duration::from_secs(600);
     });
     let address = running.address().unwrap();
     let append = running.append.clone().unwrap();
-    let first: Vec<Vec<u8>> = (0..4_000).map(event).collect();
+    let first: Vec<Vec<u8>> = (0..SLEEPERS).map(interaction).collect();
     let appended = append.append(first).unwrap().blocking_recv().unwrap().unwrap();
     let mut client = Client::connect(address);
     let request = format!(
-        "GET /v1/views/orders?limit=10 HTTP/1.1\r\nhost: localhost\r\nmillstream-at-least: {}\r\n\r\n",
+        "GET /v1/views/customers?limit=10 HTTP/1.1\r\nhost: localhost\r\nmillstream-at-least: {}\r\n\r\n",
         appended.next
     );
     let (status, body) = client.send(request.as_bytes());
     let page: Value = serde_json::from_slice(body).unwrap();
     assert_eq!(status, 200, "{page}");
     let cursor = page["next"].as_str().expect("a cursor").to_string();
-    let ask = http::get(&format!("/v1/views/orders?limit=10&cursor={cursor}"));
+    let ask = http::get(&format!("/v1/views/customers?limit=10&cursor={cursor}"));
     assert_eq!(client.send(&ask).0, 200);
 
-    // Every event touches a customer: the sleeper would hold an old version of each, per epoch.
+    // Every epoch changes hundreds of customers: the sleeper would hold an old version of each.
     let (done, written) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         let _ends = Ends(&done);
-        scope.spawn(|| write(&*append, &done, &written));
+        scope.spawn(|| write(&*append, interaction, &done, &written));
         let deadline = Instant::now() + Duration::from_secs(120);
         loop {
             let undo = running.read.instants.undo_bytes();
