@@ -52,6 +52,9 @@ package_of() {
     case $1 in
         cc) say gcc libc6-dev ;;
         taskset) say util-linux ;;
+        c++) say g++ ;;
+        java | keytool) say default-jre-headless ;;
+        mvn) say maven ;;
         *) say "$1" ;;
     esac
 }
@@ -79,15 +82,34 @@ need() {
         # shellcheck disable=SC2207  # words are package names: no spaces, no globs
         packages+=($(package_of "$command"))
     done
+    install_packages "${missing[*]}" "${packages[@]}"
+}
+
+# need_library NAME=PACKAGE...: the same for C libraries, by the name that pkg-config knows them by.
+need_library() {
+    local pair missing=() packages=()
+    need pkg-config
+    for pair in "$@"; do
+        pkg-config --exists "${pair%%=*}" && continue
+        missing+=("the C library ${pair%%=*}")
+        packages+=("${pair#*=}")
+    done
+    [ ${#missing[@]} -eq 0 ] || install_packages "$(IFS=,; say "${missing[*]}")" "${packages[@]}"
+}
+
+# install_packages FOR PACKAGE...: by apt, as root or by sudo; ends the script where that cannot be.
+install_packages() {
+    local what=$1
+    shift
     if command -v apt-get >/dev/null && { [ "$(id -u)" = 0 ] || command -v sudo >/dev/null; }; then
-        say "installing ${packages[*]} (for: ${missing[*]})"
+        say "installing $* (for: $what)" >&2
         if as_root apt-get update -q >/dev/null &&
             as_root env DEBIAN_FRONTEND=noninteractive \
-                apt-get install -y -q --no-install-recommends "${packages[@]}" >/dev/null; then
+                apt-get install -y -q --no-install-recommends "$@" >/dev/null; then
             return 0
         fi
     fi
-    fail "missing: ${missing[*]}; install the packages ${packages[*]} (Debian, Ubuntu: sudo apt-get install ${packages[*]}) and run this again"
+    fail "missing: $what; install the packages $* (Debian, Ubuntu: sudo apt-get install $*) and run this again"
 }
 
 # Rust is installed by the person, once: the version that distributions ship is often too old.
@@ -99,7 +121,8 @@ need_rust() {
     found=$(rustc --version | cut -d' ' -f2)
     [ "$(printf '%s\n%s\n' "$wanted" "$found" | sort -V | head -1)" = "$wanted" ] ||
         fail "Rust $found is too old; Millstream needs $wanted or newer: 'rustup update', and run this again"
-    need cc # mimalloc and zstd are C
+    need cc c++ make # mimalloc, zstd and librdkafka are C; librdkafka takes TLS and zlib from the system
+    need_library openssl=libssl-dev zlib=zlib1g-dev
 }
 
 # Builds the binary that people run and prints where it is.
