@@ -17,6 +17,7 @@
 //! serde stops at the first wrong value; a table over the parsed tree sees all of them, and the
 //! same row reads a line of the file, a variable and a flag.
 
+pub mod kafka; // `[[kafka]]`: topics, who we are, what is passed through
 mod layers; // file, variables and flags, laid over each other
 pub mod page; // the table as documentation and as an example file
 mod problem; // how a wrong setting is told
@@ -27,6 +28,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use kafka::KafkaSettings;
 pub use layers::{Sources, load};
 pub use problem::{ConfigProblem, Place, Trouble};
 
@@ -45,6 +47,8 @@ pub struct Settings {
     pub serve: Serve,
     /// `[[feed]]`
     pub feeds: Vec<FeedSettings>,
+    /// `[[kafka]]`
+    pub kafka: Vec<KafkaSettings>,
 }
 
 /// `[engine]`
@@ -201,6 +205,7 @@ impl Settings {
                 at_least_timeout: secs(5),
             },
             feeds: Vec::new(),
+            kafka: Vec::new(),
         }
     }
 }

@@ -31,7 +31,7 @@ use timely::worker::Worker;
 use crate::config;
 use crate::epochs::{Epochs, Take};
 use crate::ledger::Book;
-use crate::messages::{AsOf, Chunk, Epoch, Feed, Partition, ReadHandle, Rejected};
+use crate::messages::{AsOf, Chunk, Epoch, Feeds, Partition, ReadHandle, Rejected};
 use crate::report::Report;
 use decoder::{Judgement, Needs, Scratch};
 
@@ -43,7 +43,7 @@ pub struct Parts {
     /// Its settings.
     pub settings: config::Engine,
     /// Every feed, by [`crate::messages::FeedId`].
-    pub feeds: Vec<Feed>,
+    pub feeds: Feeds,
     /// The deployment's secret.
     pub secret: Secret,
     /// Who dates.
@@ -67,7 +67,7 @@ pub struct Engine {
 }
 
 struct Shared {
-    feeds: Vec<Feed>,
+    feeds: Feeds,
     secret: Secret,
     chosen: ViewSet,
     views: Arc<Views>,
@@ -316,7 +316,7 @@ fn decode(
     scratch: &mut Scratch,
     updates: &mut Updates,
 ) {
-    let feed = &shared.feeds[usize::from(chunk.partition.0)];
+    let feed = shared.feeds.of(chunk.partition.0);
     let needs = Needs {
         format: &feed.format,
         secret: &shared.secret,

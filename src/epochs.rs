@@ -210,7 +210,8 @@ impl Epochs {
             return Take::Nothing(inner.open, Duration::from_millis(1));
         }
         if let Some(chunk) = inner.next_chunk() {
-            inner.arrivals += chunk.next - chunk.first;
+            // A gap is an arrival too: an epoch must carry the offsets after it.
+            inner.arrivals += (chunk.next - chunk.first).max(1);
             inner.offsets.insert(chunk.partition, chunk.next);
             return Take::Chunk(inner.open, chunk);
         }

@@ -9,7 +9,7 @@ use millstream::config::{Engine as EngineSettings, Settings};
 use millstream::engine::{Engine, Parts};
 use millstream::epochs::{Epochs, Limits, TimeSource};
 use millstream::ledger::Book;
-use millstream::messages::{Chunk, Counts, Feed, Format, Framing, Gap, Offsets};
+use millstream::messages::{Chunk, Counts, Feed, Feeds, Format, Framing, Gap, Offsets};
 use schemas::names::Secret;
 use serde_json::{Value, json};
 
@@ -125,7 +125,8 @@ pub fn run(
         epoch_max_arrivals: shape.max_arrivals,
         ..Settings::default_in(std::path::Path::new("unused")).engine
     };
-    let feeds = vec![Feed { name: "test".into(), format: Format::Native, is_log: false }];
+    let (name, mapping) = ("test".into(), None);
+    let feeds = Feeds::new(vec![Feed { name, mapping, format: Format::Native, is_log: false }]);
     let (send, receive) = crossbeam_channel::unbounded();
     let mut next: BTreeMap<u32, u64> = BTreeMap::new();
     for (n, lines) in lines.chunks(shape.per_chunk).enumerate() {
