@@ -56,6 +56,8 @@ pub struct Parts {
     pub shift_per_pass: i64,
     /// Longest record.
     pub max_event_bytes: u64,
+    /// By which leases end.
+    pub now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 
 /// The running engine.
@@ -116,6 +118,7 @@ impl Engine {
             on_rejected,
             shift_per_pass,
             max_event_bytes,
+            now_ms,
         } = parts;
         let chosen = chosen(&settings.views)?;
         let workers = settings.workers;
@@ -171,7 +174,7 @@ impl Engine {
             Ok(())
         })?;
         let theirs = Arc::clone(&shared);
-        let housekeeping = spawn("housekeeping", move || keep_house(&theirs))?;
+        let housekeeping = spawn("housekeeping", move || keep_house(&theirs, &*now_ms))?;
         Ok(Engine { shared, newest, workers, housekeeping })
     }
 
@@ -341,7 +344,7 @@ fn decode(
 }
 
 /// Keeps the ordered indexes merged and the leases in their bounds.
-fn keep_house(shared: &Shared) {
+fn keep_house(shared: &Shared, now_ms: &dyn Fn() -> u64) {
     const BUSY: Duration = Duration::from_millis(20);
     const QUIET: Duration = Duration::from_millis(100);
     while !shared.stopped.load(SeqCst) {
@@ -351,7 +354,7 @@ fn keep_house(shared: &Shared) {
                 worked = true;
             }
         }
-        shared.views.clock().expire(crate::clock::wall_ms());
+        shared.views.clock().expire(now_ms());
         std::thread::park_timeout(if worked { BUSY } else { QUIET });
     }
 }

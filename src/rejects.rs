@@ -170,13 +170,20 @@ impl RejectStore {
     /// A page of rejects, the newest first; `before` is the previous page's `next`.
     pub fn list(&self, filter: &Filter, limit: usize, before: Option<u64>) -> Result<Page, Report> {
         let shared = &self.inner.shared;
-        let (ids, next) = shared.index.lock().page(filter, limit, before);
-        let mut rejects = Vec::with_capacity(ids.len());
-        for id in ids {
-            // Pushed out since: it is counted now, and no longer listed.
-            rejects.extend(shared.get(id)?);
+        let mut before = before;
+        loop {
+            let (ids, next) = shared.index.lock().page(filter, limit, before);
+            let mut rejects = Vec::with_capacity(ids.len());
+            for id in ids {
+                // Pushed out since: it is counted now, and no longer listed.
+                rejects.extend(shared.get(id)?);
+            }
+            // A page without rejects would read as the end.
+            if !rejects.is_empty() || next.is_none() {
+                return Ok(Page { rejects, next });
+            }
+            before = next;
         }
-        Ok(Page { rejects, next })
     }
 
     /// One reject.

@@ -29,7 +29,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::Sender;
 use schemas::mapping::Mapping;
 
-use crate::clock::Seen;
+use crate::clock::{Seen, SteadyClock};
 use crate::commands::replay::Clock;
 use crate::config::{KafkaSettings, Settings};
 use crate::engine::{Engine, Parts};
@@ -143,8 +143,9 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         true => secret::of(&settings.data_dir)?,
         false => secret::fresh()?,
     };
+    let clock = SteadyClock::start(Box::new(told_of_step));
     let log = match plan.log {
-        true => Some(open_log(&settings)?),
+        true => Some(open_log(&settings, &clock)?),
         false => None,
     };
     let known = feeds(&plan)?;
@@ -159,7 +160,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     let (queues, chunks): (Vec<Sender<Chunk>>, Vec<_>) =
         (0..n_queues).map(|_| crossbeam_channel::bounded(QUEUE_CHUNKS)).unzip();
     let time = match plan.clock {
-        Clock::Wall => TimeSource::Wall,
+        Clock::Wall => TimeSource::Wall(Arc::clone(&clock)),
         Clock::Event => TimeSource::Event,
         Clock::Instant(at) => TimeSource::Instant(at),
     };
@@ -171,9 +172,8 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         Limits::from(&settings.engine),
         time,
         Box::new(move |it| sealed.sealed(it.epoch, it.offsets)),
-        Box::new(told_of_step),
     );
-    let rejects = open_rejects(&settings, &plan, feeds.clone())?;
+    let rejects = open_rejects(&settings, &plan, feeds.clone(), &clock)?;
     let kept = rejects.clone();
     let engine = Engine::start(Parts {
         settings: settings.engine.clone(),
@@ -188,6 +188,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         }),
         shift_per_pass: SHIFT_PER_PASS,
         max_event_bytes: settings.serve.max_event_bytes,
+        now_ms: now_by(&clock),
     })?;
 
     let stop = Arc::new(AtomicBool::new(false));
@@ -215,6 +216,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         let behind = kafka::Behind {
             feeds: &feeds,
             book: &book,
+            clock: &clock,
             metrics: &metrics,
             stop: &stop,
             end: &end,
@@ -249,6 +251,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
                 metrics: metrics.clone(),
                 ledger: Arc::clone(&ledger),
                 end: end.clone(),
+                now_ms: now_by(&clock),
             });
             let address_file = plan.log.then(|| settings.data_dir.join(ADMIN_ADDRESS));
             Some(serve(&settings, ports, end, told, address_file)?)
@@ -527,28 +530,52 @@ fn take_folder(data_dir: &Path) -> Result<FolderLock, Report> {
     FolderLock::take(data_dir, "the data folder")
 }
 
-fn open_log(settings: &Settings) -> Result<LocalLog, Report> {
-    let clock: crate::ingest::local_log::Clock = Arc::new(crate::clock::wall_ms);
+fn open_log(settings: &Settings, clock: &Arc<SteadyClock>) -> Result<LocalLog, Report> {
     let log = LocalLog::open(
         &settings.data_dir.join("log"),
         &settings.log,
         settings.log.on_damage,
-        clock,
+        now_by(clock),
     )?;
+    let newest = log.stats().newest_ms.unwrap_or(0);
+    let now = clock.now_ms();
+    if newest > now {
+        tracing::error!(
+            code = "run/clock-step",
+            ahead_ms = newest - now,
+            "the log's newest record is ahead of the system's clock; time stands until it is reached"
+        );
+        clock.not_before(newest);
+    }
     for note in log.notes() {
         tracing::warn!(code = note.code, "{note}");
     }
     Ok(log)
 }
 
-fn open_rejects(settings: &Settings, plan: &Plan, feeds: Feeds) -> Result<RejectStore, Report> {
-    let clock: crate::ingest::local_log::Clock = Arc::new(crate::clock::wall_ms);
+/// The steady clock as a function.
+fn now_by(clock: &Arc<SteadyClock>) -> Arc<dyn Fn() -> u64 + Send + Sync> {
+    let clock = Arc::clone(clock);
+    Arc::new(move || clock.now_ms())
+}
+
+fn open_rejects(
+    settings: &Settings,
+    plan: &Plan,
+    feeds: Feeds,
+    clock: &Arc<SteadyClock>,
+) -> Result<RejectStore, Report> {
     if !plan.log {
-        return RejectStore::in_memory(&settings.rejects, feeds, clock);
+        return RejectStore::in_memory(&settings.rejects, feeds, now_by(clock));
     }
     let folder = settings.data_dir.join("rejects");
-    let store =
-        RejectStore::open(&folder, &settings.rejects, feeds, settings.log.on_damage, clock)?;
+    let store = RejectStore::open(
+        &folder,
+        &settings.rejects,
+        feeds,
+        settings.log.on_damage,
+        now_by(clock),
+    )?;
     for note in store.notes() {
         tracing::warn!(code = note.code, "{note}");
     }

@@ -191,6 +191,7 @@ pub fn run(replay: &Replay, settings: Settings) -> Result<(Outcome, Ended), Repo
     let cpu = usage::cpu_seconds();
     let started = crate::clock::monotonic();
     let running = run::start(settings, plan)?;
+    let reading = running.progress();
     let ended = running.drain()?;
     let run_s = crate::clock::since(started).as_secs_f64();
     let cpu = usage::cpu_seconds() - cpu;
@@ -217,7 +218,10 @@ pub fn run(replay: &Replay, settings: Settings) -> Result<(Outcome, Ended), Repo
         cpu_s_per_million: cpu / (counts.read.max(1) as f64) * 1e6,
         peak_mb,
         epoch_ms: percentiles(times.iter().map(|it| it.complete - it.sealed).collect()),
-        latency_ms: replay.rate.map(|rate| latencies(&times, started, rate)),
+        latency_ms: replay.rate.map(|rate| {
+            let from = reading.first().and_then(|it| it.paced_from.get().copied());
+            latencies(&times, from.unwrap_or(started), rate)
+        }),
         now_ms: at,
         views,
     };

@@ -101,6 +101,8 @@ pub struct Hooks {
     pub tail: Arc<dyn Fn(Partition, u64, u64) + Send + Sync>,
     /// The next offset of a partition at the last complete epoch.
     pub complete: Arc<dyn Fn(Partition) -> Option<u64> + Send + Sync>,
+    /// The time, milliseconds: what records without a broker's time are dated by.
+    pub now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// The process is to end.
     pub on_fatal: Arc<dyn Fn(&Report) + Send + Sync>,
 }
@@ -126,6 +128,7 @@ pub fn start(
         orders,
         outlet,
         stop: Arc::clone(&stop),
+        now_ms: Arc::clone(&hooks.now_ms),
         shared: Arc::clone(&shared),
         native: plan.native,
         max_event_bytes: usize::try_from(plan.max_event_bytes).unwrap_or(usize::MAX / 2),

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::{joined, mapping, mapping_name};
+use super::{joined, mapping, mapping_name, now_by};
+use crate::clock::SteadyClock;
 use crate::config::KafkaSettings;
 use crate::ingest::kafka::{self, Hooks, Plan, Reading};
 use crate::ledger::Book;
@@ -34,6 +35,7 @@ pub(super) fn formats(clusters: &[KafkaSettings]) -> Result<Vec<Topics>, Report>
 pub(super) struct Behind<'a> {
     pub(super) feeds: &'a Feeds,
     pub(super) book: &'a Arc<Book>,
+    pub(super) clock: &'a Arc<SteadyClock>,
     pub(super) metrics: &'a Metrics,
     pub(super) stop: &'a Arc<AtomicBool>,
     pub(super) end: &'a tokio::sync::watch::Sender<bool>,
@@ -73,6 +75,7 @@ impl Behind<'_> {
             begins: Arc::new(move |partition, first| began.begins(partition, first)),
             tail: Arc::new(move |partition, end, ms| behind.behind(partition, end, ms)),
             complete: Arc::new(move |partition| book.next(partition)),
+            now_ms: now_by(self.clock),
             on_fatal: Arc::new(move |report| {
                 tracing::error!(code = report.code, "{report}");
                 end.send_replace(true);

@@ -157,7 +157,6 @@ pub fn run(
         Limits::from(&settings),
         TimeSource::Instant(now_ms),
         Box::new(move |it| sealed.sealed(it.epoch, it.offsets)),
-        Box::new(|_| {}),
     );
     let engine = Engine::start(Parts {
         settings,
@@ -168,6 +167,7 @@ pub fn run(
         on_rejected: Box::new(|it| panic!("a good event was rejected: {:?}", it[0].problem)),
         shift_per_pass: 0,
         max_event_bytes: 65_536,
+        now_ms: Arc::new(millstream::clock::wall_ms),
     })
     .unwrap();
     let read = engine.read_handle();

@@ -246,7 +246,7 @@ impl Control {
             let high = self.shared.heard.high(&lane.topic.name, lane.number);
             let stamp = lane.stamp_ms.load(Relaxed).max(0).unsigned_abs();
             let (progress, behind) = self.progress.entry(key).or_default();
-            let behind_ms = behind.look(next, end, clock::wall_ms(), stamp);
+            let behind_ms = behind.look(next, end, (self.hooks.now_ms)(), stamp);
             (self.hooks.tail)(lane.partition(), end, behind_ms);
             let verdict = progress.look(Seen { next, end, high, full }, now);
             let about = format!("{} {}", lane.topic.feed_name, lane.number);

@@ -42,6 +42,7 @@ pub(super) struct Reader {
     pub(super) outlet: Outlet,
     pub(super) stop: Arc<AtomicBool>,
     pub(super) shared: Arc<Shared>,
+    pub(super) now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
     pub(super) native: bool,
     pub(super) max_event_bytes: usize,
     pub(super) started: Instant,
@@ -259,7 +260,7 @@ impl Turns<'_> {
         let Work { queue, lane, building, until, record_bytes } = work;
         let Some(queue) = queue else { return 0 };
         let max = (MAX_CHUNK_BYTES / (*record_bytes).max(1)).clamp(16, BATCH);
-        let read_ms = clock::wall_ms();
+        let read_ms = (self.it.now_ms)();
         let (mut n_bytes, mut n_records, mut stamp_ms, mut repeated) = (0, 0, 0, 0_u64);
         let (pending, shared) = (&mut self.pending, &self.it.shared);
         let (native, max_event_bytes) = (self.it.native, self.it.max_event_bytes);
