@@ -148,6 +148,7 @@ pub fn start(
         looked: false,
         progress: BTreeMap::new(),
         rebuilds: 0,
+        stood: None,
     };
     let reading = thread(&format!("kafka-{name}"), move || {
         reader.run();

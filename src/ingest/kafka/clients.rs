@@ -46,14 +46,15 @@ pub(super) struct Heard {
 impl Heard {
     pub(super) fn error(&self, code: RDKafkaErrorCode, words: &str) {
         let kind = trouble::kind(code);
-        *self.errors.lock().entry(kind.name()).or_default() += 1;
-        if kind != Kind::Nothing {
-            tracing::debug!(?code, words, "Kafka client");
+        if kind == Kind::Nothing {
+            return;
         }
+        tracing::debug!(?code, words, "Kafka client");
+        *self.errors.lock().entry(kind.name()).or_default() += 1;
         let mut cause = self.cause.lock();
         // What a person must mend is not hidden by what follows from it.
         let worse = cause.as_ref().is_none_or(|it| trouble::kind(it.0) <= kind);
-        if kind != Kind::Nothing && worse {
+        if worse {
             *cause = Some((code, words.to_string()));
         }
     }
