@@ -47,8 +47,15 @@ fn main() {
     let folder = std::env::temp_dir().join(format!("millstream-mixed-{}", std::process::id()));
     let mut settings = Settings::default_in(&folder);
     settings.serve.listen = "127.0.0.1:0".parse().expect("an address");
-    let plan =
-        Plan { log: true, sources: vec![], clock: Clock::Wall, serve: true, progress: false };
+    let plan = Plan {
+        log: true,
+        sources: vec![],
+        kafka: vec![],
+        until_end: false,
+        clock: Clock::Wall,
+        serve: true,
+        progress: false,
+    };
     let running = start(settings, plan).expect("starts");
     let address = running.address().expect("serves");
     let append = running.append.clone().expect("a log");

@@ -2,7 +2,10 @@
 //!
 //! Everything else takes time as an argument, so that a test can hold it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// Milliseconds since the Unix epoch.
 #[allow(clippy::disallowed_methods)]
@@ -22,6 +25,45 @@ pub fn since(earlier: Instant) -> Duration {
     monotonic().saturating_duration_since(earlier)
 }
 
+/// The clock of a running process: epochs, append times and leases are dated by this one.
+pub struct SteadyClock {
+    started: Instant,
+    inner: Mutex<(Steady, bool)>,
+    told: Box<dyn Fn(Seen) + Send + Sync>,
+}
+
+impl SteadyClock {
+    /// Starts from the wall. `told` hears of a step once when it begins, when it is taken back
+    /// and when it is followed.
+    pub fn start(told: Box<dyn Fn(Seen) + Send + Sync>) -> Arc<SteadyClock> {
+        let inner = Mutex::new((Steady::new(wall_ms(), 0), false));
+        Arc::new(SteadyClock { started: monotonic(), inner, told })
+    }
+
+    /// Never tells less than this from now on: something durable has that date already.
+    pub fn not_before(&self, floor_ms: u64) {
+        let steady = &mut self.inner.lock().0;
+        steady.newest = steady.newest.max(floor_ms);
+    }
+
+    /// Milliseconds since the Unix epoch, never less than before.
+    pub fn now_ms(&self) -> u64 {
+        let elapsed = u64::try_from(since(self.started).as_millis()).unwrap_or(u64::MAX);
+        let (now, tell) = {
+            let (steady, stepping) = &mut *self.inner.lock();
+            let (now, seen) = steady.read(wall_ms(), elapsed);
+            let steps = matches!(seen, Seen::Step(_));
+            let news = *stepping != steps || matches!(seen, Seen::Followed(_));
+            *stepping = steps;
+            (now, news.then_some(seen))
+        };
+        if let Some(seen) = tell {
+            (self.told)(seen);
+        }
+        now
+    }
+}
+
 /// Wall time that a step of the system's clock does not throw about.
 ///
 /// In: readings of the wall and the monotonic clock. Out: milliseconds for the epoch.
@@ -30,7 +72,8 @@ pub fn since(earlier: Instant) -> Duration {
 /// The wall clock as it was at the start, carried on by the monotonic clock. A difference of
 /// more than [`Steady::STEP_MS`] between the two is a *step*: told at once, and followed only
 /// when it has stood for [`Steady::STANDS_MS`], so that a step that is taken back changes nothing.
-/// A step forward is then jumped to; after a step backward the result stands still until the
+/// One forward by more than [`Steady::FOLLOWS_MS`] is never followed: no machine sleeps that long,
+/// and what it dated would stand in the way for years. A step forward is then jumped to; after a step backward the result stands still until the
 /// wall has caught up, for an epoch never goes back.
 #[derive(Debug)]
 pub struct Steady {
@@ -57,6 +100,9 @@ impl Steady {
     /// How long a step must stand before it is followed.
     pub const STANDS_MS: u64 = 30_000;
 
+    /// A week: the longest step forward that is followed; beyond, a person looks and starts again.
+    pub const FOLLOWS_MS: u64 = 7 * 86_400_000;
+
     /// Starts from the clocks as they are (both in milliseconds).
     pub fn new(wall: u64, monotonic: u64) -> Steady {
         Steady { base_wall: wall, base_monotonic: monotonic, newest: wall, stepped_since: None }
@@ -75,7 +121,8 @@ impl Steady {
         } else {
             let since = *self.stepped_since.get_or_insert(monotonic);
             seen = Seen::Step(difference);
-            if monotonic.saturating_sub(since) >= Self::STANDS_MS {
+            let stands = monotonic.saturating_sub(since) >= Self::STANDS_MS;
+            if stands && difference <= Self::FOLLOWS_MS.cast_signed() {
                 self.stepped_since = None;
                 self.rebase(wall, monotonic);
                 now = wall;
@@ -108,6 +155,16 @@ mod tests {
         let stood = 4_000 + Steady::STANDS_MS;
         let (now, seen) = clock.read(9_000_000 + stood, stood);
         assert_eq!((now, seen), (9_000_000 + stood, Seen::Followed(8_000_000)));
+    }
+
+    #[test]
+    fn a_step_of_years_is_never_followed() {
+        let (mut clock, years) = (Steady::new(1_000_000, 0), 10 * 365 * 86_400_000);
+        for seconds in 1..1_000 {
+            let passed = seconds * 1_000;
+            let read = clock.read(1_000_000 + years + passed, passed);
+            assert_eq!(read, (1_000_000 + passed, Seen::Step(years.cast_signed())));
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@
 //! serde stops at the first wrong value; a table over the parsed tree sees all of them, and the
 //! same row reads a line of the file, a variable and a flag.
 
+pub mod kafka; // `[[kafka]]`: topics, who we are, what is passed through
 mod layers; // file, variables and flags, laid over each other
 pub mod page; // the table as documentation and as an example file
 mod problem; // how a wrong setting is told
@@ -27,6 +28,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use kafka::KafkaSettings;
 pub use layers::{Sources, load};
 pub use problem::{ConfigProblem, Place, Trouble};
 
@@ -45,6 +47,8 @@ pub struct Settings {
     pub serve: Serve,
     /// `[[feed]]`
     pub feeds: Vec<FeedSettings>,
+    /// `[[kafka]]`
+    pub kafka: Vec<KafkaSettings>,
 }
 
 /// `[engine]`
@@ -58,7 +62,7 @@ pub struct Engine {
     pub epoch_period: Duration,
     /// At the latest under backlog (250 ms).
     pub epoch_max_period: Duration,
-    /// At the latest after so many arrivals (200,000).
+    /// At the latest after so many arrivals (50,000: docs/decisions/epochs-of-fifty-thousand.md).
     pub epoch_max_arrivals: u64,
     /// How often `as_of` moves when nothing comes (200 ms).
     pub idle_period: Duration,
@@ -168,7 +172,7 @@ impl Settings {
                 views: Vec::new(),
                 epoch_period: millis(5),
                 epoch_max_period: millis(250),
-                epoch_max_arrivals: 200_000,
+                epoch_max_arrivals: 50_000,
                 idle_period: millis(200),
                 stall_after: secs(10),
                 late_after: secs(5),
@@ -201,6 +205,7 @@ impl Settings {
                 at_least_timeout: secs(5),
             },
             feeds: Vec::new(),
+            kafka: Vec::new(),
         }
     }
 }

@@ -31,7 +31,7 @@ use timely::worker::Worker;
 use crate::config;
 use crate::epochs::{Epochs, Take};
 use crate::ledger::Book;
-use crate::messages::{AsOf, Chunk, Epoch, Feed, Partition, ReadHandle, Rejected};
+use crate::messages::{AsOf, Chunk, Epoch, Feeds, Partition, ReadHandle, Rejected};
 use crate::report::Report;
 use decoder::{Judgement, Needs, Scratch};
 
@@ -43,7 +43,7 @@ pub struct Parts {
     /// Its settings.
     pub settings: config::Engine,
     /// Every feed, by [`crate::messages::FeedId`].
-    pub feeds: Vec<Feed>,
+    pub feeds: Feeds,
     /// The deployment's secret.
     pub secret: Secret,
     /// Who dates.
@@ -56,6 +56,8 @@ pub struct Parts {
     pub shift_per_pass: i64,
     /// Longest record.
     pub max_event_bytes: u64,
+    /// By which leases end.
+    pub now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 
 /// The running engine.
@@ -67,7 +69,7 @@ pub struct Engine {
 }
 
 struct Shared {
-    feeds: Vec<Feed>,
+    feeds: Feeds,
     secret: Secret,
     chosen: ViewSet,
     views: Arc<Views>,
@@ -116,6 +118,7 @@ impl Engine {
             on_rejected,
             shift_per_pass,
             max_event_bytes,
+            now_ms,
         } = parts;
         let chosen = chosen(&settings.views)?;
         let workers = settings.workers;
@@ -171,7 +174,7 @@ impl Engine {
             Ok(())
         })?;
         let theirs = Arc::clone(&shared);
-        let housekeeping = spawn("housekeeping", move || keep_house(&theirs))?;
+        let housekeeping = spawn("housekeeping", move || keep_house(&theirs, &*now_ms))?;
         Ok(Engine { shared, newest, workers, housekeeping })
     }
 
@@ -316,7 +319,7 @@ fn decode(
     scratch: &mut Scratch,
     updates: &mut Updates,
 ) {
-    let feed = &shared.feeds[usize::from(chunk.partition.0)];
+    let feed = shared.feeds.of(chunk.partition.0);
     let needs = Needs {
         format: &feed.format,
         secret: &shared.secret,
@@ -341,7 +344,7 @@ fn decode(
 }
 
 /// Keeps the ordered indexes merged and the leases in their bounds.
-fn keep_house(shared: &Shared) {
+fn keep_house(shared: &Shared, now_ms: &dyn Fn() -> u64) {
     const BUSY: Duration = Duration::from_millis(20);
     const QUIET: Duration = Duration::from_millis(100);
     while !shared.stopped.load(SeqCst) {
@@ -351,7 +354,7 @@ fn keep_house(shared: &Shared) {
                 worked = true;
             }
         }
-        shared.views.clock().expire(crate::clock::wall_ms());
+        shared.views.clock().expire(now_ms());
         std::thread::park_timeout(if worked { BUSY } else { QUIET });
     }
 }

@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, TryRecvError};
 use parking_lot::Mutex;
 
-use crate::clock::{Seen, Steady};
+use crate::clock::SteadyClock;
 use crate::config;
 use crate::messages::{Chunk, Epoch, Offsets};
 
@@ -41,10 +41,9 @@ use crate::messages::{Chunk, Epoch, Offsets};
 pub const MAX_INCOMPLETE: usize = 2;
 
 /// Where the epoch's time comes from.
-#[derive(Debug)]
 pub enum TimeSource {
     /// The wall, steadied.
-    Wall,
+    Wall(Arc<SteadyClock>),
     /// The newest event time read (replays, back-tests).
     Event,
     /// Ends at exactly this instant (milliseconds).
@@ -88,8 +87,6 @@ impl From<&config::Engine> for Limits {
 
 /// Called with each sealed epoch, before any worker can complete it.
 pub type OnSealed = Box<dyn Fn(Sealed) + Send + Sync>;
-/// Called once per step of the wall clock.
-pub type OnStep = Box<dyn Fn(Seen) + Send + Sync>;
 
 /// A sealed epoch: no further record will carry it.
 #[derive(Debug)]
@@ -114,7 +111,6 @@ pub struct Epochs {
     bells: Box<[Bell]>,
     limits: Limits,
     on_sealed: OnSealed,
-    on_step: OnStep,
 }
 
 #[derive(Default)]
@@ -134,9 +130,6 @@ struct Inner {
     offsets: Offsets,
     incomplete: VecDeque<Epoch>,
     time: TimeSource,
-    steady: Steady,
-    stepping: bool,
-    started: Instant,
     ended: bool,
 }
 
@@ -154,11 +147,9 @@ impl Epochs {
         limits: Limits,
         time: TimeSource,
         on_sealed: OnSealed,
-        on_step: OnStep,
     ) -> Arc<Epochs> {
-        let wall = crate::clock::wall_ms();
         let first = match &time {
-            TimeSource::Wall => wall,
+            TimeSource::Wall(clock) => clock.now_ms(),
             TimeSource::Event => 1,
             // Room for as many epochs below the instant as any replay will have.
             TimeSource::Instant(at) => at.saturating_sub(1_000_000_000).max(1),
@@ -173,9 +164,6 @@ impl Epochs {
             offsets: from,
             incomplete: VecDeque::new(),
             time,
-            steady: Steady::new(wall, 0),
-            stepping: false,
-            started: now,
             ended: false,
         };
         Arc::new(Epochs {
@@ -186,7 +174,6 @@ impl Epochs {
             bells: (0..workers).map(|_| Bell::default()).collect(),
             limits,
             on_sealed,
-            on_step,
         })
     }
 
@@ -210,7 +197,8 @@ impl Epochs {
             return Take::Nothing(inner.open, Duration::from_millis(1));
         }
         if let Some(chunk) = inner.next_chunk() {
-            inner.arrivals += chunk.next - chunk.first;
+            // A gap is an arrival too: an epoch must carry the offsets after it.
+            inner.arrivals += (chunk.next - chunk.first).max(1);
             inner.offsets.insert(chunk.partition, chunk.next);
             return Take::Chunk(inner.open, chunk);
         }
@@ -315,7 +303,7 @@ impl Epochs {
     /// Opens the epoch after the last one, so that the last one can complete.
     fn last(&self, inner: &mut Inner) {
         inner.open = match &inner.time {
-            TimeSource::Wall => self.next_epoch(inner),
+            TimeSource::Wall(_) => self.next_epoch(inner),
             TimeSource::Event => {
                 let newest = self.newest_event.load(SeqCst).max(0).cast_unsigned() / 1_000;
                 inner.open.max(newest + 1)
@@ -328,16 +316,7 @@ impl Epochs {
 
     fn next_epoch(&self, inner: &mut Inner) -> Epoch {
         let now = match &inner.time {
-            TimeSource::Wall => {
-                let elapsed = crate::clock::since(inner.started).as_millis() as u64;
-                let (now, seen) = inner.steady.read(crate::clock::wall_ms(), elapsed);
-                let stepping = !matches!(seen, Seen::Calm);
-                if stepping != inner.stepping || matches!(seen, Seen::Followed(_)) {
-                    inner.stepping = stepping;
-                    (self.on_step)(seen);
-                }
-                now
-            }
+            TimeSource::Wall(clock) => clock.now_ms(),
             TimeSource::Event => self.newest_event.load(SeqCst).max(0).cast_unsigned() / 1_000,
             TimeSource::Instant(_) => 0,
         };
@@ -422,9 +401,8 @@ mod tests {
                 Offsets::from([(partitions[0], 0), (partitions[1], 0)]),
                 workers,
                 limits(100),
-                TimeSource::Wall,
+                TimeSource::Wall(SteadyClock::start(Box::new(|_| {}))),
                 Box::new(move |it| seals.lock().push(it)),
-                Box::new(|_| {}),
             );
             let applied: Mutex<Vec<(Epoch, Partition, u64, u64)>> = Mutex::default();
             std::thread::scope(|scope| {
@@ -479,9 +457,9 @@ mod tests {
             send.send(chunk((0, 0), n, n + 1)).unwrap();
         }
         let from = Offsets::from([((0, 0), 0)]);
-        let quiet = (Box::new(|_| {}) as OnSealed, Box::new(|_| {}) as OnStep);
+        let quiet: OnSealed = Box::new(|_| {});
         let time = TimeSource::Instant(5_000_000_000_000);
-        let epochs = Epochs::new(vec![receive], from, 1, limits(1), time, quiet.0, quiet.1);
+        let epochs = Epochs::new(vec![receive], from, 1, limits(1), time, quiet);
         let mut handed = 0;
         while let Take::Chunk(..) = epochs.take(0) {
             handed += 1;

@@ -3,9 +3,10 @@
 //!
 //! ```text
 //!  a file, a folder, standard input ─▶ file ──────┐
-//!                                                 ├─▶ Outlet (bounded) ─▶ epochs
+//!  topics ───────────────────────────▶ kafka ─────┼─▶ Outlet (bounded) ─▶ epochs
 //!  HTTP, claims, retried rejects ─▶ local_log ────┘
 //! ```
 
 pub mod file; // JSON lines, plain or compressed, as fast as it goes or paced
+pub mod kafka; // topics: every record once, every offset accounted for
 pub mod local_log; // the embedded log: durable before it is answered, read back as it grows

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use crate::messages::{AsOf, Counts, Epoch, Feed, FeedId, Ledger, LedgerLine, Offsets, Partition};
+use crate::messages::{AsOf, Counts, Epoch, FeedId, Feeds, Ledger, LedgerLine, Offsets, Partition};
 
 /// Instants whose position can still be told: a lease lives half a minute, an epoch at least
 /// five milliseconds.
@@ -30,7 +30,7 @@ const MAX_TIMES: usize = 1 << 18;
 
 /// The book that the ledger is read from.
 pub struct Book {
-    feeds: Vec<Feed>,
+    feeds: Feeds,
     log: Option<FeedId>,
     inner: Mutex<Inner>,
 }
@@ -77,12 +77,14 @@ pub struct Tail {
     pub newest_ms: u64,
     /// When the newest record that we have read was appended.
     pub read_ms: u64,
+    /// How long the oldest unread record has been there, where the feed knows it.
+    pub behind_ms: Option<u64>,
 }
 
 impl Book {
     /// A book of these feeds, reading from these offsets.
-    pub fn new(feeds: Vec<Feed>, from: Offsets) -> Book {
-        let log = feeds.iter().position(|it| it.is_log).map(|it| it as FeedId);
+    pub fn new(feeds: Feeds, from: Offsets) -> Book {
+        let log = feeds.all().iter().position(|it| it.is_log).map(|it| it as FeedId);
         let position = log.and_then(|it| from.get(&(it, 0)).copied()).unwrap_or(0);
         let inner = Inner {
             pending: BTreeMap::new(),
@@ -193,15 +195,35 @@ impl Book {
         tail.newest_ms = tail.newest_ms.max(newest_ms);
     }
 
+    /// What a feed knows of its own end, and how long its oldest unread record has been there.
+    pub fn behind(&self, partition: Partition, end: u64, behind_ms: u64) {
+        self.tail(partition, end, 0);
+        if let Some(tail) = self.inner.lock().tails.get_mut(&partition) {
+            tail.behind_ms = Some(behind_ms);
+        }
+    }
+
+    /// A partition that was not known at the start is read from this offset on; told before its
+    /// first chunk.
+    pub fn begins(&self, partition: Partition, first: u64) {
+        self.inner.lock().first.entry(partition).or_insert(first);
+    }
+
+    /// The next offset of a partition, as of the last complete epoch.
+    pub fn next(&self, partition: Partition) -> Option<u64> {
+        self.inner.lock().next.get(&partition).copied()
+    }
+
     /// The ledger as of the last complete epoch.
     pub fn ledger(&self, dedup: serde_json::Value) -> Ledger {
         let inner = self.inner.lock();
         let line = |(partition, next): (&Partition, &u64)| {
             let tail = inner.tails.get(partition).copied().unwrap_or_default();
-            let behind_ms = tail.newest_ms.saturating_sub(tail.read_ms);
+            let behind_ms =
+                tail.behind_ms.unwrap_or_else(|| tail.newest_ms.saturating_sub(tail.read_ms));
             let lag = tail.end.saturating_sub(*next);
             LedgerLine {
-                feed: self.feeds[usize::from(partition.0)].name.clone(),
+                feed: self.feeds.of(partition.0).name.clone(),
                 partition: partition.1,
                 first: inner.first.get(partition).copied().unwrap_or(0),
                 next: *next,
@@ -248,11 +270,12 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::messages::Format;
+    use crate::messages::{Feed, Format};
 
     fn book() -> Book {
-        let feeds = vec![Feed { name: "log".into(), format: Format::Native, is_log: true }];
-        Book::new(feeds, Offsets::from([((0, 0), 10)]))
+        let (name, mapping) = ("log".into(), None);
+        let feed = Feed { name, mapping, format: Format::Native, is_log: true };
+        Book::new(Feeds::new(vec![feed]), Offsets::from([((0, 0), 10)]))
     }
 
     /// Goal: counts and offsets become visible together, with their epoch, and add up.

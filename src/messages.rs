@@ -23,12 +23,51 @@ pub type Offsets = BTreeMap<Partition, u64>;
 /// A feed as others name it.
 #[derive(Clone, Debug)]
 pub struct Feed {
-    /// `log`, `file:orders.jsonl`; unique.
+    /// `log`, `orders`, `shop/crm.orders` (a topic of the Kafka feed `shop`); unique.
     pub name: String,
+    /// The name of its mapping, as a retried reject's origin says it; native if absent.
+    pub mapping: Option<String>,
     /// How its records are to be read: native CloudEvents, or through a mapping.
     pub format: Format,
     /// The embedded log: its offsets are the positions that HTTP answers speak of.
     pub is_log: bool,
+}
+
+/// Every feed, by [`FeedId`]. Shared; only grows, because a topic may be found while we run.
+#[derive(Clone, Debug, Default)]
+pub struct Feeds(Arc<parking_lot::RwLock<Vec<Arc<Feed>>>>);
+
+impl Feeds {
+    /// These, in the order of their ids.
+    pub fn new(feeds: Vec<Feed>) -> Feeds {
+        Feeds(Arc::new(parking_lot::RwLock::new(feeds.into_iter().map(Arc::new).collect())))
+    }
+
+    /// The feed of this id.
+    ///
+    /// # Panics
+    /// If there is none: ids come from here.
+    pub fn of(&self, id: FeedId) -> Arc<Feed> {
+        Arc::clone(&self.0.read()[usize::from(id)])
+    }
+
+    /// The feed of this id, if there is one.
+    pub fn get(&self, id: FeedId) -> Option<Arc<Feed>> {
+        self.0.read().get(usize::from(id)).map(Arc::clone)
+    }
+
+    /// All, in the order of their ids.
+    pub fn all(&self) -> Vec<Arc<Feed>> {
+        self.0.read().clone()
+    }
+
+    /// One more. `None`: there are as many as there can be.
+    pub fn add(&self, feed: Feed) -> Option<FeedId> {
+        let mut all = self.0.write();
+        let id = FeedId::try_from(all.len()).ok()?;
+        all.push(Arc::new(feed));
+        Some(id)
+    }
 }
 
 /// How a record is to be read.
@@ -50,8 +89,9 @@ pub struct Chunk {
     pub first: u64,
     /// The next offset after the last record.
     pub next: u64,
-    /// What lies between the previous chunk's `next` and this one's `first`: those offsets that
-    /// have no record to read. A chunk without records tells of a gap with nothing after it yet.
+    /// Offsets since the previous chunk's `next` that have no record to read: those before
+    /// `first`, and in a [`Framing::Sparse`] chunk those between its records. A chunk without
+    /// records tells of a gap with nothing after it yet, or where a partition begins.
     pub gap: Gap,
     /// Which reading of the source this is: 0, or more under `replay --repeat`, where the engine
     /// suffixes ids and shifts times by it.
@@ -83,6 +123,9 @@ pub enum Framing {
     Lines,
     /// Each with its place; offsets are consecutive from `first`.
     Records(Vec<RecordAt>),
+    /// Each with its place and its offset, counted from `first`: some offsets between them have no
+    /// record.
+    Sparse(Vec<(RecordAt, u32)>),
 }
 
 /// One record inside a chunk.
@@ -94,8 +137,27 @@ pub struct RecordAt {
     pub len: u32,
     /// Append time, milliseconds.
     pub appended_ms: u64,
-    /// A retried reject: how it is to be read, if not as the feed's other records are.
-    pub retried: Option<Arc<RetriedAs>>,
+    /// If it is not to be read as the feed's other records are.
+    pub apart: Option<Arc<Apart>>,
+}
+
+/// A record that is not read as the other records of its feed are.
+#[derive(Clone, Debug)]
+pub enum Apart {
+    /// A retried reject.
+    Retried(RetriedAs),
+    /// It could not be put together when it was read; it is rejected with this.
+    Refused(Problem),
+}
+
+impl Apart {
+    /// How a retried reject is to be read.
+    pub fn retried(&self) -> Option<&RetriedAs> {
+        match self {
+            Apart::Retried(it) => Some(it),
+            Apart::Refused(_) => None,
+        }
+    }
 }
 
 /// A rejected record that was appended to the log again.
@@ -187,6 +249,15 @@ pub struct Outlet {
 #[derive(Debug)]
 pub struct Stopped;
 
+/// Why a chunk was not taken.
+#[derive(Debug)]
+pub enum NotTaken {
+    /// The queue stayed full; here it is again.
+    Full(Chunk),
+    /// Nobody reads any more.
+    Stopped,
+}
+
 impl Outlet {
     /// An outlet into this queue.
     pub fn new(queue: crossbeam_channel::Sender<Chunk>, bell: Arc<dyn Fn() + Send + Sync>) -> Self {
@@ -195,6 +266,17 @@ impl Outlet {
     /// Waits while the queue is full: that is how reading slows when the engine falls behind.
     pub fn send(&self, chunk: Chunk) -> Result<(), Stopped> {
         self.queue.send(chunk).map_err(|_| Stopped)?;
+        (self.bell)();
+        Ok(())
+    }
+
+    /// Waits at most so long while the queue is full.
+    pub fn send_within(&self, chunk: Chunk, wait: std::time::Duration) -> Result<(), NotTaken> {
+        use crossbeam_channel::SendTimeoutError;
+        self.queue.send_timeout(chunk, wait).map_err(|why| match why {
+            SendTimeoutError::Timeout(chunk) => NotTaken::Full(chunk),
+            SendTimeoutError::Disconnected(_) => NotTaken::Stopped,
+        })?;
         (self.bell)();
         Ok(())
     }

@@ -145,6 +145,33 @@ pub struct OfReason {
     pub reason: &'static str,
 }
 
+/// By feed and kind of error.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct OfTrouble {
+    /// The feed's name.
+    pub feed: String,
+    /// A kind that the code names.
+    pub kind: &'static str,
+}
+
+/// By feed and alarm.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct OfAlarm {
+    /// The feed's name.
+    pub feed: String,
+    /// The code of its report.
+    pub alarm: &'static str,
+}
+
+/// By partition; the first thousand of a feed.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct OfPartition {
+    /// The feed's name.
+    pub feed: String,
+    /// The partition.
+    pub partition: u32,
+}
+
 macro_rules! metrics {
     ($( $(#[doc = $words:literal])+ $field:ident: $kind:ty = $name:literal; )+) => {
         /// Every metric. Cloning is cheap and means the same metrics.
@@ -234,6 +261,23 @@ metrics! {
     log_bytes: Whole = "log_bytes";
     /// From an append to its fsync.
     log_commit: Durations = "log_commit_seconds";
+
+    /// The next offset of a Kafka partition to be read.
+    kafka_position: Family<OfPartition, Whole> = "kafka_position";
+    /// The stable end of a Kafka partition: its high watermark, less what open transactions hide.
+    kafka_end: Family<OfPartition, Whole> = "kafka_stable_end";
+    /// Offsets of a Kafka partition not yet read.
+    kafka_lag: Family<OfPartition, Whole> = "kafka_lag_records";
+    /// How long the oldest record of a Kafka partition has been waiting to be read.
+    kafka_lag_seconds: Family<OfPartition, Gauge> = "kafka_lag_seconds";
+    /// Bytes of payload read from a Kafka partition.
+    kafka_bytes: Family<OfPartition, Count> = "kafka_bytes_read";
+    /// Errors that the clients of a Kafka cluster met, by kind.
+    kafka_errors: Family<OfTrouble, Count> = "kafka_errors";
+    /// Alarms of a Kafka feed that are on, by code.
+    kafka_alarms: Family<OfAlarm, Whole> = "kafka_alarms";
+    /// Times that reading from Kafka waited for room.
+    kafka_waits: Family<OfFeed, Count> = "kafka_waits";
 
     /// Connections open.
     connections: Whole = "http_connections";

@@ -37,7 +37,7 @@ use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
 
 use crate::config;
-use crate::messages::Rejected;
+use crate::messages::{Feeds, Rejected};
 use crate::report::Report;
 use crate::segments::{self, Contents, Folder, OnDamage};
 
@@ -55,15 +55,6 @@ const CONTENTS: Contents = Contents::new(
 const QUEUE: usize = 16 * 1024;
 /// The same, in bytes.
 const QUEUE_BYTES: u64 = 16 << 20;
-
-/// A feed as a retried record's origin names it; in the order of feed ids.
-#[derive(Clone, Debug)]
-pub struct FeedOrigin {
-    /// The feed's name.
-    pub name: String,
-    /// Its mapping's name; native if absent.
-    pub mapping: Option<String>,
-}
 
 /// Where the time comes from: milliseconds since the Unix epoch.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -83,7 +74,7 @@ struct Inner {
 
 /// What the keeper and those who ask share.
 struct Shared {
-    feeds: Vec<FeedOrigin>,
+    feeds: Feeds,
     clock: Clock,
     /// `None`: kept in memory only.
     folder: Option<Arc<Folder>>,
@@ -95,11 +86,11 @@ struct Shared {
 }
 
 impl RejectStore {
-    /// Opens the store in this folder. `feeds`: in the order of feed ids.
+    /// Opens the store in this folder.
     pub fn open(
         dir: &Path,
         settings: &config::Rejects,
-        feeds: Vec<FeedOrigin>,
+        feeds: Feeds,
         on_damage: OnDamage,
         clock: Clock,
     ) -> Result<RejectStore, Report> {
@@ -115,7 +106,7 @@ impl RejectStore {
     /// A store that forgets when the process ends, for commands that have no data folder.
     pub fn in_memory(
         settings: &config::Rejects,
-        feeds: Vec<FeedOrigin>,
+        feeds: Feeds,
         clock: Clock,
     ) -> Result<RejectStore, Report> {
         let keeper = keeper::Keep::Memory { next: 0 };
@@ -124,7 +115,7 @@ impl RejectStore {
 
     fn start(
         settings: &config::Rejects,
-        feeds: Vec<FeedOrigin>,
+        feeds: Feeds,
         clock: Clock,
         folder: Option<Arc<Folder>>,
         index: index::Index,
@@ -179,13 +170,20 @@ impl RejectStore {
     /// A page of rejects, the newest first; `before` is the previous page's `next`.
     pub fn list(&self, filter: &Filter, limit: usize, before: Option<u64>) -> Result<Page, Report> {
         let shared = &self.inner.shared;
-        let (ids, next) = shared.index.lock().page(filter, limit, before);
-        let mut rejects = Vec::with_capacity(ids.len());
-        for id in ids {
-            // Pushed out since: it is counted now, and no longer listed.
-            rejects.extend(shared.get(id)?);
+        let mut before = before;
+        loop {
+            let (ids, next) = shared.index.lock().page(filter, limit, before);
+            let mut rejects = Vec::with_capacity(ids.len());
+            for id in ids {
+                // Pushed out since: it is counted now, and no longer listed.
+                rejects.extend(shared.get(id)?);
+            }
+            // A page without rejects would read as the end.
+            if !rejects.is_empty() || next.is_none() {
+                return Ok(Page { rejects, next });
+            }
+            before = next;
         }
-        Ok(Page { rejects, next })
     }
 
     /// One reject.
@@ -198,7 +196,8 @@ impl RejectStore {
         let shared = &self.inner.shared;
         let mut index = shared.index.lock();
         for ((feed, code), n) in shared.pressure.missed() {
-            index.not_kept(shared.feed(feed), code, n);
+            let name = shared.feeds.get(feed).map_or_else(|| "?".into(), |it| it.name.clone());
+            index.not_kept(&name, code, n);
         }
         index.counts()
     }
@@ -224,10 +223,6 @@ impl Drop for Inner {
 }
 
 impl Shared {
-    fn feed(&self, id: u16) -> &str {
-        self.feeds.get(usize::from(id)).map_or("?", |it| it.name.as_str())
-    }
-
     fn get(&self, id: u64) -> Result<Option<Reject>, Report> {
         // Retried marks are in memory only, so the entry is read first.
         let (place, retried_as) = match self.index.lock().entry(id) {

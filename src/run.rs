@@ -17,6 +17,7 @@
 //! completes, the workers end, the log and the rejects are closed. A thread that panics ends the
 //! process with its report ([`end_on_panic`]).
 
+mod kafka;
 mod ports;
 
 use std::net::SocketAddr;
@@ -28,19 +29,19 @@ use std::thread::JoinHandle;
 use crossbeam_channel::Sender;
 use schemas::mapping::Mapping;
 
-use crate::clock::Seen;
+use crate::clock::{Seen, SteadyClock};
 use crate::commands::replay::Clock;
-use crate::config::Settings;
+use crate::config::{KafkaSettings, Settings};
 use crate::engine::{Engine, Parts};
 use crate::epochs::{Epochs, Limits, TimeSource};
 use crate::ingest::file::{self, Progress};
 use crate::ingest::local_log::{Following, LocalLog};
 use crate::ledger::Book;
 use crate::messages::{
-    Append, Chunk, Feed, FeedId, Format, FormatOf, Ledger, Offsets, Outlet, ReadHandle,
+    Append, Chunk, Feed, FeedId, Feeds, Format, FormatOf, Ledger, Offsets, Outlet, ReadHandle,
 };
 use crate::metrics::Metrics;
-use crate::rejects::{FeedOrigin, RejectStore};
+use crate::rejects::RejectStore;
 use crate::report::Report;
 use crate::secret;
 use crate::segments::FolderLock;
@@ -56,6 +57,10 @@ pub struct Plan {
     pub log: bool,
     /// Files to read, after the log.
     pub sources: Vec<Source>,
+    /// Kafka clusters to read, after the files.
+    pub kafka: Vec<KafkaSettings>,
+    /// Read of Kafka what is there at the start, and end; else go on for ever.
+    pub until_end: bool,
     /// Where the epoch's time comes from.
     pub clock: Clock,
     /// Whether to serve HTTP.
@@ -92,6 +97,7 @@ pub struct Running {
     ledger: Arc<dyn Fn() -> Ledger + Send + Sync>,
     engine: Engine,
     sources: Vec<Reading>,
+    clusters: Vec<kafka::Cluster>,
     stop: Arc<AtomicBool>,
     log: Option<(Arc<LocalLog>, Following)>,
     rejects: RejectStore,
@@ -137,20 +143,24 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         true => secret::of(&settings.data_dir)?,
         false => secret::fresh()?,
     };
+    let clock = SteadyClock::start(Box::new(told_of_step));
     let log = match plan.log {
-        true => Some(open_log(&settings)?),
+        true => Some(open_log(&settings, &clock)?),
         false => None,
     };
-    let feeds = feeds(&plan)?;
-    let formats = formats(&plan, &feeds);
+    let known = feeds(&plan)?;
+    let topics = kafka::formats(&plan.kafka)?;
+    let formats = formats(&known, &topics);
+    let n_queues = known.len() + topics.len();
+    let feeds = Feeds::new(known);
 
     // Where reading begins. State lives in memory: the log is read from its first record.
     let from: Offsets = log.iter().map(|it| ((LOG, 0), it.first())).collect();
     let book = Arc::new(Book::new(feeds.clone(), from.clone()));
     let (queues, chunks): (Vec<Sender<Chunk>>, Vec<_>) =
-        feeds.iter().map(|_| crossbeam_channel::bounded(QUEUE_CHUNKS)).unzip();
+        (0..n_queues).map(|_| crossbeam_channel::bounded(QUEUE_CHUNKS)).unzip();
     let time = match plan.clock {
-        Clock::Wall => TimeSource::Wall,
+        Clock::Wall => TimeSource::Wall(Arc::clone(&clock)),
         Clock::Event => TimeSource::Event,
         Clock::Instant(at) => TimeSource::Instant(at),
     };
@@ -162,9 +172,8 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         Limits::from(&settings.engine),
         time,
         Box::new(move |it| sealed.sealed(it.epoch, it.offsets)),
-        Box::new(told_of_step),
     );
-    let rejects = open_rejects(&settings, &plan)?;
+    let rejects = open_rejects(&settings, &plan, feeds.clone(), &clock)?;
     let kept = rejects.clone();
     let engine = Engine::start(Parts {
         settings: settings.engine.clone(),
@@ -179,6 +188,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         }),
         shift_per_pass: SHIFT_PER_PASS,
         max_event_bytes: settings.serve.max_event_bytes,
+        now_ms: now_by(&clock),
     })?;
 
     let stop = Arc::new(AtomicBool::new(false));
@@ -194,13 +204,30 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     };
     let first_source = FeedId::from(plan.log);
     let mut sources = Vec::new();
-    for ((feed, source), outlet) in (first_source..).zip(&plan.sources).zip(outlets) {
+    for ((feed, source), outlet) in
+        (first_source..).zip(&plan.sources).zip(outlets.by_ref().take(plan.sources.len()))
+    {
         sources.push(read_source(feed, source, &settings, outlet, &stop)?);
+    }
+    let (end, told) = tokio::sync::watch::channel(false);
+    let metrics = Metrics::default();
+    let mut clusters = Vec::new();
+    for ((cluster, topics), outlet) in plan.kafka.iter().zip(topics).zip(outlets) {
+        let behind = kafka::Behind {
+            feeds: &feeds,
+            book: &book,
+            clock: &clock,
+            metrics: &metrics,
+            stop: &stop,
+            end: &end,
+            max_event_bytes: settings.serve.max_event_bytes,
+            until_end: plan.until_end,
+        };
+        clusters.push(behind.read(cluster, topics, outlet)?);
     }
     let append = log.as_ref().map(|it| Arc::clone(&it.0) as Arc<dyn Append>);
     let read = engine.read_handle();
 
-    let metrics = Metrics::default();
     let note_tails = note_tails(&book, log.as_ref().map(|it| Arc::clone(&it.0)), &metrics);
     let dedup: Arc<dyn Fn() -> serde_json::Value + Send + Sync> = Arc::new(engine.dedup());
     let health = Arc::new(watch::Health::awaiting(log.as_ref().map_or(0, |it| it.0.end())));
@@ -214,7 +241,6 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     let serving = match plan.serve {
         false => None,
         true => {
-            let (end, told) = tokio::sync::watch::channel(false);
             let ports = ports::of(ports::Behind {
                 settings: &settings,
                 engine: &engine,
@@ -225,6 +251,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
                 metrics: metrics.clone(),
                 ledger: Arc::clone(&ledger),
                 end: end.clone(),
+                now_ms: now_by(&clock),
             });
             let address_file = plan.log.then(|| settings.data_dir.join(ADMIN_ADDRESS));
             Some(serve(&settings, ports, end, told, address_file)?)
@@ -250,6 +277,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         ledger,
         engine,
         sources,
+        clusters,
         stop,
         log,
         rejects,
@@ -293,6 +321,9 @@ impl Running {
         for source in self.sources {
             joined(&source.name, source.thread.join())?;
         }
+        for cluster in self.clusters {
+            cluster.join()?;
+        }
         self.engine.join()?;
         self.stop.store(true, SeqCst);
         self.watching.thread().unpark();
@@ -307,6 +338,9 @@ impl Running {
         for source in self.sources {
             joined(&source.name, source.thread.join())?;
         }
+        // The rest is closed whatever became of a cluster; what it says is said at the end.
+        let read: Vec<Result<(), Report>> =
+            self.clusters.into_iter().map(kafka::Cluster::join).collect();
         if let Some((log, following)) = self.log {
             following.stop();
             following.join()?;
@@ -321,6 +355,7 @@ impl Running {
                 "some rejects were not written; they are found again when the log is read"
             );
         }
+        read.into_iter().collect::<Result<(), Report>>()?;
         served
     }
 }
@@ -495,37 +530,52 @@ fn take_folder(data_dir: &Path) -> Result<FolderLock, Report> {
     FolderLock::take(data_dir, "the data folder")
 }
 
-fn open_log(settings: &Settings) -> Result<LocalLog, Report> {
-    let clock: crate::ingest::local_log::Clock = Arc::new(crate::clock::wall_ms);
+fn open_log(settings: &Settings, clock: &Arc<SteadyClock>) -> Result<LocalLog, Report> {
     let log = LocalLog::open(
         &settings.data_dir.join("log"),
         &settings.log,
         settings.log.on_damage,
-        clock,
+        now_by(clock),
     )?;
+    let newest = log.stats().newest_ms.unwrap_or(0);
+    let now = clock.now_ms();
+    if newest > now {
+        tracing::error!(
+            code = "run/clock-step",
+            ahead_ms = newest - now,
+            "the log's newest record is ahead of the system's clock; time stands until it is reached"
+        );
+        clock.not_before(newest);
+    }
     for note in log.notes() {
         tracing::warn!(code = note.code, "{note}");
     }
     Ok(log)
 }
 
-fn open_rejects(settings: &Settings, plan: &Plan) -> Result<RejectStore, Report> {
-    let mut feeds = Vec::new();
-    if plan.log {
-        feeds.push(FeedOrigin { name: "log".into(), mapping: None });
-    }
-    feeds.extend(
-        plan.sources
-            .iter()
-            .map(|it| FeedOrigin { name: it.name.clone(), mapping: mapping_name(it) }),
-    );
-    let clock: crate::ingest::local_log::Clock = Arc::new(crate::clock::wall_ms);
+/// The steady clock as a function.
+fn now_by(clock: &Arc<SteadyClock>) -> Arc<dyn Fn() -> u64 + Send + Sync> {
+    let clock = Arc::clone(clock);
+    Arc::new(move || clock.now_ms())
+}
+
+fn open_rejects(
+    settings: &Settings,
+    plan: &Plan,
+    feeds: Feeds,
+    clock: &Arc<SteadyClock>,
+) -> Result<RejectStore, Report> {
     if !plan.log {
-        return RejectStore::in_memory(&settings.rejects, feeds, clock);
+        return RejectStore::in_memory(&settings.rejects, feeds, now_by(clock));
     }
     let folder = settings.data_dir.join("rejects");
-    let store =
-        RejectStore::open(&folder, &settings.rejects, feeds, settings.log.on_damage, clock)?;
+    let store = RejectStore::open(
+        &folder,
+        &settings.rejects,
+        feeds,
+        settings.log.on_damage,
+        now_by(clock),
+    )?;
     for note in store.notes() {
         tracing::warn!(code = note.code, "{note}");
     }
@@ -535,25 +585,27 @@ fn open_rejects(settings: &Settings, plan: &Plan) -> Result<RejectStore, Report>
 fn feeds(plan: &Plan) -> Result<Vec<Feed>, Report> {
     let mut feeds = Vec::new();
     if plan.log {
-        feeds.push(Feed { name: "log".into(), format: Format::Native, is_log: true });
+        let (name, format) = ("log".into(), Format::Native);
+        feeds.push(Feed { name, mapping: None, format, is_log: true });
     }
     for source in &plan.sources {
         let format = match &source.mapping {
             Some(path) => Format::Mapped(Arc::new(mapping(path)?)),
             None => Format::Native,
         };
-        feeds.push(Feed { name: source.name.clone(), format, is_log: false });
+        let (name, mapping) = (source.name.clone(), mapping_name(source.mapping.as_deref()));
+        feeds.push(Feed { name, mapping, format, is_log: false });
     }
     Ok(feeds)
 }
 
 /// A retried record is read as its first feed is read, by the name of its mapping.
-fn formats(plan: &Plan, feeds: &[Feed]) -> FormatOf {
-    let named: Vec<(String, Format)> = plan
-        .sources
+fn formats(feeds: &[Feed], topics: &[kafka::Topics]) -> FormatOf {
+    let of_topics = topics.iter().filter_map(|it| Some((it.mapping.clone()?, it.format.clone())));
+    let named: Vec<(String, Format)> = feeds
         .iter()
-        .zip(&feeds[usize::from(plan.log)..])
-        .filter_map(|(source, feed)| Some((mapping_name(source)?, feed.format.clone())))
+        .filter_map(|feed| Some((feed.mapping.clone()?, feed.format.clone())))
+        .chain(of_topics)
         .collect();
     Arc::new(move |origin| {
         let name = origin.mapping.as_deref();
@@ -562,8 +614,9 @@ fn formats(plan: &Plan, feeds: &[Feed]) -> FormatOf {
     })
 }
 
-fn mapping_name(source: &Source) -> Option<String> {
-    Some(source.mapping.as_ref()?.file_name()?.to_string_lossy().into_owned())
+/// How a mapping is called in what is kept: by its file's name.
+fn mapping_name(path: Option<&Path>) -> Option<String> {
+    Some(path?.file_name()?.to_string_lossy().into_owned())
 }
 
 /// Reads and compiles a mapping file; every problem in one report.

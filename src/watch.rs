@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use crate::ledger::Book;
-use crate::messages::{Feed, ReadHandle};
+use crate::messages::{Feeds, ReadHandle};
 use crate::metrics::{Metrics, OfFeed, OfView};
 use crate::usage;
 
@@ -58,7 +58,7 @@ pub struct Watched {
     /// Views and undo.
     pub read: ReadHandle,
     /// Names for the counts.
-    pub feeds: Vec<Feed>,
+    pub feeds: Feeds,
     /// Identities remembered.
     pub dedup: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
     /// Multiplicities other than one.
@@ -129,14 +129,13 @@ impl Watched {
         m.epoch_seconds.set(epoch as f64 / 1e3);
         m.frontier_lag_seconds.set(crate::clock::wall_ms().saturating_sub(epoch) as f64 / 1e3);
         m.epochs_waiting.set(waiting as i64);
-        for line in &ledger.partitions {
-            // Partitions of a feed are summed: labels stay few.
-            let feed = OfFeed { feed: line.feed.clone() };
-            m.lag.get_or_create(&feed).set(line.lag as i64);
-            m.lag_seconds.get_or_create(&feed).set(line.lag_seconds);
-        }
-        for feed in &self.feeds {
+        for feed in self.feeds.all() {
             let of = OfFeed { feed: feed.name.clone() };
+            // Partitions of a feed are summed, or the worst stands for them: labels stay few.
+            let lines = || ledger.partitions.iter().filter(|it| it.feed == feed.name);
+            m.lag.get_or_create(&of).set(lines().map(|it| it.lag as i64).sum());
+            let behind = lines().map(|it| it.lag_seconds).fold(0.0, f64::max);
+            m.lag_seconds.get_or_create(&of).set(behind);
             let sum = |field: fn(&crate::messages::Counts) -> u64| {
                 let lines = ledger.partitions.iter().filter(|it| it.feed == feed.name);
                 lines.map(|it| field(&it.counts)).sum::<u64>()

@@ -203,6 +203,8 @@ fn the_example_file_says_the_defaults() {
     let mut it = config::load(&sources).unwrap_or_else(|problems| panic!("{said}\n{problems:#?}"));
     assert_eq!(it.feeds.len(), 1, "the example shows one feed");
     it.feeds.clear();
+    assert_eq!(it.kafka.len(), 1, "and one Kafka feed");
+    it.kafka.clear();
     it.engine.workers = Settings::default().engine.workers;
     assert_eq!(format!("{it:?}"), format!("{:?}", Settings::default()));
     assert!(

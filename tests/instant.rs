@@ -35,8 +35,15 @@ fn running(name: &str, change: impl FnOnce(&mut Settings)) -> Running {
     let mut settings = Settings::default_in(&folder(name));
     settings.serve.listen = "127.0.0.1:0".parse().unwrap();
     change(&mut settings);
-    let plan =
-        Plan { log: true, sources: vec![], clock: Clock::Wall, serve: true, progress: false };
+    let plan = Plan {
+        log: true,
+        sources: vec![],
+        kafka: vec![],
+        until_end: false,
+        clock: Clock::Wall,
+        serve: true,
+        progress: false,
+    };
     start(settings, plan).unwrap()
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use millstream::config;
 use millstream::ingest::local_log::LocalLog;
-use millstream::messages::{MAX_REJECT_BYTES, Rejected};
-use millstream::rejects::{Count, FeedOrigin, Filter, RejectStore, Select};
+use millstream::messages::{Feed, Feeds, Format, MAX_REJECT_BYTES, Rejected};
+use millstream::rejects::{Count, Filter, RejectStore, Select};
 use millstream::segments::OnDamage;
 use schemas::problem::Problem;
 
@@ -14,11 +14,14 @@ use schemas::problem::Problem;
 mod temp_dir;
 use temp_dir::TempDir;
 
-fn feeds() -> Vec<FeedOrigin> {
-    vec![
-        FeedOrigin { name: "log".into(), mapping: None },
-        FeedOrigin { name: "file:shop".into(), mapping: Some("shop".into()) },
-    ]
+fn feeds() -> Feeds {
+    let feed = |name: &str, mapping: Option<&str>| Feed {
+        name: name.into(),
+        mapping: mapping.map(Into::into),
+        format: Format::Native,
+        is_log: false,
+    };
+    Feeds::new(vec![feed("log", None), feed("file:shop", Some("shop"))])
 }
 
 fn open(dir: &TempDir, max_bytes: u64) -> RejectStore {

@@ -25,7 +25,7 @@ const SECRET: Secret = Secret([7; 16]);
 
 /// Arrivals that the engine decodes and routes at a time, and seals into one epoch under backlog.
 const CHUNK: usize = 4_000;
-const EPOCH: usize = 200_000;
+const EPOCH: usize = 50_000;
 
 /// xorshift: small, seeded.
 struct Rng(u64);

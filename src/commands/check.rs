@@ -11,6 +11,7 @@ use super::out::Out;
 use super::typed::Check;
 use crate::config::{Settings, page, table};
 use crate::engine;
+use crate::ingest::kafka;
 use crate::report::Report;
 
 /// Checks, and says so.
@@ -30,6 +31,10 @@ pub fn main(it: &Check, chosen: &Chosen) -> Result<(), Problems> {
             for feed in &settings.feeds {
                 problems.extend(feed_problem(&feed.name, &feed.path));
                 mappings.extend(feed.mapping.clone());
+            }
+            for cluster in &settings.kafka {
+                problems.extend(kafka::check(cluster).err());
+                mappings.extend(cluster.mapping.clone());
             }
             Some(settings)
         }
@@ -72,7 +77,7 @@ fn tell(
         out.line(format!("{name} = {value}"))?;
     }
     if let (Some(settings), true) = (settings, problems.is_empty()) {
-        let n = (settings.feeds.len(), mappings.len());
+        let n = (settings.feeds.len() + settings.kafka.len(), mappings.len());
         out.line(format!("settings are good; {} feed(s), {} mapping(s) checked", n.0, n.1))?;
     }
     Ok(())

@@ -104,6 +104,7 @@ impl Chosen {
         ];
         let mut settings = self.settings(&short, &[])?;
         settings.feeds.clear();
+        settings.kafka.clear();
         Ok(settings)
     }
 

@@ -32,8 +32,15 @@ const LINE_PERIOD: Duration = Duration::from_secs(1);
 pub fn main(it: &Demo, settings: Settings) -> Result<(), Report> {
     run::end_on_panic();
     let data_dir = settings.data_dir.display().to_string();
-    let plan =
-        Plan { log: true, sources: vec![], clock: Clock::Wall, serve: true, progress: false };
+    let plan = Plan {
+        log: true,
+        sources: vec![],
+        kafka: vec![],
+        until_end: false,
+        clock: Clock::Wall,
+        serve: true,
+        progress: false,
+    };
     let running = run::start(settings, plan)?;
     let played = match &running.append {
         Some(append) => play(it, &running, &**append, &data_dir),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::config::Settings;
 use crate::ingest::local_log::LocalLog;
+use crate::messages::Feeds;
 use crate::rejects::RejectStore;
 use crate::report::Report;
 use crate::segments::{FolderLock, OnDamage};
@@ -42,7 +43,7 @@ impl Taken {
         let dir = self.settings.data_dir.join("rejects");
         let clock = Arc::new(crate::clock::wall_ms);
         let rejects = &self.settings.rejects;
-        let store = RejectStore::open(&dir, rejects, Vec::new(), self.on_damage, clock)?;
+        let store = RejectStore::open(&dir, rejects, Feeds::default(), self.on_damage, clock)?;
         store.notes().iter().for_each(note);
         Ok(store)
     }

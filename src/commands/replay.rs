@@ -18,7 +18,8 @@ use sha2::{Digest, Sha256};
 
 use crate::commands::chosen::{Chosen, instant_ms};
 use crate::commands::{Problems, typed};
-use crate::config::Settings;
+use crate::config::kafka::Start;
+use crate::config::{KafkaSettings, Settings};
 use crate::ledger::EpochTimes;
 use crate::report::Report;
 use crate::run::{self, Ended, Plan, Source};
@@ -27,8 +28,10 @@ use crate::usage;
 /// What to replay, and how.
 #[derive(Clone, Debug)]
 pub struct Replay {
-    /// A file, a folder, or `-`.
-    pub input: PathBuf,
+    /// A file, a folder, or `-`; nothing if topics are read.
+    pub input: Option<PathBuf>,
+    /// Topics to read, to the end that they have at the start.
+    pub kafka: Option<KafkaSettings>,
     /// A mapping file; native CloudEvents if absent.
     pub mapping: Option<PathBuf>,
     /// Where the epoch's time comes from.
@@ -117,6 +120,7 @@ pub fn chosen(it: &typed::Replay, chosen: &Chosen) -> Result<(Replay, Settings),
     };
     let replay = Replay {
         input: it.input.clone(),
+        kafka: kafka(it),
         mapping: it.mapping.clone(),
         clock,
         repeat: it.repeat,
@@ -127,6 +131,23 @@ pub fn chosen(it: &typed::Replay, chosen: &Chosen) -> Result<(Replay, Settings),
         json: it.json,
     };
     Ok((replay, chosen.settings(&short, &[])?))
+}
+
+/// The topics that were typed.
+fn kafka(it: &typed::Replay) -> Option<KafkaSettings> {
+    let brokers = it.brokers.as_ref()?;
+    Some(KafkaSettings {
+        name: "replay".into(),
+        brokers: brokers.split(',').map(str::to_string).collect(),
+        topics: it.topics.clone(),
+        pattern: None,
+        mapping: it.mapping.clone(),
+        start: Start::Earliest,
+        group: "millstream-replay".into(),
+        tls: None,
+        sasl: None,
+        librdkafka: Vec::new(),
+    })
 }
 
 /// Replays, prints, and (if asked) stays to serve.
@@ -150,13 +171,19 @@ pub fn run(replay: &Replay, settings: Settings) -> Result<(Outcome, Ended), Repo
     let workers = settings.engine.workers;
     let plan = Plan {
         log: false,
-        sources: vec![Source {
-            name: "replay".into(),
-            path: replay.input.clone(),
-            mapping: replay.mapping.clone(),
-            repeat: replay.repeat,
-            rate: replay.rate,
-        }],
+        sources: replay
+            .input
+            .iter()
+            .map(|input| Source {
+                name: "replay".into(),
+                path: input.clone(),
+                mapping: replay.mapping.clone(),
+                repeat: replay.repeat,
+                rate: replay.rate,
+            })
+            .collect(),
+        kafka: replay.kafka.iter().cloned().collect(),
+        until_end: true,
         clock: replay.clock,
         serve: replay.serve || replay.stay,
         progress: !replay.json,
@@ -164,6 +191,7 @@ pub fn run(replay: &Replay, settings: Settings) -> Result<(Outcome, Ended), Repo
     let cpu = usage::cpu_seconds();
     let started = crate::clock::monotonic();
     let running = run::start(settings, plan)?;
+    let reading = running.progress();
     let ended = running.drain()?;
     let run_s = crate::clock::since(started).as_secs_f64();
     let cpu = usage::cpu_seconds() - cpu;
@@ -190,7 +218,10 @@ pub fn run(replay: &Replay, settings: Settings) -> Result<(Outcome, Ended), Repo
         cpu_s_per_million: cpu / (counts.read.max(1) as f64) * 1e6,
         peak_mb,
         epoch_ms: percentiles(times.iter().map(|it| it.complete - it.sealed).collect()),
-        latency_ms: replay.rate.map(|rate| latencies(&times, started, rate)),
+        latency_ms: replay.rate.map(|rate| {
+            let from = reading.first().and_then(|it| it.paced_from.get().copied());
+            latencies(&times, from.unwrap_or(started), rate)
+        }),
         now_ms: at,
         views,
     };

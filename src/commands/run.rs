@@ -18,6 +18,8 @@ pub fn main(settings: Settings) -> Result<(), Report> {
     let plan = Plan {
         log: true,
         sources: sources.collect(),
+        kafka: settings.kafka.clone(),
+        until_end: false,
         clock: Clock::Wall,
         serve: true,
         progress: false,

@@ -84,9 +84,10 @@ pub enum Command {
                             millstream run --data-dir /var/lib/millstream --listen 0.0.0.0:8080\n  \
                             millstream run --feed orders=orders.jsonl,mappings/orders.toml")]
     Run(Run),
-    /// Drive a file through the whole path as fast as it goes; print rate and digests
+    /// Drive a file, or what topics hold, through the whole path as fast as it goes; print rate and digests
     #[command(after_help = "Examples:\n  millstream replay events.jsonl\n  millstream replay \
-                            events.jsonl.gz --mapping mappings/workload.toml --workers 2 --json")]
+                            events.jsonl.gz --mapping mappings/workload.toml --workers 2 --json\n  millstream replay \
+                            --brokers localhost:9092 --topic orders --mapping mappings/orders.toml")]
     Replay(Replay),
     /// Send a file's lines to a Kafka topic, one record a line
     #[command(
@@ -180,8 +181,14 @@ pub struct Run {
 #[derive(Clone, Debug, Args)]
 pub struct Replay {
     /// A file of JSON lines (plain, .gz, .zst), a folder of such files, or `-`
-    #[arg(value_name = "INPUT")]
-    pub input: PathBuf,
+    #[arg(value_name = "INPUT", required_unless_present = "brokers")]
+    pub input: Option<PathBuf>,
+    /// Read topics of Kafka instead, to the end that they have at the start
+    #[arg(long, value_name = "HOST:PORT,…", conflicts_with_all = ["input", "repeat", "rate"], requires = "topics")]
+    pub brokers: Option<String>,
+    /// A topic, with --brokers; may be repeated
+    #[arg(long = "topic", value_name = "TOPIC", requires = "brokers")]
+    pub topics: Vec<String>,
     /// Turns foreign JSON into events; native CloudEvents without it
     #[arg(long, value_name = "FILE")]
     pub mapping: Option<PathBuf>,

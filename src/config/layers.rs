@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::problem::{ConfigProblem, Place, Trouble};
 use super::table::{FEED_KEYS, Kind, SECTIONS, Said, Setting, TABLE};
-use super::{FeedSettings, OWN_FEEDS, Settings};
+use super::{FeedSettings, OWN_FEEDS, Settings, kafka};
 
 /// Everything that may say a setting. Texts; nothing is read from the system here.
 #[derive(Clone, Debug, Default)]
@@ -32,9 +32,10 @@ pub fn load(sources: &Sources) -> Result<Settings, Vec<ConfigProblem>> {
         problems: Vec::new(),
         said_at: BTreeMap::new(),
         feeds_at: Vec::new(),
+        kafka_at: Vec::new(),
     };
     if let Some((path, text)) = &sources.file {
-        it.file(path, text);
+        it.file(path, text, &sources.variables);
     }
     it.variables(&sources.variables);
     for (flag, setting, value) in &sources.flags {
@@ -61,6 +62,8 @@ struct Layers {
     said_at: BTreeMap<&'static str, Place>,
     /// Who said each feed.
     feeds_at: Vec<Place>,
+    /// Who said each Kafka feed.
+    kafka_at: Vec<Place>,
 }
 
 impl Layers {
@@ -123,7 +126,7 @@ impl Layers {
         self.problem(Trouble::Name, place, name, expected, format!("{name:?}"), meant);
     }
 
-    fn file(&mut self, path: &Path, text: &str) {
+    fn file(&mut self, path: &Path, text: &str, variables: &[(String, String)]) {
         let at = |offset: usize| {
             let before = text.as_bytes().iter().take(offset);
             let line = 1 + before.filter(|it| **it == b'\n').count();
@@ -149,12 +152,25 @@ impl Layers {
                         self.feed_table(at(feed.span().start), feed.get_ref(), folder, &at);
                     }
                 }
-                _ if name == "feed" => {
+                DeValue::Array(feeds) if name == "kafka" => {
+                    for feed in feeds.iter() {
+                        let place = at(feed.span().start);
+                        self.kafka_table(place, feed.get_ref(), folder, variables, &at);
+                    }
+                }
+                _ if name == "feed" || name == "kafka" => {
                     let found = said(value.get_ref()).to_string();
-                    self.problem(Trouble::Value, place, name, "tables `[[feed]]`", found, None);
+                    self.problem(
+                        Trouble::Value,
+                        place,
+                        name,
+                        format!("tables `[[{name}]]`"),
+                        found,
+                        None,
+                    );
                 }
                 DeValue::Table(_) => {
-                    let sections = SECTIONS.iter().map(|it| it.0).chain(["feed"]);
+                    let sections = SECTIONS.iter().map(|it| it.0).chain(["feed", "kafka"]);
                     let sections: Vec<&str> = sections.filter(|it| !it.is_empty()).collect();
                     let meant = nearest(name, &sections);
                     let expected = format!("one of the sections {}", sections.join(", "));
@@ -218,6 +234,30 @@ impl Layers {
                 let found = format!("a feed without `{lacks}`");
                 self.problem(Trouble::Value, place, "feed", "`name` and `path`", found, None);
             }
+        }
+    }
+
+    /// A `[[kafka]]` of the file.
+    fn kafka_table(
+        &mut self,
+        place: Place,
+        feed: &DeValue<'_>,
+        folder: &Path,
+        variables: &[(String, String)],
+        at: &dyn Fn(usize) -> Place,
+    ) {
+        let DeValue::Table(table) = feed else {
+            let found = said(feed).to_string();
+            return self.problem(Trouble::Value, place, "kafka", "a table", found, None);
+        };
+        let mut wrong = Vec::new();
+        let read = kafka::read(place.clone(), table, folder, variables, at, &mut wrong);
+        for (trouble, place, setting, expected, found, nearest) in wrong {
+            self.problem(trouble, place, &setting, expected, found, nearest.as_deref());
+        }
+        if let Some(read) = read {
+            self.settings.kafka.push(read);
+            self.kafka_at.push(place);
         }
     }
 
@@ -317,18 +357,22 @@ impl Layers {
 
     fn check_feeds(&mut self) {
         let plain = |it: char| it.is_ascii_alphanumeric() || "._-".contains(it);
-        for (n, feed) in self.settings.feeds.clone().iter().enumerate() {
-            let place = self.feeds_at[n].clone();
-            let found = format!("{:?}", feed.name);
-            if OWN_FEEDS.contains(&feed.name.as_str()) {
+        let files = self.settings.feeds.iter().map(|it| it.name.clone()).zip(&self.feeds_at);
+        let topics = self.settings.kafka.iter().map(|it| it.name.clone()).zip(&self.kafka_at);
+        let all: Vec<_> = (files.map(|it| ("feed.name", it.0, it.1.clone())))
+            .chain(topics.map(|it| ("kafka.name", it.0, it.1.clone())))
+            .collect();
+        for (n, (setting, name, place)) in all.iter().enumerate() {
+            let (place, found) = (place.clone(), format!("{name:?}"));
+            if OWN_FEEDS.contains(&name.as_str()) {
                 let expected = format!("a name that is not ours ({})", OWN_FEEDS.join(", "));
-                self.problem(Trouble::Value, place, "feed.name", expected, found, None);
-            } else if feed.name.len() > 64 || !feed.name.chars().all(plain) {
+                self.problem(Trouble::Value, place, setting, expected, found, None);
+            } else if name.len() > 64 || !name.chars().all(plain) {
                 let expected = "1 to 64 letters, digits, `.`, `_`, `-`";
-                self.problem(Trouble::Value, place, "feed.name", expected, found, None);
-            } else if self.settings.feeds[..n].iter().any(|it| it.name == feed.name) {
+                self.problem(Trouble::Value, place, setting, expected, found, None);
+            } else if all[..n].iter().any(|it| it.1 == *name) {
                 let expected = "a name that no other feed has";
-                self.problem(Trouble::Conflict, place, "feed.name", expected, found, None);
+                self.problem(Trouble::Conflict, place, setting, expected, found, None);
             }
         }
     }
@@ -348,7 +392,7 @@ impl Setting {
 }
 
 /// What a value of the file says.
-fn said(value: &DeValue<'_>) -> Said {
+pub(super) fn said(value: &DeValue<'_>) -> Said {
     match value {
         DeValue::String(it) => Said::Text(it.to_string()),
         DeValue::Integer(it) if it.radix() == 10 => Said::Number(it.as_str().to_string()),

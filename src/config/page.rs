@@ -1,6 +1,7 @@
 //! The table of settings as people read it: a page of documentation, and an example file.
 
 use super::Settings;
+use super::kafka::{KAFKA_KEYS, REFUSED};
 use super::table::{FEED_KEYS, Kind, SECTIONS, TABLE};
 
 /// The tables of `docs/configuration.md`.
@@ -32,6 +33,18 @@ pub fn markdown() -> String {
     for (key, words) in FEED_KEYS {
         out.push_str(&format!("| `{key}` | {words} |\n"));
     }
+    out.push_str("\n### `[[kafka]]`\n\nTopics of a Kafka cluster; as many as there are.\n\n");
+    out.push_str("| key | such as | what it is |\n|---|---|---|\n");
+    for (key, example, words) in KAFKA_KEYS {
+        out.push_str(&format!("| `{key}` | `{example}` | {words} |\n"));
+    }
+    out.push_str(
+        "\nOf librdkafka's settings these are refused, each for the promise that it would break:\n\n\
+         | setting | because |\n|---|---|\n",
+    );
+    for (name, promise) in REFUSED {
+        out.push_str(&format!("| `{name}` | {promise} |\n"));
+    }
     out
 }
 
@@ -57,6 +70,13 @@ pub fn example() -> String {
         FEED_KEYS.iter().zip(["orders", "orders.jsonl", "mappings/orders.toml"])
     {
         out.push_str(&format!("# {words}\n#{key} = {value:?}\n"));
+    }
+    out.push_str("\n# Topics of a Kafka cluster; as many as there are.\n#[[kafka]]\n");
+    for (key, example, words) in KAFKA_KEYS {
+        // Two ways to say the same are not said together; secrets are not there by default.
+        let apart = ["tls_ca", "sasl", "username", "password_file", "password_env"].contains(key);
+        let mark = if apart { "# " } else { "#" };
+        out.push_str(&format!("# {words}\n{mark}{key} = {example}\n"));
     }
     out
 }

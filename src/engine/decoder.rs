@@ -24,7 +24,9 @@ use schemas::mapping::Mapped;
 use schemas::names::{Kind, Secret};
 use schemas::problem::Problem;
 
-use crate::messages::{Chunk, Counts, Format, Framing, MAX_REJECT_BYTES, Rejected};
+use crate::messages::{
+    Apart, Chunk, Counts, Format, Framing, MAX_REJECT_BYTES, RecordAt, Rejected,
+};
 
 /// Events looked up together: enough to overlap the waits for memory, few enough to stay in the
 /// first two levels of cache.
@@ -110,11 +112,12 @@ pub(crate) fn decode_chunk(
         }
         Framing::Records(records) => {
             for (offset, at) in (chunk.first..).zip(records) {
-                let bytes = &chunk.bytes[at.start as usize..(at.start + at.len) as usize];
-                let appended = at.retried.as_ref().map_or(at.appended_ms, |it| it.appended_ms);
-                let format = at.retried.as_ref().map_or(needs.format, |it| &it.format);
-                pass.outcome.appended_ms = at.appended_ms;
-                pass.record(bytes, offset, appended, format, at.retried.is_some());
+                pass.record_at(at, offset);
+            }
+        }
+        Framing::Sparse(records) => {
+            for (at, after) in records {
+                pass.record_at(at, chunk.first + u64::from(*after));
             }
         }
     }
@@ -145,6 +148,22 @@ impl<'c, 'n> Pass<'c, 'n>
 where
     'n: 'c,
 {
+    #[inline]
+    fn record_at(&mut self, at: &'c RecordAt, offset: u64) {
+        let bytes = &self.chunk.bytes[at.start as usize..(at.start + at.len) as usize];
+        self.outcome.appended_ms = at.appended_ms;
+        let Some(apart) = &at.apart else {
+            return self.record(bytes, offset, at.appended_ms, self.needs.format, false);
+        };
+        match &**apart {
+            Apart::Retried(it) => self.record(bytes, offset, it.appended_ms, &it.format, true),
+            Apart::Refused(problem) => {
+                self.outcome.counts.read += 1;
+                self.reject(bytes, offset, at.appended_ms, false, problem.clone());
+            }
+        }
+    }
+
     fn record(
         &mut self,
         bytes: &'c [u8],

@@ -21,8 +21,9 @@ mod pace;
 mod source;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use crate::messages::{FeedId, Outlet, Stopped};
 use crate::report::Report;
@@ -57,6 +58,8 @@ pub struct Progress {
     pub records: AtomicU64,
     /// Read to the end.
     pub done: AtomicBool,
+    /// Under a rate: when the first line was due.
+    pub paced_from: OnceLock<Instant>,
 }
 
 /// Reads it all, on the thread of the caller, until the end, or `stop`, or nobody to read for.
@@ -73,7 +76,7 @@ pub fn read(
     let total: u64 = files.iter().map(|it| it.bytes).sum();
     progress.bytes_total.store(total * u64::from(plan.passes), Relaxed);
     let mut reached = vec![0; files.len()];
-    let mut pace = plan.rate.map(|rate| pace::Pace::new(rate, plan.first_read_ms));
+    let mut pace = plan.rate.map(|rate| pace::Pace::new(rate, plan.first_read_ms, progress));
     for pass in 0..plan.passes.max(1) {
         for (i, file) in files.iter().enumerate() {
             let mut input = source::open(file, progress)?;

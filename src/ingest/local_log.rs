@@ -195,10 +195,10 @@ impl AppendRetried for LocalLog {
     }
 }
 
-fn no_thread(why: std::io::Error) -> Report {
+pub(super) fn no_thread(why: std::io::Error) -> Report {
     Report {
         code: "ingest/no-thread",
-        what: "could not start a thread of the event log".into(),
+        what: "could not start a thread that reads or writes".into(),
         at: vec![],
         why: why.to_string(),
         effect: "nothing was read or written".into(),

@@ -165,9 +165,10 @@ impl Keeper {
         let mut new = Vec::with_capacity(group.len());
         for mut it in group {
             it.bytes.truncate(MAX_REJECT_BYTES);
-            let feed = self.shared.feeds.get(usize::from(it.partition.0));
-            let mapping = feed.and_then(|it| it.mapping.clone());
-            let head = head_of(&it, self.shared.feed(it.partition.0), mapping, now);
+            let feed = self.shared.feeds.get(it.partition.0);
+            let (name, mapping) =
+                feed.map_or_else(|| ("?".into(), None), |it| (it.name.clone(), it.mapping.clone()));
+            let head = head_of(&it, &name, mapping, now);
             let identity = index::identity(&head, &it.bytes);
             new.push((head, identity, it.bytes));
         }

@@ -30,11 +30,13 @@ pub(super) struct Behind<'a> {
     pub(super) metrics: Metrics,
     pub(super) ledger: Arc<dyn Fn() -> Ledger + Send + Sync>,
     pub(super) end: tokio::sync::watch::Sender<bool>,
+    pub(super) now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 
 /// The ports of a running process.
 pub(super) fn of(behind: Behind<'_>) -> Ports {
-    let Behind { settings, engine, book, log, rejects, health, metrics, ledger, end } = behind;
+    let Behind { settings, engine, book, log, rejects, health, metrics, ledger, end, now_ms } =
+        behind;
     let append: Arc<dyn Append> = match &log {
         Some(log) => Arc::clone(log) as _,
         None => Arc::new(NoLog),
@@ -64,7 +66,7 @@ pub(super) fn of(behind: Behind<'_>) -> Ports {
             rejects: rejects.clone(),
             end,
         }),
-        now_ms: Arc::new(crate::clock::wall_ms),
+        now_ms,
         future_limit: settings.engine.future_limit,
     }
 }

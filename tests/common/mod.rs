@@ -9,7 +9,7 @@ use millstream::config::{Engine as EngineSettings, Settings};
 use millstream::engine::{Engine, Parts};
 use millstream::epochs::{Epochs, Limits, TimeSource};
 use millstream::ledger::Book;
-use millstream::messages::{Chunk, Counts, Feed, Format, Framing, Gap, Offsets};
+use millstream::messages::{Chunk, Counts, Feed, Feeds, Format, Framing, Gap, Offsets};
 use schemas::names::Secret;
 use serde_json::{Value, json};
 
@@ -125,7 +125,8 @@ pub fn run(
         epoch_max_arrivals: shape.max_arrivals,
         ..Settings::default_in(std::path::Path::new("unused")).engine
     };
-    let feeds = vec![Feed { name: "test".into(), format: Format::Native, is_log: false }];
+    let (name, mapping) = ("test".into(), None);
+    let feeds = Feeds::new(vec![Feed { name, mapping, format: Format::Native, is_log: false }]);
     let (send, receive) = crossbeam_channel::unbounded();
     let mut next: BTreeMap<u32, u64> = BTreeMap::new();
     for (n, lines) in lines.chunks(shape.per_chunk).enumerate() {
@@ -156,7 +157,6 @@ pub fn run(
         Limits::from(&settings),
         TimeSource::Instant(now_ms),
         Box::new(move |it| sealed.sealed(it.epoch, it.offsets)),
-        Box::new(|_| {}),
     );
     let engine = Engine::start(Parts {
         settings,
@@ -167,6 +167,7 @@ pub fn run(
         on_rejected: Box::new(|it| panic!("a good event was rejected: {:?}", it[0].problem)),
         shift_per_pass: 0,
         max_event_bytes: 65_536,
+        now_ms: Arc::new(millstream::clock::wall_ms),
     })
     .unwrap();
     let read = engine.read_handle();

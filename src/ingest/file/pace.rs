@@ -1,8 +1,10 @@
 //! An open loop: line `k` is due at `k / rate` seconds, whatever became of those before.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::Progress;
 use crate::clock;
 
 /// Finest step: what is due within it goes together.
@@ -12,20 +14,20 @@ const LOOK: Duration = Duration::from_millis(50);
 
 pub(super) struct Pace {
     rate: f64,
-    started: Option<Instant>,
+    progress: Arc<Progress>,
     first_ms: u64,
     sent: u64,
 }
 
 impl Pace {
-    pub(super) fn new(rate: f64, first_ms: u64) -> Pace {
-        Pace { rate: rate.max(f64::MIN_POSITIVE), started: None, first_ms, sent: 0 }
+    pub(super) fn new(rate: f64, first_ms: u64, progress: &Arc<Progress>) -> Pace {
+        Pace { rate: rate.max(f64::MIN_POSITIVE), progress: progress.clone(), first_ms, sent: 0 }
     }
 
     /// Waits until a line is due. How many are, and when the first of them was (milliseconds).
     /// `None` when asked to stop.
     pub(super) fn due(&mut self, stop: &AtomicBool) -> Option<(u64, u64)> {
-        let started = *self.started.get_or_insert_with(clock::monotonic);
+        let started = *self.progress.paced_from.get_or_init(clock::monotonic);
         let at = Duration::from_secs_f64((self.sent as f64 / self.rate).min(1e9));
         loop {
             let passed = clock::since(started);

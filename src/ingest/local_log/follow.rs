@@ -11,7 +11,8 @@ use std::thread::JoinHandle;
 use super::Shared;
 use super::record::{Kind, Place, places};
 use crate::messages::{
-    Chunk, FeedId, FormatOf, Framing, Gap, MAX_CHUNK_BYTES, Outlet, RecordAt, RetriedAs, Stopped,
+    Apart, Chunk, FeedId, FormatOf, Framing, Gap, MAX_CHUNK_BYTES, Outlet, RecordAt, RetriedAs,
+    Stopped,
 };
 use crate::report::Report;
 use crate::segments::{Block, Damaged, END_TAG, OnDamage, Reading, Segment, cannot_read, damaged};
@@ -280,18 +281,18 @@ impl Building {
 
     /// Adds a record whose payload is in the chunk from `base` on.
     fn add(&mut self, place: Place, base: usize, block: &Block<'_>) {
-        let retried = place.origin(block.payload).map(|origin| {
-            Arc::new(RetriedAs {
+        let apart = place.origin(block.payload).map(|origin| {
+            Arc::new(Apart::Retried(RetriedAs {
                 format: (self.formats)(&origin),
                 appended_ms: origin.appended_ms,
                 origin: (origin.feed, origin.partition, origin.offset),
-            })
+            }))
         });
         self.records.push(RecordAt {
             start: (base + place.start) as u32,
             len: place.len as u32,
             appended_ms: block.header.appended_ms,
-            retried,
+            apart,
         });
         self.next += 1;
     }

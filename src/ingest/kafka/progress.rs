@@ -1,0 +1,164 @@
+//! Whether a partition goes on, and if not, why: pure, over what was seen each second.
+//!
+//! # Meaning
+//! *Stuck*: there are records to read (the stable end is beyond our next offset), we ask for
+//! them, and the next offset has not moved for [`PATIENCE`]. Waiting for room is not asking.
+//! *Held by a transaction*: we are at the stable end, there is more behind it, and the stable end
+//! has not moved for [`PATIENCE`]. `tests::a_table_of_seconds`.
+
+use std::time::Duration;
+
+/// How long a partition may stand still.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What was seen of a partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// Our next offset.
+    pub(super) next: u64,
+    /// The stable end.
+    pub(super) end: u64,
+    /// The end with open transactions.
+    pub(super) high: u64,
+    /// We had no room for more.
+    pub(super) full: bool,
+}
+
+/// What that means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It goes on, or there is nothing to read.
+    Fine,
+    /// Records wait and do not come.
+    Stuck,
+    /// An open transaction hides what is there.
+    Held,
+}
+
+/// A partition's progress.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Progress {
+    next: u64,
+    end: u64,
+    moved_ms: u64,
+    end_moved_ms: u64,
+}
+
+impl Progress {
+    /// Judges. `now_ms`: since anything, only growing.
+    pub(super) fn look(&mut self, seen: Seen, now_ms: u64) -> Verdict {
+        let patience = PATIENCE.as_millis() as u64;
+        if seen.next != self.next || seen.full || seen.next >= seen.end {
+            self.next = seen.next;
+            self.moved_ms = now_ms;
+        }
+        if seen.end != self.end {
+            self.end = seen.end;
+            self.end_moved_ms = now_ms;
+        }
+        if seen.next < seen.end {
+            match now_ms.saturating_sub(self.moved_ms) >= patience {
+                true => Verdict::Stuck,
+                false => Verdict::Fine,
+            }
+        } else if seen.high > seen.end && now_ms.saturating_sub(self.end_moved_ms) >= patience {
+            Verdict::Held
+        } else {
+            Verdict::Fine
+        }
+    }
+
+    /// It is read with a new consumer: it has its time again.
+    pub(super) fn again(&mut self, now_ms: u64) {
+        self.moved_ms = now_ms;
+    }
+}
+
+/// How long the oldest record that we have not read has been there, as far as we saw: the ends of
+/// the past, each with the instant at which it was seen.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Behind {
+    seen: std::collections::VecDeque<(u64, u64)>,
+}
+
+impl Behind {
+    /// Ends kept: with one a second, an hour; then every second one goes.
+    const MAX: usize = 3_600;
+
+    /// Notes the end, and says how long `next` has been waiting, milliseconds. `stamp_ms`: when
+    /// the newest record read was made, for what lay there before we looked; 0 if unknown.
+    pub(super) fn look(&mut self, next: u64, end: u64, now_ms: u64, stamp_ms: u64) -> u64 {
+        let first = self.seen.is_empty();
+        if self.seen.back().is_none_or(|it| it.0 < end) {
+            // What was there at the first look is older than that look.
+            self.seen.push_back((end, if first { 0 } else { now_ms }));
+        }
+        while self.seen.front().is_some_and(|it| it.0 <= next) && self.seen.len() > 1 {
+            self.seen.pop_front();
+        }
+        if self.seen.len() > Self::MAX {
+            let mut n = 0;
+            self.seen.retain(|_| {
+                n += 1;
+                n % 2 == 1
+            });
+        }
+        match self.seen.front() {
+            _ if next >= end => 0,
+            Some((_, 0)) => match stamp_ms {
+                0 => 0,
+                stamp => now_ms.saturating_sub(stamp),
+            },
+            Some((_, at)) => now_ms.saturating_sub(*at),
+            None => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: the three are told apart. Method: a second a word: next/end/high, `f` for full.
+    #[test]
+    fn a_table_of_seconds() {
+        let check = |seconds: &[(&str, u64)], expected: Verdict| {
+            let (mut progress, mut now, mut verdict) = (Progress::default(), 0, Verdict::Fine);
+            for (word, times) in seconds {
+                let numbers: Vec<u64> =
+                    word.trim_end_matches('f').split('/').map(|it| it.parse().unwrap()).collect();
+                let full = word.ends_with('f');
+                let seen = Seen { next: numbers[0], end: numbers[1], high: numbers[2], full };
+                for _ in 0..*times {
+                    now += 1_000;
+                    verdict = progress.look(seen, now);
+                }
+            }
+            assert_eq!(verdict, expected, "{seconds:?}");
+        };
+        check(&[("0/0/0", 100)], Verdict::Fine);
+        check(&[("5/9/9", 10)], Verdict::Fine);
+        check(&[("5/9/9", 11)], Verdict::Stuck);
+        check(&[("5/9/9", 8), ("6/9/9", 8)], Verdict::Fine);
+        check(&[("5/9/9f", 100)], Verdict::Fine);
+        check(&[("5/9/9f", 100), ("5/9/9", 9)], Verdict::Fine);
+        check(&[("5/9/9f", 100), ("5/9/9", 11)], Verdict::Stuck);
+        check(&[("9/9/9", 100), ("9/10/10", 9)], Verdict::Fine);
+        check(&[("9/9/12", 11)], Verdict::Held);
+        check(&[("9/9/12", 8), ("10/10/12", 8)], Verdict::Fine);
+        check(&[("9/9/12", 20), ("12/12/12", 1)], Verdict::Fine);
+    }
+
+    /// Goal: seconds behind are those since the oldest unread record came. Method: ends by the
+    /// second.
+    #[test]
+    fn how_long_it_has_been_waiting() {
+        let mut it = Behind::default();
+        assert_eq!(it.look(0, 100, 10_000, 0), 0);
+        assert_eq!(it.look(50, 100, 11_000, 4_000), 7_000, "older than our first look");
+        assert_eq!(it.look(100, 110, 12_000, 5_000), 0);
+        assert_eq!(it.look(100, 120, 13_000, 5_000), 1_000);
+        assert_eq!(it.look(115, 120, 14_000, 5_000), 1_000);
+        assert_eq!(it.look(120, 120, 15_000, 5_000), 0);
+    }
+}

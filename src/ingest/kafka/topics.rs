@@ -1,0 +1,213 @@
+//! Which topics and partitions there are, and where each begins.
+//!
+//! # Meaning
+//! A topic that is there at our first look begins where `start` says; one that comes later, and a
+//! partition that is added, at its oldest record: all of it was written after we began. A topic is
+//! told by its id, not by its name: one that was deleted and made again is another one, and is not
+//! read on, whatever its length.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::topic_partition_list::Offset;
+use rdkafka::types::RDKafkaErrorCode as Code;
+
+use super::MAX_TOPICS;
+use super::clients::{ANSWER, Ear};
+use super::control::{Control, End, Known, offsets};
+use super::shared::{Begin, Lane, Order, Topic};
+use super::topic_ids::{self, Described};
+use super::trouble::{self, Kind};
+use crate::config::kafka::Start;
+use crate::report::Report;
+
+impl Control {
+    /// Looks which topics and partitions there are, and takes up those that are new.
+    pub(super) fn discover(&mut self, client: &BaseConsumer<Ear>) -> Result<(), End> {
+        let first = !self.looked;
+        let Some(names) = self.names(client) else {
+            return if first { Err(End::Again) } else { Ok(()) };
+        };
+        let described = match topic_ids::describe(client.client(), &names, ANSWER) {
+            Ok(it) => it,
+            Err(code) => {
+                self.shared.heard.error(code, "topics were not described");
+                return if first { Err(End::Again) } else { Ok(()) };
+            }
+        };
+        for it in described {
+            self.described(client, it)?;
+        }
+        self.looked = true;
+        Ok(())
+    }
+
+    /// Topics by name, and those that the pattern finds. `None`: the cluster did not answer.
+    fn names(&self, client: &BaseConsumer<Ear>) -> Option<Vec<String>> {
+        let mut names: BTreeSet<String> = self.plan.settings.topics.iter().cloned().collect();
+        // Those that we read, also when a pattern no longer finds them: they may have been deleted.
+        names.extend(self.known.keys().cloned());
+        if let Some(pattern) = &self.plan.settings.pattern {
+            let all = client.fetch_metadata(None, ANSWER).ok()?;
+            let found = all.topics().iter().map(|it| it.name());
+            names.extend(
+                found
+                    .filter(|it| !it.starts_with("__") && pattern.is_match(it))
+                    .map(str::to_string),
+            );
+        }
+        Some(names.into_iter().collect())
+    }
+
+    fn described(&mut self, client: &BaseConsumer<Ear>, it: Described) -> Result<(), End> {
+        let Described { name, found } = it;
+        let (id, partitions) = match found {
+            Ok(found) => found,
+            Err(code) => {
+                self.absent(&name, code);
+                return Ok(());
+            }
+        };
+        self.alarms.clear("ingest/kafka-no-topic", &name);
+        self.alarms.clear("ingest/kafka-refused", &name);
+        match self.known.get(&name) {
+            Some(known) if known.left => Ok(()),
+            Some(known) if known.id != id => {
+                let why = format!("expected the topic id {}, found {id}", known.id);
+                let report = trouble::another_topic(&known.topic.feed_name, why);
+                self.leave(&name, report);
+                Ok(())
+            }
+            Some(known) if known.lanes.len() >= partitions as usize => Ok(()),
+            Some(known) => {
+                let (topic, from) = (Arc::clone(&known.topic), known.lanes.len());
+                tracing::info!(
+                    topic = name,
+                    partitions,
+                    "partitions were added; they are read too"
+                );
+                self.take(client, &topic, from, partitions as usize, Start::Earliest)
+            }
+            None => self.new_topic(client, name, id, partitions as usize),
+        }
+    }
+
+    /// Why a topic is not read.
+    fn absent(&mut self, name: &str, code: Code) {
+        self.shared.heard.error(code, name);
+        let feed = format!("{}/{name}", self.plan.settings.name);
+        if trouble::kind(code) == Kind::Authorisation {
+            let brokers = self.plan.settings.brokers.join(",");
+            let told = || trouble::not_connected(&feed, &brokers, Some(code), &code.to_string());
+            self.alarms.raise(name, told);
+        } else if matches!(code, Code::UnknownTopicOrPartition | Code::UnknownTopic) {
+            let known = self.known.contains_key(name);
+            self.alarms.raise(name, || no_topic(&feed, known));
+        }
+    }
+
+    fn new_topic(
+        &mut self,
+        client: &BaseConsumer<Ear>,
+        name: String,
+        id: String,
+        partitions: usize,
+    ) -> Result<(), End> {
+        let feed_name = format!("{}/{name}", self.plan.settings.name);
+        let add = |it: &Control| (it.hooks.add_feed)(&feed_name);
+        let feed = if self.known.len() < MAX_TOPICS { add(self) } else { None };
+        let Some(feed) = feed else {
+            self.alarms.raise(&name, || trouble::too_many(&feed_name, MAX_TOPICS));
+            return Ok(());
+        };
+        tracing::info!(topic = name, id, partitions, feed = feed_name, "a topic is read");
+        let topic = Arc::new(Topic { name: name.clone(), feed, feed_name });
+        let known = Known { topic: Arc::clone(&topic), id, lanes: Vec::new(), left: false };
+        self.known.insert(name, known);
+        let start = match (self.plan.settings.start, self.looked) {
+            (Start::Latest, true) => Start::Earliest,
+            (start, _) => start,
+        };
+        self.take(client, &topic, 0, partitions, start)
+    }
+
+    /// Takes up partitions `from..to` of a topic. What the cluster does not answer for is asked
+    /// for again at the next look.
+    fn take(
+        &mut self,
+        client: &BaseConsumer<Ear>,
+        topic: &Arc<Topic>,
+        from: usize,
+        to: usize,
+        start: Start,
+    ) -> Result<(), End> {
+        let asked: Vec<Lane> =
+            (from..to).map(|n| Lane::new(Arc::clone(topic), n as i32, 0)).collect();
+        let asked: Vec<&Lane> = asked.iter().collect();
+        let ask = |of: Offset| offsets(client, &asked, of);
+        let answers = ask(Offset::Beginning).and_then(|lows| Ok((lows, ask(Offset::End)?)));
+        let (lows, ends) = match answers {
+            Ok(it) => it,
+            Err(why) => {
+                tracing::warn!(topic = topic.name, why, "where its partitions begin is not known");
+                return Ok(());
+            }
+        };
+        let times = match start {
+            Start::At(ms) => ask(Offset::Offset(ms.cast_signed())).unwrap_or_default(),
+            _ => Default::default(),
+        };
+        let recorded = self.plan.recorded.get(&topic.name).cloned();
+        let mut begins = Vec::new();
+        for lane in &asked {
+            let key = (topic.feed, lane.number);
+            let (Some(low), Some(end)) = (lows.get(&key), ends.get(&key)) else {
+                // Partitions are numbered from 0: the rest waits with it.
+                break;
+            };
+            let (low, end) = (*low, (*end).max(*low));
+            let told = recorded.as_ref().and_then(|it| it.next.get(&lane.number.unsigned_abs()));
+            let next = match (told, start) {
+                (Some(next), _) => *next,
+                (None, Start::Earliest) => low,
+                (None, Start::Latest) => end,
+                // No record of this time or later: what comes next is.
+                (None, Start::At(_)) => times.get(&key).copied().unwrap_or(end),
+            };
+            if next < low {
+                let report = trouble::lost(&topic.feed_name, lane.number, next, low);
+                tracing::error!(code = report.code, "{report}");
+            }
+            let lane = Arc::new(Lane::new(Arc::clone(topic), lane.number, next.max(low)));
+            lane.end.store(end, std::sync::atomic::Ordering::SeqCst);
+            (self.hooks.begins)(lane.partition(), next);
+            let until = self.plan.until_end.then_some(end);
+            begins.push(Begin { lane, first: next, until });
+        }
+        let recorded_id = recorded.map(|it| it.id);
+        let Some(known) = self.known.get_mut(&topic.name) else { return Ok(()) };
+        if let Some(was) = recorded_id.filter(|it| *it != known.id) {
+            let why = format!("expected the topic id {was}, found {}", known.id);
+            let report = trouble::another_topic(&topic.feed_name, why);
+            self.leave(&topic.name, report);
+            return Ok(());
+        }
+        known.lanes.extend(begins.iter().map(|it| Arc::clone(&it.lane)));
+        if begins.is_empty() { Ok(()) } else { self.order(Order::Take(begins)) }
+    }
+}
+
+fn no_topic(feed: &str, known: bool) -> Report {
+    Report {
+        code: "ingest/kafka-no-topic",
+        what: "could not find a topic".into(),
+        at: vec![("feed", feed.to_string())],
+        why: match known {
+            true => "it was there, and was deleted".into(),
+            false => "no topic has this name, or we may not see it".into(),
+        },
+        effect: "nothing of it is read; nothing is lost; other topics go on".into(),
+        fix: "make the topic, or correct its name; it is read once it is there".into(),
+    }
+}

@@ -1,0 +1,98 @@
+//! Kafka clusters on their way through threads of their own.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::{joined, mapping, mapping_name, now_by};
+use crate::clock::SteadyClock;
+use crate::config::KafkaSettings;
+use crate::ingest::kafka::{self, Hooks, Plan, Reading};
+use crate::ledger::Book;
+use crate::messages::{Feed, Feeds, Format, Outlet};
+use crate::metrics::Metrics;
+use crate::report::Report;
+
+/// How the topics of a cluster are read.
+pub(super) struct Topics {
+    pub(super) format: Format,
+    /// The mapping's name.
+    pub(super) mapping: Option<String>,
+}
+
+/// How the topics of each cluster are read.
+pub(super) fn formats(clusters: &[KafkaSettings]) -> Result<Vec<Topics>, Report> {
+    let of = |it: &KafkaSettings| {
+        let format = match &it.mapping {
+            Some(path) => Format::Mapped(Arc::new(mapping(path)?)),
+            None => Format::Native,
+        };
+        Ok(Topics { format, mapping: mapping_name(it.mapping.as_deref()) })
+    };
+    clusters.iter().map(of).collect()
+}
+
+/// What reading a cluster needs of the rest.
+pub(super) struct Behind<'a> {
+    pub(super) feeds: &'a Feeds,
+    pub(super) book: &'a Arc<Book>,
+    pub(super) clock: &'a Arc<SteadyClock>,
+    pub(super) metrics: &'a Metrics,
+    pub(super) stop: &'a Arc<AtomicBool>,
+    pub(super) end: &'a tokio::sync::watch::Sender<bool>,
+    pub(super) max_event_bytes: u64,
+    pub(super) until_end: bool,
+}
+
+/// A cluster that is being read.
+pub(super) struct Cluster {
+    name: String,
+    reading: Reading,
+}
+
+impl Behind<'_> {
+    /// Starts reading.
+    pub(super) fn read(
+        &self,
+        cluster: &KafkaSettings,
+        topics: Topics,
+        outlet: Outlet,
+    ) -> Result<Cluster, Report> {
+        let plan = Plan {
+            settings: cluster.clone(),
+            native: matches!(topics.format, Format::Native),
+            // Nothing is recorded yet: state lives in memory, and every start reads again.
+            recorded: std::collections::BTreeMap::new(),
+            until_end: self.until_end,
+            max_event_bytes: self.max_event_bytes,
+        };
+        let (feeds, book, end) = (self.feeds.clone(), Arc::clone(self.book), self.end.clone());
+        let (began, behind) = (Arc::clone(&book), Arc::clone(&book));
+        let hooks = Hooks {
+            add_feed: Arc::new(move |name| {
+                let (format, mapping) = (topics.format.clone(), topics.mapping.clone());
+                feeds.add(Feed { name: name.into(), mapping, format, is_log: false })
+            }),
+            begins: Arc::new(move |partition, first| began.begins(partition, first)),
+            tail: Arc::new(move |partition, end, ms| behind.behind(partition, end, ms)),
+            complete: Arc::new(move |partition| book.next(partition)),
+            now_ms: now_by(self.clock),
+            on_fatal: Arc::new(move |report| {
+                tracing::error!(code = report.code, "{report}");
+                end.send_replace(true);
+            }),
+        };
+        let (metrics, stop) = (self.metrics.clone(), Arc::clone(self.stop));
+        let reading = kafka::start(plan, outlet, hooks, metrics, stop)?;
+        Ok(Cluster { name: cluster.name.clone(), reading })
+    }
+}
+
+impl Cluster {
+    /// Waits for its end.
+    pub(super) fn join(self) -> Result<(), Report> {
+        let [reading, asking] = self.reading.threads;
+        let (reading, asking) = (reading.join(), asking.join());
+        joined(&self.name, reading)?;
+        joined(&self.name, asking)
+    }
+}
