@@ -4,6 +4,7 @@
 //!  broker     a broker of the suite (shared), or one of a test's own that may be killed and paused
 //!  topics     topics made, grown, cut, deleted and made again
 //!  client     another client: any codec, transactions, tombstones, any timestamp; reads it all back
+//!  raw        the protocol by hand: times that no client sends
 //!  kcat       a third client, by other people, for what should not depend on ours
 //!  engine     a `millstream run` of its own: ready, ledger, digests of its views
 //!  wait       until something is so, with patience; seeds
@@ -18,6 +19,7 @@ mod broker;
 mod client;
 mod engine;
 mod kcat;
+mod raw;
 mod topics;
 mod wait;
 
