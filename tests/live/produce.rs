@@ -200,6 +200,27 @@ fn a_killed_broker_costs_nothing() {
     assert_eq!(found, wanted);
 }
 
+/// Goal: a broker that stays away is told in the end, with where to go on, and going on leaves
+/// nothing out. Method: SIGKILL in the middle and two seconds of patience; then its start.
+#[test]
+fn a_broker_that_stays_away_is_told() {
+    let broker = Broker::own("away", &[]);
+    let topic = Topic::create(broker.brokers(), "away", 4, &[]);
+    let (file, lines) = generated("away", seed(), 6_000);
+    let more = ["--rate", "1000", "--property", "message.timeout.ms=2000"];
+    let it = Started::until_acknowledged(&file, &topic, &more, 1_000);
+    broker.kill();
+    let (code, outcome) = it.outcome();
+    assert_eq!((code, &outcome["ended"]), (1, &"failed".into()), "{outcome}");
+    let next = outcome["next_line"].as_u64().unwrap();
+    assert!((1_001..=6_000).contains(&next), "{outcome}");
+    broker.start();
+    let (code, _, err) = produce(&file, &topic, &["--from", &next.to_string()]);
+    assert_eq!(code, 0, "{err}");
+    let found: BTreeSet<_> = read_all(&topic).iter().map(|it| text(&it.value)).collect();
+    assert_eq!(found, lines.into_iter().collect());
+}
+
 /// Goal: interrupted, it says from where to go on, and going on leaves nothing out. Method: SIGINT
 /// in the middle, then `--from`; every line is there, those before the position exactly once.
 #[test]
