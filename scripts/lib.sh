@@ -73,15 +73,13 @@ as_root() {
 # need COMMAND...: makes sure that these commands are there: installs their packages where it
 # may, else says exactly what to install, all of it at once.
 need() {
-    local command missing=() packages=()
+    local command missing=() packages
     for command in "$@"; do
         command -v "$command" >/dev/null || missing+=("$command")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
-    for command in "${missing[@]}"; do
-        # shellcheck disable=SC2207  # words are package names: no spaces, no globs
-        packages+=($(package_of "$command"))
-    done
+    # shellcheck disable=SC2207  # words are package names: no spaces, no globs
+    packages=($(for command in "${missing[@]}"; do package_of "$command"; done | tr ' ' '\n' | sort -u))
     install_packages "${missing[*]}" "${packages[@]}"
 }
 

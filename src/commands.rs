@@ -13,6 +13,7 @@ pub mod folder; // a data folder that no process has open
 pub mod generate; // generated events on standard output
 pub mod log; // looking into the embedded log
 pub mod map; // what becomes of the first records of a file
+pub mod produce; // a file's lines into a Kafka topic
 pub mod out; // standard output that may be a closed pipe
 pub mod replay; // a file through the whole path, and what it made of it
 pub mod run; // everything, until told to stop
@@ -74,6 +75,7 @@ fn obey(typed: Typed, variables: Vec<(String, String)>) -> Result<(), Problems> 
         Command::Map(it) => map::main(&it, &chosen),
         Command::Log { what } => log::main(&what, &chosen),
         Command::Rejects { what } => rejects::main(&what, &chosen),
+        Command::Produce(it) => produce::main(&it, &chosen),
         Command::Replay(it) => {
             let (replay, settings) = replay::chosen(&it, &chosen)?;
             replay::main(&replay, settings).map_err(one)

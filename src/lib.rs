@@ -34,6 +34,7 @@ pub mod ledger; // where every record read has ended, by epoch
 pub mod serve; // 6
 pub mod watch; // looks at the whole: metrics, alarms, readiness
 
+pub mod produce; // lines into a Kafka topic, for tests and for those who try
 pub mod generator; // realistic events for demonstrations and benches
 pub mod commands; // one file per command of the command line
 pub mod run; // the wiring: every channel with its bound, every task with its fate

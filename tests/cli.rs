@@ -12,8 +12,10 @@ use process::{Folder, Process, get, run};
 /// Goal: every command explains itself with an example that it would take.
 #[test]
 fn help_shows_an_example() {
-    let commands =
-        ["", "demo", "run", "replay", "map", "log", "rejects", "schema", "check", "generate"];
+    let commands = [
+        "", "demo", "run", "replay", "produce", "map", "log", "rejects", "schema", "check",
+        "generate",
+    ];
     for name in commands {
         let words: Vec<&str> = [name, "--help"].into_iter().filter(|it| !it.is_empty()).collect();
         let (code, out, err) = run(&words);
@@ -47,6 +49,12 @@ fn exit_codes_are_as_documented() {
     check(&["schema", "show", "order.placd"], 1, "perhaps `order.placed` was meant");
     check(&["log", "stats", "--data-dir", "/no/such"], 1, "error[commands/no-data]");
     check(&["check"], 0, "settings are good");
+    let produce = ["produce", "--input", "x", "--topic", "t"];
+    let produce = |more: &[&'static str]| [&produce, more].concat();
+    check(&produce(&["--key-pointer", "id"]), 1, "error[commands/flag]");
+    check(&produce(&["--property", "sasl.password=kestrel"]), 1, "error[produce/secret]");
+    check(&produce(&["--property", "acks=1"]), 1, "error[produce/property]");
+    check(&produce(&["--property", "no.such=1"]), 1, "No such configuration property");
 }
 
 /// Goal: a configuration with three errors is told whole, with lines; for programs too.

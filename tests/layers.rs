@@ -28,6 +28,7 @@ const ROOMS: &[(&str, &[&str], &str)] = &[
     ("rejects", &["segments"], "kept rejects are made of segments"),
     ("secret", &[], "the deployment's secret, in a file"),
     ("generator", &[], "makes events; knows only the contract"),
+    ("produce", &[], "lines into a topic: it knows librdkafka, and nobody here"),
     ("watch", &["ledger", "usage"], "looks at the whole four times a second"),
     ("usage", &[], "asks the system about this process"),
     ("generator", &[], "makes events from a seed: it knows the contract and nobody else"),

@@ -126,7 +126,8 @@ pub fn instant_ms(flag: &'static str, text: &str, or: &str) -> Result<u64, Probl
         .map_err(|it| vec![it])
 }
 
-fn wrong_flag(flag: &'static str, expected: &str, found: &str) -> Problems {
+/// The value of a flag is not one that it can have.
+pub fn wrong_flag(flag: &'static str, expected: &str, found: &str) -> Problems {
     vec![Report {
         code: "commands/flag",
         what: "cannot use the value of a flag".into(),

@@ -5,6 +5,8 @@
 //! clap reads words; units, paths, files and what goes together are read by `config`, in one
 //! place, so that a flag, a variable and a line of the file mean the same.
 
+pub mod produce; // the longest list of flags, by itself
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -87,6 +89,15 @@ pub enum Command {
                             events.jsonl.gz --mapping mappings/workload.toml --workers 2 --json\n  millstream replay \
                             --brokers localhost:9092 --topic orders --mapping mappings/orders.toml")]
     Replay(Replay),
+    /// Send a file's lines to a Kafka topic, one record a line
+    #[command(
+        after_help = "Examples:\n  millstream produce --input events.jsonl --topic crm.events \
+                            --partitions 4\n  millstream produce --input orders.jsonl.gz --topic \
+                            shop.orders --key-pointer /order_id --brokers broker:9092\n\nExit codes: \
+                            0 everything is kept; 1 not everything: the outcome says from which line \
+                            to go on."
+    )]
+    Produce(produce::Produce),
     /// Show what becomes of the first records of a file, beside the reason for each rejection
     #[command(after_help = "Example:\n  \
                             millstream map --mapping mappings/olist.toml --input orders.jsonl --limit 5")]

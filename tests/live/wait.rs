@@ -1,0 +1,69 @@
+//! Until something is so, with patience; seeds; folders.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Longer than anything here takes on a loaded machine; what takes longer has failed.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Asks again and again until there is an answer; fails with these words when patience ends.
+pub fn until<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    until_within(PATIENCE, what, ask)
+}
+
+pub fn until_within<T>(patience: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(it) = ask() {
+            return it;
+        }
+        assert!(began.elapsed() < patience, "after {patience:?} still not: {what}");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+/// A seed, printed: `MILLSTREAM_TEST_SEED` gives it again.
+pub fn seed() -> u64 {
+    let said = std::env::var("MILLSTREAM_TEST_SEED").ok().and_then(|it| it.parse().ok());
+    let now = || std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
+    let seed = said.unwrap_or_else(now);
+    let test = std::thread::current().name().unwrap_or("?").to_string();
+    println!("{test}: seed {seed}");
+    seed
+}
+
+/// A small generator of our own.
+pub struct Rng(pub u64);
+
+impl Rng {
+    pub fn below(&mut self, limit: u64) -> u64 {
+        // SplitMix64 (Steele, Lea, Flood 2014).
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % limit
+    }
+}
+
+/// Everything of this run of the suite; scripts/test removes it when the run is over.
+pub fn suite_folder() -> PathBuf {
+    let name = format!("live-{}", std::process::id());
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&path).unwrap();
+    path
+}
+
+/// A folder of a test's own.
+pub fn folder(name: &str) -> PathBuf {
+    let path = suite_folder().join(name);
+    std::fs::create_dir_all(&path).unwrap();
+    path
+}
+
+/// A name that no other test has: for topics, groups, transactional ids.
+pub fn unique(name: &str) -> String {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
