@@ -211,7 +211,7 @@ fn an_event_above_the_limit_is_rejected() {
             let path = format!("/v1/rejects?reason=schemas/too-large&tenant={tenant}");
             it.json(&path)["rejects"].as_array().unwrap().len()
         };
-        (TENANTS.iter().map(|it| of(it)).sum::<usize>() == 2).then_some(())
+        (TENANTS.iter().map(of).sum::<usize>() == 2).then_some(())
     });
 }
 
