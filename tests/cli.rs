@@ -1,7 +1,11 @@
 //! The command line as a person meets it: the built binary, its words and its exit codes.
 
+#[path = "cli/looking.rs"]
+mod looking;
 #[path = "common/process.rs"]
 mod process;
+#[path = "support/skipped.rs"]
+mod skipped;
 
 use std::io::BufReader;
 use std::path::Path;
