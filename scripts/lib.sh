@@ -73,28 +73,28 @@ as_root() {
 # need COMMAND...: makes sure that these commands are there: installs their packages where it
 # may, else says exactly what to install, all of it at once.
 need() {
-    local command missing=() packages=()
+    local command missing=() packages
     for command in "$@"; do
         command -v "$command" >/dev/null || missing+=("$command")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
-    for command in "${missing[@]}"; do
-        # shellcheck disable=SC2207  # words are package names: no spaces, no globs
-        packages+=($(package_of "$command"))
-    done
+    # shellcheck disable=SC2207  # words are package names: no spaces, no globs
+    packages=($(for command in "${missing[@]}"; do package_of "$command"; done | tr ' ' '\n' | sort -u))
     install_packages "${missing[*]}" "${packages[@]}"
 }
 
 # need_library NAME=PACKAGE...: the same for C libraries, by the name that pkg-config knows them by.
 need_library() {
-    local pair missing=() packages=()
+    local pair what missing=() packages=()
     need pkg-config
     for pair in "$@"; do
         pkg-config --exists "${pair%%=*}" && continue
         missing+=("the C library ${pair%%=*}")
         packages+=("${pair#*=}")
     done
-    [ ${#missing[@]} -eq 0 ] || install_packages "$(IFS=,; say "${missing[*]}")" "${packages[@]}"
+    [ ${#missing[@]} -gt 0 ] || return 0
+    what=$(printf '%s, ' "${missing[@]}")
+    install_packages "${what%, }" "${packages[@]}"
 }
 
 # install_packages FOR PACKAGE...: by apt, as root or by sudo; ends the script where that cannot be.

@@ -27,8 +27,8 @@
 //!   given up, or three new ones bring nothing although there is something, the process ends.
 //!
 //! # State
-//! An entry a topic (at most [`MAX_TOPICS`]) and partition; librdkafka's queues, 32 MiB over all
-//! partitions or 1 MiB each; chunks that the outlet has no room for, of one turn of one partition.
+//! An entry a topic (at most [`MAX_TOPICS`]) and partition; librdkafka's queues, 8 MiB of payload
+//! over all partitions or 512 KiB each; chunks that the outlet has no room for, of one turn of one partition.
 //!
 //! # When it fails
 //! The codes `ingest/kafka-…`, each with its page. What is not told as lost is not lost: it is in
@@ -148,6 +148,7 @@ pub fn start(
         looked: false,
         progress: BTreeMap::new(),
         rebuilds: 0,
+        stood: None,
     };
     let reading = thread(&format!("kafka-{name}"), move || {
         reader.run();

@@ -16,6 +16,20 @@ pub struct Broker {
     shared: bool,
 }
 
+/// A certificate that no broker here shows: for clients that trust the wrong one.
+pub fn unknown_ca(name: &str) -> PathBuf {
+    let folder = wait::folder(name);
+    let [store, pem] = ["other.p12", "other.pem"].map(|it| folder.join(it));
+    let run = |words: &[&str]| {
+        let done = Command::new("keytool").args(words).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+    };
+    let at = ["-alias", "other", "-storepass", "changeit", "-keystore", store.to_str().unwrap()];
+    run(&[&["-genkeypair", "-keyalg", "RSA", "-dname", "CN=127.0.0.1"][..], &at].concat());
+    run(&[&["-exportcert", "-rfc", "-file", pem.to_str().unwrap()][..], &at].concat());
+    pem
+}
+
 /// The listeners that ask who is there.
 #[derive(Clone, Copy, Debug)]
 pub enum Secured {

@@ -4,6 +4,7 @@ use crate::broker::Broker;
 use crate::client::{CODECS, Record, Sender, read_all, read_uncommitted};
 use crate::engine::{Millstream, TENANTS, generated, replayed};
 use crate::kcat;
+use crate::raw;
 use crate::topics::Topic;
 use crate::wait::{seed, unique};
 
@@ -36,6 +37,29 @@ fn records_come_back_as_they_were_sent() {
         assert_eq!(other.len(), 4, "{codec}");
         assert_eq!((&other[0].key, &other[3].value), (&read[0].key, &read[3].value), "{codec}");
     }
+}
+
+/// Goal: records are there with the times that producers get wrong. Method: zero, before 1970, and
+/// far in the future, which a broker takes only where it is told to.
+#[test]
+fn any_time_can_be_sent() {
+    let brokers = Broker::shared().brokers();
+    let times = [0, -1, -5_000, 4_102_444_800_000]; // the last one is 2100
+    let send = |topic: &Topic| {
+        let record = |at: i64| Record::new("k", at.to_string()).at(at).header("h", Some(b"v"));
+        times.map(|it| raw::send(topic, &record(it)))
+    };
+    const INVALID_TIMESTAMP: i16 = 32;
+    let topic = Topic::create(brokers, "times", 1, &[]);
+    assert_eq!(send(&topic), [Ok(0), Ok(1), Ok(2), Err(INVALID_TIMESTAMP)]);
+    let open = [("message.timestamp.after.max.ms", "9223372036854775807")];
+    let topic = Topic::create(brokers, "times-open", 1, &open);
+    assert_eq!(send(&topic), [Ok(0), Ok(1), Ok(2), Ok(3)]);
+    let read = read_all(&topic);
+    // -1 is how the protocol says that there is none.
+    let found: Vec<_> = read.iter().map(|it| it.timestamp).collect();
+    assert_eq!(found, [Some(0), None, Some(-5_000), Some(times[3])]);
+    assert_eq!((values(&read)[3].clone(), read[3].headers.len()), (times[3].to_string(), 1));
 }
 
 /// Goal: what is aborted is not read; markers take offsets. Method: two transactions of two ids,
@@ -116,6 +140,7 @@ fn digests_over_http_are_those_of_a_replay() {
     it.until_read("own", events.len() as u64);
     it.balances("own");
     assert_eq!(it.digests(&TENANTS), expected);
+    assert!((1 << 20..1 << 32).contains(&it.resident_bytes()));
     it = it.kill_and_start_again();
     it.until_read("own", events.len() as u64);
     assert_eq!(it.digests(&TENANTS), expected);

@@ -4,12 +4,13 @@
 //!  broker     a broker of the suite (shared), or one of a test's own that may be killed and paused
 //!  topics     topics made, grown, cut, deleted and made again
 //!  client     another client: any codec, transactions, tombstones, any timestamp; reads it all back
+//!  raw        the protocol by hand: times that no client sends
 //!  kcat       a third client, by other people, for what should not depend on ours
 //!  engine     a `millstream run` of its own: ready, ledger, digests of its views
 //!  wait       until something is so, with patience; seeds
 //! ```
 //!
-//! The tests are in `produce`, `brokers` and `helpers` (that the helpers do what they say). Each
+//! The tests are in `source`, `outages`, `produce`, `brokers` and `helpers` (that the helpers do what they say). Each
 //! topic and folder is a test's own, so that tests run beside each other.
 
 #![allow(missing_docs, unreachable_pub, clippy::disallowed_methods)]
@@ -18,9 +19,12 @@ mod broker;
 mod client;
 mod engine;
 mod kcat;
+mod raw;
 mod topics;
 mod wait;
 
 mod brokers; // what scripts/kafka promises
 mod helpers; // what the files above promise
+mod outages; // reading while brokers die, stop, delete
 mod produce; // `millstream produce`
+mod source; // reading topics
