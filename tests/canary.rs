@@ -14,7 +14,7 @@ mod temp_dir;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{Client, post};
 use millstream::commands::replay::Clock;
@@ -212,7 +212,9 @@ fn nothing_of_another_tenants_is_found_in_a_running_engine() {
         let page: Value = serde_json::from_str(&text).unwrap();
         (page["rejects"].as_array().unwrap().len(), text)
     };
+    let deadline = Instant::now() + Duration::from_secs(30);
     while (rejects("a", "").0, rejects("b", "").0, rejects("default", "").0) != (2, 1, 5) {
+        assert!(Instant::now() < deadline, "{}", rejects("b", "").1);
         std::thread::park_timeout(Duration::from_millis(5));
     }
     assert_eq!(rejects("a", "").1.matches(CANARY).count(), 2);
