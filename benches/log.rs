@@ -131,6 +131,8 @@ fn read_file(path: &std::path::Path) {
         max_event_bytes: 64 * 1024,
         rate: None,
         passes: 1,
+        from: std::collections::BTreeMap::new(),
+        from: std::collections::BTreeMap::new(),
     };
     for _ in 0..3 {
         let (sender, chunks) = crossbeam_channel::bounded(8);

@@ -16,7 +16,9 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use crate::messages::{AsOf, Counts, Epoch, FeedId, Feeds, Ledger, LedgerLine, Offsets, Partition};
+use crate::messages::{
+    AsOf, BookLine, BookState, Counts, Epoch, FeedId, Feeds, Ledger, LedgerLine, Offsets, Partition,
+};
 
 /// Instants whose position can still be told: a lease lives half a minute, an epoch at least
 /// five milliseconds.
@@ -39,6 +41,7 @@ struct Inner {
     pending: BTreeMap<Epoch, Pending>,
     complete: Epoch,
     totals: BTreeMap<Partition, Counts>,
+    newest_event: BTreeMap<Partition, i64>,
     first: Offsets,
     next: Offsets,
     instants: VecDeque<(Epoch, u64)>,
@@ -64,6 +67,7 @@ pub struct EpochTimes {
 #[derive(Default)]
 struct Pending {
     counts: BTreeMap<Partition, Counts>,
+    newest_event: BTreeMap<Partition, i64>,
     sealed: Option<(Offsets, Instant)>,
     read_up_to: BTreeMap<Partition, u64>,
 }
@@ -90,6 +94,7 @@ impl Book {
             pending: BTreeMap::new(),
             complete: 0,
             totals: from.keys().map(|it| (*it, Counts::default())).collect(),
+            newest_event: BTreeMap::new(),
             first: from.clone(),
             next: from,
             instants: VecDeque::from([(0, position)]),
@@ -108,12 +113,14 @@ impl Book {
         epoch: Epoch,
         partition: Partition,
         counts: &Counts,
-        appended_ms: u64,
+        (appended_ms, newest_event): (u64, i64),
         duplicates: &[u64],
     ) {
         let inner = &mut *self.inner.lock();
         let pending = inner.pending.entry(epoch).or_default();
         pending.counts.entry(partition).or_default().add(counts);
+        let newest = pending.newest_event.entry(partition).or_insert(newest_event);
+        *newest = newest_event.max(*newest);
         let read_ms = pending.read_up_to.entry(partition).or_default();
         *read_ms = appended_ms.max(*read_ms);
         if Some(partition.0) == self.log {
@@ -144,6 +151,10 @@ impl Book {
             for (partition, counts) in &pending.counts {
                 inner.totals.entry(*partition).or_default().add(counts);
             }
+            for (partition, newest_event) in pending.newest_event {
+                let newest = inner.newest_event.entry(partition).or_insert(newest_event);
+                *newest = newest_event.max(*newest);
+            }
             for (partition, read_ms) in pending.read_up_to {
                 let tail = inner.tails.entry(partition).or_default();
                 tail.read_ms = tail.read_ms.max(read_ms);
@@ -168,6 +179,47 @@ impl Book {
         }
         inner.complete = inner.complete.max(complete);
         AsOf { epoch: inner.complete, position: inner.position_at(inner.complete) }
+    }
+
+    /// What is kept of the ledger, at the last complete epoch.
+    pub fn state(&self) -> BookState {
+        let inner = self.inner.lock();
+        let feeds = self.feeds.all();
+        let line = |(partition, next): (&Partition, &u64)| BookLine {
+            feed: feeds[usize::from(partition.0)].name.clone(),
+            partition: partition.1,
+            first: inner.first.get(partition).copied().unwrap_or(0),
+            next: *next,
+            newest_event: inner.newest_event.get(partition).copied().unwrap_or(0),
+            counts: inner.totals.get(partition).copied().unwrap_or_default(),
+        };
+        BookState { epoch: inner.complete, lines: inner.next.iter().map(line).collect() }
+    }
+
+    /// The newest event time read, per partition, microseconds.
+    pub fn newest_events(&self) -> BTreeMap<Partition, i64> {
+        self.inner.lock().newest_event.clone()
+    }
+
+    /// Goes on from what was kept, before anything is read. Lines of feeds that are not read any
+    /// more are left out.
+    pub fn restore(&self, kept: &BookState) {
+        let inner = &mut *self.inner.lock();
+        let feeds = self.feeds.all();
+        for line in &kept.lines {
+            let Some(feed) = feeds.iter().position(|it| it.name == line.feed) else { continue };
+            let partition = (feed as FeedId, line.partition);
+            inner.first.insert(partition, line.first);
+            inner.next.insert(partition, line.next);
+            inner.totals.insert(partition, line.counts);
+            inner.newest_event.insert(partition, line.newest_event);
+            if self.log == Some(partition.0) {
+                inner.duplicates_from = line.next;
+            }
+        }
+        inner.complete = kept.epoch;
+        let position = self.log.and_then(|it| inner.next.get(&(it, 0)).copied()).unwrap_or(0);
+        inner.instants = VecDeque::from([(kept.epoch, position)]);
     }
 
     /// The instant of an epoch that is held.
@@ -283,7 +335,7 @@ mod tests {
     fn every_record_is_in_one_place() {
         let book = book();
         let counts = Counts { read: 5, applied: 3, duplicate: 1, rejected: 1, ..Counts::default() };
-        book.note(7, (0, 0), &counts, 0, &[12]);
+        book.note(7, (0, 0), &counts, (0, 0), &[12]);
         book.sealed(7, Offsets::from([((0, 0), 15)]));
         assert_eq!(book.completed(6), AsOf { epoch: 6, position: 10 });
         assert_eq!(book.completed(9), AsOf { epoch: 9, position: 15 });

@@ -18,6 +18,7 @@
 //! process with its report ([`end_on_panic`]).
 
 mod kafka;
+mod keep;
 mod ports;
 
 use std::net::SocketAddr;
@@ -32,7 +33,7 @@ use schemas::mapping::Mapping;
 use crate::clock::{Seen, SteadyClock};
 use crate::commands::replay::Clock;
 use crate::config::{KafkaSettings, Settings};
-use crate::engine::{Engine, Parts};
+use crate::engine::{Engine, Parts, Prepared};
 use crate::epochs::{Epochs, Limits, TimeSource};
 use crate::ingest::file::{self, Progress};
 use crate::ingest::local_log::{Following, LocalLog};
@@ -45,7 +46,9 @@ use crate::rejects::RejectStore;
 use crate::report::Report;
 use crate::secret;
 use crate::segments::FolderLock;
+use crate::store::Checkpoints;
 use crate::watch::{self, Watched};
+use keep::Kept;
 
 /// Chunks waiting per feed: two megabytes, some milliseconds of work for a worker.
 pub const QUEUE_CHUNKS: usize = 8;
@@ -59,6 +62,10 @@ pub struct Plan {
     pub sources: Vec<Source>,
     /// Kafka clusters to read, after the files.
     pub kafka: Vec<KafkaSettings>,
+    /// Where states are kept; in memory only if absent.
+    pub state: Option<PathBuf>,
+    /// Build the state again from the log.
+    pub rebuild: bool,
     /// Read of Kafka what is there at the start, and end; else go on for ever.
     pub until_end: bool,
     /// Where the epoch's time comes from.
@@ -98,6 +105,8 @@ pub struct Running {
     engine: Engine,
     sources: Vec<Reading>,
     clusters: Vec<kafka::Cluster>,
+    checkpoints: Option<Checkpoints>,
+    epochs: Arc<Epochs>,
     stop: Arc<AtomicBool>,
     log: Option<(Arc<LocalLog>, Following)>,
     rejects: RejectStore,
@@ -135,13 +144,12 @@ pub struct Ended {
 
 /// Starts everything that the plan names.
 pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
-    let lock = match plan.log {
-        true => Some(take_folder(&settings.data_dir)?),
-        false => None,
-    };
-    let secret = match plan.log {
-        true => secret::of(&settings.data_dir)?,
-        false => secret::fresh()?,
+    // What is durable is one process's at a time, and under one secret.
+    let folder = if plan.log { Some(&settings.data_dir) } else { plan.state.as_ref() };
+    let lock = folder.map(|it| take_folder(it)).transpose()?;
+    let secret = match folder {
+        Some(folder) => secret::of(folder)?,
+        None => secret::fresh()?,
     };
     let clock = SteadyClock::start(Box::new(told_of_step));
     let log = match plan.log {
@@ -154,9 +162,24 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     let n_queues = known.len() + topics.len();
     let feeds = Feeds::new(known);
 
-    // Where reading begins. State lives in memory: the log is read from its first record.
-    let from: Offsets = log.iter().map(|it| ((LOG, 0), it.first())).collect();
+    let prepared = Prepared::new(&settings.engine, secret, plan.state.is_some())?;
+    let covered = log.as_ref().is_none_or(|it| it.first() == 0);
+    let kept = match &plan.state {
+        Some(dir) => Some(Kept::load(dir, &settings, &prepared, &clock, (covered, plan.rebuild))?),
+        None => None,
+    };
+    let after = kept.as_ref().map_or(0, Kept::epoch);
+    clock.not_before(after);
+
+    // Where reading begins: where the state that was put back had come to.
+    let mut from: Offsets = log.iter().map(|it| ((LOG, 0), it.first())).collect();
     let book = Arc::new(Book::new(feeds.clone(), from.clone()));
+    if let Some(state) = kept.as_ref().and_then(Kept::book) {
+        book.restore(state);
+        from.extend(keep::offsets(state, &feeds));
+    }
+    let log_from = from.get(&(LOG, 0)).copied().unwrap_or(0);
+    let resumed = from.clone();
     let (queues, chunks): (Vec<Sender<Chunk>>, Vec<_>) =
         (0..n_queues).map(|_| crossbeam_channel::bounded(QUEUE_CHUNKS)).unzip();
     let time = match plan.clock {
@@ -170,34 +193,39 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         from,
         settings.engine.workers,
         Limits::from(&settings.engine),
-        time,
+        (time, after),
         Box::new(move |it| sealed.sealed(it.epoch, it.offsets)),
     );
     let rejects = open_rejects(&settings, &plan, feeds.clone(), &clock)?;
-    let kept = rejects.clone();
+    let keep_rejects = rejects.clone();
     let engine = Engine::start(Parts {
-        settings: settings.engine.clone(),
+        prepared,
         feeds: feeds.clone(),
-        secret,
         epochs: Arc::clone(&epochs),
         book: Arc::clone(&book),
         on_rejected: Box::new(move |all| {
             for rejected in all {
-                kept.put(rejected);
+                keep_rejects.put(rejected);
             }
         }),
         shift_per_pass: SHIFT_PER_PASS,
         max_event_bytes: settings.serve.max_event_bytes,
         now_ms: now_by(&clock),
+        on_fresh: kept.as_ref().map(Kept::on_fresh),
     })?;
 
     let stop = Arc::new(AtomicBool::new(false));
-    let bell: Arc<dyn Fn() + Send + Sync> = Arc::new(move || epochs.ring());
+    let checkpoints = match kept {
+        Some(kept) => Some(kept.start(&settings, &engine, (&book, &epochs, &clock), &stop)?),
+        None => None,
+    };
+    let ringing = Arc::clone(&epochs);
+    let bell: Arc<dyn Fn() + Send + Sync> = Arc::new(move || ringing.ring());
     let mut outlets = queues.into_iter().map(|it| Outlet::new(it, Arc::clone(&bell)));
     let log = match log {
         Some(log) => {
             let outlet = outlets.next().expect("the log is the first feed");
-            let following = log.read_from(log.first(), LOG, outlet, formats)?;
+            let following = log.read_from(log_from, LOG, outlet, formats)?;
             Some((Arc::new(log), following))
         }
         None => None,
@@ -207,7 +235,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     for ((feed, source), outlet) in
         (first_source..).zip(&plan.sources).zip(outlets.by_ref().take(plan.sources.len()))
     {
-        sources.push(read_source(feed, source, &settings, outlet, &stop)?);
+        sources.push(read_source(feed, source, &settings, outlet, (&resumed, &stop))?);
     }
     let (end, told) = tokio::sync::watch::channel(false);
     let metrics = Metrics::default();
@@ -227,6 +255,10 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     }
     let append = log.as_ref().map(|it| Arc::clone(&it.0) as Arc<dyn Append>);
     let read = engine.read_handle();
+    // The relations are computed from the states that were put back: then all can be read.
+    while read.instants.complete() < after {
+        std::thread::park_timeout(std::time::Duration::from_millis(1));
+    }
 
     let note_tails = note_tails(&book, log.as_ref().map(|it| Arc::clone(&it.0)), &metrics);
     let dedup: Arc<dyn Fn() -> serde_json::Value + Send + Sync> = Arc::new(engine.dedup());
@@ -278,6 +310,8 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         engine,
         sources,
         clusters,
+        checkpoints,
+        epochs,
         stop,
         log,
         rejects,
@@ -326,6 +360,7 @@ impl Running {
         }
         self.engine.join()?;
         self.stop.store(true, SeqCst);
+        self.checkpoints.map_or(Ok(()), Checkpoints::stop)?;
         self.watching.thread().unpark();
         joined("watch", self.watching.join().map(Ok))?;
         Ok(Ended { read: self.read, book: self.book, serving: self.serving })
@@ -335,6 +370,8 @@ impl Running {
     pub fn stop(self) -> Result<(), Report> {
         let served = self.serving.map_or(Ok(()), Serving::stop);
         self.stop.store(true, SeqCst);
+        // What is read already is to get through, whatever the disk does.
+        self.epochs.hold(false);
         for source in self.sources {
             joined(&source.name, source.thread.join())?;
         }
@@ -347,6 +384,7 @@ impl Running {
             log.close();
         }
         self.engine.join()?;
+        let kept = self.checkpoints.map_or(Ok(()), Checkpoints::stop);
         self.watching.thread().unpark();
         joined("watch", self.watching.join().map(Ok))?;
         if !self.rejects.flush(ports::GRACE) {
@@ -356,6 +394,7 @@ impl Running {
             );
         }
         read.into_iter().collect::<Result<(), Report>>()?;
+        kept?;
         served
     }
 }
@@ -644,7 +683,7 @@ fn read_source(
     source: &Source,
     settings: &Settings,
     outlet: Outlet,
-    stop: &Arc<AtomicBool>,
+    (resumed, stop): (&Offsets, &Arc<AtomicBool>),
 ) -> Result<Reading, Report> {
     let plan = file::Plan {
         path: source.path.clone(),
@@ -653,6 +692,7 @@ fn read_source(
         max_event_bytes: settings.serve.max_event_bytes,
         rate: source.rate,
         passes: source.repeat.max(1),
+        from: resumed.range((feed, 0)..=(feed, u32::MAX)).map(|it| (it.0.1, *it.1)).collect(),
     };
     let progress = Arc::new(Progress::default());
     let (stop, shown) = (Arc::clone(stop), Arc::clone(&progress));

@@ -20,6 +20,7 @@ mod lines;
 mod pace;
 mod source;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -45,6 +46,8 @@ pub struct Plan {
     pub rate: Option<f64>,
     /// How often the whole is read; at least 1.
     pub passes: u32,
+    /// Where each file goes on: lines before are passed over. Of the first pass only.
+    pub from: BTreeMap<u32, u64>,
 }
 
 /// How far reading is; others look while it runs.
@@ -80,7 +83,11 @@ pub fn read(
     for pass in 0..plan.passes.max(1) {
         for (i, file) in files.iter().enumerate() {
             let mut input = source::open(file, progress)?;
-            let at = lines::At { partition: (plan.feed, i as u32), pass, next: reached[i] };
+            let partition = i as u32;
+            let passed =
+                if pass == 0 { plan.from.get(&partition).copied().unwrap_or(0) } else { 0 };
+            let at =
+                lines::At { partition: (plan.feed, partition), pass, next: reached[i], passed };
             let mut lines = lines::Lines::new(at, plan, outlet, progress, stop);
             match lines.run(&mut *input, pace.as_mut()) {
                 Ok(()) => reached[i] = lines.next(),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millstream::config::{Engine as EngineSettings, Settings};
-use millstream::engine::{Engine, Parts};
+use millstream::engine::{Engine, Parts, Prepared};
 use millstream::epochs::{Epochs, Limits, TimeSource};
 use millstream::ledger::Book;
 use millstream::messages::{Chunk, Counts, Feed, Feeds, Format, Framing, Gap, Offsets};
@@ -155,19 +155,19 @@ pub fn run(
         from,
         shape.workers,
         Limits::from(&settings),
-        TimeSource::Instant(now_ms),
+        (TimeSource::Instant(now_ms), 0),
         Box::new(move |it| sealed.sealed(it.epoch, it.offsets)),
     );
     let engine = Engine::start(Parts {
-        settings,
+        prepared: Prepared::new(&settings, Secret([9; 16]), false).unwrap(),
         feeds,
-        secret: Secret([9; 16]),
         epochs,
         book: Arc::clone(&book),
         on_rejected: Box::new(|it| panic!("a good event was rejected: {:?}", it[0].problem)),
         shift_per_pass: 0,
         max_event_bytes: 65_536,
         now_ms: Arc::new(millstream::clock::wall_ms),
+        on_fresh: None,
     })
     .unwrap();
     let read = engine.read_handle();

@@ -14,6 +14,8 @@ pub(super) struct At {
     pub(super) pass: u32,
     /// Offset of the next line.
     pub(super) next: u64,
+    /// Lines at the start that were read before: passed over.
+    pub(super) passed: u64,
 }
 
 /// Why it ended before the end.
@@ -128,6 +130,10 @@ impl<'a> Lines<'a> {
         pace: &mut Option<&mut Pace>,
     ) -> Result<(), End> {
         bytes.truncate(len);
+        self.pass_over(&mut bytes);
+        if bytes.is_empty() {
+            return Ok(());
+        }
         let Some(pace) = pace else {
             let lines = count(&bytes);
             return self.send(bytes, lines, self.plan.first_read_ms);
@@ -151,6 +157,21 @@ impl<'a> Lines<'a> {
             at = end;
         }
         Ok(())
+    }
+
+    /// Drops the lines that were read before.
+    fn pass_over(&mut self, bytes: &mut Vec<u8>) {
+        if self.at.passed == 0 {
+            return;
+        }
+        let last = usize::try_from(self.at.passed - 1).unwrap_or(usize::MAX);
+        let (lines, end) = match memchr::memchr_iter(b'\n', bytes).nth(last) {
+            Some(end) => (self.at.passed, end + 1),
+            None => (count(bytes), bytes.len()),
+        };
+        self.at.passed -= lines;
+        self.at.next += lines;
+        bytes.drain(..end);
     }
 
     fn send(&mut self, bytes: Vec<u8>, lines: u64, appended_ms: u64) -> Result<(), End> {
