@@ -244,6 +244,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("", "Before the first section."),
     ("engine", "How events are dated, deduplicated and computed."),
     ("log", "The embedded log."),
+    ("state", "What is kept of every entity, so that a start goes on."),
     ("rejects", "Records that could not be taken."),
     ("serve", "HTTP."),
 ];
