@@ -80,6 +80,8 @@ pub static DEF: ViewDef = ViewDef {
     ],
 };
 
+mod stored;
+
 /// The fold.
 pub struct Cases;
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use differential_dataflow::VecCollection;
 use schemas::events::Event;
+use schemas::keeping::StateKeeper;
 use schemas::names::{Kind, Name, Secret};
 use schemas::reading::ViewReader;
 use schemas::rows::{Row, ViewDef};
@@ -28,7 +29,7 @@ use crate::publish::{Published, publish};
 use crate::served::{Clock, KeyOf, Served};
 use crate::top_customers::{Candidates, TopCustomers};
 use crate::volume::Volume;
-use crate::{Addressed, Epoch, Fold};
+use crate::{Addressed, Epoch, Fold, Keep};
 use crate::{cases, customers, orders, orders_by_status, top_customers, volume};
 
 /// Every view of this build, in the order of the documentation.
@@ -118,6 +119,7 @@ pub struct Views {
     clock: Arc<Clock>,
     secret: Secret,
     readers: Vec<Arc<dyn ViewReader>>,
+    keepers: Vec<Arc<dyn StateKeeper>>,
     customers: Option<Arc<Served<Customers>>>,
     orders: Option<Arc<Served<Orders>>>,
     cases: Option<Arc<Served<Cases>>>,
@@ -129,11 +131,38 @@ pub struct Views {
 impl Views {
     /// Maps and a clock for this many workers. `undo_max_bytes`: what readers who stay may hold.
     pub fn new(chosen: ViewSet, workers: usize, secret: Secret, undo_max_bytes: u64) -> Arc<Views> {
+        Views::make(chosen, workers, secret, undo_max_bytes, false)
+    }
+
+    /// The same, with folds that the store keeps ([`Views::keepers`]).
+    pub fn keeping(
+        chosen: ViewSet,
+        workers: usize,
+        secret: Secret,
+        undo_max_bytes: u64,
+    ) -> Arc<Views> {
+        Views::make(chosen, workers, secret, undo_max_bytes, true)
+    }
+
+    fn make(
+        chosen: ViewSet,
+        workers: usize,
+        secret: Secret,
+        undo_max_bytes: u64,
+        is_kept: bool,
+    ) -> Arc<Views> {
         let chosen = ViewSet(chosen.0 & ViewSet::all().0);
         let lanes = chosen.0.count_ones() as usize * workers;
         let clock = Clock::new(lanes, undo_max_bytes);
-        let mut readers: Vec<Arc<dyn ViewReader>> = Vec::new();
-        let mut maker = Maker { chosen, workers, secret, clock: &clock, readers: &mut readers };
+        let (mut readers, mut keepers) = (Vec::new(), Vec::new());
+        let mut maker = Maker {
+            chosen,
+            workers,
+            secret,
+            clock: &clock,
+            readers: &mut readers,
+            keepers: is_kept.then_some(&mut keepers),
+        };
         let customers = maker.served(ViewSet::CUSTOMERS, Kind::Customer);
         let orders = maker.served(ViewSet::ORDERS, Kind::Order);
         let cases = maker.served(ViewSet::CASES, Kind::Case);
@@ -144,6 +173,7 @@ impl Views {
             clock,
             secret,
             readers,
+            keepers,
             customers,
             orders,
             cases,
@@ -151,20 +181,6 @@ impl Views {
             orders_by_status,
             top_customers,
         })
-    }
-
-    /// STUB
-    pub fn keeping(
-        chosen: ViewSet,
-        workers: usize,
-        secret: Secret,
-        undo_max_bytes: u64,
-    ) -> Arc<Views> {
-        Views::new(chosen, workers, secret, undo_max_bytes)
-    }
-    /// STUB
-    pub fn keepers(&self) -> &[Arc<dyn schemas::keeping::StateKeeper>] {
-        &[]
     }
 
     /// The clock of all of them.
@@ -175,6 +191,12 @@ impl Views {
     /// As readers see them, in the catalogue's order.
     pub fn readers(&self) -> &[Arc<dyn ViewReader>] {
         &self.readers
+    }
+
+    /// As the store sees them: the folds, in the catalogue's order; none unless they are kept. A
+    /// relation is made anew from the rows of the fold it reads.
+    pub fn keepers(&self) -> &[Arc<dyn StateKeeper>] {
+        &self.keepers
     }
 
     /// Multiplicities other than one seen by relations, over all of them.
@@ -192,6 +214,7 @@ struct Maker<'m> {
     secret: Secret,
     clock: &'m Arc<Clock>,
     readers: &'m mut Vec<Arc<dyn ViewReader>>,
+    keepers: Option<&'m mut Vec<Arc<dyn StateKeeper>>>,
 }
 
 impl Maker<'_> {
@@ -201,11 +224,18 @@ impl Maker<'_> {
         (self.chosen.0 & view != 0).then_some(before * self.workers)
     }
 
-    fn served<F: Fold>(&mut self, view: u32, kind: Kind) -> Option<Arc<Served<F>>> {
+    fn served<F: Keep>(&mut self, view: u32, kind: Kind) -> Option<Arc<Served<F>>> {
         let lane = self.first_lane(view)?;
         let secret = self.secret;
         let key_of: KeyOf = Arc::new(move |tenant, key| fingerprint_of(kind, &secret, tenant, key));
-        let map = Served::new(self.workers, self.clock.clone(), lane, key_of);
+        let map = match &mut self.keepers {
+            None => Served::new(self.workers, self.clock.clone(), lane, key_of),
+            Some(keepers) => {
+                let map = Served::kept(self.workers, self.clock.clone(), lane, key_of);
+                keepers.push(map.clone());
+                map
+            }
+        };
         self.readers.push(map.clone());
         Some(map)
     }

@@ -130,6 +130,8 @@ fn fixed<'e>(it: &'e Customer<'_>) -> [&'e Field<'e>; FIXED] {
     [&it.name, &it.email, &it.phone, &it.tier, &it.language, &it.country, &it.time_zone]
 }
 
+mod stored;
+
 impl Update {
     /// What an event says of the customer it names, if it names one. `amount`: the order's whole
     /// amount, for `order.placed`.

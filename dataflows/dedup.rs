@@ -148,11 +148,6 @@ impl Dedup {
         self.sweep(age);
     }
 
-    /// STUB
-    pub fn restore(&self, ids: &[Fingerprint], appended_ms: u64) {
-        self.claim(ids, appended_ms, &mut Vec::new());
-    }
-
     /// What is remembered.
     pub fn stats(&self) -> DedupStats {
         let newest = self.newest.load(Relaxed);

@@ -30,6 +30,8 @@ mod packed; // facts packed into one allocation
 mod stamps; // which of two statements is the newer
 mod sums; // sums of money by currency
 mod timeline; // what was said of an order's status, by event time
+#[cfg(test)]
+mod stored_tests; // states as bytes and back, on random histories
 
 /// Logical time: milliseconds since the Unix epoch, strictly increasing.
 pub type Epoch = u64;
@@ -75,6 +77,23 @@ pub trait Fold: Send + Sync + 'static {
     fn heap_bytes(_state: &Self::State) -> usize {
         0
     }
+}
+
+/// A fold whose states outlast the process.
+///
+/// What comes back is as what went: the same row at every instant, the same timers, owner and
+/// size, and the same after every further update. Test: `stored_tests`.
+pub trait Keep: Fold {
+    /// What the bytes of a state are, in words, with a version (see [`served`]): states are read
+    /// only where this text is the one under which they were written. Change it with the bytes.
+    const LAYOUT: &'static str;
+
+    /// Appends a state.
+    fn store(state: &Self::State, into: &mut Vec<u8>);
+
+    /// The state that [`Keep::store`] wrote; `None`: no state is written so. Never panics, and
+    /// asks for no more memory than the bytes can fill.
+    fn restore(bytes: &[u8]) -> Option<Self::State>;
 }
 
 /// An update on its way to its entity.

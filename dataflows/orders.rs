@@ -32,6 +32,7 @@ use crate::{Epoch, Fold};
 
 mod reference;
 mod rows;
+mod stored;
 
 pub use reference::reference;
 pub use rows::DEF;

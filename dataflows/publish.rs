@@ -26,7 +26,7 @@ use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::operator::Operator;
 
-use crate::served::{Clock, Served, Writer, route};
+use crate::served::{Clock, Served, Slots, Writer, route};
 use crate::{Addressed, Epoch, Fold};
 
 /// A row type of a relation.
@@ -121,7 +121,7 @@ impl<R: Relation> Published<R> {
         let key_of =
             Arc::new(move |tenant: &str, key: &str| Some(fingerprint(&secret, tenant, key)));
         let vacant = |it: &Under<R::Record>| matches!(it, Under::Nothing);
-        let map = Served::with(workers, clock, first_lane, key_of, Some(vacant));
+        let map = Served::with(workers, clock, first_lane, key_of, Slots::Reclaimed(vacant));
         Arc::new(Published { map, secret, anomalies: AtomicU64::new(0) })
     }
 

@@ -33,7 +33,9 @@
 
 mod clock;
 mod journal;
+mod keeping;
 mod keys;
+mod marks;
 mod pins;
 pub(crate) mod prefetch;
 mod shard;
@@ -49,20 +51,28 @@ use schemas::names::{Fingerprint, Name};
 use schemas::reading::{Gone, MapStats, Page, ViewReader};
 use schemas::rows::{Row, ViewDef};
 
-use crate::{Epoch, Fold};
+use crate::{Epoch, Fold, Keep};
 use journal::{Journal, SHARDS};
 use keys::{Born, Keys};
 use shard::Shard;
 
 pub use clock::{Clock, UNDO_MAX_BYTES};
+pub(crate) use keeping::layout;
 pub(crate) use keys::Place;
 pub(crate) use writer::{Touch, Writer};
 
 /// The fingerprint of (tenant, key text); `None`: no key of this view can be written so.
 pub type KeyOf = Arc<dyn Fn(&str, &str) -> Option<Fingerprint> + Send + Sync>;
 
-/// Whether a state is as if its entity had never been.
-pub(crate) type Vacant<S> = fn(&S) -> bool;
+/// What becomes of an entity's slot.
+pub(crate) enum Slots<S> {
+    /// It is the entity's for ever.
+    Stay,
+    /// The same, and the store is shown what changes in it.
+    Kept,
+    /// It is given back when the state is as if the entity had never been.
+    Reclaimed(fn(&S) -> bool),
+}
 
 /// Entries looked at to estimate what states and names keep outside themselves.
 const SAMPLE: usize = 2_048;
@@ -79,8 +89,9 @@ pub struct Served<F: Fold> {
     clock: Arc<Clock>,
     first_lane: usize,
     key_of: KeyOf,
-    /// Which states say nothing, so that their slot may be given back; `None`: none ever.
-    vacant: Option<Vacant<F::State>>,
+    slots: Slots<F::State>,
+    /// Held by whoever looks for what the store is to be shown.
+    saver: Mutex<()>,
 }
 
 /// What one worker writes.
@@ -129,7 +140,20 @@ impl<F: Fold> Served<F> {
         first_lane: usize,
         key_of: KeyOf,
     ) -> Arc<Served<F>> {
-        Served::with(workers, clock, first_lane, key_of, None)
+        Served::with(workers, clock, first_lane, key_of, Slots::Stay)
+    }
+
+    /// The same for a map that the store keeps (see [`schemas::keeping::StateKeeper`]).
+    pub fn kept(
+        workers: usize,
+        clock: Arc<Clock>,
+        first_lane: usize,
+        key_of: KeyOf,
+    ) -> Arc<Served<F>>
+    where
+        F: Keep,
+    {
+        Served::with(workers, clock, first_lane, key_of, Slots::Kept)
     }
 
     pub(crate) fn with(
@@ -137,10 +161,11 @@ impl<F: Fold> Served<F> {
         clock: Arc<Clock>,
         first_lane: usize,
         key_of: KeyOf,
-        vacant: Option<Vacant<F::State>>,
+        slots: Slots<F::State>,
     ) -> Arc<Served<F>> {
+        let is_kept = matches!(slots, Slots::Kept);
         let part = || Part {
-            shards: (0..SHARDS).map(|n| RwLock::new(Shard::new(n))).collect(),
+            shards: (0..SHARDS).map(|n| RwLock::new(Shard::new(n, is_kept))).collect(),
             journal: Mutex::default(),
             keys: Keys::default(),
             rows: AtomicI64::new(0),
@@ -148,23 +173,36 @@ impl<F: Fold> Served<F> {
             buried: AtomicU64::new(0),
         };
         let parts = (0..workers).map(|_| part()).collect();
-        Arc::new(Served { parts, clock, first_lane, key_of, vacant })
+        Arc::new(Served { parts, clock, first_lane, key_of, slots, saver: Mutex::default() })
     }
 
     /// Puts a state back at start-up, as of `epoch`, before the dataflow is built. The key decides
     /// which worker it belongs to; false if the entity is there already.
     pub fn load(&self, key: Fingerprint, name: Name, state: F::State, epoch: Epoch) -> bool {
+        self.load_shown(key, name, state, epoch, None)
+    }
+
+    /// The same; `generation`: where the store has it, else it has to be shown.
+    fn load_shown(
+        &self,
+        key: Fingerprint,
+        name: Name,
+        state: F::State,
+        epoch: Epoch,
+        generation: Option<u32>,
+    ) -> bool {
         let part = &self.parts[(route(key) % self.parts.len() as u64) as usize];
         let number = shard_of(shard::hash(key));
         let exists = F::exists(&state);
-        let Some(slot) = part.shards[number].write().load(key, name.clone(), state, epoch) else {
-            return false;
-        };
-        if exists {
-            part.journal.lock().load(name.tenant(), epoch);
-            part.rows.fetch_add(1, Relaxed);
+        let mut shard = part.shards[number].write();
+        let Some(slot) = shard.load(key, name.clone(), state, epoch) else { return false };
+        if let Some(marks) = &mut shard.marks {
+            marks.loaded(slot, epoch, generation);
         }
-        part.keys.push(vec![Born { name, place: Place { shard: number as u8, slot } }]);
+        drop(shard);
+        part.journal.lock().load(name.tenant(), exists, epoch);
+        part.rows.fetch_add(i64::from(exists), Relaxed);
+        part.keys.load(Born { name, place: Place { shard: number as u8, slot } });
         true
     }
 

@@ -10,6 +10,8 @@ use compact_str::CompactString;
 use schemas::events::Event;
 use serde::{Deserialize, Serialize};
 
+use crate::packed::{Checked, Writer};
+
 /// When something was said, and by which event.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Stamp {
@@ -29,6 +31,15 @@ impl Stamp {
     /// Bytes kept outside the value itself.
     pub(crate) fn heap_bytes(&self) -> usize {
         text_bytes(&self.tie)
+    }
+
+    pub(crate) fn store(&self, into: &mut Writer<'_>) {
+        into.int(self.at);
+        into.text(&self.tie);
+    }
+
+    pub(crate) fn restore(from: &mut Checked<'_>) -> Option<Stamp> {
+        Some(Stamp { at: from.int()?, tie: from.text()?.into() })
     }
 }
 

@@ -16,6 +16,8 @@ use schemas::names::Currency;
 use schemas::rows::Value;
 use serde_json::{Map, Value as Json};
 
+use crate::packed::{Checked, Writer};
+
 /// Currency to minor units.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Sums {
@@ -65,6 +67,36 @@ impl Sums {
                 (Some(a), Some(b)) => Arc::ptr_eq(a, b),
                 _ => false,
             }
+    }
+
+    /// The first stated first, the others in the order of their letters.
+    pub(crate) fn store(&self, into: &mut Writer<'_>) {
+        into.count(self.each().count() as u64);
+        for (currency, amount) in self.each() {
+            into.0.extend_from_slice(currency.as_str().as_bytes());
+            into.int(amount);
+        }
+    }
+
+    pub(crate) fn restore(from: &mut Checked<'_>) -> Option<Sums> {
+        let mut sums = Sums::default();
+        let n: usize = from.count()?;
+        let mut rest = BTreeMap::new();
+        for place in 0..n {
+            let currency = Currency::parse(std::str::from_utf8(from.bytes(3)?).ok()?)?;
+            let amount = from.int()?;
+            if place == 0 {
+                (sums.currency, sums.amount) = (currency, amount);
+            } else if currency != sums.currency
+                && rest.last_key_value().is_none_or(|it| *it.0 < currency)
+            {
+                rest.insert(currency, amount);
+            } else {
+                return None;
+            }
+        }
+        sums.rest = (!rest.is_empty()).then(|| Arc::new(rest));
+        Some(sums)
     }
 
     /// Bytes kept outside.

@@ -99,6 +99,33 @@ impl Timeline {
         self.entries().filter(|it| it.line == 0).last().map(|it| it.status)
     }
 
+    /// As it is kept, for the disk.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.0.as_deref().unwrap_or(&[])
+    }
+
+    /// What [`Timeline::bytes`] gave; `None` if it cannot have: every entry whole and in order,
+    /// no more than are ever kept.
+    pub(crate) fn restore(bytes: &[u8]) -> Option<Timeline> {
+        let (mut rest, mut n) = (bytes, 0);
+        let mut last: Option<(i64, &[u8])> = None;
+        while !rest.is_empty() {
+            let (head, behind) = rest.split_first_chunk::<HEAD>()?;
+            let at = i64::from_le_bytes(*head.first_chunk()?);
+            Status::ALL.get(usize::from(head[8]))?;
+            let length = usize::from(u16::from_le_bytes([head[11], head[12]]));
+            let (tie, behind) = behind.split_at_checked(length)?;
+            if last.is_some_and(|it| it >= (at, tie)) {
+                return None;
+            }
+            last = Some((at, tie));
+            n += 1;
+            rest = behind;
+        }
+        let most = MAX_ENTRIES + MAX_LINES + 1;
+        (n <= most).then(|| Timeline((n > 0).then(|| bytes.into())))
+    }
+
     /// Bytes kept outside.
     pub(crate) fn heap_bytes(&self) -> usize {
         self.0.as_ref().map_or(0, |it| 16 + it.len())

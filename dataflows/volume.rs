@@ -15,7 +15,9 @@ use schemas::names::{Name, key_text};
 use schemas::rows::{FieldDef, FieldKind, Row, Shape, Value, ViewDef};
 use serde::{Deserialize, Serialize};
 
-use crate::{Epoch, Fold};
+use crate::packed::{Checked, Writer};
+use crate::served::layout;
+use crate::{Epoch, Fold, Keep};
 
 /// Microseconds in a minute.
 pub(crate) const MINUTE: i64 = 60_000_000;
@@ -86,6 +88,29 @@ impl Fold for Volume {
 
     fn row(_name: &Name, state: &Cell, _now: Epoch) -> Option<Row> {
         Some(row(state.minute, EventType::ALL[usize::from(state.kind)], state.n))
+    }
+}
+
+impl Keep for Volume {
+    const LAYOUT: &'static str = layout!(
+        "volume 1: minute, n, type (customer.registered, customer.updated, order.placed, \
+         order.status_changed, order.cancelled, order.returned, feedback.submitted, case.opened, \
+         case.assigned, case.resolved, interaction.recorded)"
+    );
+
+    fn store(state: &Cell, into: &mut Vec<u8>) {
+        let mut writer = Writer(into);
+        writer.int(state.minute);
+        writer.count(state.n);
+        writer.count(state.kind.into());
+    }
+
+    fn restore(bytes: &[u8]) -> Option<Cell> {
+        let mut from = Checked(bytes);
+        let cell = Cell { minute: from.int()?, n: from.count()?, kind: from.count()? };
+        EventType::ALL.get(usize::from(cell.kind))?;
+        from.end()?;
+        Some(cell)
     }
 }
 

@@ -85,14 +85,16 @@ need() {
 
 # need_library NAME=PACKAGE...: the same for C libraries, by the name that pkg-config knows them by.
 need_library() {
-    local pair missing=() packages=()
+    local pair what missing=() packages=()
     need pkg-config
     for pair in "$@"; do
         pkg-config --exists "${pair%%=*}" && continue
         missing+=("the C library ${pair%%=*}")
         packages+=("${pair#*=}")
     done
-    [ ${#missing[@]} -eq 0 ] || install_packages "$(IFS=,; say "${missing[*]}")" "${packages[@]}"
+    [ ${#missing[@]} -gt 0 ] || return 0
+    what=$(printf '%s, ' "${missing[@]}")
+    install_packages "${what%, }" "${packages[@]}"
 }
 
 # install_packages FOR PACKAGE...: by apt, as root or by sudo; ends the script where that cannot be.

@@ -179,7 +179,6 @@ impl Engine {
                 newer
             });
         }));
-        let book_newest = book.newest_events();
         let shared = Arc::new(Shared {
             feeds,
             secret,
@@ -192,7 +191,7 @@ impl Engine {
             judgement,
             max_event_bytes: usize::try_from(max_event_bytes).unwrap_or(usize::MAX),
             introspection: introspect::Introspection::default(),
-            newest_event: Mutex::new(book_newest),
+            newest_event: Mutex::default(),
             on_fresh,
             stopped: AtomicBool::new(false),
         });
@@ -370,7 +369,9 @@ fn decode(
         max_event_bytes: shared.max_event_bytes,
         tell_fresh: shared.on_fresh.is_some(),
     };
-    let newest = shared.newest_event.lock().get(&chunk.partition).copied().unwrap_or(0);
+    // Not read yet in this life: what was put back says.
+    let known = shared.newest_event.lock().get(&chunk.partition).copied();
+    let newest = known.unwrap_or_else(|| shared.book.newest_event(chunk.partition));
     let outcome = decoder::decode_chunk(chunk, &needs, newest, feed.is_log, scratch, updates);
     {
         let mut all = shared.newest_event.lock();

@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use crate::messages::{
     AsOf, BookLine, BookState, Counts, Epoch, FeedId, Feeds, Ledger, LedgerLine, Offsets, Partition,
 };
+use crate::metrics::Metrics;
 
 /// Instants whose position can still be told: a lease lives half a minute, an epoch at least
 /// five milliseconds.
@@ -34,6 +35,7 @@ const MAX_TIMES: usize = 1 << 18;
 pub struct Book {
     feeds: Feeds,
     log: Option<FeedId>,
+    metrics: Metrics,
     inner: Mutex<Inner>,
 }
 
@@ -49,6 +51,8 @@ struct Inner {
     duplicates_from: u64,
     tails: BTreeMap<Partition, Tail>,
     times: Vec<EpochTimes>,
+    /// What was kept of feeds that are not found yet.
+    later: Vec<BookLine>,
 }
 
 /// When an epoch that held records was sealed and became readable.
@@ -87,7 +91,7 @@ pub struct Tail {
 
 impl Book {
     /// A book of these feeds, reading from these offsets.
-    pub fn new(feeds: Feeds, from: Offsets) -> Book {
+    pub fn new(feeds: Feeds, from: Offsets, metrics: Metrics) -> Book {
         let log = feeds.all().iter().position(|it| it.is_log).map(|it| it as FeedId);
         let position = log.and_then(|it| from.get(&(it, 0)).copied()).unwrap_or(0);
         let inner = Inner {
@@ -102,8 +106,9 @@ impl Book {
             duplicates_from: position,
             tails: BTreeMap::new(),
             times: Vec::new(),
+            later: Vec::new(),
         };
-        Book { feeds, log, inner: Mutex::new(inner) }
+        Book { feeds, log, metrics, inner: Mutex::new(inner) }
     }
 
     /// A worker has put the records of a chunk into an epoch. `duplicates`: positions of
@@ -160,6 +165,8 @@ impl Book {
                 tail.read_ms = tail.read_ms.max(read_ms);
             }
             if let Some((offsets, at)) = pending.sealed {
+                self.metrics.epochs.one();
+                self.metrics.epoch_time.observe(crate::clock::since(at));
                 if inner.times.len() < MAX_TIMES {
                     let complete = crate::clock::monotonic();
                     let records = offsets.values().sum();
@@ -170,7 +177,8 @@ impl Book {
                     first.or_insert(0);
                 }
                 let position = self.log.and_then(|it| offsets.get(&(it, 0)).copied()).unwrap_or(0);
-                inner.next = offsets;
+                // Those that were put back and have not been read since stand as they were.
+                inner.next.extend(offsets);
                 if inner.instants.len() == MAX_INSTANTS {
                     inner.instants.pop_front();
                 }
@@ -187,32 +195,29 @@ impl Book {
         let feeds = self.feeds.all();
         let line = |(partition, next): (&Partition, &u64)| BookLine {
             feed: feeds[usize::from(partition.0)].name.clone(),
+            identity: feeds[usize::from(partition.0)].identity.clone(),
             partition: partition.1,
             first: inner.first.get(partition).copied().unwrap_or(0),
             next: *next,
             newest_event: inner.newest_event.get(partition).copied().unwrap_or(0),
             counts: inner.totals.get(partition).copied().unwrap_or_default(),
         };
-        BookState { epoch: inner.complete, lines: inner.next.iter().map(line).collect() }
+        let lines = inner.next.iter().map(line).chain(inner.later.iter().cloned());
+        BookState { epoch: inner.complete, lines: lines.collect() }
     }
 
-    /// The newest event time read, per partition, microseconds.
-    pub fn newest_events(&self) -> BTreeMap<Partition, i64> {
-        self.inner.lock().newest_event.clone()
-    }
-
-    /// Goes on from what was kept, before anything is read. Lines of feeds that are not read any
-    /// more are left out.
+    /// Goes on from what was kept, before anything is read. Lines of feeds that are not known yet
+    /// wait until they [begin](Book::begins), and are kept as they are.
     pub fn restore(&self, kept: &BookState) {
         let inner = &mut *self.inner.lock();
         let feeds = self.feeds.all();
         for line in &kept.lines {
-            let Some(feed) = feeds.iter().position(|it| it.name == line.feed) else { continue };
+            let Some(feed) = feeds.iter().position(|it| it.name == line.feed) else {
+                inner.later.push(line.clone());
+                continue;
+            };
             let partition = (feed as FeedId, line.partition);
-            inner.first.insert(partition, line.first);
-            inner.next.insert(partition, line.next);
-            inner.totals.insert(partition, line.counts);
-            inner.newest_event.insert(partition, line.newest_event);
+            inner.put_back(partition, line);
             if self.log == Some(partition.0) {
                 inner.duplicates_from = line.next;
             }
@@ -258,7 +263,40 @@ impl Book {
     /// A partition that was not known at the start is read from this offset on; told before its
     /// first chunk.
     pub fn begins(&self, partition: Partition, first: u64) {
-        self.inner.lock().first.entry(partition).or_insert(first);
+        let inner = &mut *self.inner.lock();
+        let feed = self.feeds.of(partition.0);
+        let kept =
+            inner.later.iter().position(|it| (&it.feed, it.partition) == (&feed.name, partition.1));
+        match kept {
+            Some(at) => {
+                let line = inner.later.swap_remove(at);
+                inner.put_back(partition, &line);
+            }
+            None => {
+                inner.first.entry(partition).or_insert(first);
+            }
+        }
+    }
+
+    /// What was kept of feeds that are not found yet.
+    pub fn later(&self) -> Vec<BookLine> {
+        self.inner.lock().later.clone()
+    }
+
+    /// The newest event time read of a partition, microseconds, as of the last complete epoch.
+    pub fn newest_event(&self, partition: Partition) -> i64 {
+        self.inner.lock().newest_event.get(&partition).copied().unwrap_or(0)
+    }
+
+    /// About where a partition ends, as a guess that may be taken back.
+    pub fn estimate(&self, partition: Partition, end: u64) {
+        self.inner.lock().tails.entry(partition).or_default().end = end;
+    }
+
+    /// Records read of a feed, over its partitions, as of the last complete epoch.
+    pub fn read_of(&self, feed: FeedId) -> u64 {
+        let inner = self.inner.lock();
+        inner.totals.range((feed, 0)..=(feed, u32::MAX)).map(|it| it.1.read).sum()
     }
 
     /// The next offset of a partition, as of the last complete epoch.
@@ -313,6 +351,13 @@ impl Book {
 }
 
 impl Inner {
+    fn put_back(&mut self, partition: Partition, line: &BookLine) {
+        self.first.insert(partition, line.first);
+        self.next.insert(partition, line.next);
+        self.totals.insert(partition, line.counts);
+        self.newest_event.insert(partition, line.newest_event);
+    }
+
     fn position_at(&self, epoch: Epoch) -> u64 {
         let after = self.instants.partition_point(|it| it.0 <= epoch);
         self.instants.get(after.saturating_sub(1)).map_or(0, |it| it.1)
@@ -326,8 +371,8 @@ mod tests {
 
     fn book() -> Book {
         let (name, mapping) = ("log".into(), None);
-        let feed = Feed { name, mapping, format: Format::Native, is_log: true };
-        Book::new(Feeds::new(vec![feed]), Offsets::from([((0, 0), 10)]))
+        let feed = Feed { name, mapping, format: Format::Native, is_log: true, identity: None };
+        Book::new(Feeds::new(vec![feed]), Offsets::from([((0, 0), 10)]), Metrics::default())
     }
 
     /// Goal: counts and offsets become visible together, with their epoch, and add up.

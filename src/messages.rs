@@ -31,6 +31,8 @@ pub struct Feed {
     pub format: Format,
     /// The embedded log: its offsets are the positions that HTTP answers speak of.
     pub is_log: bool,
+    /// What is behind the name (a topic's id), where that can change.
+    pub identity: Option<String>,
 }
 
 /// Every feed, by [`FeedId`]. Shared; only grows, because a topic may be found while we run.
@@ -329,6 +331,8 @@ pub struct BookState {
 pub struct BookLine {
     /// The feed's name.
     pub feed: String,
+    /// What was behind the name (a topic's id), where that can change.
+    pub identity: Option<String>,
     /// Its partition.
     pub partition: u32,
     /// Where reading began.

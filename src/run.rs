@@ -151,7 +151,9 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         Some(folder) => secret::of(folder)?,
         None => secret::fresh()?,
     };
-    let clock = SteadyClock::start(Box::new(told_of_step));
+    let metrics = Metrics::default();
+    let steps = metrics.clone();
+    let clock = SteadyClock::start(Box::new(move |seen| told_of_step(&steps, seen)));
     let log = match plan.log {
         true => Some(open_log(&settings, &clock)?),
         false => None,
@@ -173,7 +175,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
 
     // Where reading begins: where the state that was put back had come to.
     let mut from: Offsets = log.iter().map(|it| ((LOG, 0), it.first())).collect();
-    let book = Arc::new(Book::new(feeds.clone(), from.clone()));
+    let book = Arc::new(Book::new(feeds.clone(), from.clone(), metrics.clone()));
     if let Some(state) = kept.as_ref().and_then(Kept::book) {
         book.restore(state);
         from.extend(keep::offsets(state, &feeds));
@@ -214,6 +216,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         on_fresh: kept.as_ref().map(Kept::on_fresh),
     })?;
 
+    let (end, told) = tokio::sync::watch::channel(false);
     let stop = Arc::new(AtomicBool::new(false));
     let checkpoints = match kept {
         Some(kept) => Some(kept.start(&settings, &engine, (&book, &epochs, &clock), &stop)?),
@@ -225,7 +228,12 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     let log = match log {
         Some(log) => {
             let outlet = outlets.next().expect("the log is the first feed");
-            let following = log.read_from(log_from, LOG, outlet, formats)?;
+            let end = end.clone();
+            let on_failed = Arc::new(move |report: &Report| {
+                tracing::error!(code = report.code, "{report}");
+                end.send_replace(true);
+            });
+            let following = log.read_from(log_from, LOG, outlet, formats, on_failed)?;
             Some((Arc::new(log), following))
         }
         None => None,
@@ -237,8 +245,6 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     {
         sources.push(read_source(feed, source, &settings, outlet, (&resumed, &stop))?);
     }
-    let (end, told) = tokio::sync::watch::channel(false);
-    let metrics = Metrics::default();
     let mut clusters = Vec::new();
     for ((cluster, topics), outlet) in plan.kafka.iter().zip(topics).zip(outlets) {
         let behind = kafka::Behind {
@@ -260,7 +266,13 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         std::thread::park_timeout(std::time::Duration::from_millis(1));
     }
 
-    let note_tails = note_tails(&book, log.as_ref().map(|it| Arc::clone(&it.0)), &metrics);
+    let files: Files = (first_source..)
+        .zip(&sources)
+        .map(|(feed, it)| (feed, it.name.clone(), Arc::clone(&it.progress)))
+        .collect();
+    let note_tails =
+        note_tails(&book, log.as_ref().map(|it| Arc::clone(&it.0)), files.clone(), &metrics);
+    let (counted, holding) = (Arc::clone(&book), Arc::clone(&epochs));
     let dedup: Arc<dyn Fn() -> serde_json::Value + Send + Sync> = Arc::new(engine.dedup());
     let health = Arc::new(watch::Health::awaiting(log.as_ref().map_or(0, |it| it.0.end())));
     let ledger: Arc<dyn Fn() -> Ledger + Send + Sync> = {
@@ -298,6 +310,8 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         note_tails,
         metrics,
         health,
+        reading: Arc::new(move || unread(&files, &counted)),
+        held: Arc::new(move || holding.is_held()),
         stall_after: settings.engine.stall_after,
     };
     let until = Arc::clone(&stop);
@@ -372,15 +386,13 @@ impl Running {
         self.stop.store(true, SeqCst);
         // What is read already is to get through, whatever the disk does.
         self.epochs.hold(false);
-        for source in self.sources {
-            joined(&source.name, source.thread.join())?;
-        }
-        // The rest is closed whatever became of a cluster; what it says is said at the end.
-        let read: Vec<Result<(), Report>> =
-            self.clusters.into_iter().map(kafka::Cluster::join).collect();
+        // The rest is closed whatever became of a feed; what it says is said at the end.
+        let mut read: Vec<Result<(), Report>> =
+            self.sources.into_iter().map(|it| joined(&it.name, it.thread.join())).collect();
+        read.extend(self.clusters.into_iter().map(kafka::Cluster::join));
         if let Some((log, following)) = self.log {
             following.stop();
-            following.join()?;
+            read.push(following.join());
             log.close();
         }
         self.engine.join()?;
@@ -542,6 +554,7 @@ fn thread<T: Send + 'static>(
 fn note_tails(
     book: &Arc<Book>,
     log: Option<Arc<LocalLog>>,
+    files: Files,
     metrics: &Metrics,
 ) -> Arc<dyn Fn() + Send + Sync> {
     let (book, metrics) = (Arc::clone(book), metrics.clone());
@@ -551,7 +564,30 @@ fn note_tails(
             book.tail((LOG, 0), stats.next, stats.newest_ms.unwrap_or(0));
             metrics.log_bytes.set(stats.bytes.cast_signed());
         }
+        for (feed, _, progress) in &files {
+            let (file, end) = progress.end();
+            book.estimate((*feed, file), end);
+        }
     })
+}
+
+/// Files being read: feed, its name, how far.
+type Files = Vec<(FeedId, String, Arc<Progress>)>;
+
+/// What of the files is not read yet, or cannot be, in words.
+fn unread(files: &Files, book: &Book) -> Vec<String> {
+    let of = |(feed, name, progress): &(FeedId, String, Arc<Progress>)| {
+        use std::sync::atomic::Ordering::Relaxed;
+        if let Some(why) = progress.failed.get() {
+            return Some(format!("feed {name} cannot be read further: {why}"));
+        }
+        let (bytes, total) = (progress.bytes.load(Relaxed), progress.bytes_total.load(Relaxed));
+        let behind = book.read_of(*feed) < progress.lines.load(Relaxed);
+        // Of standard input nobody knows an end.
+        let reading = total > 0 && !progress.done.load(Relaxed);
+        (reading || behind).then(|| format!("feed {name}: {bytes} of {total} bytes read"))
+    };
+    files.iter().filter_map(of).collect()
 }
 
 /// The embedded log is the first feed where there is one.
@@ -625,7 +661,7 @@ fn feeds(plan: &Plan) -> Result<Vec<Feed>, Report> {
     let mut feeds = Vec::new();
     if plan.log {
         let (name, format) = ("log".into(), Format::Native);
-        feeds.push(Feed { name, mapping: None, format, is_log: true });
+        feeds.push(Feed { name, mapping: None, format, is_log: true, identity: None });
     }
     for source in &plan.sources {
         let format = match &source.mapping {
@@ -633,7 +669,7 @@ fn feeds(plan: &Plan) -> Result<Vec<Feed>, Report> {
             None => Format::Native,
         };
         let (name, mapping) = (source.name.clone(), mapping_name(source.mapping.as_deref()));
-        feeds.push(Feed { name, mapping, format, is_log: false });
+        feeds.push(Feed { name, mapping, format, is_log: false, identity: None });
     }
     Ok(feeds)
 }
@@ -696,8 +732,14 @@ fn read_source(
     };
     let progress = Arc::new(Progress::default());
     let (stop, shown) = (Arc::clone(stop), Arc::clone(&progress));
+    let name = source.name.clone();
     let thread = thread(&format!("read-{}", source.name), move || {
-        file::read(&plan, &outlet, &shown, &stop)
+        let read = file::read(&plan, &outlet, &shown, &stop);
+        if let Err(report) = &read {
+            tracing::error!(code = report.code, feed = name, "{report}");
+            shown.failed.get_or_init(|| report.why.clone());
+        }
+        read
     })?;
     Ok(Reading { name: source.name.clone(), thread, progress })
 }
@@ -715,7 +757,10 @@ fn joined(name: &str, ended: std::thread::Result<Result<(), Report>>) -> Result<
     })
 }
 
-fn told_of_step(seen: Seen) {
+fn told_of_step(metrics: &Metrics, seen: Seen) {
+    if let Seen::Step(_) = seen {
+        metrics.clock_steps.one();
+    }
     match seen {
         Seen::Calm => tracing::info!("the system's clock agrees again"),
         Seen::Step(ms) => tracing::error!(

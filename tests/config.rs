@@ -79,6 +79,75 @@ fn problems_are_told_all_at_once() {
     );
 }
 
+/// Goal: what of a `[[kafka]]` cannot be used is told, all of it, with its line; a setting that would
+/// break a promise is refused with the promise; passwords come from elsewhere and are not shown.
+#[test]
+fn kafka_feeds_are_checked() {
+    let check = |text: &str, expected: &[&str]| {
+        let mut sources = file(&format!("[[kafka]]\n{text}"));
+        sources.variables = vec![("SECRET".into(), "hush".into())];
+        let told = problems(&sources);
+        let same = told.len() == expected.len()
+            && told.iter().zip(expected).all(|(told, want)| told.starts_with(want));
+        assert!(same, "{text}\ntold: {told:#?}\nexpected: {expected:#?}");
+        assert!(!told.concat().contains("hush"), "{told:?}");
+    };
+    const GOOD: &str = "name = \"k\"\nbrokers = \"a:1,b:2\"\ntopics = [\"t\"]\n";
+    let with = |more: &str| format!("{GOOD}{more}");
+    check(GOOD, &[]);
+    check(&with("pattern = \"^a[.]\"\nstart = \"2026-01-01T00:00:00Z\"\ngroup = \"g\""), &[]);
+    check("name = \"k\"", &["1 kafka: config/value: `name`, `brokers`, and `topics` or"; 2]);
+    check(&with("topic = \"t\""), &["5 kafka.topic: config/name: one of name, brokers, topics"]);
+    check(&with("pattern = \"(\""), &["5 kafka.pattern: config/value: a regular expression"]);
+    check(&with("start = \"soon\""), &["5 kafka.start: config/value: `earliest`, `latest` or"]);
+    check(&with("start = 3"), &["5 kafka.start: config/value: text, found the plain number 3"]);
+    check(&with("librdkafka = { \"client.id\" = \"me\", \"fetch.wait.max.ms\" = 100 }"), &[]);
+    check(
+        &with(
+            "[kafka.librdkafka]\nenable.auto.commit = true\n\"auto.offset.reset\" = \"latest\"\n\
+             \"sasl.password\" = \"hush\"\n\"group.id\" = \"g\"",
+        ),
+        &[
+            "6 kafka.librdkafka.enable: config/value: text, a number, true or false, found a table",
+            "7 kafka.librdkafka.auto.offset.reset: config/conflict: a setting that breaks no \
+             promise (nothing lost, nothing doubled",
+            "8 kafka.librdkafka.sasl.password: config/conflict: a setting that breaks no promise \
+             (secrets come from a file or a variable",
+            "9 kafka.librdkafka.group.id: config/conflict: a setting that breaks no promise (say \
+             `group`",
+        ],
+    );
+    check(
+        &with("sasl = \"PLAIN\"\nusername = \"u\"\npassword_env = \"SECRET\"\ntls_ca = \"ca.pem\""),
+        &[],
+    );
+    check(
+        &with("sasl = \"SCRAM-SHA-265\""),
+        &["5 kafka.sasl: config/value: one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, found"],
+    );
+    check(
+        &with("sasl = \"PLAIN\""),
+        &["5 kafka.sasl: config/value: `password_file`", "5 kafka.sasl: config/value: `username`"],
+    );
+    check(
+        &with("sasl = \"PLAIN\"\nusername = \"u\"\npassword_env = \"SECRT\""),
+        &["7 kafka.password_env: config/value: a variable that is set, found no SECRT"],
+    );
+    check(&with("username = \"u\""), &["5 kafka.username: config/conflict: `sasl`"]);
+    check(
+        &with("[[feed]]\nname = \"k\"\npath = \"x\""),
+        &["1 kafka.name: config/conflict: a name that no other feed has"],
+    );
+    let mut sources = file(&format!(
+        "[[kafka]]\n{}",
+        with("sasl = \"PLAIN\"\nusername = \"u\"\npassword_env = \"SECRET\"")
+    ));
+    sources.variables = vec![("SECRET".into(), "hush".into())];
+    let it = config::load(&sources).unwrap();
+    assert_eq!(it.kafka[0].brokers, ["a:1", "b:2"]);
+    assert!(!format!("{it:?}").contains("hush"));
+}
+
 /// Goal: file < variables < flags, setting by setting; paths of the file are the file's. Method: a
 /// value said by each.
 #[test]

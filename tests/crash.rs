@@ -49,10 +49,15 @@ fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|it| it.parse().expect("a number"))
 }
 
+/// A request is one tenant's.
+fn tenant_of(n: u64) -> &'static str {
+    if (n / BATCH).is_multiple_of(3) { "b" } else { "default" }
+}
+
 /// Event `n`: orders are placed and walk on, customers write, cases are opened and resolved; two
 /// tenants with equal ids.
 fn event(n: u64) -> String {
-    let tenant = if n.is_multiple_of(3) { "b" } else { "default" };
+    let tenant = tenant_of(n);
     let (order, customer, case) = (n / 4 % 900, n * 7 % 120, n / 9 % 200);
     let time = schemas::time::rfc3339(1_767_225_600_000_000 + (n as i64 * 37_003) % 9_000_000_000);
     let (kind, data) = match n % 9 {
@@ -105,13 +110,16 @@ fn get(address: &str, path: &str) -> Option<(u16, Value)> {
     ask(address, &format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"))
 }
 
-fn post(address: &str, events: &[String], wait: &str) -> Option<(u16, Value)> {
+/// Posts the batch that begins with this event.
+fn post(address: &str, first: u64, wait: &str) -> Option<(u16, Value)> {
+    let events: Vec<String> = (first..first + BATCH).map(event).collect();
+    let tenant = tenant_of(first);
     let body = format!("[{}]", events.join(","));
     let head = "content-type: application/cloudevents-batch+json\r\nconnection: close";
     ask(
         address,
         &format!(
-            "POST /v1/events{wait} HTTP/1.1\r\nhost: a\r\n{head}\r\ncontent-length: {}\r\n\r\n{body}",
+            "POST /v1/events?tenant={tenant}{wait} HTTP/1.1\r\nhost: a\r\n{head}\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         ),
     )
@@ -131,10 +139,9 @@ fn produce(stage: &Stage, mut random: Random) {
     while !stage.ended.load(SeqCst) {
         let repeat = next > BATCH && random.below(10) == 0;
         let first = if repeat { random.below(next / BATCH) * BATCH } else { next };
-        let events: Vec<String> = (first..first + BATCH).map(event).collect();
         loop {
             let address = stage.address.lock().unwrap().clone();
-            match post(&address, &events, "") {
+            match post(&address, first, "") {
                 Some((202, _)) => break,
                 Some((429 | 503, _)) | None => std::thread::park_timeout(Duration::from_millis(5)),
                 Some((status, why)) => panic!("{status}: {why}"),
@@ -261,8 +268,7 @@ fn killed_at_any_instant() {
     let n = stage.acknowledged.load(SeqCst);
     let address = stage.address.lock().unwrap().clone();
     // The last batch once more: it is known, and with it everything is readable.
-    let last: Vec<String> = (n - BATCH..n).map(event).collect();
-    let (status, taken) = post(&address, &last, "?wait=applied").expect("an answer");
+    let (status, taken) = post(&address, n - BATCH, "&wait=applied").expect("an answer");
     assert_eq!((status, &taken["duplicate"]), (202, &Value::from(BATCH)), "{taken}");
     check(&address, n);
     let (_, ledger) = get(&address, "/v1/ledger").unwrap();

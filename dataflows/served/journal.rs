@@ -73,9 +73,11 @@ impl Journal {
         self.marks.push_back(Mark { epoch, shards, gains: by_tenant });
     }
 
-    /// Rows that were there from the start, at this epoch.
-    pub(crate) fn load(&mut self, tenant: &str, epoch: Epoch) {
-        *self.rows.entry_ref(tenant).or_default() += 1;
+    /// An entity that was there from the start, as of this epoch, with a row or without.
+    pub(crate) fn load(&mut self, tenant: &str, exists: bool, epoch: Epoch) {
+        if exists {
+            *self.rows.entry_ref(tenant).or_default() += 1;
+        }
         self.trimmed = self.trimmed.max(epoch);
     }
 

@@ -133,6 +133,18 @@ struct State {
     /// Longest first.
     runs: Vec<Arc<Run>>,
     recent: Vec<Arc<Vec<Born>>>,
+    /// The batch that is being loaded, not yet among the recent.
+    loading: Vec<Born>,
+}
+
+impl State {
+    /// All that is not merged yet.
+    fn recent(&mut self) -> Vec<Arc<Vec<Born>>> {
+        if !self.loading.is_empty() {
+            self.recent.push(Arc::new(std::mem::take(&mut self.loading)));
+        }
+        self.recent.clone()
+    }
 }
 
 /// The keys of one worker's part.
@@ -155,10 +167,15 @@ impl Keys {
         self.state.lock().recent.push(Arc::new(born));
     }
 
+    /// Takes one key that was there from the start: cheaply, and not from a worker.
+    pub(crate) fn load(&self, born: Born) {
+        self.state.lock().loading.push(born);
+    }
+
     /// What there is now.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let state = self.state.lock();
-        Snapshot { runs: state.runs.clone(), recent: state.recent.clone() }
+        let mut state = self.state.lock();
+        Snapshot { runs: state.runs.clone(), recent: state.recent() }
     }
 
     /// Bytes of the runs and of what waits to be merged.
@@ -166,13 +183,14 @@ impl Keys {
         let state = self.state.lock();
         state.runs.iter().map(|it| it.bytes()).sum::<usize>()
             + state.recent.iter().map(|it| it.capacity() * size_of::<Born>()).sum::<usize>()
+            + state.loading.capacity() * size_of::<Born>()
     }
 
     /// Merges what is recent into the runs; true if there was something. With `all`, everything
     /// into one run, of the keys that `keep` wants.
     pub(crate) fn merge(&self, all: bool, keep: &dyn Fn(&[u8], Place) -> bool) -> bool {
         let _one = self.merging.lock();
-        let recent = self.state.lock().recent.clone();
+        let recent = self.state.lock().recent();
         if !recent.is_empty() {
             let run = Run::sorted(recent.iter().flat_map(|it| it.iter()).collect());
             let mut state = self.state.lock();

@@ -24,6 +24,7 @@ use std::collections::VecDeque;
 
 use schemas::names::{Fingerprint, Name};
 
+use super::marks::Marks;
 use super::prefetch::prefetch;
 use crate::Epoch;
 
@@ -89,6 +90,8 @@ pub(crate) struct Shard<S> {
     spare: Option<Undo<S>>,
     /// The newest epoch whose undo list is gone: nothing below it can be read.
     trimmed: Epoch,
+    /// What the store has to be shown; `None`: its map is not kept.
+    pub(crate) marks: Option<Marks>,
 }
 
 fn halves(key: Fingerprint) -> [u64; 2] {
@@ -101,7 +104,7 @@ fn tag_of(hash: u64) -> u64 {
 
 impl<S> Shard<S> {
     /// Empty. Shards double at different loads, so that they do not all do it in one epoch.
-    pub(crate) fn new(number: usize) -> Shard<S> {
+    pub(crate) fn new(number: usize, is_kept: bool) -> Shard<S> {
         Shard {
             index: vec![0; 8],
             load: 64 + number * 11 % 37,
@@ -113,6 +116,7 @@ impl<S> Shard<S> {
             undo: VecDeque::new(),
             spare: None,
             trimmed: 0,
+            marks: is_kept.then(Marks::default),
         }
     }
 
@@ -136,6 +140,7 @@ impl<S> Shard<S> {
         self.index.len() * 8
             + self.chunks.len() * (CHUNK * size_of::<Entry<S>>() + size_of::<Vec<Entry<S>>>())
             + self.free.capacity() * 4
+            + self.marks.as_ref().map_or(0, Marks::bytes)
     }
 
     #[inline]
@@ -162,6 +167,12 @@ impl<S> Shard<S> {
             prefetch(self.entry(slot));
         }
         slot
+    }
+
+    /// The key of this slot.
+    pub(crate) fn key(&self, slot: u32) -> Fingerprint {
+        let [low, high] = self.entry(slot).key;
+        u128::from(high) << 64 | u128::from(low)
     }
 
     /// The slot of this key.
@@ -309,8 +320,7 @@ impl<S: Clone + Default> Shard<S> {
             if self.entry(slot).epoch != epoch {
                 continue;
             }
-            let [low, high] = self.entry(slot).key;
-            self.remove(hash(u128::from(high) << 64 | u128::from(low)), slot);
+            self.remove(hash(self.key(slot)), slot);
             let entry = self.entry_mut(slot);
             (entry.epoch, entry.prev) = (Epoch::MAX, NONE);
             entry.name = Name::default();
@@ -364,6 +374,9 @@ impl<S: Clone + Default> Shard<S> {
         if let Some(undo) = self.undo.back_mut() {
             undo.born.push(slot);
         }
+        if let Some(marks) = &mut self.marks {
+            marks.born(slot);
+        }
     }
 
     /// Marks an entity as touched in the opened epoch: its old version goes to the undo list.
@@ -375,11 +388,14 @@ impl<S: Clone + Default> Shard<S> {
             undo.steps.push(Step { epoch, prev, slot, state: entry.state.clone() });
             entry.prev = undo.steps.len() as u32 - 1;
             entry.epoch = undo.epoch;
+            if let Some(marks) = &mut self.marks {
+                marks.touched(slot, epoch);
+            }
         }
         &mut entry.state
     }
 
-    /// Puts an entity back as of an epoch, without history. False if it is there already.
+    /// Puts an entity back as of an epoch, without history. `None` if it is there already.
     pub(crate) fn load(
         &mut self,
         key: Fingerprint,

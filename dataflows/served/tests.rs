@@ -8,16 +8,16 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 /// A fold that can do everything: a total, a growing part behind an `Arc`, deletion.
-struct Account;
+pub(super) struct Account;
 
 #[derive(Clone, Debug, Default, PartialEq)]
-struct State {
-    total: i64,
-    notes: Arc<Vec<i64>>,
+pub(super) struct State {
+    pub(super) total: i64,
+    pub(super) notes: Arc<Vec<i64>>,
 }
 
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-enum Update {
+pub(super) enum Update {
     Add(i64),
     Delete,
 }
@@ -72,7 +72,7 @@ impl Fold for Account {
 
 const SECRET: Secret = Secret([3; 16]);
 
-fn fingerprint(tenant: &str, key: &str) -> Fingerprint {
+pub(super) fn fingerprint(tenant: &str, key: &str) -> Fingerprint {
     SECRET.fingerprint(tenant, Kind::Customer, &[key])
 }
 
@@ -80,29 +80,33 @@ fn key_of() -> KeyOf {
     Arc::new(|tenant, key| Some(fingerprint(tenant, key)))
 }
 
-fn addressed(tenant: &str, key: &str, update: Update) -> Addressed<Update> {
+pub(super) fn addressed(tenant: &str, key: &str, update: Update) -> Addressed<Update> {
     let name = Name::new(tenant, key);
     Addressed { key: fingerprint(tenant, key), name, update }
 }
 
 /// A map with its writers, driven by hand.
-struct Bench {
-    clock: Arc<Clock>,
-    map: Arc<Served<Account>>,
-    writers: Vec<Writer<Account>>,
+pub(super) struct Bench {
+    pub(super) clock: Arc<Clock>,
+    pub(super) map: Arc<Served<Account>>,
+    pub(super) writers: Vec<Writer<Account>>,
 }
 
 impl Bench {
     fn new(workers: usize, undo_max_bytes: u64, reclaim: bool) -> Bench {
-        let clock = Clock::new(workers, undo_max_bytes);
         let vacant = |it: &State| it.notes.is_empty();
-        let vacant: Option<Vacant<State>> = if reclaim { Some(vacant) } else { None };
-        let map = Served::<Account>::with(workers, clock.clone(), 0, key_of(), vacant);
+        let slots = if reclaim { Slots::Reclaimed(vacant as fn(&_) -> _) } else { Slots::Stay };
+        Bench::with(workers, undo_max_bytes, slots)
+    }
+
+    pub(super) fn with(workers: usize, undo_max_bytes: u64, slots: Slots<State>) -> Bench {
+        let clock = Clock::new(workers, undo_max_bytes);
+        let map = Served::<Account>::with(workers, clock.clone(), 0, key_of(), slots);
         let writers = (0..workers).map(|it| Writer::new(map.clone(), it)).collect();
         Bench { clock, map, writers }
     }
 
-    fn epoch(&mut self, epoch: Epoch, updates: &[Addressed<Update>]) {
+    pub(super) fn epoch(&mut self, epoch: Epoch, updates: &[Addressed<Update>]) {
         let n = self.writers.len() as u64;
         for (worker, writer) in self.writers.iter_mut().enumerate() {
             let mine = |it: &&Addressed<Update>| route(it.key) % n == worker as u64;
@@ -118,13 +122,13 @@ impl Bench {
 
 /// The plain answer: a whole map per epoch.
 #[derive(Clone, Default)]
-struct Model {
-    now: BTreeMap<Name, (State, Epoch)>,
-    versions: BTreeMap<Epoch, BTreeMap<Name, (State, Epoch)>>,
+pub(super) struct Model {
+    pub(super) now: BTreeMap<Name, (State, Epoch)>,
+    pub(super) versions: BTreeMap<Epoch, BTreeMap<Name, (State, Epoch)>>,
 }
 
 impl Model {
-    fn epoch(&mut self, epoch: Epoch, updates: &[Addressed<Update>]) {
+    pub(super) fn epoch(&mut self, epoch: Epoch, updates: &[Addressed<Update>]) {
         for it in updates {
             let entry = self.now.entry(it.name.clone()).or_default();
             Account::apply(&mut entry.0, &it.update);
@@ -133,7 +137,7 @@ impl Model {
         self.versions.insert(epoch, self.now.clone());
     }
 
-    fn rows(&self, at: Epoch) -> BTreeMap<Name, Row> {
+    pub(super) fn rows(&self, at: Epoch) -> BTreeMap<Name, Row> {
         let version = self.versions.range(..=at).next_back();
         let all = version.into_iter().flat_map(|it| it.1);
         all.filter_map(|(name, (state, epoch))| {
@@ -143,7 +147,7 @@ impl Model {
     }
 }
 
-fn check(map: &Served<Account>, model: &Model, at: Epoch) {
+pub(super) fn check(map: &Served<Account>, model: &Model, at: Epoch) {
     let rows = model.rows(at);
     let mut all = BTreeMap::new();
     map.for_each(at, &mut |name, row| assert!(all.insert(name.clone(), row).is_none())).unwrap();
@@ -206,7 +210,7 @@ fn check_changes(map: &Served<Account>, model: &Model, after: Epoch, upto: Epoch
     assert_eq!(found, wanted, "changes from {after} to {upto}");
 }
 
-const KEYS: u8 = 12;
+pub(super) const KEYS: u8 = 12;
 
 #[derive(Clone, Debug)]
 enum Act {

@@ -18,7 +18,7 @@ use super::journal::{Gains, SHARDS, ShardSet};
 use super::keys::{Born, Place};
 use super::prefetch::prefetch;
 use super::shard::{self, NONE, Shard, Version};
-use super::{Served, shard_of};
+use super::{Served, Slots, shard_of};
 use crate::{Addressed, Epoch, Fold};
 use schemas::names::Name;
 
@@ -242,7 +242,10 @@ impl<F: Fold> Writer<F> {
         self.shards.add(number);
         let before = shard.undo_last().map_or((0, 0), |it| (it.steps.len(), it.born.len()));
         make(shard);
-        let vacant = self.map.vacant;
+        let vacant = match &self.map.slots {
+            Slots::Reclaimed(vacant) => Some(*vacant),
+            Slots::Stay | Slots::Kept => None,
+        };
         let vacant = |state: &F::State| vacant.is_some_and(|it| it(state));
         let mut died = Vec::new();
         let mut bytes = 0;

@@ -22,7 +22,7 @@ mod source;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -59,10 +59,32 @@ pub struct Progress {
     pub bytes_total: AtomicU64,
     /// Lines sent.
     pub records: AtomicU64,
+    /// Lines sent or passed over.
+    pub lines: AtomicU64,
+    /// The file being read, and its next line.
+    pub at: (AtomicU32, AtomicU64),
     /// Read to the end.
     pub done: AtomicBool,
+    /// Why it cannot be read further.
+    pub failed: OnceLock<String>,
     /// Under a rate: when the first line was due.
     pub paced_from: OnceLock<Instant>,
+}
+
+impl Progress {
+    /// Where the file being read ends, as far as can be guessed from the lines and bytes so far.
+    pub fn end(&self) -> (u32, u64) {
+        let (file, next) = (self.at.0.load(Relaxed), self.at.1.load(Relaxed));
+        let (bytes, total) = (self.bytes.load(Relaxed), self.bytes_total.load(Relaxed));
+        let left = match self.done.load(Relaxed) {
+            true => 0,
+            false => {
+                u128::from(total.saturating_sub(bytes)) * u128::from(self.lines.load(Relaxed))
+                    / u128::from(bytes.max(1))
+            }
+        };
+        (file, next + u64::try_from(left).unwrap_or(u64::MAX))
+    }
 }
 
 /// Reads it all, on the thread of the caller, until the end, or `stop`, or nobody to read for.

@@ -27,8 +27,8 @@
 //!   given up, or three new ones bring nothing although there is something, the process ends.
 //!
 //! # State
-//! An entry a topic (at most [`MAX_TOPICS`]) and partition; librdkafka's queues, 32 MiB over all
-//! partitions or 1 MiB each; chunks that the outlet has no room for, of one turn of one partition.
+//! An entry a topic (at most [`MAX_TOPICS`]) and partition; librdkafka's queues, 8 MiB of payload
+//! over all partitions or 512 KiB each; chunks that the outlet has no room for, of one turn of one partition.
 //!
 //! # When it fails
 //! The codes `ingest/kafka-…`, each with its page. What is not told as lost is not lost: it is in
@@ -87,8 +87,9 @@ pub struct Recorded {
     pub next: BTreeMap<u32, u64>,
 }
 
-/// Gives a feed of this name an id. `None`: there are as many as there can be.
-pub type AddFeed = Arc<dyn Fn(&str) -> Option<FeedId> + Send + Sync>;
+/// Gives a feed of this name, and of this topic's id, an id of ours. `None`: there are as many as
+/// there can be.
+pub type AddFeed = Arc<dyn Fn(&str, &str) -> Option<FeedId> + Send + Sync>;
 
 /// What reading tells and asks of the rest.
 #[derive(Clone)]
@@ -148,6 +149,7 @@ pub fn start(
         looked: false,
         progress: BTreeMap::new(),
         rebuilds: 0,
+        stood: None,
     };
     let reading = thread(&format!("kafka-{name}"), move || {
         reader.run();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -206,7 +206,7 @@ fn entity_of(record: u64) -> u64 {
 }
 
 /// A process starts: what the newest checkpoint says, or nothing.
-fn start(dir: &PathBuf, random: &Random, one_in: u64) -> (World, Option<Epoch>) {
+fn start(dir: &Path, random: &Random, one_in: u64) -> (World, Option<Epoch>) {
     let settings = config::State {
         interval: std::time::Duration::ZERO,
         max_interval: std::time::Duration::ZERO,
@@ -244,7 +244,7 @@ fn start(dir: &PathBuf, random: &Random, one_in: u64) -> (World, Option<Epoch>) 
     };
     let maker = Maker::new(store, parts, book, Arc::default());
     let known = known.into_inner();
-    let (dir, book) = (dir.clone(), told);
+    let (dir, book) = (dir.to_path_buf(), told);
     (World { dir, keeper, now, fresh, known, next, maker, trouble, book }, epoch)
 }
 
@@ -262,7 +262,15 @@ impl World {
         *self.now.0.lock() = epoch;
         let counts = Counts { read: self.next, applied: self.next, ..Counts::default() };
         let (feed, newest_event) = ("log".into(), self.next as i64);
-        let line = BookLine { feed, partition: 0, first: 0, next: self.next, newest_event, counts };
+        let line = BookLine {
+            feed,
+            identity: None,
+            partition: 0,
+            first: 0,
+            next: self.next,
+            newest_event,
+            counts,
+        };
         *self.book.lock() = BookState { epoch, lines: vec![line] };
     }
 
@@ -289,10 +297,8 @@ impl World {
 /// records as the oracle.
 #[test]
 fn a_start_finds_one_instant() {
-    let seeds = match std::env::var("MILLSTREAM_SEED") {
-        Ok(it) => vec![it.parse().expect("a number")],
-        Err(_) => (0..1_000).collect::<Vec<u64>>(),
-    };
+    // One that fails is repeated by naming it here alone.
+    let seeds = 0..1_000;
     let (mut resumed, mut cleaned) = (0, 0);
     for seed in seeds {
         let dir =
@@ -332,5 +338,5 @@ fn a_start_finds_one_instant() {
         }
         std::fs::remove_dir_all(&dir).expect("removed");
     }
-    assert!(resumed > 0 && (cleaned > 0 || std::env::var("MILLSTREAM_SEED").is_ok()));
+    assert!(resumed > 0 && cleaned > 0);
 }

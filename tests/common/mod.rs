@@ -10,6 +10,7 @@ use millstream::engine::{Engine, Parts, Prepared};
 use millstream::epochs::{Epochs, Limits, TimeSource};
 use millstream::ledger::Book;
 use millstream::messages::{Chunk, Counts, Feed, Feeds, Format, Framing, Gap, Offsets};
+use millstream::metrics::Metrics;
 use schemas::names::Secret;
 use serde_json::{Value, json};
 
@@ -126,7 +127,13 @@ pub fn run(
         ..Settings::default_in(std::path::Path::new("unused")).engine
     };
     let (name, mapping) = ("test".into(), None);
-    let feeds = Feeds::new(vec![Feed { name, mapping, format: Format::Native, is_log: false }]);
+    let feeds = Feeds::new(vec![Feed {
+        name,
+        mapping,
+        format: Format::Native,
+        is_log: false,
+        identity: None,
+    }]);
     let (send, receive) = crossbeam_channel::unbounded();
     let mut next: BTreeMap<u32, u64> = BTreeMap::new();
     for (n, lines) in lines.chunks(shape.per_chunk).enumerate() {
@@ -148,7 +155,7 @@ pub fn run(
     }
     drop(send);
     let from: Offsets = next.keys().map(|it| ((0, *it), 0)).collect();
-    let book = Arc::new(Book::new(feeds.clone(), from.clone()));
+    let book = Arc::new(Book::new(feeds.clone(), from.clone(), Metrics::default()));
     let sealed = Arc::clone(&book);
     let epochs = Epochs::new(
         vec![receive],

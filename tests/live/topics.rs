@@ -34,7 +34,8 @@ impl Topic {
         self.make(partitions, settings);
     }
 
-    fn make(&self, partitions: i32, settings: &[(&str, &str)]) {
+    /// With the name that it has.
+    pub fn make(&self, partitions: i32, settings: &[(&str, &str)]) {
         let mut wanted = NewTopic::new(&self.name, partitions, TopicReplication::Fixed(1));
         for (name, value) in settings {
             wanted = wanted.set(name, value);

@@ -171,6 +171,7 @@ impl<'a> Lines<'a> {
         };
         self.at.passed -= lines;
         self.at.next += lines;
+        self.progress.lines.fetch_add(lines, Relaxed);
         bytes.drain(..end);
     }
 
@@ -189,6 +190,9 @@ impl<'a> Lines<'a> {
         })?;
         self.at.next = next;
         self.progress.records.fetch_add(lines, Relaxed);
+        self.progress.lines.fetch_add(lines, Relaxed);
+        self.progress.at.0.store(self.at.partition.1, Relaxed);
+        self.progress.at.1.store(next, Relaxed);
         Ok(())
     }
 }

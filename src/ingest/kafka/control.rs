@@ -68,6 +68,8 @@ pub(super) struct Control {
     pub(super) looked: bool,
     pub(super) progress: BTreeMap<(u16, i32), (Progress, Behind)>,
     pub(super) rebuilds: u32,
+    /// The partition that new consumers were made for, and where it stood.
+    pub(super) stood: Option<((u16, i32), u64)>,
 }
 
 /// Why a connection ended.
@@ -248,14 +250,28 @@ impl Control {
             let (progress, behind) = self.progress.entry(key).or_default();
             let behind_ms = behind.look(next, end, (self.hooks.now_ms)(), stamp);
             (self.hooks.tail)(lane.partition(), end, behind_ms);
-            let verdict = progress.look(Seen { next, end, high, full }, now);
+            if self.stood.is_some_and(|it| it.0 == key && next > it.1) {
+                // The new consumer brings records: it is a good one.
+                (self.stood, self.rebuilds) = (None, 0);
+            }
+            // Without the cluster's answer nothing is judged: what we know of the end is old.
+            let verdict = match ends.contains_key(&key) {
+                true => progress.look(Seen { next, end, high, full }, now),
+                false => {
+                    progress.again(now);
+                    Verdict::Fine
+                }
+            };
             let about = format!("{} {}", lane.topic.feed_name, lane.number);
             match verdict {
                 Verdict::Held => self.alarms.raise(&about, || held(lane, end, high)),
-                _ => self.alarms.clear("ingest/kafka-open-transaction", &about),
+                _ if ends.contains_key(&key) => {
+                    self.alarms.clear("ingest/kafka-open-transaction", &about);
+                }
+                _ => {}
             }
-            // Until its answer is there, a partition out of range is not asking.
-            if verdict == Verdict::Stuck && ends.contains_key(&key) && !self.plan.until_end {
+            // Out of range is not asking: its own answer is on the way.
+            if verdict == Verdict::Stuck && !lane.out_of_range.load(SeqCst) {
                 stuck = Some((Arc::clone(lane), next, end));
             }
             if n < MAX_SHOWN {
@@ -273,6 +289,7 @@ impl Control {
                 return Err(End::Fatal(report));
             }
             self.rebuilds += 1;
+            self.stood = Some(((lane.topic.feed, lane.number), next));
             tracing::error!(
                 code = "ingest/kafka-stuck",
                 feed = lane.topic.feed_name,
@@ -286,10 +303,6 @@ impl Control {
                 progress.again(now);
             }
             return self.open();
-        }
-        // A consumer that has brought records for a while is a good one.
-        if self.rebuilds > 0 && lanes.iter().all(|it| it.next.load(SeqCst) >= it.end.load(SeqCst)) {
-            self.rebuilds = 0;
         }
         if self.shared.broken.swap(false, SeqCst) {
             return self.open();
@@ -426,10 +439,9 @@ impl Control {
 
 /// Lets the client's errors be heard.
 fn listen(client: &BaseConsumer<Ear>) {
-    for _ in 0..100 {
-        if client.poll(Duration::ZERO).is_none() {
-            return;
-        }
+    // That nothing is returned does not mean that nothing was there: a line of its log is nothing.
+    for _ in 0..50 {
+        drop(client.poll(Duration::ZERO));
     }
 }
 

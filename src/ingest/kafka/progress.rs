@@ -3,8 +3,8 @@
 //! # Meaning
 //! *Stuck*: there are records to read (the stable end is beyond our next offset), we ask for
 //! them, and the next offset has not moved for [`PATIENCE`]. Waiting for room is not asking.
-//! *Held by a transaction*: we are at the stable end, there is more behind it, and the stable end
-//! has not moved for [`PATIENCE`]. `tests::a_table_of_seconds`.
+//! *Held by a transaction*: we are at the stable end, and for [`PATIENCE`] there has been more
+//! behind it while it did not move. `tests::a_table_of_seconds`.
 
 use std::time::Duration;
 
@@ -41,36 +41,39 @@ pub(super) struct Progress {
     next: u64,
     end: u64,
     moved_ms: u64,
-    end_moved_ms: u64,
+    /// Since when more has been hidden behind the same stable end.
+    hidden_ms: u64,
+    known: bool,
 }
 
 impl Progress {
     /// Judges. `now_ms`: since anything, only growing.
     pub(super) fn look(&mut self, seen: Seen, now_ms: u64) -> Verdict {
         let patience = PATIENCE.as_millis() as u64;
-        if seen.next != self.next || seen.full || seen.next >= seen.end {
+        let first = !std::mem::replace(&mut self.known, true);
+        if first || seen.next != self.next || seen.full || seen.next >= seen.end {
             self.next = seen.next;
             self.moved_ms = now_ms;
         }
-        if seen.end != self.end {
+        if first || seen.end != self.end || seen.high <= seen.end {
             self.end = seen.end;
-            self.end_moved_ms = now_ms;
+            self.hidden_ms = now_ms;
         }
         if seen.next < seen.end {
             match now_ms.saturating_sub(self.moved_ms) >= patience {
                 true => Verdict::Stuck,
                 false => Verdict::Fine,
             }
-        } else if seen.high > seen.end && now_ms.saturating_sub(self.end_moved_ms) >= patience {
+        } else if seen.high > seen.end && now_ms.saturating_sub(self.hidden_ms) >= patience {
             Verdict::Held
         } else {
             Verdict::Fine
         }
     }
 
-    /// It is read with a new consumer: it has its time again.
+    /// It is read with a new consumer, or nobody knows its end: it has its time again.
     pub(super) fn again(&mut self, now_ms: u64) {
-        self.moved_ms = now_ms;
+        (self.moved_ms, self.hidden_ms) = (now_ms, now_ms);
     }
 }
 
@@ -123,7 +126,8 @@ mod tests {
     #[test]
     fn a_table_of_seconds() {
         let check = |seconds: &[(&str, u64)], expected: Verdict| {
-            let (mut progress, mut now, mut verdict) = (Progress::default(), 0, Verdict::Fine);
+            let (mut progress, mut now, mut verdict) =
+                (Progress::default(), 3_600_000, Verdict::Fine);
             for (word, times) in seconds {
                 let numbers: Vec<u64> =
                     word.trim_end_matches('f').split('/').map(|it| it.parse().unwrap()).collect();
@@ -137,6 +141,7 @@ mod tests {
             assert_eq!(verdict, expected, "{seconds:?}");
         };
         check(&[("0/0/0", 100)], Verdict::Fine);
+        check(&[("0/9/12", 1)], Verdict::Fine);
         check(&[("5/9/9", 10)], Verdict::Fine);
         check(&[("5/9/9", 11)], Verdict::Stuck);
         check(&[("5/9/9", 8), ("6/9/9", 8)], Verdict::Fine);
@@ -145,6 +150,7 @@ mod tests {
         check(&[("5/9/9f", 100), ("5/9/9", 11)], Verdict::Stuck);
         check(&[("9/9/9", 100), ("9/10/10", 9)], Verdict::Fine);
         check(&[("9/9/12", 11)], Verdict::Held);
+        check(&[("9/9/9", 100), ("9/9/12", 9)], Verdict::Fine);
         check(&[("9/9/12", 8), ("10/10/12", 8)], Verdict::Fine);
         check(&[("9/9/12", 20), ("12/12/12", 1)], Verdict::Fine);
     }

@@ -210,12 +210,13 @@ impl Turns<'_> {
 
     /// Errors and statistics go to the ear; a record that comes this way was not detached.
     fn events(&self) {
-        /// More can wait until the next time.
-        const AT_ONCE: usize = 100;
+        /// More can wait until the next time. (That nothing is returned does not mean that nothing
+        /// was there.)
+        const AT_ONCE: usize = 8;
         let Some(consumer) = &self.consumer else { return };
         for _ in 0..AT_ONCE {
             match consumer.poll(Duration::ZERO) {
-                None => return,
+                None => {}
                 Some(Ok(record)) => {
                     use rdkafka::message::Message as _;
                     tracing::warn!(

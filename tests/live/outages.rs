@@ -1,0 +1,202 @@
+//! What brokers do to those who read: they die, stop, delete, and make topics again.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::broker::Broker;
+use crate::client::{Record, Sender};
+use crate::engine::{Millstream, TENANTS, generated, replayed};
+use crate::source::{feed_of, record};
+use crate::topics::Topic;
+use crate::wait::{Rng, seed, unique, until};
+
+/// Records of these events, each to one of so many partitions.
+fn dealt(events: &[String], partitions: i32, rng: &mut Rng) -> Vec<Record> {
+    events.iter().map(|it| record(it).on(rng.below(partitions as u64) as i32)).collect()
+}
+
+/// Goal: a killed broker costs a wait and nothing else. Method: SIGKILL while sending and reading;
+/// the digests, and the seconds from its return until records come again.
+#[test]
+fn a_killed_broker_costs_only_a_wait() {
+    let seed = seed();
+    let mut rng = Rng(seed);
+    let (file, events) = generated("killed", seed, 12_000);
+    let broker = Broker::own("source-killed", &[]);
+    let topic = Topic::create(broker.brokers(), "killed", 4, &[]);
+    let it = Millstream::start("source-killed", &feed_of(&[&topic]));
+    let sender = Sender::new(&topic, &[("linger.ms", "5")]);
+    let records = dealt(&events, 4, &mut rng);
+    sender.all(&records[..4_000]);
+    records[4_000..8_000].iter().for_each(|it| sender.send(it));
+    broker.kill();
+    records[8_000..].iter().for_each(|it| sender.send(it));
+    let before = it.count("k/", "read");
+    broker.start();
+    let back = Instant::now();
+    until("records come again", || (it.count("k/", "read") > before).then_some(()));
+    println!("reading again {:.1} s after its return", back.elapsed().as_secs_f64());
+    assert!(back.elapsed() < Duration::from_secs(10));
+    sender.answers().iter().for_each(|it| assert!(it.is_ok(), "{it:?}"));
+    it.until_read("k/", events.len() as u64);
+    it.balances("k/");
+    assert_eq!(it.digests(&TENANTS), replayed(&file, &[]));
+}
+
+/// Goal: a broker that stands still for a minute is waited for, with an alarm, and without a
+/// restart of ours. Method: SIGSTOP for sixty seconds in the middle.
+#[test]
+fn a_silent_broker_is_waited_for() {
+    let seed = seed();
+    let mut rng = Rng(seed);
+    let (file, events) = generated("silent", seed, 6_000);
+    let broker = Broker::own("source-silent", &[]);
+    let topic = Topic::create(broker.brokers(), "silent", 4, &[]);
+    let it = Millstream::start("source-silent", &feed_of(&[&topic]));
+    let records = dealt(&events, 4, &mut rng);
+    Sender::new(&topic, &[]).all(&records[..3_000]);
+    it.until_read("k/", 3_000);
+    broker.pause();
+    let paused = Instant::now();
+    until("it is an alarm", || it.said().contains("ingest/kafka-unreachable").then_some(()));
+    until("a minute has passed", || (paused.elapsed() > Duration::from_secs(60)).then_some(()));
+    broker.go_on();
+    Sender::new(&topic, &[]).all(&records[3_000..]);
+    it.until_read("k/", events.len() as u64);
+    it.balances("k/");
+    assert_eq!(it.digests(&TENANTS), replayed(&file, &[]));
+}
+
+/// Goal: partitions that are added are read from their first record, within ten seconds. Method:
+/// from one to three while sending; the digests.
+#[test]
+fn partitions_that_are_added_are_read() {
+    let seed = seed();
+    let mut rng = Rng(seed);
+    let (file, events) = generated("grown", seed, 6_000);
+    let topic = Topic::create(Broker::shared().brokers(), "grown", 1, &[]);
+    let it = Millstream::start("grown", &feed_of(&[&topic]));
+    Sender::new(&topic, &[]).all(&dealt(&events[..2_000], 1, &mut rng));
+    topic.grow(3);
+    let grown = Instant::now();
+    Sender::new(&topic, &[]).all(&dealt(&events[2_000..], 3, &mut rng));
+    until("all three are read", || (it.ledger("k/").len() == 3).then_some(()));
+    assert!(grown.elapsed() < Duration::from_secs(10), "{:?}", grown.elapsed());
+    it.until_read("k/", events.len() as u64);
+    it.balances("k/");
+    assert_eq!(it.digests(&TENANTS), replayed(&file, &[]));
+}
+
+/// Goal: records that are removed before they are read are counted as lost, to the offset, and
+/// reading goes on. Method: our process stopped while records come and most of them are removed.
+#[test]
+fn removed_records_are_counted_as_lost() {
+    let (_, events) = generated("removed", seed(), 2_000);
+    let topic = Topic::create(Broker::shared().brokers(), "removed", 1, &[]);
+    let other = Topic::create(Broker::shared().brokers(), "removed-not", 1, &[]);
+    let it = Millstream::start("removed", &feed_of(&[&topic, &other]));
+    let sender = Sender::new(&topic, &[("batch.num.messages", "10")]);
+    let records: Vec<Record> = events.iter().map(|it| record(it)).collect();
+    sender.all(&records[..1_000]);
+    it.until_read("k/", 1_000);
+    let signal = |name: &str| {
+        assert!(
+            Command::new("kill").args([name, &it.pid().to_string()]).status().unwrap().success()
+        );
+    };
+    signal("-STOP");
+    sender.all(&records[1_000..]);
+    topic.delete_records(0, 1_900);
+    signal("-CONT");
+    until("all there is is read", || {
+        let line = &it.ledger(&format!("k/{}", topic.name))[0];
+        (line["next"] == 2_000).then_some(())
+    });
+    it.balances("k/");
+    let (read, lost) = (it.count("k/", "read"), it.count("k/", "lost"));
+    assert_eq!(read + lost, 2_000);
+    // A fetch that was on its way may have brought a few of them.
+    assert!((500..=900).contains(&lost), "{lost}");
+    assert!(it.said().contains("ingest/kafka-lost"));
+    Sender::new(&other, &[]).all(&[record(&events[0])]);
+    it.until_read(&format!("k/{}", other.name), 1);
+}
+
+/// Goal: a topic that is deleted and made again is not read on, be it shorter, as long or longer;
+/// others go on. Method: all three at once, and a fourth that stays.
+#[test]
+fn a_topic_made_again_is_not_read_on() {
+    let (_, events) = generated("again", seed(), 400);
+    let brokers = Broker::shared().brokers();
+    let topics: Vec<Topic> =
+        (0..4).map(|n| Topic::create(brokers, &format!("again{n}"), 1, &[])).collect();
+    let it = Millstream::start("again", &feed_of(&topics.iter().collect::<Vec<_>>()));
+    let send = |topic: &Topic, from: usize, n: usize| {
+        let records: Vec<Record> = events[from..from + n].iter().map(|it| record(it)).collect();
+        Sender::new(topic, &[]).all(&records);
+    };
+    topics.iter().for_each(|topic| send(topic, 0, 100));
+    it.until_read("k/", 400);
+    for topic in &topics[..3] {
+        topic.recreate(1, &[]);
+    }
+    until("all three are told", || {
+        let all = it.get("/metrics").unwrap().1;
+        let line = "kafka_alarms{feed=\"k\",alarm=\"ingest/kafka-another-topic\"} 3";
+        all.contains(line).then_some(())
+    });
+    for (topic, n) in topics.iter().zip([50, 100, 200, 10]) {
+        send(topic, 200, n);
+    }
+    it.until_read(&format!("k/{}", topics[3].name), 110);
+    for topic in &topics[..3] {
+        assert_eq!(it.count(&format!("k/{}", topic.name), "next"), 100);
+    }
+    it.balances("k/");
+    assert!(it.said().contains("millstream feed reset"));
+}
+
+/// Goal: an open transaction that hides records is its own alarm, and none of a stall. Method: a
+/// transaction left open with records of others behind it.
+#[test]
+fn an_open_transaction_is_told_apart() {
+    let (_, events) = generated("open", seed(), 20);
+    let topic = Topic::create(Broker::shared().brokers(), "open", 1, &[]);
+    let it = Millstream::start("open", &feed_of(&[&topic]));
+    Sender::new(&topic, &[]).all(&[record(&events[0])]);
+    it.until_read("k/", 1);
+    let sender = Sender::transactional(&topic, &unique("open"));
+    sender.begin();
+    sender.send(&record(&events[1]));
+    sender.answers();
+    Sender::new(&topic, &[]).all(&events[2..].iter().map(|it| record(it)).collect::<Vec<_>>());
+    let alarm = |n: u32| {
+        let line =
+            format!("kafka_alarms{{feed=\"k\",alarm=\"ingest/kafka-open-transaction\"}} {n}");
+        it.get("/metrics").unwrap().1.contains(&line).then_some(())
+    };
+    until("it is an alarm", || alarm(1));
+    sender.abort();
+    it.until_read("k/", 19);
+    until("it is over", || alarm(0));
+    it.balances("k/");
+    assert!(!it.said().contains("ingest/kafka-stuck"), "{}", it.said());
+}
+
+/// Goal: killed in the middle, it has the same views afterwards, and the end is in order. Method:
+/// SIGKILL while reading; again while there is nothing to read.
+#[test]
+fn killed_ourselves_we_have_the_same_views() {
+    let seed = seed();
+    let mut rng = Rng(seed);
+    let (file, events) = generated("ourselves", seed, 20_000);
+    let topic = Topic::create(Broker::shared().brokers(), "ourselves", 4, &[]);
+    let mut it = Millstream::start("ourselves", &feed_of(&[&topic]));
+    let records = dealt(&events, 4, &mut rng);
+    Sender::new(&topic, &[("linger.ms", "20")]).all(&records);
+    until("some are read", || (it.count("k/", "read") > 0).then_some(()));
+    it = it.kill_and_start_again();
+    it.until_read("k/", events.len() as u64);
+    assert_eq!(it.digests(&TENANTS), replayed(&file, &[]));
+    assert_eq!(it.stop(), 0, "{}", it.said());
+}
