@@ -131,6 +131,8 @@ fn common(settings: &KafkaSettings) -> Result<ClientConfig, CannotMake> {
     it.set("reconnect.backoff.ms", "50").set("reconnect.backoff.max.ms", "1000");
     it.set("topic.metadata.refresh.interval.ms", "10000");
     it.set("fetch.wait.max.ms", "50").set("fetch.queue.backoff.ms", "10");
+    // Of each partition at once, compressed: with 1 MiB, one answer is some 20 MB of memory.
+    it.set("fetch.message.max.bytes", "262144");
     for (name, value) in &settings.librdkafka {
         it.set(name, value);
     }

@@ -308,6 +308,9 @@ impl Turns<'_> {
                             "records could not be read; their offsets are counted as lost"
                         );
                     }
+                    (_, Kind::Authorisation) => {
+                        lane.refused_at.store(building.next() + 1, SeqCst);
+                    }
                     _ => tracing::debug!(?code, words, "an error about a partition"),
                 }
             }

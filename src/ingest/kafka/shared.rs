@@ -41,6 +41,8 @@ pub(super) struct Lane {
     pub(super) stamp_ms: AtomicI64,
     /// The broker does not have the offset that we asked for.
     pub(super) out_of_range: AtomicBool,
+    /// We may not read it: the next offset at which we heard that, and one more; 0: we may.
+    pub(super) refused_at: AtomicU64,
     /// Not read any more.
     pub(super) left: AtomicBool,
 }
@@ -55,8 +57,14 @@ impl Lane {
             bytes: AtomicU64::new(0),
             stamp_ms: AtomicI64::new(0),
             out_of_range: AtomicBool::new(false),
+            refused_at: AtomicU64::new(0),
             left: AtomicBool::new(false),
         }
+    }
+
+    /// Whether we may not read it: we were told, and no record has come since.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused_at.load(SeqCst) > self.next.load(SeqCst)
     }
 
     /// As the ledger knows it.

@@ -15,7 +15,8 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::MAX_TOPICS;
 use super::clients::{ANSWER, Ear};
-use super::control::{Control, End, Known, offsets};
+use super::control::{Control, End, Known};
+use super::look::offsets;
 use super::shared::{Begin, Lane, Order, Topic};
 use super::topic_ids::{self, Described};
 use super::trouble::{self, Kind};

@@ -203,3 +203,38 @@ pub(super) fn too_many(feed: &str, limit: usize) -> Report {
         fix: "narrow `pattern`".into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: what goes on by itself is left alone, what a person has to mend is told, and only what
+    /// cannot be mended ends anything. Method: a table of codes.
+    #[test]
+    fn a_table_of_codes() {
+        for (code, expected) in [
+            (Code::BrokerTransportFailure, Kind::Transient),
+            (Code::AllBrokersDown, Kind::Transient),
+            (Code::Resolve, Kind::Transient),
+            (Code::OperationTimedOut, Kind::Transient),
+            (Code::NotLeaderForPartition, Kind::Transient),
+            (Code::UnknownTopicOrPartition, Kind::Transient),
+            (Code::Unknown, Kind::Transient),
+            (Code::PartitionEOF, Kind::Nothing),
+            (Code::AutoOffsetReset, Kind::Nothing),
+            (Code::BadMessage, Kind::Damage),
+            (Code::TopicAuthorizationFailed, Kind::Authorisation),
+            (Code::Authentication, Kind::Authentication),
+            (Code::SSL, Kind::Authentication),
+            (Code::Fatal, Kind::Fatal),
+        ] {
+            assert_eq!(kind(code), expected, "{code:?}");
+        }
+        let code = |it| not_connected("k", "b:1", it, "words").code;
+        assert_eq!(code(None), "ingest/kafka-unreachable");
+        assert_eq!(code(Some(Code::AllBrokersDown)), "ingest/kafka-unreachable");
+        assert_eq!(code(Some(Code::SSL)), "ingest/kafka-refused");
+        let report = lost("k/t", 2, 10, 15);
+        assert!(report.effect.starts_with("5 offsets are counted as lost"), "{report}");
+    }
+}
