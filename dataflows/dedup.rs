@@ -3,7 +3,9 @@
 //! # Meaning
 //! [`Dedup::claim`] is true for the first record of an identity and false for each repeat whose
 //! append time lies within the horizon of the newest append time at the first one's claim. A
-//! repeat beyond it is new again. Test: `tests::is_a_set_with_a_horizon`, against a hash map.
+//! repeat beyond it is new again. Test: `tests::is_a_set_with_a_horizon`, against a hash map. What
+//! is put back at start-up, in any order, is remembered as if it had never been gone: test
+//! `tests::what_is_put_back_is_as_it_was`.
 //!
 //! # Invariants
 //! One probe sequence per lookup, whatever the horizon: age is a number beside the identity, not a
@@ -116,11 +118,46 @@ impl Dedup {
     /// also within the batch. `appended_ms`: the append time of the batch's records.
     ///
     /// `fresh` is emptied first. What was appended before the newest claimed so far is remembered
-    /// as long as if it were new: a feed read late is guarded like any other.
-    pub fn claim(&self, ids: &[Fingerprint], appended_ms: u64, fresh: &mut Vec<bool>) {
+    /// as long as if it were new: a feed read late is guarded like any other. So what they are
+    /// remembered from is not always `appended_ms`, and is the answer: [`Dedup::restore`] needs it.
+    pub fn claim(&self, ids: &[Fingerprint], appended_ms: u64, fresh: &mut Vec<bool>) -> u64 {
         let age = self.age_at(appended_ms);
         fresh.clear();
         fresh.resize(ids.len(), false);
+        self.each(ids, |shard, at| {
+            if shard.is_full() {
+                self.make_room(shard, age);
+            }
+            fresh[at] = shard.claim(ids[at], age);
+        });
+        self.sweep(age);
+        age.newest * self.step_ms
+    }
+
+    /// Puts identities back at start-up: remembered from `claimed_ms`, as [`Dedup::claim`] said
+    /// when they were new. In any order of batches, newest or oldest first, from any thread.
+    /// Beside it nothing is claimed.
+    pub fn restore(&self, ids: &[Fingerprint], claimed_ms: u64) {
+        let age = self.age_at(claimed_ms);
+        let step = claimed_ms / self.step_ms;
+        self.each(ids, |shard, at| {
+            if shard.is_full() {
+                // What is older than all there is must not push anything out.
+                let is_oldest = shard.oldest().is_some_and(|it| step < it);
+                if !self.has_made_room(shard, age) {
+                    let upto = if is_oldest { step } else { shard.forget_oldest() };
+                    self.forgotten.fetch_max(upto + 1, Relaxed);
+                    if is_oldest {
+                        return;
+                    }
+                }
+            }
+            shard.restore(ids[at], step, age);
+        });
+    }
+
+    /// Shows each identity's place with its shard, locked.
+    fn each(&self, ids: &[Fingerprint], mut see: impl FnMut(&mut Shard, usize)) {
         let (starts, sorted) = sort(ids);
         let mut next = 0;
         while next < SHARDS {
@@ -137,15 +174,9 @@ impl Dedup {
                 next += 1;
             }
             for (mut shard, group) in window.into_iter().flatten() {
-                for at in group {
-                    if shard.is_full() {
-                        self.make_room(&mut shard, age);
-                    }
-                    fresh[*at as usize] = shard.claim(ids[*at as usize], age);
-                }
+                group.iter().for_each(|at| see(&mut shard, *at as usize));
             }
         }
-        self.sweep(age);
     }
 
     /// What is remembered.
@@ -189,17 +220,24 @@ impl Dedup {
 
     /// A full shard drops what is past the horizon, else grows, else forgets.
     fn make_room(&self, shard: &mut Shard, age: Age) {
-        let before = shard.bytes();
-        if !shard.drop_expired(age) {
-            let more = shard.growth_bytes() as i64;
-            if self.bytes.load(Relaxed) + more <= self.limits.max_bytes as i64 {
-                shard.grow();
-            } else {
-                let upto = shard.forget_oldest();
-                self.forgotten.fetch_max(upto + 1, Relaxed);
-            }
+        if !self.has_made_room(shard, age) {
+            let upto = shard.forget_oldest();
+            self.forgotten.fetch_max(upto + 1, Relaxed);
         }
-        self.bytes.fetch_add(shard.bytes() as i64 - before as i64, Relaxed);
+    }
+
+    /// The same without forgetting; false if that was not enough.
+    fn has_made_room(&self, shard: &mut Shard, age: Age) -> bool {
+        if shard.drop_expired(age) {
+            return true;
+        }
+        let more = shard.growth_bytes() as i64;
+        let fits = self.bytes.load(Relaxed) + more <= self.limits.max_bytes as i64;
+        if fits {
+            shard.grow();
+            self.bytes.fetch_add(more, Relaxed);
+        }
+        fits
     }
 
     /// A step of the slow round that frees what nobody comes to.
