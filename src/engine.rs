@@ -39,7 +39,7 @@ use decoder::{Judgement, Needs, Scratch};
 /// Where rejected records go; must not block for long.
 pub type OnRejected = Box<dyn Fn(Vec<Rejected>) + Send + Sync>;
 
-/// Told of identities that are new in an epoch, with the append time by which they age; before
+/// Told of identities that are new in an epoch, with the instant from which they are remembered; before
 /// the epoch can be complete.
 pub type OnFresh = Box<dyn Fn(Epoch, u64, Vec<u128>) + Send + Sync>;
 
@@ -93,8 +93,8 @@ impl Prepared {
     }
 
     /// Puts identities back.
-    pub fn take_ids(&self, ids: &[u128], appended_ms: u64) {
-        self.dedup.restore(ids, appended_ms);
+    pub fn take_ids(&self, ids: &[u128], claimed_ms: u64) {
+        self.dedup.restore(ids, claimed_ms);
     }
 }
 
@@ -383,8 +383,8 @@ fn decode(
     let newest = (outcome.appended_ms, outcome.newest);
     shared.book.note(epoch, chunk.partition, counts, newest, duplicates);
     if let Some(on_fresh) = &shared.on_fresh {
-        for (appended_ms, ids) in outcome.fresh {
-            on_fresh(epoch, appended_ms, ids);
+        for (claimed_ms, ids) in outcome.fresh {
+            on_fresh(epoch, claimed_ms, ids);
         }
     }
     if !outcome.rejected.is_empty() {

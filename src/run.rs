@@ -721,6 +721,7 @@ fn read_source(
     outlet: Outlet,
     (resumed, stop): (&Offsets, &Arc<AtomicBool>),
 ) -> Result<Reading, Report> {
+    file::there(&source.path)?;
     let plan = file::Plan {
         path: source.path.clone(),
         feed,

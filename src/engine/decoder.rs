@@ -63,7 +63,7 @@ pub(crate) struct Outcome {
     /// Offsets of records that were duplicates (of the log's chunks only).
     pub(crate) duplicates: Vec<u64>,
     pub(crate) rejected: Vec<Rejected>,
-    /// Identities that are new, with the append time by which each batch ages.
+    /// Identities that are new, with the instant from which each batch is remembered.
     pub(crate) fresh: Vec<(u64, Vec<u128>)>,
     /// Newest event time seen in the partition, this chunk included.
     pub(crate) newest: i64,
@@ -255,13 +255,13 @@ where
             secret.fingerprint(&event.tenant, Kind::Event, &[&event.source, &event.id])
         }));
         fresh.clear();
-        self.needs.dedup.claim(identities, self.outcome.appended_ms, fresh);
+        let claimed_ms = self.needs.dedup.claim(identities, self.outcome.appended_ms, fresh);
         if self.needs.tell_fresh {
             let new = identities.iter().zip(&*fresh).filter(|it| *it.1).map(|it| *it.0);
             let outcome = &mut self.outcome;
-            match outcome.fresh.last_mut().filter(|it| it.0 == outcome.appended_ms) {
+            match outcome.fresh.last_mut().filter(|it| it.0 == claimed_ms) {
                 Some(batch) => batch.1.extend(new),
-                None => outcome.fresh.push((outcome.appended_ms, new.collect())),
+                None => outcome.fresh.push((claimed_ms, new.collect())),
             }
         }
 

@@ -87,6 +87,11 @@ impl Progress {
     }
 }
 
+/// Whether there is something to read, before anything is started.
+pub fn there(path: &Path) -> Result<(), Report> {
+    source::files(path).map(|_| ())
+}
+
 /// Reads it all, on the thread of the caller, until the end, or `stop`, or nobody to read for.
 pub fn read(
     plan: &Plan,

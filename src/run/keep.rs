@@ -63,7 +63,7 @@ impl Kept {
         }
         let horizon_ms = settings.engine.dedup_horizon.as_millis() as u64;
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
-        let take_ids = |ids: &[u128], appended_ms| prepared.take_ids(ids, appended_ms);
+        let take_ids = |ids: &[u128], claimed_ms| prepared.take_ids(ids, claimed_ms);
         let from_ms = now_ms.saturating_sub(horizon_ms);
         let restored = store.load(&prepared.keepers(), &take_ids, from_ms, threads)?;
         if let Some(it) = &restored {
@@ -92,7 +92,7 @@ impl Kept {
     /// Where workers leave new identities.
     pub(super) fn on_fresh(&self) -> OnFresh {
         let fresh = Arc::clone(&self.fresh);
-        Box::new(move |epoch, appended_ms, ids| fresh.note(epoch, appended_ms, ids))
+        Box::new(move |epoch, claimed_ms, ids| fresh.note(epoch, claimed_ms, ids))
     }
 
     /// From now on a checkpoint is made after the other. Once `ending`, reading is not held back.

@@ -18,7 +18,7 @@ use schemas::reading::{Instants, Pin};
 
 use super::fresh::{FRESH_MAX, Fresh};
 use super::payload::{self, Commit, Records};
-use super::{BookStateOf, LOOK, Log, Store, load};
+use super::{BookStateOf, LOOK, Store, load};
 use crate::clock;
 use crate::messages::{BookState, Epoch};
 use crate::report::Report;
@@ -27,6 +27,10 @@ use crate::segments::NewBlock;
 /// A checkpoint takes at most this share of the time: after one that took long, the next waits
 /// so many times as long (up to `state.max_interval`).
 const REST: u32 = 6;
+
+/// Records that are gathered before they are written: one write and one sync for all of a small
+/// checkpoint, and no more memory than this for a large one.
+const GROUP_BYTES: usize = 8 << 20;
 
 /// Tries to find the ledger at the very epoch that is pinned.
 const MEETINGS: usize = 10_000;
@@ -204,9 +208,10 @@ impl Maker {
         let seq = self.store.seq;
         self.store.seq += 1;
         self.put_identities(epoch, now_ms)?;
-        let records = self.put_records(epoch, seq, now_ms);
+        let mut group = Vec::new();
+        let records = self.put_records(epoch, seq, now_ms, &mut group);
         drop(pin);
-        let made = records.and_then(|()| self.put_commit(seq, book.clone(), now_ms));
+        let made = records.and_then(|()| self.put_commit(seq, book.clone(), now_ms, &group));
         if let Err(report) = made {
             // What was shown for this checkpoint is to be shown again.
             for keeper in &self.parts.keepers {
@@ -230,8 +235,8 @@ impl Maker {
         let taken = self.parts.fresh.take(epoch);
         let mut by_time: BTreeMap<u64, Vec<u128>> = BTreeMap::new();
         for it in &taken {
-            // To the minute, as they age: few blocks.
-            by_time.entry(it.appended_ms / 60_000 * 60_000).or_default().extend(&it.ids);
+            // They come in the steps by which they age: few blocks.
+            by_time.entry(it.claimed_ms).or_default().extend(&it.ids);
         }
         let payloads: Vec<(Vec<u8>, u32)> = by_time
             .iter()
@@ -259,38 +264,59 @@ impl Maker {
         Ok(())
     }
 
-    /// What changed, as of this epoch.
-    fn put_records(&mut self, epoch: Epoch, seq: u32, now_ms: u64) -> Result<(), Report> {
+    /// What changed, as of this epoch. What is left in the group goes with the commit.
+    fn put_records(
+        &mut self,
+        epoch: Epoch,
+        seq: u32,
+        now_ms: u64,
+        group: &mut Vec<Vec<u8>>,
+    ) -> Result<(), Report> {
         let Maker { store, parts, progress, .. } = self;
+        let mut waiting = 0;
         for keeper in &parts.keepers {
             let mut block = Records::of(seq, keeper.view());
             let mut result = Ok(());
-            let (log, newest_in) = (&mut store.state, &mut store.newest_in);
-            let written = &mut store.record_bytes;
-            let mut put = |block: &mut Records| {
-                append(log, newest_in, payload::RECORDS, seq, &block.bytes, now_ms)?;
+            let mut close = |block: &mut Records| {
                 progress.n_records.fetch_add(block.n, SeqCst);
-                progress.bytes.fetch_add(block.bytes.len() as u64, SeqCst);
-                *written = (written.0 + block.bytes.len() as u64, written.1 + block.n);
-                block.clear();
-                Ok(())
+                let bytes = block.bytes.len();
+                store.record_bytes.0 += bytes as u64;
+                store.record_bytes.1 += block.n;
+                group.push(block.close());
+                waiting += bytes;
+                if waiting < GROUP_BYTES {
+                    return Ok(());
+                }
+                waiting = 0;
+                let blocks: Vec<_> = group.iter().map(|it| (payload::RECORDS, &**it)).collect();
+                let written = append(store, progress, seq, &blocks, now_ms);
+                group.clear();
+                written
             };
             let shown = keeper.save(epoch, seq, &mut |record| {
                 block.push(record);
                 if result.is_ok() && block.is_full() {
-                    result = put(&mut block);
+                    result = close(&mut block);
                 }
             });
             result?;
             shown.map_err(|gone| lost_track(keeper.view(), epoch, gone.oldest))?;
             if block.n > 0 {
-                put(&mut block)?;
+                close(&mut block)?;
             }
         }
         Ok(())
     }
 
-    fn put_commit(&mut self, seq: u32, book: BookState, now_ms: u64) -> Result<(), Report> {
+    /// The last records, and the commit behind them, by one write: it is there only if they are,
+    /// for nothing is read beyond a block that is not whole.
+    fn put_commit(
+        &mut self,
+        seq: u32,
+        book: BookState,
+        now_ms: u64,
+        group: &[Vec<u8>],
+    ) -> Result<(), Report> {
         let store = &mut self.store;
         let commit = Commit {
             seq,
@@ -309,24 +335,34 @@ impl Maker {
             effect: "nothing is lost: states go on in memory, the log holds the events".into(),
             fix: "report it".into(),
         })?;
-        let (log, newest_in) = (&mut store.state, &mut store.newest_in);
-        append(log, newest_in, payload::COMMIT, seq, &bytes, now_ms)
+        let mut blocks: Vec<_> = group.iter().map(|it| (payload::RECORDS, &**it)).collect();
+        blocks.push((payload::COMMIT, &bytes));
+        append(store, &self.progress, seq, &blocks, now_ms)
     }
 }
 
-/// Appends a block of a checkpoint, and notes in which segment it lies.
+/// Appends blocks of a checkpoint by one write, and notes in which segment they lie.
 fn append(
-    log: &mut Log,
-    newest_in: &mut BTreeMap<u64, u32>,
-    tag: u16,
+    store: &mut Store,
+    progress: &Progress,
     seq: u32,
-    payload: &[u8],
+    blocks: &[(u16, &[u8])],
     now_ms: u64,
 ) -> Result<(), Report> {
-    let payload_crc = crc32c::crc32c(payload);
-    log.writer.append(&[NewBlock { tag, count: 1, payload, payload_crc }], now_ms)?;
-    if let Some(segment) = log.folder.segments().last() {
-        newest_in.insert(segment.header.first, seq);
+    let blocks: Vec<NewBlock<'_>> = blocks
+        .iter()
+        .map(|(tag, payload)| NewBlock {
+            tag: *tag,
+            count: 1,
+            payload,
+            payload_crc: crc32c::crc32c(payload),
+        })
+        .collect();
+    store.state.writer.append(&blocks, now_ms)?;
+    let bytes: usize = blocks.iter().map(|it| it.payload.len()).sum();
+    progress.bytes.fetch_add(bytes as u64, SeqCst);
+    if let Some(segment) = store.state.folder.segments().last() {
+        store.newest_in.insert(segment.header.first, seq);
     }
     Ok(())
 }

@@ -17,8 +17,8 @@ pub const FRESH_MAX: u64 = 4 << 20;
 /// Some identities that were claimed together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Claimed {
-    /// The append time by which they age.
-    pub(super) appended_ms: u64,
+    /// The instant from which they are remembered, milliseconds.
+    pub(super) claimed_ms: u64,
     pub(super) ids: Vec<u128>,
 }
 
@@ -31,13 +31,13 @@ pub struct Fresh {
 
 impl Fresh {
     /// These were new in this epoch.
-    pub fn note(&self, epoch: Epoch, appended_ms: u64, ids: Vec<u128>) {
+    pub fn note(&self, epoch: Epoch, claimed_ms: u64, ids: Vec<u128>) {
         if ids.is_empty() {
             return;
         }
         self.waiting.fetch_add(ids.len() as u64, Relaxed);
         let mut by_epoch = self.by_epoch.lock();
-        by_epoch.entry(epoch).or_default().push(Claimed { appended_ms, ids });
+        by_epoch.entry(epoch).or_default().push(Claimed { claimed_ms, ids });
     }
 
     /// How many wait.
@@ -59,7 +59,7 @@ impl Fresh {
     /// They could not be written: they wait again.
     pub(super) fn give_back(&self, epoch: Epoch, taken: Vec<Claimed>) {
         for it in taken {
-            self.note(epoch, it.appended_ms, it.ids);
+            self.note(epoch, it.claimed_ms, it.ids);
         }
     }
 }

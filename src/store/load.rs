@@ -148,7 +148,7 @@ impl Store {
                                 failed.store(true, Relaxed);
                                 return;
                             };
-                            take_ids(&it.ids, it.appended_ms);
+                            take_ids(&it.ids, it.claimed_ms);
                             loaded.fetch_add(it.ids.len() as u64, Relaxed);
                         }
                     });

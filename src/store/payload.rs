@@ -16,7 +16,7 @@ pub(super) const STATES: Contents = Contents::new(
 );
 /// Identities already applied.
 pub(super) const IDENTITIES: Contents =
-    Contents::new(*b"idnt", "append time u64, then identities of 16 bytes");
+    Contents::new(*b"idnt", "remembered from u64, then identities of 16 bytes");
 
 /// A block of records.
 pub(super) const RECORDS: u16 = 0;
@@ -39,7 +39,7 @@ pub(super) struct Records {
 
 impl Records {
     pub(super) fn of(seq: u32, view: &str) -> Records {
-        let mut bytes = Vec::with_capacity(BLOCK_BYTES / 4);
+        let mut bytes = Vec::new();
         bytes.extend_from_slice(&seq.to_le_bytes());
         bytes.push(view.len() as u8);
         bytes.extend_from_slice(view.as_bytes());
@@ -56,10 +56,11 @@ impl Records {
         self.bytes.len() >= BLOCK_BYTES
     }
 
-    /// Ready for the next block of the same view.
-    pub(super) fn clear(&mut self) {
-        self.bytes.truncate(self.head);
+    /// The block; what comes next is another of the same view.
+    pub(super) fn close(&mut self) -> Vec<u8> {
+        let head = self.bytes[..self.head].to_vec();
         self.n = 0;
+        std::mem::replace(&mut self.bytes, head)
     }
 }
 
@@ -95,19 +96,19 @@ pub(super) struct Commit {
 }
 
 /// Identities as a block.
-pub(super) fn claimed(appended_ms: u64, ids: &[u128]) -> Vec<u8> {
+pub(super) fn claimed(claimed_ms: u64, ids: &[u128]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(8 + ids.len() * 16);
-    bytes.extend_from_slice(&appended_ms.to_le_bytes());
+    bytes.extend_from_slice(&claimed_ms.to_le_bytes());
     ids.iter().for_each(|id| bytes.extend_from_slice(&id.to_le_bytes()));
     bytes
 }
 
 /// A block of identities, read.
 pub(super) fn read_claimed(payload: &[u8]) -> Option<Claimed> {
-    let (appended_ms, rest) = payload.split_first_chunk::<8>()?;
+    let (claimed_ms, rest) = payload.split_first_chunk::<8>()?;
     let (ids, rest) = rest.as_chunks::<16>();
     let ids = ids.iter().map(|id| u128::from_le_bytes(*id)).collect();
-    rest.is_empty().then_some(Claimed { appended_ms: u64::from_le_bytes(*appended_ms), ids })
+    rest.is_empty().then_some(Claimed { claimed_ms: u64::from_le_bytes(*claimed_ms), ids })
 }
 
 #[cfg(test)]
@@ -126,11 +127,12 @@ mod tests {
             let cut = records(&block.bytes[..len]);
             assert!(cut.is_none_or(|it| it.2.len() < 2), "cut at {len}");
         }
-        block.clear();
+        let closed = block.close();
+        assert_eq!(records(&closed).unwrap().2.len(), 2);
         assert_eq!(records(&block.bytes).unwrap().2.len(), 0);
 
         let bytes = claimed(5, &[1, u128::MAX]);
-        assert_eq!(read_claimed(&bytes), Some(Claimed { appended_ms: 5, ids: vec![1, u128::MAX] }));
+        assert_eq!(read_claimed(&bytes), Some(Claimed { claimed_ms: 5, ids: vec![1, u128::MAX] }));
         assert_eq!(read_claimed(&bytes[..bytes.len() - 1]), None);
     }
 }
