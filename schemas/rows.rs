@@ -107,6 +107,24 @@ impl Value {
     }
 }
 
+impl FieldDef {
+    /// What a filter on this field expects, if this text is not that: it would fit no row ever.
+    pub fn expects(&self, text: &str) -> Option<&'static str> {
+        let (fits, expected) = match self.kind {
+            FieldKind::Text => (true, "text"),
+            FieldKind::Int => (text.parse::<i64>().is_ok(), "a whole number"),
+            FieldKind::Bool => (matches!(text, "true" | "false"), "true or false"),
+            FieldKind::Time => {
+                let it = crate::time::parse_rfc3339(text);
+                (it.is_some(), "a time such as 2026-01-01T00:00:00Z (a `+` of its zone as %2B)")
+            }
+            FieldKind::Money | FieldKind::Json => (false, "nothing: it is no field to filter by"),
+        };
+        let null = self.nullable && text == "null";
+        (!fits && !null).then_some(expected)
+    }
+}
+
 /// One record of a view.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
@@ -133,5 +151,34 @@ impl ViewDef {
                 .map(|(def, value)| (def.name.to_string(), value.to_json()))
                 .collect::<Map<_, _>>(),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: a filter that can fit no row is told, and no other. Method: each kind of field with
+    /// texts, and what a value that the text means matches.
+    #[test]
+    fn a_filter_says_what_it_expects() {
+        let check = |kind, nullable, text: &str, expected: Option<&str>| {
+            let def = FieldDef { name: "f", kind, nullable, filterable: true, words: "" };
+            let told = def.expects(text).map(|it| it.split(" (").next().unwrap());
+            assert_eq!(told, expected, "{kind:?} {text}");
+        };
+        check(FieldKind::Text, false, "", None);
+        check(FieldKind::Bool, false, "true", None);
+        check(FieldKind::Bool, false, "maybe", Some("true or false"));
+        check(FieldKind::Bool, false, "null", Some("true or false"));
+        check(FieldKind::Bool, true, "null", None);
+        check(FieldKind::Int, false, "-3", None);
+        check(FieldKind::Int, false, "x", Some("a whole number"));
+        check(FieldKind::Int, false, "9223372036854775808", Some("a whole number"));
+        let time = "2026-01-01T00:00:00Z";
+        check(FieldKind::Time, false, time, None);
+        check(FieldKind::Time, false, "x", Some("a time such as 2026-01-01T00:00:00Z"));
+        let instant = crate::time::parse_rfc3339(time).unwrap();
+        assert!(Value::Time(instant).matches(time) && Value::Int(-3).matches("-3"));
     }
 }

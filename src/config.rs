@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use kafka::KafkaSettings;
-pub use layers::{Sources, load};
+pub use layers::{Sources, load, read};
 pub use problem::{ConfigProblem, Place, Trouble};
 
 /// The settings, checked: a room that holds them need not doubt them.

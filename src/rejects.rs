@@ -25,6 +25,7 @@
 
 mod index;
 mod keeper;
+mod kept;
 mod record;
 mod retry;
 
@@ -41,6 +42,7 @@ use crate::messages::{Feeds, Rejected};
 use crate::report::Report;
 use crate::segments::{self, Contents, Folder, OnDamage};
 
+pub use kept::{Kept, Looking};
 pub use record::{Count, Filter, Page, Reject};
 pub use retry::{Retried, Select, Skipped};
 
@@ -76,10 +78,8 @@ struct Inner {
 struct Shared {
     feeds: Feeds,
     clock: Clock,
-    /// `None`: kept in memory only.
-    folder: Option<Arc<Folder>>,
+    kept: Kept,
     max_bytes: u64,
-    index: Mutex<index::Index>,
     pressure: keeper::Pressure,
     /// One retry at a time.
     retrying: Mutex<()>,
@@ -98,7 +98,8 @@ impl RejectStore {
         let segment_bytes = (settings.max_bytes / 8).clamp(64 << 10, 32 << 20);
         let what = "the kept rejects";
         let opened = segments::open(dir, CONTENTS, on_damage, segment_bytes, what, clock())?;
-        let index = index::Index::load(&opened.folder, clock())?;
+        let index = index::Index::load(&opened.folder)?;
+        index.remove_leftovers(&opened.folder, clock())?;
         let keeper = keeper::Keep::Disk(Box::new(opened.writer));
         Self::start(settings, feeds, clock, Some(opened.folder), index, keeper, opened.notes)
     }
@@ -125,9 +126,8 @@ impl RejectStore {
         let shared = Arc::new(Shared {
             feeds,
             clock,
-            folder,
+            kept: Kept::new(folder, index),
             max_bytes: settings.max_bytes,
-            index: Mutex::new(index),
             pressure: keeper::Pressure::default(),
             retrying: Mutex::new(()),
         });
@@ -167,34 +167,25 @@ impl RejectStore {
         }
     }
 
+    /// The rejects, to be looked at.
+    pub fn kept(&self) -> &Kept {
+        &self.inner.shared.kept
+    }
+
     /// A page of rejects, the newest first; `before` is the previous page's `next`.
     pub fn list(&self, filter: &Filter, limit: usize, before: Option<u64>) -> Result<Page, Report> {
-        let shared = &self.inner.shared;
-        let mut before = before;
-        loop {
-            let (ids, next) = shared.index.lock().page(filter, limit, before);
-            let mut rejects = Vec::with_capacity(ids.len());
-            for id in ids {
-                // Pushed out since: it is counted now, and no longer listed.
-                rejects.extend(shared.get(id)?);
-            }
-            // A page without rejects would read as the end.
-            if !rejects.is_empty() || next.is_none() {
-                return Ok(Page { rejects, next });
-            }
-            before = next;
-        }
+        self.kept().list(filter, limit, before)
     }
 
     /// One reject.
     pub fn get(&self, id: u64) -> Result<Option<Reject>, Report> {
-        self.inner.shared.get(id)
+        self.kept().get(id)
     }
 
     /// How many there are and were, by feed and code.
     pub fn counts(&self) -> Vec<Count> {
         let shared = &self.inner.shared;
-        let mut index = shared.index.lock();
+        let mut index = shared.kept.index();
         for ((feed, code), n) in shared.pressure.missed() {
             let name = shared.feeds.get(feed).map_or_else(|| "?".into(), |it| it.name.clone());
             index.not_kept(&name, code, n);
@@ -218,37 +209,6 @@ impl Drop for Inner {
             && (thread.join().is_err() || told.is_err())
         {
             tracing::error!("the thread that keeps rejects panicked");
-        }
-    }
-}
-
-impl Shared {
-    fn get(&self, id: u64) -> Result<Option<Reject>, Report> {
-        // Retried marks are in memory only, so the entry is read first.
-        let (place, retried_as) = match self.index.lock().entry(id) {
-            Some(it) => (it.place.clone(), it.retried_as()),
-            None => return Ok(None),
-        };
-        let read = |payload: &[u8]| record::decode(id, payload, retried_as);
-        match (place, &self.folder) {
-            (index::Place::Held(payload), _) => Ok(read(&payload)),
-            (index::Place::At(offset), Some(folder)) => {
-                let segments::Reading::At(segment, _) = folder.find(id) else { return Ok(None) };
-                let cannot = |why| segments::cannot_read(&segment.path, &why);
-                let Some(mut blocks) = segment.open()? else { return Ok(None) };
-                blocks.seek(offset, id);
-                match blocks.read().map_err(cannot)? {
-                    Some(Ok(block)) => Ok(read(block.payload)),
-                    Some(Err(bad)) => {
-                        let (offset, until) = (bad.offset, bad.offset);
-                        let (first, next) = (id, id + 1);
-                        let it = segments::Damaged { offset, until, first, next, why: bad.why };
-                        Err(segments::damaged(&segment.path, &it))
-                    }
-                    None => Ok(None),
-                }
-            }
-            (index::Place::At(_), None) => Ok(None),
         }
     }
 }

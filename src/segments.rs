@@ -7,6 +7,7 @@
 //! ```text
 //!  open ─▶ Folder (lock, list of segments) ─▶ find(position) ─▶ Blocks (reads, checks)
 //!     └──▶ Writer (append a group, roll)   ─▶ extends the newest segment, durable before seen
+//!  look ─▶ Folder, shared with others who look; nothing is written
 //! ```
 //!
 //! # Invariants
@@ -43,6 +44,6 @@ pub use format::{
     SegmentHeader, SegmentProblem,
 };
 pub use lock::FolderLock;
-pub use open::{Opened, VERIFY_AT_OPEN_BYTES, open};
+pub use open::{Looked, Opened, VERIFY_AT_OPEN_BYTES, look, open};
 pub use trouble::{cannot_read, cannot_write, damaged};
 pub use writer::{Medium, NewBlock, Writer};

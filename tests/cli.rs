@@ -1,7 +1,11 @@
 //! The command line as a person meets it: the built binary, its words and its exit codes.
 
+#[path = "cli/looking.rs"]
+mod looking;
 #[path = "common/process.rs"]
 mod process;
+#[path = "support/skipped.rs"]
+mod skipped;
 
 use std::io::BufReader;
 use std::path::Path;
@@ -79,6 +83,28 @@ fn three_errors_are_three_reports() {
     let (code, _, err) = run(&["run", "--config", &file, "--data-dir", &data]);
     assert_eq!((code, err.matches("error[config/").count()), (1, 3), "{err}");
     assert!(!Path::new(&data).exists());
+}
+
+/// Goal: what is wrong with the settings, with a feed and with a mapping is told at once. Method:
+/// one file with a mistyped setting, a feed without its file, and a mapping with a mistake.
+#[test]
+fn settings_feeds_and_mappings_are_told_at_once() {
+    let folder = Folder::new("at-once");
+    folder.file("m.toml", "discriminater = \"/type\"\n");
+    let text = "[engine]\nworkers = \"many\"\nviews = [\"custmers\"]\n\n[[feed]]\nname = \"a\"\n\
+                path = \"no-such.jsonl\"\nmapping = \"m.toml\"\n";
+    let file = folder.file("millstream.toml", text);
+    let (code, _, err) = run(&["check", "--config", &file]);
+    assert_eq!(code, 1, "{err}");
+    for told in [
+        "setting engine.workers",
+        "perhaps `customers` was meant",
+        "error[ingest/cannot-open]",
+        "error[run/mapping]",
+    ] {
+        assert!(err.contains(told), "{told} is not told: {err}");
+    }
+    assert_eq!(err.matches("engine.views").count(), 1, "told once: {err}");
 }
 
 /// Goal: every schema is listed and printed as it is published.

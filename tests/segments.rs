@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use millstream::report::Report;
 use millstream::segments::{
-    Contents, MAX_BLOCK_BYTES, Medium, NewBlock, OnDamage, Opened, SEGMENT_HEADER_BYTES, open,
+    Contents, MAX_BLOCK_BYTES, Medium, NewBlock, OnDamage, Opened, SEGMENT_HEADER_BYTES, look, open,
 };
 use proptest::prelude::*;
 
@@ -440,4 +440,27 @@ fn ageing_out_keeps_the_kept() {
     let got = read(&it).unwrap();
     drop(it);
     assert_eq!(read(&opened(&dir.0, OnDamage::Refuse, 600).unwrap()).unwrap(), got);
+}
+
+/// Goal: several may look at once, nobody looks while it is written, and who starts waits for those
+/// who look. Method: locks of one process, as those of several.
+#[test]
+fn looking_is_shared() {
+    let dir = TempDir::new();
+    let (blocks, _) = three_segments(&dir.0);
+    let look = || look(&dir.0, CONTENTS, OnDamage::Refuse, "the test log");
+    let (one, other) = (look().unwrap(), look().unwrap());
+    assert_eq!(one.folder.range(), other.folder.range());
+    let next = placed(&blocks).last().map(|it| it.0 + u64::from(it.1.1));
+    assert_eq!(Some(one.folder.range().1), next);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| opened(&dir.0, OnDamage::Refuse, 600).unwrap());
+        // However the threads run, the writer has it only after these are gone.
+        drop((one, other));
+        let writer = writer.join().unwrap();
+        let why = look().err().expect("refused");
+        assert_eq!(why.code, "segments/in-use");
+        drop(writer);
+    });
+    look().unwrap();
 }

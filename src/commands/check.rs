@@ -23,26 +23,28 @@ pub fn main(it: &Check, chosen: &Chosen) -> Result<(), Problems> {
         out.text(&text).map_err(one)?;
         return out.end().map_err(one);
     }
-    let mut problems = Problems::new();
     let mut mappings = it.mapping.clone();
-    let settings = match chosen.settings(&[], &[]) {
-        Ok(settings) => {
-            problems.extend(engine::chosen(&settings.engine.views).err());
-            for feed in &settings.feeds {
-                problems.extend(feed_problem(&feed.name, &feed.path));
-                mappings.extend(feed.mapping.clone());
-            }
-            for cluster in &settings.kafka {
-                problems.extend(kafka::check(cluster).err());
-                mappings.extend(cluster.mapping.clone());
-            }
-            Some(settings)
-        }
-        Err(found) => {
-            problems.extend(found);
-            None
-        }
+    // What wrong settings name is looked at too: one round of correcting, not two.
+    let (settings, mut problems) = match chosen.read(&[], &[]) {
+        Ok((settings, problems)) => (Some(settings), problems),
+        Err(problems) => (None, problems),
     };
+    let good = problems.is_empty();
+    if let Some(settings) = &settings {
+        let told = |it: &Report| it.at.contains(&("setting", "engine.views".into()));
+        if !problems.iter().any(told) {
+            problems.extend(engine::chosen(&settings.engine.views).err());
+        }
+        for feed in &settings.feeds {
+            problems.extend(feed_problem(&feed.name, &feed.path));
+            mappings.extend(feed.mapping.clone());
+        }
+        for cluster in &settings.kafka {
+            problems.extend(kafka::check(cluster).err());
+            mappings.extend(cluster.mapping.clone());
+        }
+    }
+    let settings = settings.filter(|_| good);
     mappings.sort();
     mappings.dedup();
     for path in &mappings {

@@ -25,6 +25,16 @@ type Short<'a> = (&'a str, &'a str, Option<String>);
 impl Chosen {
     /// The settings, with these flags over the others.
     pub fn settings(&self, short: &[Short<'_>], feeds: &[String]) -> Result<Settings, Problems> {
+        let (settings, problems) = self.read(short, feeds)?;
+        if problems.is_empty() { Ok(settings) } else { Err(problems) }
+    }
+
+    /// The settings as far as they were understood, and every problem.
+    pub fn read(
+        &self,
+        short: &[Short<'_>],
+        feeds: &[String],
+    ) -> Result<(Settings, Problems), Problems> {
         let mut sources = Sources {
             file: self.file()?,
             variables: self.variables.clone(),
@@ -53,14 +63,9 @@ impl Chosen {
                 sources.flags.push(((*flag).into(), (*setting).into(), value.clone()));
             }
         }
-        match config::load(&sources) {
-            Ok(settings) if problems.is_empty() => Ok(settings),
-            Ok(_) => Err(problems),
-            Err(more) => {
-                problems.extend(more.iter().map(config::ConfigProblem::report));
-                Err(problems)
-            }
-        }
+        let (settings, more) = config::read(&sources);
+        problems.extend(more.iter().map(config::ConfigProblem::report));
+        Ok((settings, problems))
     }
 
     /// The file that is read, with its text.

@@ -1,31 +1,27 @@
-//! A data folder that no process has open, taken for one command.
+//! A data folder that no process has open: taken for a command that changes it, or looked at.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::Settings;
-use crate::ingest::local_log::LocalLog;
+use crate::ingest::local_log::{self, LocalLog};
 use crate::messages::Feeds;
-use crate::rejects::RejectStore;
+use crate::rejects::{self, RejectStore};
 use crate::report::Report;
 use crate::segments::{FolderLock, OnDamage};
 
-/// A data folder under its lock.
+/// A data folder under its lock, to be changed.
 pub struct Taken {
     _lock: FolderLock,
     settings: Settings,
-    on_damage: OnDamage,
 }
 
-/// Takes the folder. Looking (`OnDamage::Skip`) goes on behind damage and tells of it; changing
-/// refuses.
-pub fn take(settings: &Settings, on_damage: OnDamage) -> Result<Taken, Report> {
+/// Takes the folder. Damage in it is refused.
+pub fn take(settings: &Settings) -> Result<Taken, Report> {
     let dir = &settings.data_dir;
-    if !dir.join("log").is_dir() {
-        return Err(no_data(dir));
-    }
+    expect_log(dir)?;
     let lock = FolderLock::take(dir, "the data folder")?;
-    Ok(Taken { _lock: lock, settings: settings.clone(), on_damage })
+    Ok(Taken { _lock: lock, settings: settings.clone() })
 }
 
 impl Taken {
@@ -33,7 +29,7 @@ impl Taken {
     pub fn log(&self) -> Result<LocalLog, Report> {
         let dir = self.settings.data_dir.join("log");
         let clock = Arc::new(crate::clock::wall_ms);
-        let log = LocalLog::open(&dir, &self.settings.log, self.on_damage, clock)?;
+        let log = LocalLog::open(&dir, &self.settings.log, OnDamage::Refuse, clock)?;
         log.notes().iter().for_each(note);
         Ok(log)
     }
@@ -43,10 +39,45 @@ impl Taken {
         let dir = self.settings.data_dir.join("rejects");
         let clock = Arc::new(crate::clock::wall_ms);
         let rejects = &self.settings.rejects;
-        let store = RejectStore::open(&dir, rejects, Feeds::default(), self.on_damage, clock)?;
+        let store = RejectStore::open(&dir, rejects, Feeds::default(), OnDamage::Refuse, clock)?;
         store.notes().iter().for_each(note);
         Ok(store)
     }
+}
+
+/// A data folder that is looked at, perhaps with others who look. Nothing in it is written, so
+/// that one that may only be read will do.
+pub struct LookedAt {
+    _lock: Option<FolderLock>,
+    data_dir: PathBuf,
+}
+
+/// Looks into the folder. Goes on behind damage and tells of it.
+pub fn look(settings: &Settings) -> Result<LookedAt, Report> {
+    let dir = &settings.data_dir;
+    expect_log(dir)?;
+    let lock = FolderLock::share(dir, "the data folder")?;
+    Ok(LookedAt { _lock: lock, data_dir: dir.clone() })
+}
+
+impl LookedAt {
+    /// The embedded log; what was found to be wrong with it is told.
+    pub fn log(&self) -> Result<local_log::Looking, Report> {
+        let log = local_log::Looking::at(&self.data_dir.join("log"), OnDamage::Skip)?;
+        log.notes().iter().for_each(note);
+        Ok(log)
+    }
+
+    /// The kept rejects.
+    pub fn rejects(&self) -> Result<rejects::Kept, Report> {
+        let looking = rejects::Looking::at(&self.data_dir.join("rejects"), OnDamage::Skip)?;
+        looking.notes.iter().for_each(note);
+        Ok(looking.kept)
+    }
+}
+
+fn expect_log(dir: &Path) -> Result<(), Report> {
+    if dir.join("log").is_dir() { Ok(()) } else { Err(no_data(dir)) }
 }
 
 fn note(it: &Report) {

@@ -12,7 +12,6 @@ use super::typed::Log;
 use crate::config::Settings;
 use crate::ingest::local_log::Shown;
 use crate::report::Report;
-use crate::segments::OnDamage;
 
 /// Most records of one look.
 const MAX_LIMIT: usize = 1_000;
@@ -34,7 +33,7 @@ fn stats(settings: &Settings, json: bool) -> Result<(), Report> {
     let stats = match ask::running(&settings.data_dir) {
         Some(peer) => peer.get("/v1/admin/log")?,
         None => {
-            let log = folder::take(settings, OnDamage::Skip)?.log()?;
+            let log = folder::look(settings)?.log()?;
             json!(log.stats())
         }
     };
@@ -61,7 +60,7 @@ fn show(settings: &Settings, from: Option<u64>, limit: usize, json: bool) -> Res
             answer.as_array().cloned().unwrap_or_default()
         }
         None => {
-            let log = folder::take(settings, OnDamage::Skip)?.log()?;
+            let log = folder::look(settings)?.log()?;
             let from = from.unwrap_or_else(|| log.first());
             log.show(from, limit)?.iter().map(record).collect()
         }

@@ -14,9 +14,8 @@ use super::folder;
 use super::out::{Out, Reader};
 use super::typed::{Rejects, Which};
 use crate::config::Settings;
-use crate::rejects::{Filter, Reject, RejectStore, Select};
+use crate::rejects::{Filter, Kept, Reject, Select};
 use crate::report::Report;
-use crate::segments::OnDamage;
 
 /// Most rejects of one look.
 const MAX_LIMIT: usize = 1_000;
@@ -49,8 +48,8 @@ fn look(
             answer.as_array().cloned().unwrap_or_default()
         }
         None => {
-            let store = folder::take(settings, OnDamage::Skip)?.rejects()?;
-            let found = find(&store, which.reason.clone(), which.feed.clone(), which.id, limit)?;
+            let kept = folder::look(settings)?.rejects()?;
+            let found = find(&kept, which.reason.clone(), which.feed.clone(), which.id, limit)?;
             found.iter().map(|it| json!(it)).collect()
         }
     };
@@ -70,17 +69,17 @@ fn look(
 
 /// The rejects that fit, newest first.
 pub fn find(
-    store: &RejectStore,
+    kept: &Kept,
     reason: Option<String>,
     feed: Option<String>,
     id: Option<u64>,
     limit: usize,
 ) -> Result<Vec<Reject>, Report> {
     if let Some(id) = id {
-        return Ok(store.get(id)?.into_iter().collect());
+        return Ok(kept.get(id)?.into_iter().collect());
     }
     let filter = Filter { feed, code: reason, retried: None };
-    Ok(store.list(&filter, limit, None)?.rejects)
+    Ok(kept.list(&filter, limit, None)?.rejects)
 }
 
 /// What a retry is to take.
@@ -97,7 +96,7 @@ fn retry(settings: &Settings, which: &Which) -> Result<(), Report> {
             peer.post(&format!("/v1/admin/rejects/retry{}", ask::query(&query(which))))?
         }
         None => {
-            let taken = folder::take(settings, OnDamage::Refuse)?;
+            let taken = folder::take(settings)?;
             let (log, store) = (taken.log()?, taken.rejects()?);
             let select = select(which.reason.clone(), which.feed.clone(), which.id);
             json!(store.retry(&select, &log)?)

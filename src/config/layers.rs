@@ -27,6 +27,13 @@ pub struct Sources {
 
 /// Lays the sources over the defaults and checks the whole: the settings, or every problem.
 pub fn load(sources: &Sources) -> Result<Settings, Vec<ConfigProblem>> {
+    let (settings, problems) = read(sources);
+    if problems.is_empty() { Ok(settings) } else { Err(problems) }
+}
+
+/// The same, with the settings as far as they were understood beside the problems: for who looks
+/// for further problems in what they name, and starts nothing.
+pub fn read(sources: &Sources) -> (Settings, Vec<ConfigProblem>) {
     let mut it = Layers {
         settings: Settings::default(),
         problems: Vec::new(),
@@ -52,7 +59,7 @@ pub fn load(sources: &Sources) -> Result<Settings, Vec<ConfigProblem>> {
         Place::File { line, .. } => line,
         _ => usize::MAX,
     });
-    if it.problems.is_empty() { Ok(it.settings) } else { Err(it.problems) }
+    (it.settings, it.problems)
 }
 
 struct Layers {

@@ -43,7 +43,7 @@ use crate::segments::{self, Contents, Folder, OnDamage};
 
 pub use follow::Following;
 pub use record::Kind;
-pub use show::{Shown, Stats};
+pub use show::{Looking, Shown, Stats};
 
 /// The layout of a block's payload; another one is another schema hash, and refused.
 const CONTENTS: Contents = Contents::new(
@@ -160,7 +160,8 @@ impl LocalLog {
 
     /// Sizes, positions, times.
     pub fn stats(&self) -> Stats {
-        show::stats(&self.shared)
+        let queue = self.shared.queue.lock();
+        show::stats(&self.shared.folder, queue.bytes, queue.failing)
     }
 
     /// Up to `limit` records from the position on.

@@ -86,7 +86,7 @@ pub(super) struct Index {
 
 impl Index {
     /// Reads the whole store.
-    pub(super) fn load(folder: &Folder, now_ms: u64) -> Result<Index, Report> {
+    pub(super) fn load(folder: &Folder) -> Result<Index, Report> {
         let mut index = Index::default();
         for segment in folder.segments() {
             folder.each_block(&segment, |block| {
@@ -113,13 +113,17 @@ impl Index {
                 Ok(ControlFlow::Continue(()))
             })?;
         }
-        // Summarised, and then the process ended before the segment was removed.
+        Ok(index)
+    }
+
+    /// Segments that were summarised, and then the process ended before they were removed.
+    pub(super) fn remove_leftovers(&self, folder: &Folder, now_ms: u64) -> Result<(), Report> {
         while let Some(old) = folder.oldest()
-            && old.extent().next <= index.before
+            && old.extent().next <= self.before
         {
             folder.age_out(0, now_ms)?;
         }
-        Ok(index)
+        Ok(())
     }
 
     fn name(&mut self, name: &str) -> u16 {

@@ -142,7 +142,7 @@ impl Keeper {
                 Some(Work::Close) => break,
                 Some(Work::Mark(marks, done)) => {
                     self.note(index::RETRIED, &index::Marks(marks.clone()));
-                    self.shared.index.lock().mark(&marks);
+                    self.shared.kept.index().mark(&marks);
                     answer(&done);
                 }
                 Some(Work::Flush(done)) => answer(&done),
@@ -173,7 +173,7 @@ impl Keeper {
             new.push((head, identity, it.bytes));
         }
         {
-            let (mut index, mut here) = (self.shared.index.lock(), HashSet::new());
+            let (mut index, mut here) = (self.shared.kept.index(), HashSet::new());
             new.retain(|(head, identity, _)| {
                 here.insert(*identity) && !index.knows(head, *identity)
             });
@@ -188,7 +188,7 @@ impl Keeper {
         }
         match &mut self.keep {
             Keep::Memory { next } => {
-                let mut index = self.shared.index.lock();
+                let mut index = self.shared.kept.index();
                 for (payload, head, identity) in new {
                     self.held += payload.len() as u64;
                     index.add(*next, &head, identity, Place::Held(payload.into()));
@@ -205,7 +205,7 @@ impl Keeper {
                 let blocks: Vec<(u16, &[u8])> =
                     new.iter().map(|it| (index::REJECT, it.0.as_slice())).collect();
                 let written = self.append(&blocks);
-                let mut index = self.shared.index.lock();
+                let mut index = self.shared.kept.index();
                 match written {
                     Some((mut id, mut offset)) => {
                         for (payload, head, identity) in new {
@@ -263,12 +263,12 @@ impl Keeper {
     /// Lets go of the oldest segments while there is too much: first it is written down what was
     /// in them, then they are removed. A crash between leaves segments that opening removes.
     fn let_go(&mut self) {
-        let Some(folder) = self.shared.folder.clone() else { return };
+        let Some(folder) = self.shared.kept.folder().cloned() else { return };
         while folder.bytes() > self.shared.max_bytes
             && let Some(old) = folder.oldest()
         {
             let summary = {
-                let mut index = self.shared.index.lock();
+                let mut index = self.shared.kept.index();
                 index.let_go(old.extent().next);
                 index.summary()
             };

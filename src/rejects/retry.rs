@@ -62,7 +62,7 @@ impl RejectStore {
             Select::Ids(ids) => ids.clone(),
             Select::Filter(filter) => {
                 let filter = Filter { retried: Some(false), ..filter.clone() };
-                let (mut ids, _) = shared.index.lock().page(&filter, usize::MAX, None);
+                let (mut ids, _) = shared.kept.index().page(&filter, usize::MAX, None);
                 ids.reverse();
                 ids
             }

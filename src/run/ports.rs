@@ -164,7 +164,7 @@ impl AdminPort for Admin {
             AdminAction::Rejects { reason, feed, number, limit } => {
                 let store = self.rejects.clone();
                 Box::pin(on_disk(move || {
-                    let found = find(&store, reason, feed, number, limit)?;
+                    let found = find(store.kept(), reason, feed, number, limit)?;
                     Ok(found.iter().map(|it| json!(it)).collect())
                 }))
             }

@@ -85,7 +85,8 @@ pub struct Folder {
     pub(super) log_id: u64,
     /// In the order of positions; the last may be written to.
     pub(super) segments: Mutex<Vec<Arc<Segment>>>,
-    pub(super) _lock: FolderLock,
+    /// `None`: nobody has ever opened it, and it is only looked at.
+    pub(super) _lock: Option<FolderLock>,
 }
 
 impl Folder {

@@ -1,11 +1,20 @@
-//! One process per folder.
+//! One process per folder; or several that only look.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use super::trouble;
 use crate::report::Report;
+
+/// The file that is locked.
+const NAME: &str = "lock";
+/// Looking takes some seconds at most (a log of any size is read and checked up to a gigabyte):
+/// who starts meanwhile waits so long for it.
+const FOR_LOOKERS: Duration = Duration::from_secs(10);
+/// Tried again so often.
+const TRY_AGAIN: Duration = Duration::from_millis(20);
 
 /// Held for as long as the folder is open; the system releases it when the process ends, however
 /// it ends.
@@ -17,7 +26,7 @@ pub struct FolderLock {
 impl FolderLock {
     /// Takes the folder, or says who has it. `what` names the folder to people: `the data folder`.
     pub fn take(folder: &Path, what: &str) -> Result<FolderLock, Report> {
-        let path = folder.join("lock");
+        let path = folder.join(NAME);
         let cannot = |why| trouble::cannot_open(&path, &why);
         let mut file = OpenOptions::new()
             .read(true)
@@ -26,24 +35,24 @@ impl FolderLock {
             .truncate(false)
             .open(&path)
             .map_err(cannot)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                // Who holds it is a courtesy; that somebody does is certain.
-                if file.read_to_string(&mut holder).is_err() || holder.trim().is_empty() {
-                    holder = "another process".into();
-                }
-                return Err(Report {
-                    code: "segments/in-use",
-                    what: format!("cannot open {what}"),
-                    at: vec![("folder", folder.display().to_string())],
-                    why: format!("{} has it open", holder.trim()),
-                    effect: "nothing was read or written".into(),
-                    fix: "stop that process, or give this one a `data_dir` of its own".into(),
-                });
+        let mut waited = Duration::ZERO;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(why)) => return Err(cannot(why)),
             }
-            Err(TryLockError::Error(why)) => return Err(cannot(why)),
+            // Who can share it shares it with some that look; they are soon gone.
+            let looked_at = match file.try_lock_shared() {
+                Ok(()) => file.unlock().map(|()| true),
+                Err(TryLockError::WouldBlock) => Ok(false),
+                Err(TryLockError::Error(why)) => Err(why),
+            };
+            if !looked_at.map_err(cannot)? || waited >= FOR_LOOKERS {
+                return Err(in_use(&mut file, folder, what));
+            }
+            std::thread::sleep(TRY_AGAIN);
+            waited += TRY_AGAIN;
         }
         let line = format!("process {}\n", std::process::id());
         let mut write = || {
@@ -56,5 +65,38 @@ impl FolderLock {
             tracing::debug!(%why, "could not write who holds the lock");
         }
         Ok(FolderLock { _file: file })
+    }
+
+    /// Shares the folder with others who only look, or says who has it. Writes nothing; `None` if
+    /// nobody has ever taken the folder.
+    pub fn share(folder: &Path, what: &str) -> Result<Option<FolderLock>, Report> {
+        let path = folder.join(NAME);
+        let cannot = |why| trouble::cannot_open(&path, &why);
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(why) if why.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(why) => return Err(cannot(why)),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Some(FolderLock { _file: file })),
+            Err(TryLockError::WouldBlock) => Err(in_use(&mut file, folder, what)),
+            Err(TryLockError::Error(why)) => Err(cannot(why)),
+        }
+    }
+}
+
+fn in_use(file: &mut File, folder: &Path, what: &str) -> Report {
+    let mut holder = String::new();
+    // Who holds it is a courtesy; that somebody does is certain.
+    if file.read_to_string(&mut holder).is_err() || holder.trim().is_empty() {
+        holder = "another process".into();
+    }
+    Report {
+        code: "segments/in-use",
+        what: format!("cannot open {what}"),
+        at: vec![("folder", folder.display().to_string())],
+        why: format!("{} has it open", holder.trim()),
+        effect: "nothing was read or written".into(),
+        fix: "stop that process, or give this one a `data_dir` of its own".into(),
     }
 }

@@ -1,4 +1,5 @@
-//! Opens a folder: takes its lock, looks at every segment, and says where the log goes on.
+//! Opens a folder: takes its lock, looks at every segment, and says where the log goes on. Or only
+//! looks: then nothing on the disk is changed, not even what a crash left behind.
 
 use std::fs::{File, OpenOptions};
 use std::hash::BuildHasher;
@@ -35,6 +36,14 @@ pub struct Opened {
     pub notes: Vec<Report>,
 }
 
+/// A folder that is only looked at.
+pub struct Looked {
+    /// For readers.
+    pub folder: Arc<Folder>,
+    /// What was found, and is left as it is: a tail cut short, damage skipped.
+    pub notes: Vec<Report>,
+}
+
 /// Opens the folder, making it if need be. `what` names it to people: `the event log`.
 pub fn open(
     dir: &Path,
@@ -46,14 +55,65 @@ pub fn open(
 ) -> Result<Opened, Report> {
     make_dir(dir).map_err(|why| trouble::cannot_open(dir, &why))?;
     let lock = FolderLock::take(dir, what)?;
+    let Surveyed { folder, resume, notes } =
+        survey(dir, contents, on_damage, Some(lock), To::Write { now_ms })?;
+    let next = folder.range().1;
+    let newest_ms =
+        folder.segments().iter().map(|it| it.extent().tally.newest_ms).max().unwrap_or(0);
+    let mut writer = Writer::new(folder.clone(), next, newest_ms, segment_bytes);
+    if let Some((file, segment)) = resume {
+        writer.resume(file, segment);
+    }
+    Ok(Opened { folder, writer, notes })
+}
+
+/// Looks into the folder: what a reader sees is what opening it would keep. Others may look too;
+/// a process that has it open is told, and one that starts waits until the looking is over.
+pub fn look(
+    dir: &Path,
+    contents: Contents,
+    on_damage: OnDamage,
+    what: &str,
+) -> Result<Looked, Report> {
+    let lock = FolderLock::share(dir, what)?;
+    let Surveyed { folder, notes, .. } = survey(dir, contents, on_damage, lock, To::Look)?;
+    Ok(Looked { folder, notes })
+}
+
+#[derive(Clone, Copy)]
+enum To {
+    Write { now_ms: u64 },
+    Look,
+}
+
+struct Surveyed {
+    folder: Arc<Folder>,
+    /// The segment that can be gone on in, if it is to be written.
+    resume: Option<(File, Arc<Segment>)>,
+    notes: Vec<Report>,
+}
+
+fn survey(
+    dir: &Path,
+    contents: Contents,
+    on_damage: OnDamage,
+    lock: Option<FolderLock>,
+    to: To,
+) -> Result<Surveyed, Report> {
+    let writes = matches!(to, To::Write { .. });
     let mut notes = Vec::new();
     let mut found = Vec::new();
-    for path in list(dir).map_err(|why| trouble::cannot_open(dir, &why))? {
+    for path in list(dir, writes).map_err(|why| trouble::cannot_open(dir, &why))? {
         found.push(Candidate::read(path, contents)?);
     }
     let log_id = match found.iter().find_map(|it| it.header.as_ref().ok()) {
         Some((header, _)) => header.log_id,
-        None => std::hash::RandomState::new().hash_one((now_ms, std::process::id())),
+        None => match to {
+            To::Write { now_ms } => {
+                std::hash::RandomState::new().hash_one((now_ms, std::process::id()))
+            }
+            To::Look => 0,
+        },
     };
     let mut budget = VERIFY_AT_OPEN_BYTES;
     for it in found.iter_mut().rev() {
@@ -85,13 +145,16 @@ pub fn open(
         if covered {
             // Its blocks were moved into the one before, and it was about to be removed.
             let cannot = |why| trouble::cannot_open(&it.path, &why);
-            std::fs::remove_file(&it.path).and_then(|()| sync_dir(dir)).map_err(cannot)?;
+            if writes {
+                std::fs::remove_file(&it.path).and_then(|()| sync_dir(dir)).map_err(cannot)?;
+            }
             continue;
         }
         let last = i + 1 == n;
         let followed_by = firsts.get(i + 1).copied();
         let cannot = |why| trouble::cannot_open(&it.path, &why);
-        let file = OpenOptions::new().read(true).write(last).open(&it.path).map_err(cannot)?;
+        let file =
+            OpenOptions::new().read(true).write(writes && last).open(&it.path).map_err(cannot)?;
         let marked = end_of(&file, salt, it.len).map_err(cannot)?;
         let sure = marked
             .filter(|(next, _)| (header.compacted || followed_by == Some(*next)) && !it.verify);
@@ -129,9 +192,11 @@ pub fn open(
             && !header.compacted
             && let Some(why) = result.tail
         {
-            cut(&it.path, &file, it.len, result.end).map_err(cannot)?;
+            if writes {
+                cut(&it.path, &file, it.len, result.end).map_err(cannot)?;
+            }
             let bytes = it.len - result.end;
-            notes.push(trouble::cut_off(&it.path, result.end, bytes, result.next, why));
+            notes.push(trouble::cut_off(&it.path, result.end, bytes, result.next, why, writes));
         }
         let sealed = !last || header.compacted;
         let extent = Extent { end: result.end, next: result.next, tally: result.tally, sealed };
@@ -139,8 +204,6 @@ pub fn open(
         segments.push(segment.clone());
         resume = (!sealed).then_some((file, segment));
     }
-    let next = segments.last().map_or(0, |it| it.extent().next);
-    let newest_ms = segments.iter().map(|it| it.extent().tally.newest_ms).max().unwrap_or(0);
     let folder = Arc::new(Folder {
         dir: dir.to_path_buf(),
         contents,
@@ -149,11 +212,7 @@ pub fn open(
         segments: Mutex::new(segments),
         _lock: lock,
     });
-    let mut writer = Writer::new(folder.clone(), next, newest_ms, segment_bytes);
-    if let Some((file, segment)) = resume {
-        writer.resume(file, segment);
-    }
-    Ok(Opened { folder, writer, notes })
+    Ok(Surveyed { folder, resume: resume.filter(|_| writes), notes })
 }
 
 struct Candidate {
@@ -200,8 +259,9 @@ fn make_dir(dir: &Path) -> io::Result<()> {
     }
 }
 
-/// The segments by first position; what was being made when the process stopped is removed.
-fn list(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+/// The segments by first position; what was being made when the process stopped is passed over,
+/// and removed if the folder is to be written.
+fn list(dir: &Path, writes: bool) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
@@ -209,7 +269,7 @@ fn list(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
         let first = path.file_stem().and_then(|it| it.to_str()).and_then(|it| it.parse().ok());
         match (ending, first) {
             (Some(SEGMENT_ENDING), Some(first)) => found.push((first, path)),
-            (Some(NEW_ENDING), Some(_)) => std::fs::remove_file(&path)?,
+            (Some(NEW_ENDING), Some(_)) if writes => std::fs::remove_file(&path)?,
             _ => {}
         }
     }

@@ -97,11 +97,28 @@ pub(super) fn skipped(path: &Path, it: &Damaged) -> Report {
     }
 }
 
-/// A group cut short at the end, removed.
-pub(super) fn cut_off(path: &Path, offset: u64, bytes: u64, next: u64, why: &str) -> Report {
+/// A group cut short at the end; `removed`, or only looked at.
+pub(super) fn cut_off(
+    path: &Path,
+    offset: u64,
+    bytes: u64,
+    next: u64,
+    why: &str,
+    removed: bool,
+) -> Report {
+    let end = "the end of a segment that was being written when the process stopped";
+    let answered = "what was answered is there, unless a disk fault hit the very last group";
+    let (what, effect, fix) = if removed {
+        let kept = "the bytes removed are kept beside the segment, with the ending `.cut`";
+        let fix = "nothing; senders that got no answer send again";
+        (format!("removed {end}"), format!("{answered}; {kept}"), fix)
+    } else {
+        let fix = "nothing; the next start removes it";
+        (format!("found {end}"), format!("nothing was changed; {answered}"), fix)
+    };
     Report {
         code: "segments/cut-off",
-        what: "removed the end of a segment that was being written when the process stopped".into(),
+        what,
         at: vec![
             file(path),
             ("offset", offset.to_string()),
@@ -109,10 +126,8 @@ pub(super) fn cut_off(path: &Path, offset: u64, bytes: u64, next: u64, why: &str
             ("position", next.to_string()),
         ],
         why: why.into(),
-        effect: "what was answered is there, unless a disk fault hit the very last group; the \
-                 bytes removed are kept beside the segment, with the ending `.cut`"
-            .into(),
-        fix: "nothing; senders that got no answer send again".into(),
+        effect,
+        fix: fix.into(),
     }
 }
 

@@ -153,7 +153,8 @@ fn page(
     Ok(json_response(StatusCode::OK, body))
 }
 
-/// Equality filters out of the parameters left, sorted.
+/// Equality filters out of the parameters left, sorted. A value that can be no value of its field
+/// is refused: an empty answer would look like one.
 pub(super) fn filters(
     def: &'static ViewDef,
     query: Query<'_>,
@@ -161,7 +162,14 @@ pub(super) fn filters(
     let mut filters = Vec::new();
     for (name, value) in query.rest() {
         match def.position(&name) {
-            Some(at) if def.fields[at].filterable => filters.push((at, value.into_owned())),
+            Some(at) if def.fields[at].filterable => {
+                if let Some(expected) = def.fields[at].expects(&value) {
+                    let null = if def.fields[at].nullable { ", or null" } else { "" };
+                    let why = format!("expected {expected}{null}, found {value:?}");
+                    return Err(Refusal::parameter(&name, why));
+                }
+                filters.push((at, value.into_owned()));
+            }
             _ => {
                 return Err(Refusal::new(
                     StatusCode::BAD_REQUEST,

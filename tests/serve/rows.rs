@@ -132,6 +132,23 @@ async fn filters_and_short_pages() {
     assert_eq!((seen, pages), (expected, 20));
 }
 
+/// Goal: a filter whose value can be none of its field's is refused with what was expected, by
+/// listing and stream alike. Method: a number asked for by words.
+#[tokio::test]
+async fn a_mistyped_filter_is_refused() {
+    let server = start(settings()).await;
+    server.world.cell("default", "r", "c", 9);
+    for path in ["/v1/views/cells?n=nine", "/v1/stream?view=cells&n=nine"] {
+        let answer = get(server.address, path).await;
+        let told = answer.json();
+        assert_eq!((answer.status, &told["parameter"]), (400, &json!("n")), "{path}: {told}");
+        let detail = told["detail"].as_str().unwrap();
+        assert!(detail.contains("expected a whole number, found \"nine\""), "{detail}");
+    }
+    let nine = get(server.address, "/v1/views/cells?n=9").await.json();
+    assert_eq!(keys(&nine), ["r/c"]);
+}
+
 /// Goal: several reads are one instant, and problems are told together. Method: two views.
 #[tokio::test]
 async fn several_reads() {

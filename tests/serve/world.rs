@@ -43,7 +43,7 @@ pub(crate) static CELLS: ViewDef = ViewDef {
     fields: &[
         field("row", FieldKind::Text, true),
         field("column", FieldKind::Text, true),
-        field("n", FieldKind::Int, false),
+        field("n", FieldKind::Int, true),
     ],
 };
 

@@ -3,13 +3,50 @@
 use std::io;
 use std::ops::ControlFlow;
 
+use std::path::Path;
+use std::sync::Arc;
+
 use serde::Serialize;
 
-use super::Shared;
+use super::CONTENTS;
 use super::record::{Kind, places};
 use crate::messages::Origin;
 use crate::report::Report;
-use crate::segments::{Folder, Reading, cannot_read};
+use crate::segments::{self, Folder, OnDamage, Reading, cannot_read};
+
+/// The log of a folder that no process has open, looked at: nothing is written.
+pub struct Looking {
+    folder: Arc<Folder>,
+    notes: Vec<Report>,
+}
+
+impl Looking {
+    /// Looks into this folder.
+    pub fn at(dir: &Path, on_damage: OnDamage) -> Result<Looking, Report> {
+        let looked = segments::look(dir, CONTENTS, on_damage, "the event log")?;
+        Ok(Looking { folder: looked.folder, notes: looked.notes })
+    }
+
+    /// What was found, and left as it is: a tail cut short, damage skipped.
+    pub fn notes(&self) -> &[Report] {
+        &self.notes
+    }
+
+    /// First position that is still there.
+    pub fn first(&self) -> u64 {
+        self.folder.range().0
+    }
+
+    /// Sizes, positions, times.
+    pub fn stats(&self) -> Stats {
+        stats(&self.folder, 0, false)
+    }
+
+    /// Up to `limit` records from the position on.
+    pub fn show(&self, from: u64, limit: usize) -> Result<Vec<Shown>, Report> {
+        show(&self.folder, from, limit)
+    }
+}
 
 /// The log in figures.
 #[derive(Clone, Debug, Serialize)]
@@ -53,23 +90,22 @@ pub struct Shown {
     pub bytes: Vec<u8>,
 }
 
-pub(super) fn stats(shared: &Shared) -> Stats {
-    let segments = shared.folder.segments();
+pub(super) fn stats(folder: &Folder, queued_bytes: u64, failing: bool) -> Stats {
+    let segments = folder.segments();
     let tallies: Vec<_> =
         segments.iter().map(|it| it.extent().tally).filter(|it| it.blocks > 0).collect();
-    let (first, next) = shared.folder.range();
-    let queue = shared.queue.lock();
+    let (first, next) = folder.range();
     Stats {
-        folder: shared.folder.dir.display().to_string(),
+        folder: folder.dir.display().to_string(),
         n_segments: segments.len(),
-        bytes: shared.folder.bytes(),
+        bytes: folder.bytes(),
         first,
         next,
         n_records: tallies.iter().map(|it| it.records).sum(),
         oldest_ms: tallies.first().map(|it| it.oldest_ms),
         newest_ms: tallies.last().map(|it| it.newest_ms),
-        queued_bytes: queue.bytes,
-        failing: queue.failing,
+        queued_bytes,
+        failing,
     }
 }
 
