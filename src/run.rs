@@ -20,6 +20,7 @@
 mod kafka;
 mod keep;
 mod ports;
+mod serving;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -49,6 +50,8 @@ use crate::segments::FolderLock;
 use crate::store::Checkpoints;
 use crate::watch::{self, Watched};
 use keep::Kept;
+pub use serving::ADMIN_ADDRESS;
+use serving::{Serving, forget_address, serve};
 
 /// Chunks waiting per feed: two megabytes, some milliseconds of work for a worker.
 pub const QUEUE_CHUNKS: usize = 8;
@@ -115,17 +118,6 @@ pub struct Running {
     _lock: Option<FolderLock>,
 }
 
-/// The server on its runtime.
-struct Serving {
-    address: SocketAddr,
-    runtime: tokio::runtime::Runtime,
-    task: tokio::task::JoinHandle<Result<(), Report>>,
-    /// Told to end, by whoever.
-    end: tokio::sync::watch::Sender<bool>,
-    /// Where the address is written for the command line.
-    address_file: Option<PathBuf>,
-}
-
 /// A source on its way through a thread of its own.
 struct Reading {
     name: String,
@@ -147,6 +139,9 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     // What is durable is one process's at a time, and under one secret.
     let folder = if plan.log { Some(&settings.data_dir) } else { plan.state.as_ref() };
     let lock = folder.map(|it| take_folder(it)).transpose()?;
+    if let Some(folder) = folder {
+        forget_address(&folder.join(ADMIN_ADDRESS));
+    }
     let secret = match folder {
         Some(folder) => secret::of(folder)?,
         None => secret::fresh()?,
@@ -426,113 +421,6 @@ impl Ended {
     /// Ends serving, if there was any.
     pub fn stop(self) -> Result<(), Report> {
         self.serving.map_or(Ok(()), Serving::stop)
-    }
-}
-
-impl Serving {
-    fn until_told(&self) {
-        let mut told = self.end.subscribe();
-        self.runtime.block_on(async {
-            // The sender lives in `self`: it cannot be gone.
-            while !*told.borrow_and_update() {
-                if told.changed().await.is_err() {
-                    return;
-                }
-            }
-        });
-    }
-
-    fn stop(self) -> Result<(), Report> {
-        self.end.send_replace(true);
-        let served = self.runtime.block_on(self.task);
-        self.runtime.shutdown_timeout(ports::GRACE);
-        if let Some(file) = &self.address_file
-            && let Err(why) = std::fs::remove_file(file)
-        {
-            tracing::warn!(file = %file.display(), %why, "could not remove the address file");
-        }
-        served.unwrap_or_else(|why| {
-            Err(Report {
-                code: "run/panic",
-                what: "a task panicked".into(),
-                at: vec![("task", "serve".into())],
-                why: why.to_string(),
-                effect: "nothing that was acknowledged is lost".into(),
-                fix: "start again; if it repeats, report the message".into(),
-            })
-        })
-    }
-}
-
-/// The file in the data folder that says where a running process answers.
-pub const ADMIN_ADDRESS: &str = "admin.addr";
-
-fn serve(
-    settings: &Settings,
-    ports: crate::serve::Ports,
-    end: tokio::sync::watch::Sender<bool>,
-    mut told: tokio::sync::watch::Receiver<bool>,
-    address_file: Option<PathBuf>,
-) -> Result<Serving, Report> {
-    let failed = |why: std::io::Error| Report {
-        code: "engine/thread",
-        what: "could not start a thread".into(),
-        at: vec![("runtime", "http".into())],
-        why: why.to_string(),
-        effect: "nothing was started; no data was touched".into(),
-        fix: "raise the limit on threads (`ulimit -u`), then start again".into(),
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).min(8))
-        .thread_name("http")
-        .enable_all()
-        .build()
-        .map_err(failed)?;
-    let server = runtime.block_on(crate::serve::bind(settings.serve.clone(), ports))?;
-    let address = server.address();
-    if let Some(file) = &address_file {
-        std::fs::write(file, format!("{address}\n")).map_err(|why| Report {
-            code: "run/data-folder",
-            what: "could not write into the data folder".into(),
-            at: vec![("file", file.display().to_string())],
-            why: why.to_string(),
-            effect: "nothing was started; no data was touched".into(),
-            fix: "make room in the folder, or let this user write there".into(),
-        })?;
-    }
-    let signals = end.clone();
-    let _entered = runtime.enter();
-    crate::tasks::spawn("signals", async move {
-        match signal().await {
-            Ok(name) => tracing::info!(signal = name, "told to end"),
-            Err(why) => {
-                tracing::error!(%why, "signals cannot be heard; end by the command line");
-                return;
-            }
-        }
-        signals.send_replace(true);
-    });
-    let task = crate::tasks::spawn(
-        "serve",
-        server.run(async move {
-            while !*told.borrow_and_update() {
-                if told.changed().await.is_err() {
-                    return;
-                }
-            }
-        }),
-    );
-    drop(_entered);
-    Ok(Serving { address, runtime, task, end, address_file })
-}
-
-async fn signal() -> std::io::Result<&'static str> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => Ok("SIGINT"),
-        _ = terminate.recv() => Ok("SIGTERM"),
     }
 }
 

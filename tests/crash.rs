@@ -160,8 +160,6 @@ fn start(folder: &Folder, workers: u64) -> (Process, String) {
     let mut run = command(&["run", "--data-dir", &data, "--listen", "127.0.0.1:0"]);
     run.args(["--workers", &workers, "--set", "state.interval=50ms"]);
     run.args(["--set", "state.segment_bytes=1 MiB", "--set", "log.segment_bytes=4 MiB"]);
-    // The address of the process before must not be taken for that of this one.
-    std::fs::remove_file(folder.0.join("data/admin.addr")).ok();
     run.env("RUST_BACKTRACE", "1");
     let mut process = Process::spawn(&mut run);
     let address = process.address(&folder.0.join("data"));
