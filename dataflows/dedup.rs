@@ -142,15 +142,7 @@ impl Dedup {
         let step = claimed_ms / self.step_ms;
         self.each(ids, |shard, at| {
             if shard.is_full() {
-                // What is older than all there is must not push anything out.
-                let is_oldest = shard.oldest().is_some_and(|it| step < it);
-                if !self.has_made_room(shard, age) {
-                    let upto = if is_oldest { step } else { shard.forget_oldest() };
-                    self.forgotten.fetch_max(upto + 1, Relaxed);
-                    if is_oldest {
-                        return;
-                    }
-                }
+                self.make_room(shard, age);
             }
             shard.restore(ids[at], step, age);
         });
@@ -220,24 +212,17 @@ impl Dedup {
 
     /// A full shard drops what is past the horizon, else grows, else forgets.
     fn make_room(&self, shard: &mut Shard, age: Age) {
-        if !self.has_made_room(shard, age) {
-            let upto = shard.forget_oldest();
-            self.forgotten.fetch_max(upto + 1, Relaxed);
+        let before = shard.bytes();
+        if !shard.drop_expired(age) {
+            let more = shard.growth_bytes() as i64;
+            if self.bytes.load(Relaxed) + more <= self.limits.max_bytes as i64 {
+                shard.grow();
+            } else {
+                let upto = shard.forget_oldest();
+                self.forgotten.fetch_max(upto + 1, Relaxed);
+            }
         }
-    }
-
-    /// The same without forgetting; false if that was not enough.
-    fn has_made_room(&self, shard: &mut Shard, age: Age) -> bool {
-        if shard.drop_expired(age) {
-            return true;
-        }
-        let more = shard.growth_bytes() as i64;
-        let fits = self.bytes.load(Relaxed) + more <= self.limits.max_bytes as i64;
-        if fits {
-            shard.grow();
-            self.bytes.fetch_add(more, Relaxed);
-        }
-        fits
+        self.bytes.fetch_add(shard.bytes() as i64 - before as i64, Relaxed);
     }
 
     /// A step of the slow round that frees what nobody comes to.

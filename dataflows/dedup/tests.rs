@@ -108,7 +108,7 @@ fn the_newest_is_put_back_when_not_all_fits() {
         assert!(stats.shortened && stats.entries > 80_000, "{stats:?}");
         let kept = stats.effective_horizon_ms / STEP_MS;
         assert!((50..200).contains(&kept), "{newest_first} {stats:?}");
-        // A full shard makes room before it looks, by an eighth.
+        // A full shard makes room, by an eighth, before it looks.
         for minute in 400 - kept * 3 / 4..400 {
             assert!(claim(&dedup, &ids(minute), 1_399 * STEP_MS).iter().all(|it| !*it));
         }
