@@ -3,7 +3,9 @@
 //! # Meaning
 //! [`Dedup::claim`] is true for the first record of an identity and false for each repeat whose
 //! append time lies within the horizon of the newest append time at the first one's claim. A
-//! repeat beyond it is new again. Test: `tests::is_a_set_with_a_horizon`, against a hash map.
+//! repeat beyond it is new again. Test: `tests::is_a_set_with_a_horizon`, against a hash map. What
+//! is put back at start-up, in any order, is remembered as if it had never been gone: test
+//! `tests::what_is_put_back_is_as_it_was`.
 //!
 //! # Invariants
 //! One probe sequence per lookup, whatever the horizon: age is a number beside the identity, not a
@@ -116,11 +118,38 @@ impl Dedup {
     /// also within the batch. `appended_ms`: the append time of the batch's records.
     ///
     /// `fresh` is emptied first. What was appended before the newest claimed so far is remembered
-    /// as long as if it were new: a feed read late is guarded like any other.
-    pub fn claim(&self, ids: &[Fingerprint], appended_ms: u64, fresh: &mut Vec<bool>) {
+    /// as long as if it were new: a feed read late is guarded like any other. So what they are
+    /// remembered from is not always `appended_ms`, and is the answer: [`Dedup::restore`] needs it.
+    pub fn claim(&self, ids: &[Fingerprint], appended_ms: u64, fresh: &mut Vec<bool>) -> u64 {
         let age = self.age_at(appended_ms);
         fresh.clear();
         fresh.resize(ids.len(), false);
+        self.each(ids, |shard, at| {
+            if shard.is_full() {
+                self.make_room(shard, age);
+            }
+            fresh[at] = shard.claim(ids[at], age);
+        });
+        self.sweep(age);
+        age.newest * self.step_ms
+    }
+
+    /// Puts identities back at start-up: remembered from `claimed_ms`, as [`Dedup::claim`] said
+    /// when they were new. In any order of batches, newest or oldest first, from any thread.
+    /// Beside it nothing is claimed.
+    pub fn restore(&self, ids: &[Fingerprint], claimed_ms: u64) {
+        let age = self.age_at(claimed_ms);
+        let step = claimed_ms / self.step_ms;
+        self.each(ids, |shard, at| {
+            if shard.is_full() {
+                self.make_room(shard, age);
+            }
+            shard.restore(ids[at], step, age);
+        });
+    }
+
+    /// Shows each identity's place with its shard, locked.
+    fn each(&self, ids: &[Fingerprint], mut see: impl FnMut(&mut Shard, usize)) {
         let (starts, sorted) = sort(ids);
         let mut next = 0;
         while next < SHARDS {
@@ -137,15 +166,9 @@ impl Dedup {
                 next += 1;
             }
             for (mut shard, group) in window.into_iter().flatten() {
-                for at in group {
-                    if shard.is_full() {
-                        self.make_room(&mut shard, age);
-                    }
-                    fresh[*at as usize] = shard.claim(ids[*at as usize], age);
-                }
+                group.iter().for_each(|at| see(&mut shard, *at as usize));
             }
         }
-        self.sweep(age);
     }
 
     /// What is remembered.

@@ -5,6 +5,7 @@
 //!            │                         ▲
 //!            ├─▶ journal               │ get: in place, or along the undo steps
 //!            ├─▶ keys ─────────────────┤ page: in the order of the key's text
+//!            ├─▶ marks ────────────────┤ save, restore: what the store has yet to be shown
 //!            └─▶ clock (lane applied) ─┘ pin, lease: which epochs are kept
 //! ```
 //!
@@ -20,9 +21,10 @@
 //!
 //! # State
 //! Per entity: an entry (56 bytes and the state), 8 to 16 bytes of index, its key's text once more
-//! in the ordered index. Per touch and epoch above the floor: the old version. A map of folds keeps
-//! an entity for ever, rows or not (an older event must not bring a deleted one back); a published
-//! map ([`crate::publish`]) gives the slots of deleted records back once the floor has passed.
+//! in the ordered index; four bytes for where the store has it, if it is kept. Per touch and epoch
+//! above the floor: the old version. A map of folds keeps an entity for ever, rows or not (an older
+//! event must not bring a deleted one back); a published map ([`crate::publish`]) gives the slots
+//! of deleted records back once the floor has passed.
 //!
 //! # When it fails
 //! A reader that asks below the floor gets [`Gone`] with the oldest epoch that can be read.
@@ -54,7 +56,7 @@ use schemas::rows::{Row, ViewDef};
 use crate::{Epoch, Fold, Keep};
 use journal::{Journal, SHARDS};
 use keys::{Born, Keys};
-use shard::Shard;
+use shard::{Loaded, Shard};
 
 pub use clock::{Clock, UNDO_MAX_BYTES};
 pub(crate) use keeping::layout;
@@ -177,7 +179,8 @@ impl<F: Fold> Served<F> {
     }
 
     /// Puts a state back at start-up, as of `epoch`, before the dataflow is built. The key decides
-    /// which worker it belongs to; false if the entity is there already.
+    /// which worker it belongs to. Of two states of an entity the newer stands; false if one at
+    /// least as new is there already.
     pub fn load(&self, key: Fingerprint, name: Name, state: F::State, epoch: Epoch) -> bool {
         self.load_shown(key, name, state, epoch, None)
     }
@@ -193,16 +196,22 @@ impl<F: Fold> Served<F> {
     ) -> bool {
         let part = &self.parts[(route(key) % self.parts.len() as u64) as usize];
         let number = shard_of(shard::hash(key));
-        let exists = F::exists(&state);
+        let exists = i64::from(F::exists(&state));
         let mut shard = part.shards[number].write();
-        let Some(slot) = shard.load(key, name.clone(), state, epoch) else { return false };
+        let (slot, gained, is_new) = match shard.load(key, name.clone(), state, epoch) {
+            Loaded::New(slot) => (slot, exists, true),
+            Loaded::Newer(slot, older) => (slot, exists - i64::from(F::exists(&older)), false),
+            Loaded::Known => return false,
+        };
         if let Some(marks) = &mut shard.marks {
             marks.loaded(slot, epoch, generation);
         }
         drop(shard);
-        part.journal.lock().load(name.tenant(), exists, epoch);
-        part.rows.fetch_add(i64::from(exists), Relaxed);
-        part.keys.load(Born { name, place: Place { shard: number as u8, slot } });
+        part.journal.lock().load(name.tenant(), gained, epoch);
+        part.rows.fetch_add(gained, Relaxed);
+        if is_new {
+            part.keys.load(Born { name, place: Place { shard: number as u8, slot } });
+        }
         true
     }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use schemas::events::{Event, EventType, Status};
-use schemas::names::{Name, Secret};
+use schemas::events::*;
+use schemas::names::{Currency, Name, Secret};
 
 use crate::cases::Cases;
 use crate::catalogue::ViewSet;
@@ -121,4 +121,106 @@ fn layouts_name_what_is_stored_by_place() {
     assert!(Orders::LAYOUT.contains(&format!("({statuses})")), "{statuses}");
     let types = EventType::ALL.map(EventType::as_str).join(", ");
     assert!(Volume::LAYOUT.contains(&format!("({types})")), "{types}");
+}
+
+/// A fold's states of the fixed history, one after the other by name.
+fn fixture<F: Keep>(updates: &[Addressed<F::Update>]) -> String {
+    let mut states: BTreeMap<&Name, F::State> = BTreeMap::new();
+    updates.iter().for_each(|it| F::apply(states.entry(&it.name).or_default(), &it.update));
+    let hex = |bytes: Vec<u8>| bytes.iter().map(|it| format!("{it:02x}")).collect::<String>();
+    states.values().map(|it| hex(stored::<F>(it))).collect::<Vec<_>>().join(" ")
+}
+
+/// Goal: bytes written by an earlier build are read by this one, or their layout has another name.
+/// Method: a fixed history's states, byte for byte. **If this fails, raise the version in the
+/// fold's `LAYOUT`**, then write down the new bytes.
+#[test]
+fn bytes_change_only_with_the_layout() {
+    let event = |n: u8, data: Data<'static>| Event {
+        tenant: "t".into(),
+        source: "s".into(),
+        id: format!("{n}").into(),
+        time: 1_000 * i64::from(n),
+        data,
+    };
+    let eur = Currency::parse("EUR").unwrap();
+    let customer = Customer {
+        customer: "C".into(),
+        name: Field::Is("Ann".into()),
+        email: Field::Withdrawn,
+        attributes: vec![("hat".into(), Some("red".into())), ("shoe".into(), None)],
+        ..Customer::default()
+    };
+    let line = Line {
+        sku: "S1".into(),
+        quantity: 2,
+        unit_price: 150,
+        ship_from: Some("north".into()),
+        ship_to: None,
+        carrier: None,
+        seller: None,
+    };
+    let placed = OrderPlaced {
+        order: "O".into(),
+        customer: "C".into(),
+        currency: eur,
+        lines: vec![line],
+        promised_at: Some(9_000),
+        channel: None,
+    };
+    let cancelled = OrderReversed {
+        order: "O".into(),
+        customer: None,
+        amount: Some(100),
+        currency: Some(eur),
+        reason: Some("late".into()),
+    };
+    let opened = CaseOpened {
+        case: "T".into(),
+        customer: "C".into(),
+        severity: 2,
+        text: Some("it stopped".into()),
+        queue: "first".into(),
+        skills: vec!["french".into()],
+    };
+    let (agent, queue) = ("bob".into(), Some("second".into()));
+    let assigned = CaseAssigned { case: "T".into(), agent, queue, customer: Some("C".into()) };
+    let resolved = CaseResolved { case: "T".into(), customer: None, resolution: None };
+    let data = [
+        Data::CustomerRegistered(customer),
+        Data::OrderPlaced(placed),
+        Data::OrderCancelled(cancelled),
+        Data::CaseOpened(opened),
+        Data::CaseAssigned(assigned),
+        Data::CaseResolved(resolved),
+    ];
+    let events: Vec<_> = (1..).zip(data).map(|(n, data)| event(n, data)).collect();
+    let mut updates = route(&events);
+    let mut cells = Vec::new();
+    updates.volume.drain(&Secret([7; 16]), |it| cells.push(it));
+    let found = [
+        (Customers::LAYOUT, fixture::<Customers>(&updates.customers)),
+        (Orders::LAYOUT, fixture::<Orders>(&updates.orders)),
+        (Cases::LAYOUT, fixture::<Cases>(&updates.cases)),
+        (Volume::LAYOUT, fixture::<Volume>(&cells)),
+    ];
+    let expected = [
+        (
+            "customers 1",
+            "02d00f904e04010000010001455552d8040300d00f0331007304416e6e0100020368617401047265640473686f650100",
+        ),
+        (
+            "orders 1",
+            "5720d0070000000000000000000300320073b80b0000000000000700000300330073a01f2705d98492efe287e0b5495f1a51e84c1c033200730143000102533104ac02066e6f727468000000d80403455552d08c01f02e01455552c801056c617465f02e033300730000",
+        ),
+        (
+            "cases 1",
+            "37c03e0334007305d98492efe287e0b5495f1a51e84c1c01430566697273740b69742073746f7070656401066672656e636802904e0335007303626f62077365636f6e64e05d0336007300904e0335007305d98492efe287e0b5495f1a51e84c1c0143",
+        ),
+        ("volume 1", "000108 000107 000109 000100 000104 000102"),
+    ];
+    for ((layout, bytes), (version, expected)) in found.iter().zip(expected) {
+        assert!(layout.starts_with("record 1: ") && layout.contains(&format!("; {version}: ")));
+        assert_eq!(bytes, expected, "{version}");
+    }
 }

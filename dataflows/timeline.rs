@@ -212,4 +212,26 @@ mod tests {
             prop_assert_eq!(in_order, plain.collect::<Vec<_>>());
         }
     }
+
+    /// Goal: bytes are taken for a timeline only if a timeline is kept so. Method: one that is,
+    /// with two entries exchanged, with one twice, with one too many.
+    #[test]
+    fn comes_back_in_order_or_not() {
+        let entry = |at: i64| {
+            let mut bytes = Vec::new();
+            Entry { at, status: Status::Paid, line: 0, tie: b"1\0s" }.write(&mut bytes);
+            bytes
+        };
+        let restored = |entries: &[i64]| {
+            let bytes: Vec<u8> = entries.iter().flat_map(|it| entry(*it)).collect();
+            Timeline::restore(&bytes).map(|it| it.bytes() == bytes)
+        };
+        assert_eq!(restored(&[]), Some(true));
+        assert_eq!(restored(&[-1, 0, 1]), Some(true));
+        assert_eq!(restored(&[0, -1, 1]), None);
+        assert_eq!(restored(&[-1, -1, 1]), None);
+        let most: Vec<i64> = (0..(MAX_ENTRIES + MAX_LINES + 2) as i64).collect();
+        assert_eq!(restored(&most), None);
+        assert_eq!(restored(&most[1..]), Some(true));
+    }
 }

@@ -48,6 +48,8 @@ fn running(name: &str, change: impl FnOnce(&mut Settings)) -> Running {
         log: true,
         sources: vec![],
         kafka: vec![],
+        state: Some(settings.data_dir.clone()),
+        rebuild: false,
         until_end: false,
         clock: Clock::Wall,
         serve: true,

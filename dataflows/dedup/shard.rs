@@ -87,7 +87,7 @@ impl Shard {
             if self.ids[at] == id {
                 let expired = age.is_expired(self.base + u64::from(self.steps[at]));
                 if expired {
-                    self.date(at, age);
+                    self.date(at, age.newest, age);
                 }
                 return expired;
             }
@@ -101,8 +101,33 @@ impl Shard {
         }
         self.ids[at] = id;
         self.len += 1;
-        self.date(at, age);
+        self.date(at, age.newest, age);
         true
+    }
+
+    /// Puts back what was new at a step, unless that is beyond the horizon. There must be room.
+    pub(super) fn restore(&mut self, id: Fingerprint, step: u64, age: Age) {
+        if age.is_expired(step) {
+            return;
+        }
+        let id = id.max(1);
+        let mut at = self.home(id);
+        while self.ids[at] != EMPTY && self.ids[at] != id {
+            at = (at + 1) % self.ids.len();
+        }
+        if self.len == 0 {
+            // All that is not expired fits above it, in whatever order it comes.
+            self.base = step.saturating_sub(age.horizon + 1);
+            self.oldest = step;
+        }
+        if self.ids[at] == EMPTY {
+            self.ids[at] = id;
+            self.len += 1;
+        } else if self.base + u64::from(self.steps[at]) >= step {
+            return;
+        }
+        self.oldest = self.oldest.min(step);
+        self.date(at, step, age);
     }
 
     /// Drops what is expired; true if that made room enough to go on without growing.
@@ -158,13 +183,13 @@ impl Shard {
         (((hash(id.max(1)) >> 32) * self.ids.len() as u64) >> 32) as usize
     }
 
-    /// Dates a slot now.
-    fn date(&mut self, at: usize, age: Age) {
-        if age.newest.saturating_sub(self.base) > u64::from(u16::MAX) {
+    /// Dates a slot: new at this step.
+    fn date(&mut self, at: usize, step: u64, age: Age) {
+        if step.saturating_sub(self.base) > u64::from(u16::MAX) {
             self.base_on(age);
         }
         // Below the base: another worker has seen newer records meanwhile.
-        self.steps[at] = age.newest.saturating_sub(self.base) as u16;
+        self.steps[at] = step.saturating_sub(self.base) as u16;
     }
 
     /// Moves the base up to the horizon; what is older is expired already and reads as just so.

@@ -49,6 +49,72 @@ proptest! {
     }
 }
 
+proptest! {
+    /// Goal: put back in whatever order, what was claimed is remembered as long as if it had never
+    /// been gone. Method: random batches; what was new in each is put back into an empty set,
+    /// oldest first, newest first or mixed, some twice; then both answer the same batches.
+    #[test]
+    fn what_is_put_back_is_as_it_was(
+        batches in prop::collection::vec(
+            (prop::collection::vec(1..2_000_u128, 0..200), 0..40_u64, 0..60_u32), 2..40),
+        cut in 1..40_usize,
+        order in 0..3_u8,
+    ) {
+        let limits = DedupLimits { horizon_ms: 20 * STEP_MS, max_bytes: ROOMY };
+        let (plain, again) = (Dedup::new(limits), Dedup::new(limits));
+        let mut claimed = Vec::new();
+        let mut now = 1_000_000;
+        for (n, (ids, pass, leap)) in batches.iter().enumerate() {
+            now += if *leap == 0 { 100_000 } else { pass / 4 };
+            let appended = (now - pass.min(&5)) * STEP_MS + 7;
+            if n == cut {
+                match order {
+                    0 => {}
+                    1 => claimed.reverse(),
+                    _ => claimed.sort_by_key(|it: &(Vec<u128>, u64)| it.0.len() % 3),
+                }
+                let twice = claimed.iter().chain(&claimed[..claimed.len() / 2]);
+                twice.for_each(|(ids, at)| again.restore(ids, *at));
+                prop_assert_eq!(again.stats().effective_horizon_ms, limits.horizon_ms);
+            }
+            let mut fresh = Vec::new();
+            let at = plain.claim(ids, appended, &mut fresh);
+            if n >= cut {
+                prop_assert_eq!(claim(&again, ids, appended), fresh, "batch {}", n);
+                continue;
+            }
+            let new = ids.iter().zip(&fresh).filter(|it| *it.1).map(|it| *it.0);
+            claimed.push((new.collect(), at));
+        }
+    }
+}
+
+/// Goal: where memory does not suffice for all that is put back, the newest is kept, in whatever
+/// order it came. Method: twice as much as fits, oldest and newest first.
+#[test]
+fn the_newest_is_put_back_when_not_all_fits() {
+    let limits = DedupLimits { horizon_ms: 600 * STEP_MS, max_bytes: 3 << 20 };
+    let ids = |minute: u64| -> Vec<u128> {
+        (0..1_000).map(|it| u128::from(minute * 1_000 + it)).collect()
+    };
+    for newest_first in [false, true] {
+        let dedup = Dedup::new(limits);
+        for n in 0..400 {
+            let minute = if newest_first { 399 - n } else { n };
+            dedup.restore(&ids(minute), (1_000 + minute) * STEP_MS);
+            assert!(dedup.stats().bytes <= limits.max_bytes);
+        }
+        let stats = dedup.stats();
+        assert!(stats.shortened && stats.entries > 80_000, "{stats:?}");
+        let kept = stats.effective_horizon_ms / STEP_MS;
+        assert!((50..200).contains(&kept), "{newest_first} {stats:?}");
+        // A full shard makes room, by an eighth, before it looks.
+        for minute in 400 - kept * 3 / 4..400 {
+            assert!(claim(&dedup, &ids(minute), 1_399 * STEP_MS).iter().all(|it| !*it));
+        }
+    }
+}
+
 /// Goal: each identity is new once, whatever the threads. Method: four threads claim the same
 /// identities in different orders and batches; the times they were new are counted.
 #[test]

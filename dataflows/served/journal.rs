@@ -73,10 +73,10 @@ impl Journal {
         self.marks.push_back(Mark { epoch, shards, gains: by_tenant });
     }
 
-    /// An entity that was there from the start, as of this epoch, with a row or without.
-    pub(crate) fn load(&mut self, tenant: &str, exists: bool, epoch: Epoch) {
-        if exists {
-            *self.rows.entry_ref(tenant).or_default() += 1;
+    /// An entity that was there from the start, as of this epoch, and the rows gained by it.
+    pub(crate) fn load(&mut self, tenant: &str, gained: i64, epoch: Epoch) {
+        if gained != 0 {
+            *self.rows.entry_ref(tenant).or_default() += gained;
         }
         self.trimmed = self.trimmed.max(epoch);
     }

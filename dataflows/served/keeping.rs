@@ -26,6 +26,7 @@
 //! - *Born after `at`:* no version to show, the newest epoch is above `at`: put back as well.
 //! - *Two saves in a row* (or [`again`](StateKeeper::again) between): one at a time, by a lock of
 //!   their own; each puts back what it has in hand before it ends, also when it gives up.
+//! - *Two records of one entity, put back by two threads:* the newer stands, whichever comes first.
 //! - *A save that the store could not keep* has noted its generation for all that it showed, so
 //!   ordering that generation again orders exactly those; and it names none, until shown anew.
 //!
@@ -43,6 +44,7 @@ use schemas::keeping::{StateKeeper, Unreadable};
 use schemas::names::Name;
 use schemas::reading::Gone;
 
+use super::prefetch::prefetch;
 use super::shard::{self, Shard};
 use super::{STRIDE, Served, route, shard_of};
 use crate::packed::{Checked, Writer};
@@ -54,6 +56,9 @@ const SCAN: usize = 1_024;
 /// A list longer than this is not kept for the next shard: one burst must not set the memory of
 /// all saves that follow.
 const SPARE_SLOTS_MAX: usize = 16 << 10;
+
+/// Entries whose memory is asked for before they are read.
+const AHEAD: usize = 8;
 
 /// There is an owner.
 const OWNED: u8 = 1;
@@ -86,6 +91,9 @@ impl Hand {
         self.ends.clear();
         for n in slots {
             let slot = self.slots[n];
+            if let Some(next) = self.slots.get(n + AHEAD) {
+                prefetch(shard.entry(*next));
+            }
             let entry = shard.entry(slot);
             if entry.epoch > at {
                 self.back.push(slot);
@@ -240,9 +248,11 @@ impl<F: Keep> StateKeeper for Served<F> {
         let part = &self.parts[(route(head.key) % self.parts.len() as u64) as usize];
         let hash = shard::hash(head.key);
         // An older record of what is there already need not be read.
-        if part.shards[shard_of(hash)].read().find(hash, head.key).is_some() {
+        let shard = part.shards[shard_of(hash)].read();
+        if shard.find(hash, head.key).is_some_and(|slot| shard.entry(slot).epoch >= head.epoch) {
             return Ok(false);
         }
+        drop(shard);
         let state =
             F::restore(head.state).ok_or_else(|| unreadable("the state is not of this layout"))?;
         let name = Name::from_text(head.name);

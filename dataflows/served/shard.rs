@@ -74,6 +74,15 @@ pub(crate) struct Undo<S> {
     pub(crate) bytes: u64,
 }
 
+/// What became of an entity that was put back.
+pub(crate) enum Loaded<S> {
+    New(u32),
+    /// Instead of this older state.
+    Newer(u32, S),
+    /// One at least as new was there.
+    Known,
+}
+
 /// A version: the state and the epoch it was made at.
 pub(crate) type Version<'a, S> = (&'a S, Epoch);
 
@@ -395,22 +404,27 @@ impl<S: Clone + Default> Shard<S> {
         &mut entry.state
     }
 
-    /// Puts an entity back as of an epoch, without history. `None` if it is there already.
+    /// Puts an entity back as of an epoch, without history: of two states the newer stands.
     pub(crate) fn load(
         &mut self,
         key: Fingerprint,
         name: Name,
         state: S,
         epoch: Epoch,
-    ) -> Option<u32> {
+    ) -> Loaded<S> {
         let hash = hash(key);
-        if self.find(hash, key).is_some() {
-            return None;
+        self.trimmed = self.trimmed.max(epoch);
+        if let Some(slot) = self.find(hash, key) {
+            let entry = self.entry_mut(slot);
+            if entry.epoch >= epoch {
+                return Loaded::Known;
+            }
+            entry.epoch = epoch;
+            return Loaded::Newer(slot, std::mem::replace(&mut entry.state, state));
         }
         let slot = self.place(Entry { key: halves(key), epoch, prev: NONE, name, state });
         self.insert(hash, slot);
-        self.trimmed = self.trimmed.max(epoch);
-        Some(slot)
+        Loaded::New(slot)
     }
 
     fn place(&mut self, entry: Entry<S>) -> u32 {

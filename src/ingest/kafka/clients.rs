@@ -54,7 +54,10 @@ impl Heard {
         *self.errors.lock().entry(kind.name()).or_default() += 1;
         let mut cause = self.cause.lock();
         // What a person must mend is not hidden by what follows from it.
-        let worse = cause.as_ref().is_none_or(|it| trouble::kind(it.0) <= kind);
+        let worse = cause.as_ref().is_none_or(|it| {
+            // That all are down says less than why one is.
+            code != RDKafkaErrorCode::AllBrokersDown && trouble::kind(it.0) <= kind
+        });
         if worse {
             *cause = Some((code, words.to_string()));
         }
@@ -63,6 +66,12 @@ impl Heard {
     /// How often errors came, by kind.
     pub(super) fn errors(&self) -> Vec<(&'static str, u64)> {
         self.errors.lock().iter().map(|it| (*it.0, *it.1)).collect()
+    }
+
+    /// What a person has to mend, if anything of the kind was said; asked once.
+    pub(super) fn take_refusal(&self) -> Option<(RDKafkaErrorCode, String)> {
+        let mut cause = self.cause.lock();
+        cause.take_if(|it| trouble::kind(it.0) >= Kind::Authentication)
     }
 
     /// Why nothing works, as far as the clients have said; asked once.

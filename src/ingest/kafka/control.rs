@@ -25,6 +25,7 @@ use super::shared::{Lane, Order, Shared, Topic};
 use super::trouble::{self, Kind};
 use super::{Hooks, Plan};
 use crate::clock;
+use crate::config::kafka::Start;
 use crate::metrics::{Metrics, OfTrouble};
 use crate::report::Report;
 
@@ -42,6 +43,8 @@ const REPLAY_PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct Known {
     pub(super) topic: Arc<Topic>,
     pub(super) id: String,
+    /// Where its partitions begin, those that are there at the first look.
+    pub(super) start: Start,
     pub(super) lanes: Vec<Arc<Lane>>,
     /// Another topic has its name: it is not read any more.
     pub(super) left: bool,
@@ -149,14 +152,19 @@ impl Control {
     /// Waits for the cluster's id, and holds it against the one that we know.
     fn greet(&mut self, client: &BaseConsumer<Ear>) -> Result<(), End> {
         let mut found = None;
+        let topic = self.plan.settings.topics.first().cloned();
         // In pieces, so that a refusal is heard before the whole wait is over.
         for _ in 0..10 {
-            found = client.client().fetch_cluster_id(ANSWER / 10);
+            // A question makes it connect at once; the id alone waits for it to do so, up to a second.
+            let asked = client.fetch_metadata(topic.as_deref(), ANSWER / 10);
+            if asked.is_ok() {
+                found = client.client().fetch_cluster_id(ANSWER / 10);
+            }
             listen(client);
             if found.is_some() || self.stopped() {
                 break;
             }
-            if let Some((code, words)) = self.refusal() {
+            if let Some((code, words)) = self.shared.heard.take_refusal() {
                 return Err(self.not_connected(Some(code), &words));
             }
         }
@@ -185,7 +193,7 @@ impl Control {
     /// What the clients have said since the last look.
     fn hear(&mut self, client: &BaseConsumer<Ear>) -> Result<(), End> {
         listen(client);
-        if let Some((code, words)) = self.refusal() {
+        if let Some((code, words)) = self.shared.heard.take_refusal() {
             return match trouble::kind(code) {
                 Kind::Fatal => Err(End::Fatal(trouble::fatal(&self.plan.settings.name, &words))),
                 _ => Err(self.not_connected(Some(code), &words)),
@@ -196,13 +204,6 @@ impl Control {
             self.metrics.kafka_errors.get_or_create(&of).raise_to(n);
         }
         Ok(())
-    }
-
-    /// What a person has to mend, if anything was said of the kind. What we may not read of one
-    /// topic is not of the kind: the others go on.
-    fn refusal(&self) -> Option<(Code, String)> {
-        let (code, words) = self.shared.heard.take_cause()?;
-        (trouble::kind(code) >= Kind::Authentication).then_some((code, words))
     }
 
     /// This topic is not read any more.

@@ -58,7 +58,7 @@ impl Control {
                 self.out_of_range(client, lane);
             }
             let next = lane.next.load(SeqCst);
-            if let Some(end) = ends.get(&key) {
+            if let Some(Some(end)) = ends.get(&key) {
                 lane.end.fetch_max(*end, SeqCst);
             }
             let end = lane.end.load(SeqCst);
@@ -194,13 +194,16 @@ impl Control {
     }
 }
 
+/// Offsets by partition. `None`: nothing that late is there yet.
+pub(super) type Offsets = BTreeMap<(u16, i32), Option<u64>>;
+
 /// Offsets of partitions, in one question: the stable end, the beginning, or of a time (as
 /// `Offset::Offset`). Those without an answer are left out.
 pub(super) fn offsets(
     client: &BaseConsumer<Ear>,
     lanes: &[&Lane],
     of: Offset,
-) -> Result<BTreeMap<(u16, i32), u64>, String> {
+) -> Result<Offsets, String> {
     if lanes.is_empty() {
         return Ok(BTreeMap::new());
     }
@@ -215,11 +218,16 @@ pub(super) fn offsets(
         let it = answer.find_partition(&lane.topic.name, lane.number);
         it.map(|it| (lane, it))
     }) {
-        if it.error().is_ok()
-            && let Offset::Offset(at) = it.offset()
-            && let Ok(at) = u64::try_from(at)
-        {
-            found.insert((lane.topic.feed, lane.number), at);
+        let key = (lane.topic.feed, lane.number);
+        match it.offset() {
+            _ if it.error().is_err() => {}
+            Offset::Offset(at) => {
+                found.extend(u64::try_from(at).ok().map(|at| (key, Some(at))));
+            }
+            Offset::End => {
+                found.insert(key, None);
+            }
+            _ => {}
         }
     }
     Ok(found)

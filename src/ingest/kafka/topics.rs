@@ -16,7 +16,7 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use super::MAX_TOPICS;
 use super::clients::{ANSWER, Ear};
 use super::control::{Control, End, Known};
-use super::look::offsets;
+use super::look::{Offsets, offsets};
 use super::shared::{Begin, Lane, Order, Topic};
 use super::topic_ids::{self, Described};
 use super::trouble::{self, Kind};
@@ -66,8 +66,7 @@ impl Control {
         let (id, partitions) = match found {
             Ok(found) => found,
             Err(code) => {
-                self.absent(&name, code);
-                return Ok(());
+                return self.absent(&name, code);
             }
         };
         self.alarms.clear("ingest/kafka-no-topic", &name);
@@ -88,24 +87,35 @@ impl Control {
                     partitions,
                     "partitions were added; they are read too"
                 );
-                self.take(client, &topic, from, partitions as usize, Start::Earliest)
+                // None yet: its first look had no answer.
+                let start = if from == 0 { known.start } else { Start::Earliest };
+                self.take(client, &topic, from, partitions as usize, start)
             }
             None => self.new_topic(client, name, id, partitions as usize),
         }
     }
 
     /// Why a topic is not read.
-    fn absent(&mut self, name: &str, code: Code) {
+    fn absent(&mut self, name: &str, code: Code) -> Result<(), End> {
         self.shared.heard.error(code, name);
         let feed = format!("{}/{name}", self.plan.settings.name);
         if trouble::kind(code) == Kind::Authorisation {
             let brokers = self.plan.settings.brokers.join(",");
-            let told = || trouble::not_connected(&feed, &brokers, Some(code), &code.to_string());
-            self.alarms.raise(name, told);
+            let told = trouble::not_connected(&feed, &brokers, Some(code), &code.to_string());
+            if self.plan.until_end {
+                return Err(End::Fatal(told));
+            }
+            self.alarms.raise(name, || told);
         } else if matches!(code, Code::UnknownTopicOrPartition | Code::UnknownTopic) {
-            let known = self.known.contains_key(name);
-            self.alarms.raise(name, || no_topic(&feed, known));
+            let told = no_topic(&feed, self.known.contains_key(name));
+            if self.plan.until_end {
+                return Err(End::Fatal(told));
+            }
+            self.alarms.raise(name, || told);
+        } else if self.plan.until_end {
+            return Err(End::Again);
         }
+        Ok(())
     }
 
     fn new_topic(
@@ -116,7 +126,7 @@ impl Control {
         partitions: usize,
     ) -> Result<(), End> {
         let feed_name = format!("{}/{name}", self.plan.settings.name);
-        let add = |it: &Control| (it.hooks.add_feed)(&feed_name);
+        let add = |it: &Control| (it.hooks.add_feed)(&feed_name, &id);
         let feed = if self.known.len() < MAX_TOPICS { add(self) } else { None };
         let Some(feed) = feed else {
             self.alarms.raise(&name, || trouble::too_many(&feed_name, MAX_TOPICS));
@@ -124,12 +134,12 @@ impl Control {
         };
         tracing::info!(topic = name, id, partitions, feed = feed_name, "a topic is read");
         let topic = Arc::new(Topic { name: name.clone(), feed, feed_name });
-        let known = Known { topic: Arc::clone(&topic), id, lanes: Vec::new(), left: false };
-        self.known.insert(name, known);
         let start = match (self.plan.settings.start, self.looked) {
             (Start::Latest, true) => Start::Earliest,
             (start, _) => start,
         };
+        let known = Known { topic: Arc::clone(&topic), id, start, lanes: Vec::new(), left: false };
+        self.known.insert(name, known);
         self.take(client, &topic, 0, partitions, start)
     }
 
@@ -147,35 +157,36 @@ impl Control {
             (from..to).map(|n| Lane::new(Arc::clone(topic), n as i32, 0)).collect();
         let asked: Vec<&Lane> = asked.iter().collect();
         let ask = |of: Offset| offsets(client, &asked, of);
-        let answers = ask(Offset::Beginning).and_then(|lows| Ok((lows, ask(Offset::End)?)));
-        let (lows, ends) = match answers {
+        let answers = || {
+            let at = match start {
+                Start::At(ms) => Offset::Offset(ms.cast_signed()),
+                Start::Latest => Offset::End,
+                Start::Earliest => Offset::Beginning,
+            };
+            Ok((ask(Offset::Beginning)?, ask(Offset::End)?, ask(at)?))
+        };
+        let (lows, ends, starts) = match answers() {
             Ok(it) => it,
             Err(why) => {
+                let why: String = why;
                 tracing::warn!(topic = topic.name, why, "where its partitions begin is not known");
-                return Ok(());
+                return if self.plan.until_end { Err(End::Again) } else { Ok(()) };
             }
-        };
-        let times = match start {
-            Start::At(ms) => ask(Offset::Offset(ms.cast_signed())).unwrap_or_default(),
-            _ => Default::default(),
         };
         let recorded = self.plan.recorded.get(&topic.name).cloned();
         let mut begins = Vec::new();
         for lane in &asked {
             let key = (topic.feed, lane.number);
-            let (Some(low), Some(end)) = (lows.get(&key), ends.get(&key)) else {
+            let of = |it: &Offsets| it.get(&key).copied();
+            let (Some(Some(low)), Some(Some(end)), Some(at)) = (of(&lows), of(&ends), of(&starts))
+            else {
                 // Partitions are numbered from 0: the rest waits with it.
                 break;
             };
-            let (low, end) = (*low, (*end).max(*low));
+            let end = end.max(low);
             let told = recorded.as_ref().and_then(|it| it.next.get(&lane.number.unsigned_abs()));
-            let next = match (told, start) {
-                (Some(next), _) => *next,
-                (None, Start::Earliest) => low,
-                (None, Start::Latest) => end,
-                // No record of this time or later: what comes next is.
-                (None, Start::At(_)) => times.get(&key).copied().unwrap_or(end),
-            };
+            // No record of this time or later: what comes next is.
+            let next = told.copied().unwrap_or_else(|| at.unwrap_or(end));
             if next < low {
                 let report = trouble::lost(&topic.feed_name, lane.number, next, low);
                 tracing::error!(code = report.code, "{report}");
@@ -195,7 +206,11 @@ impl Control {
             return Ok(());
         }
         known.lanes.extend(begins.iter().map(|it| Arc::clone(&it.lane)));
-        if begins.is_empty() { Ok(()) } else { self.order(Order::Take(begins)) }
+        let whole = known.lanes.len() >= to;
+        if !begins.is_empty() {
+            self.order(Order::Take(begins))?;
+        }
+        if self.plan.until_end && !whole { Err(End::Again) } else { Ok(()) }
     }
 }
 
