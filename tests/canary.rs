@@ -101,6 +101,8 @@ fn running(dir: &TempDir, feed: &str) -> Running {
         // The same lines once more through a mapping, which takes none of them.
         sources: vec![source("shop", None), source("foreign", Some(mapping.into()))],
         kafka: vec![],
+        state: Some(dir.0.join("data")),
+        rebuild: false,
         until_end: false,
         clock: Clock::Wall,
         serve: true,
