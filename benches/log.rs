@@ -105,7 +105,8 @@ fn read_back(dir: &std::path::Path) {
         let (sender, chunks) = crossbeam_channel::bounded(8);
         let outlet = Outlet::new(sender, Arc::new(|| ()));
         let started = clock::monotonic();
-        let following = log.read_from(0, 0, outlet, Arc::new(|_| Format::Native)).unwrap();
+        let following =
+            log.read_from(0, 0, outlet, Arc::new(|_| Format::Native), Arc::new(|_| {})).unwrap();
         while chunks.recv().unwrap().next < READ_BACK {}
         let seconds = clock::since(started).as_secs_f64();
         println!("read back: {:>9.0} records/s", READ_BACK as f64 / seconds);
@@ -131,6 +132,7 @@ fn read_file(path: &std::path::Path) {
         max_event_bytes: 64 * 1024,
         rate: None,
         passes: 1,
+        from: std::collections::BTreeMap::new(),
     };
     for _ in 0..3 {
         let (sender, chunks) = crossbeam_channel::bounded(8);

@@ -51,6 +51,8 @@ fn main() {
         log: true,
         sources: vec![],
         kafka: vec![],
+        state: Some(folder.clone()),
+        rebuild: false,
         until_end: false,
         clock: Clock::Wall,
         serve: true,

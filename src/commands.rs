@@ -80,7 +80,7 @@ fn obey(typed: Typed, variables: Vec<(String, String)>) -> Result<(), Problems> 
             let (replay, settings) = replay::chosen(&it, &chosen)?;
             replay::main(&replay, settings).map_err(one)
         }
-        Command::Run(it) => run::main(chosen.run(&it)?).map_err(one),
+        Command::Run(it) => run::main(chosen.run(&it)?, it.rebuild).map_err(one),
         Command::Demo(it) => demo::main(&it, chosen.demo(&it)?).map_err(one),
     }
 }

@@ -41,6 +41,8 @@ pub struct Settings {
     pub engine: Engine,
     /// `[log]`
     pub log: Log,
+    /// `[state]`
+    pub state: State,
     /// `[rejects]`
     pub rejects: Rejects,
     /// `[serve]`
@@ -95,6 +97,17 @@ pub struct Log {
     pub queue_bytes: u64,
     /// What becomes of damage that is found in it (refused).
     pub on_damage: OnDamage,
+}
+
+/// `[state]`
+#[derive(Clone, Debug)]
+pub struct State {
+    /// From one checkpoint to the next (250 ms).
+    pub interval: Duration,
+    /// The same at most, where checkpoints take long (1 s).
+    pub max_interval: Duration,
+    /// Size of a segment: what is written again and removed at once (16 MiB).
+    pub segment_bytes: u64,
 }
 
 /// What becomes of damage in what is kept on disk.
@@ -189,6 +202,7 @@ impl Settings {
                 queue_bytes: 64 * MIB,
                 on_damage: OnDamage::Refuse,
             },
+            state: State { interval: millis(250), max_interval: secs(1), segment_bytes: 16 * MIB },
             rejects: Rejects { max_bytes: 256 * MIB },
             serve: Serve {
                 listen: SocketAddr::from(([127, 0, 0, 1], 8080)),

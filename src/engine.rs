@@ -24,6 +24,7 @@ use dataflows::catalogue::{Sources, ViewSet, Views};
 use dataflows::dedup::{Dedup, DedupLimits};
 use dataflows::inputs::Updates;
 use parking_lot::Mutex;
+use schemas::keeping::StateKeeper;
 use schemas::names::Secret;
 use schemas::reading::Instants;
 use timely::worker::Worker;
@@ -38,14 +39,16 @@ use decoder::{Judgement, Needs, Scratch};
 /// Where rejected records go; must not block for long.
 pub type OnRejected = Box<dyn Fn(Vec<Rejected>) + Send + Sync>;
 
+/// Told of identities that are new in an epoch, with the instant from which they are remembered; before
+/// the epoch can be complete.
+pub type OnFresh = Box<dyn Fn(Epoch, u64, Vec<u128>) + Send + Sync>;
+
 /// What an engine is made of.
 pub struct Parts {
-    /// Its settings.
-    pub settings: config::Engine,
+    /// Its views and identities.
+    pub prepared: Prepared,
     /// Every feed, by [`crate::messages::FeedId`].
     pub feeds: Feeds,
-    /// The deployment's secret.
-    pub secret: Secret,
     /// Who dates.
     pub epochs: Arc<Epochs>,
     /// Who counts.
@@ -58,6 +61,41 @@ pub struct Parts {
     pub max_event_bytes: u64,
     /// By which leases end.
     pub now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Where new identities go, if states are kept.
+    pub on_fresh: Option<OnFresh>,
+}
+
+/// Views and identities of an engine that does not run yet: states can be put back.
+pub struct Prepared {
+    settings: config::Engine,
+    secret: Secret,
+    chosen: ViewSet,
+    views: Arc<Views>,
+    dedup: Dedup,
+}
+
+impl Prepared {
+    /// Empty. `keep`: states are going to be kept.
+    pub fn new(settings: &config::Engine, secret: Secret, keep: bool) -> Result<Prepared, Report> {
+        let chosen = chosen(&settings.views)?;
+        let make = if keep { Views::keeping } else { Views::new };
+        let views = make(chosen, settings.workers, secret, settings.undo_max_bytes);
+        let dedup = Dedup::new(DedupLimits {
+            horizon_ms: settings.dedup_horizon.as_millis() as u64,
+            max_bytes: settings.dedup_max_bytes,
+        });
+        Ok(Prepared { settings: settings.clone(), secret, chosen, views, dedup })
+    }
+
+    /// The states, as the store sees them.
+    pub fn keepers(&self) -> Vec<Arc<dyn StateKeeper>> {
+        self.views.keepers().to_vec()
+    }
+
+    /// Puts identities back.
+    pub fn take_ids(&self, ids: &[u128], claimed_ms: u64) {
+        self.dedup.restore(ids, claimed_ms);
+    }
 }
 
 /// The running engine.
@@ -82,6 +120,7 @@ struct Shared {
     introspection: introspect::Introspection,
     /// Newest event time per partition, for lateness.
     newest_event: Mutex<std::collections::BTreeMap<Partition, i64>>,
+    on_fresh: Option<OnFresh>,
     stopped: AtomicBool,
 }
 
@@ -110,29 +149,24 @@ impl Engine {
     /// Starts the workers and the housekeeping thread.
     pub fn start(parts: Parts) -> Result<Engine, Report> {
         let Parts {
-            settings,
+            prepared: Prepared { settings, secret, chosen, views, dedup },
             feeds,
-            secret,
             epochs,
             book,
             on_rejected,
             shift_per_pass,
             max_event_bytes,
             now_ms,
+            on_fresh,
         } = parts;
-        let chosen = chosen(&settings.views)?;
         let workers = settings.workers;
-        let views = Views::new(chosen, workers, secret, settings.undo_max_bytes);
-        let dedup = Dedup::new(DedupLimits {
-            horizon_ms: settings.dedup_horizon.as_millis() as u64,
-            max_bytes: settings.dedup_max_bytes,
-        });
         let judgement = Judgement {
             future_limit: settings.future_limit.as_micros() as i64,
             late_after: settings.late_after.as_micros() as i64,
             shift_per_pass,
         };
-        let (tell, newest) = tokio::sync::watch::channel(book.as_of(0));
+        let before = book.state();
+        let (tell, newest) = tokio::sync::watch::channel(book.as_of(before.epoch));
         let completed = Arc::clone(&book);
         views.clock().on_complete(Box::new(move |epoch| {
             let as_of = completed.completed(epoch);
@@ -158,6 +192,7 @@ impl Engine {
             max_event_bytes: usize::try_from(max_event_bytes).unwrap_or(usize::MAX),
             introspection: introspect::Introspection::default(),
             newest_event: Mutex::default(),
+            on_fresh,
             stopped: AtomicBool::new(false),
         });
         let config = match workers {
@@ -188,6 +223,11 @@ impl Engine {
             newest: self.newest.clone(),
             as_of: Arc::new(move |epoch| book.as_of(epoch)),
         }
+    }
+
+    /// The states, as the store sees them.
+    pub fn keepers(&self) -> Vec<Arc<dyn StateKeeper>> {
+        self.shared.views.keepers().to_vec()
     }
 
     /// What is remembered of identities, as `/v1/ledger` shows it.
@@ -327,8 +367,11 @@ fn decode(
         dedup: &shared.dedup,
         judgement: shared.judgement,
         max_event_bytes: shared.max_event_bytes,
+        tell_fresh: shared.on_fresh.is_some(),
     };
-    let newest = shared.newest_event.lock().get(&chunk.partition).copied().unwrap_or(0);
+    // Not read yet in this life: what was put back says.
+    let known = shared.newest_event.lock().get(&chunk.partition).copied();
+    let newest = known.unwrap_or_else(|| shared.book.newest_event(chunk.partition));
     let outcome = decoder::decode_chunk(chunk, &needs, newest, feed.is_log, scratch, updates);
     {
         let mut all = shared.newest_event.lock();
@@ -337,7 +380,13 @@ fn decode(
     }
     shared.epochs.decoded(outcome.newest);
     let (counts, duplicates) = (&outcome.counts, &outcome.duplicates);
-    shared.book.note(epoch, chunk.partition, counts, outcome.appended_ms, duplicates);
+    let newest = (outcome.appended_ms, outcome.newest);
+    shared.book.note(epoch, chunk.partition, counts, newest, duplicates);
+    if let Some(on_fresh) = &shared.on_fresh {
+        for (claimed_ms, ids) in outcome.fresh {
+            on_fresh(epoch, claimed_ms, ids);
+        }
+    }
     if !outcome.rejected.is_empty() {
         (shared.on_rejected)(outcome.rejected);
     }

@@ -109,6 +109,8 @@ pub struct Epochs {
     /// Newest event time decoded, microseconds.
     newest_event: AtomicI64,
     bells: Box<[Bell]>,
+    /// Nothing is handed out: something behind us must catch up first.
+    held: AtomicBool,
     limits: Limits,
     on_sealed: OnSealed,
 }
@@ -139,13 +141,13 @@ struct Queue {
 }
 
 impl Epochs {
-    /// Opens the first epoch. `from`: where reading begins, per partition.
+    /// Opens the first epoch, later than `after`. `from`: where reading begins, per partition.
     pub fn new(
         queues: Vec<Receiver<Chunk>>,
         from: Offsets,
         workers: usize,
         limits: Limits,
-        time: TimeSource,
+        (time, after): (TimeSource, Epoch),
         on_sealed: OnSealed,
     ) -> Arc<Epochs> {
         let first = match &time {
@@ -154,6 +156,7 @@ impl Epochs {
             // Room for as many epochs below the instant as any replay will have.
             TimeSource::Instant(at) => at.saturating_sub(1_000_000_000).max(1),
         };
+        let first = first.max(after + 1);
         let now = crate::clock::monotonic();
         let inner = Inner {
             queues: queues.into_iter().map(|chunks| Queue { chunks, open: true }).collect(),
@@ -172,6 +175,7 @@ impl Epochs {
             open: AtomicU64::new(first),
             newest_event: AtomicI64::new(0),
             bells: (0..workers).map(|_| Bell::default()).collect(),
+            held: AtomicBool::new(false),
             limits,
             on_sealed,
         })
@@ -196,13 +200,14 @@ impl Epochs {
         if must_close || (!room && inner.arrivals > 0 && age >= self.limits.max_period) {
             return Take::Nothing(inner.open, Duration::from_millis(1));
         }
-        if let Some(chunk) = inner.next_chunk() {
+        let held = self.held.load(SeqCst);
+        if let Some(chunk) = if held { None } else { inner.next_chunk() } {
             // A gap is an arrival too: an epoch must carry the offsets after it.
             inner.arrivals += (chunk.next - chunk.first).max(1);
             inner.offsets.insert(chunk.partition, chunk.next);
             return Take::Chunk(inner.open, chunk);
         }
-        if inner.queues.iter().all(|it| !it.open) {
+        if !held && inner.queues.iter().all(|it| !it.open) {
             if inner.arrivals > 0 {
                 if !room {
                     return Take::Nothing(inner.open, Duration::from_millis(1));
@@ -259,8 +264,23 @@ impl Epochs {
         self.bells[worker].parked.store(false, SeqCst);
     }
 
+    /// Holds back what could be handed out, or lets it go on: back-pressure, on purpose.
+    pub fn hold(&self, held: bool) {
+        if self.held.swap(held, SeqCst) && !held {
+            self.ring();
+        }
+    }
+
+    /// Whether reading is held back on purpose.
+    pub fn is_held(&self) -> bool {
+        self.held.load(SeqCst)
+    }
+
     /// Whether something could be handed out at once.
     pub fn waiting(&self) -> bool {
+        if self.is_held() {
+            return false;
+        }
         self.inner.lock().queues.iter().any(|it| !it.chunks.is_empty())
     }
 
@@ -401,7 +421,7 @@ mod tests {
                 Offsets::from([(partitions[0], 0), (partitions[1], 0)]),
                 workers,
                 limits(100),
-                TimeSource::Wall(SteadyClock::start(Box::new(|_| {}))),
+                (TimeSource::Wall(SteadyClock::start(Box::new(|_| {}))), 0),
                 Box::new(move |it| seals.lock().push(it)),
             );
             let applied: Mutex<Vec<(Epoch, Partition, u64, u64)>> = Mutex::default();
@@ -459,7 +479,7 @@ mod tests {
         let from = Offsets::from([((0, 0), 0)]);
         let quiet: OnSealed = Box::new(|_| {});
         let time = TimeSource::Instant(5_000_000_000_000);
-        let epochs = Epochs::new(vec![receive], from, 1, limits(1), time, quiet);
+        let epochs = Epochs::new(vec![receive], from, 1, limits(1), (time, 0), quiet);
         let mut handed = 0;
         while let Take::Chunk(..) = epochs.take(0) {
             handed += 1;

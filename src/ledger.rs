@@ -16,7 +16,10 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use crate::messages::{AsOf, Counts, Epoch, FeedId, Feeds, Ledger, LedgerLine, Offsets, Partition};
+use crate::messages::{
+    AsOf, BookLine, BookState, Counts, Epoch, FeedId, Feeds, Ledger, LedgerLine, Offsets, Partition,
+};
+use crate::metrics::Metrics;
 
 /// Instants whose position can still be told: a lease lives half a minute, an epoch at least
 /// five milliseconds.
@@ -32,6 +35,7 @@ const MAX_TIMES: usize = 1 << 18;
 pub struct Book {
     feeds: Feeds,
     log: Option<FeedId>,
+    metrics: Metrics,
     inner: Mutex<Inner>,
 }
 
@@ -39,6 +43,7 @@ struct Inner {
     pending: BTreeMap<Epoch, Pending>,
     complete: Epoch,
     totals: BTreeMap<Partition, Counts>,
+    newest_event: BTreeMap<Partition, i64>,
     first: Offsets,
     next: Offsets,
     instants: VecDeque<(Epoch, u64)>,
@@ -46,6 +51,8 @@ struct Inner {
     duplicates_from: u64,
     tails: BTreeMap<Partition, Tail>,
     times: Vec<EpochTimes>,
+    /// What was kept of feeds that are not found yet.
+    later: Vec<BookLine>,
 }
 
 /// When an epoch that held records was sealed and became readable.
@@ -64,6 +71,7 @@ pub struct EpochTimes {
 #[derive(Default)]
 struct Pending {
     counts: BTreeMap<Partition, Counts>,
+    newest_event: BTreeMap<Partition, i64>,
     sealed: Option<(Offsets, Instant)>,
     read_up_to: BTreeMap<Partition, u64>,
 }
@@ -83,13 +91,14 @@ pub struct Tail {
 
 impl Book {
     /// A book of these feeds, reading from these offsets.
-    pub fn new(feeds: Feeds, from: Offsets) -> Book {
+    pub fn new(feeds: Feeds, from: Offsets, metrics: Metrics) -> Book {
         let log = feeds.all().iter().position(|it| it.is_log).map(|it| it as FeedId);
         let position = log.and_then(|it| from.get(&(it, 0)).copied()).unwrap_or(0);
         let inner = Inner {
             pending: BTreeMap::new(),
             complete: 0,
             totals: from.keys().map(|it| (*it, Counts::default())).collect(),
+            newest_event: BTreeMap::new(),
             first: from.clone(),
             next: from,
             instants: VecDeque::from([(0, position)]),
@@ -97,8 +106,9 @@ impl Book {
             duplicates_from: position,
             tails: BTreeMap::new(),
             times: Vec::new(),
+            later: Vec::new(),
         };
-        Book { feeds, log, inner: Mutex::new(inner) }
+        Book { feeds, log, metrics, inner: Mutex::new(inner) }
     }
 
     /// A worker has put the records of a chunk into an epoch. `duplicates`: positions of
@@ -108,12 +118,14 @@ impl Book {
         epoch: Epoch,
         partition: Partition,
         counts: &Counts,
-        appended_ms: u64,
+        (appended_ms, newest_event): (u64, i64),
         duplicates: &[u64],
     ) {
         let inner = &mut *self.inner.lock();
         let pending = inner.pending.entry(epoch).or_default();
         pending.counts.entry(partition).or_default().add(counts);
+        let newest = pending.newest_event.entry(partition).or_insert(newest_event);
+        *newest = newest_event.max(*newest);
         let read_ms = pending.read_up_to.entry(partition).or_default();
         *read_ms = appended_ms.max(*read_ms);
         if Some(partition.0) == self.log {
@@ -144,11 +156,17 @@ impl Book {
             for (partition, counts) in &pending.counts {
                 inner.totals.entry(*partition).or_default().add(counts);
             }
+            for (partition, newest_event) in pending.newest_event {
+                let newest = inner.newest_event.entry(partition).or_insert(newest_event);
+                *newest = newest_event.max(*newest);
+            }
             for (partition, read_ms) in pending.read_up_to {
                 let tail = inner.tails.entry(partition).or_default();
                 tail.read_ms = tail.read_ms.max(read_ms);
             }
             if let Some((offsets, at)) = pending.sealed {
+                self.metrics.epochs.one();
+                self.metrics.epoch_time.observe(crate::clock::since(at));
                 if inner.times.len() < MAX_TIMES {
                     let complete = crate::clock::monotonic();
                     let records = offsets.values().sum();
@@ -159,7 +177,8 @@ impl Book {
                     first.or_insert(0);
                 }
                 let position = self.log.and_then(|it| offsets.get(&(it, 0)).copied()).unwrap_or(0);
-                inner.next = offsets;
+                // Those that were put back and have not been read since stand as they were.
+                inner.next.extend(offsets);
                 if inner.instants.len() == MAX_INSTANTS {
                     inner.instants.pop_front();
                 }
@@ -168,6 +187,44 @@ impl Book {
         }
         inner.complete = inner.complete.max(complete);
         AsOf { epoch: inner.complete, position: inner.position_at(inner.complete) }
+    }
+
+    /// What is kept of the ledger, at the last complete epoch.
+    pub fn state(&self) -> BookState {
+        let inner = self.inner.lock();
+        let feeds = self.feeds.all();
+        let line = |(partition, next): (&Partition, &u64)| BookLine {
+            feed: feeds[usize::from(partition.0)].name.clone(),
+            identity: feeds[usize::from(partition.0)].identity.clone(),
+            partition: partition.1,
+            first: inner.first.get(partition).copied().unwrap_or(0),
+            next: *next,
+            newest_event: inner.newest_event.get(partition).copied().unwrap_or(0),
+            counts: inner.totals.get(partition).copied().unwrap_or_default(),
+        };
+        let lines = inner.next.iter().map(line).chain(inner.later.iter().cloned());
+        BookState { epoch: inner.complete, lines: lines.collect() }
+    }
+
+    /// Goes on from what was kept, before anything is read. Lines of feeds that are not known yet
+    /// wait until they [begin](Book::begins), and are kept as they are.
+    pub fn restore(&self, kept: &BookState) {
+        let inner = &mut *self.inner.lock();
+        let feeds = self.feeds.all();
+        for line in &kept.lines {
+            let Some(feed) = feeds.iter().position(|it| it.name == line.feed) else {
+                inner.later.push(line.clone());
+                continue;
+            };
+            let partition = (feed as FeedId, line.partition);
+            inner.put_back(partition, line);
+            if self.log == Some(partition.0) {
+                inner.duplicates_from = line.next;
+            }
+        }
+        inner.complete = kept.epoch;
+        let position = self.log.and_then(|it| inner.next.get(&(it, 0)).copied()).unwrap_or(0);
+        inner.instants = VecDeque::from([(kept.epoch, position)]);
     }
 
     /// The instant of an epoch that is held.
@@ -206,7 +263,40 @@ impl Book {
     /// A partition that was not known at the start is read from this offset on; told before its
     /// first chunk.
     pub fn begins(&self, partition: Partition, first: u64) {
-        self.inner.lock().first.entry(partition).or_insert(first);
+        let inner = &mut *self.inner.lock();
+        let feed = self.feeds.of(partition.0);
+        let kept =
+            inner.later.iter().position(|it| (&it.feed, it.partition) == (&feed.name, partition.1));
+        match kept {
+            Some(at) => {
+                let line = inner.later.swap_remove(at);
+                inner.put_back(partition, &line);
+            }
+            None => {
+                inner.first.entry(partition).or_insert(first);
+            }
+        }
+    }
+
+    /// What was kept of feeds that are not found yet.
+    pub fn later(&self) -> Vec<BookLine> {
+        self.inner.lock().later.clone()
+    }
+
+    /// The newest event time read of a partition, microseconds, as of the last complete epoch.
+    pub fn newest_event(&self, partition: Partition) -> i64 {
+        self.inner.lock().newest_event.get(&partition).copied().unwrap_or(0)
+    }
+
+    /// About where a partition ends, as a guess that may be taken back.
+    pub fn estimate(&self, partition: Partition, end: u64) {
+        self.inner.lock().tails.entry(partition).or_default().end = end;
+    }
+
+    /// Records read of a feed, over its partitions, as of the last complete epoch.
+    pub fn read_of(&self, feed: FeedId) -> u64 {
+        let inner = self.inner.lock();
+        inner.totals.range((feed, 0)..=(feed, u32::MAX)).map(|it| it.1.read).sum()
     }
 
     /// The next offset of a partition, as of the last complete epoch.
@@ -261,6 +351,13 @@ impl Book {
 }
 
 impl Inner {
+    fn put_back(&mut self, partition: Partition, line: &BookLine) {
+        self.first.insert(partition, line.first);
+        self.next.insert(partition, line.next);
+        self.totals.insert(partition, line.counts);
+        self.newest_event.insert(partition, line.newest_event);
+    }
+
     fn position_at(&self, epoch: Epoch) -> u64 {
         let after = self.instants.partition_point(|it| it.0 <= epoch);
         self.instants.get(after.saturating_sub(1)).map_or(0, |it| it.1)
@@ -274,8 +371,8 @@ mod tests {
 
     fn book() -> Book {
         let (name, mapping) = ("log".into(), None);
-        let feed = Feed { name, mapping, format: Format::Native, is_log: true };
-        Book::new(Feeds::new(vec![feed]), Offsets::from([((0, 0), 10)]))
+        let feed = Feed { name, mapping, format: Format::Native, is_log: true, identity: None };
+        Book::new(Feeds::new(vec![feed]), Offsets::from([((0, 0), 10)]), Metrics::default())
     }
 
     /// Goal: counts and offsets become visible together, with their epoch, and add up.
@@ -283,7 +380,7 @@ mod tests {
     fn every_record_is_in_one_place() {
         let book = book();
         let counts = Counts { read: 5, applied: 3, duplicate: 1, rejected: 1, ..Counts::default() };
-        book.note(7, (0, 0), &counts, 0, &[12]);
+        book.note(7, (0, 0), &counts, (0, 0), &[12]);
         book.sealed(7, Offsets::from([((0, 0), 15)]));
         assert_eq!(book.completed(6), AsOf { epoch: 6, position: 10 });
         assert_eq!(book.completed(9), AsOf { epoch: 9, position: 15 });

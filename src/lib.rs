@@ -5,6 +5,7 @@
 //! ```text
 //!  1 ingest ─▶ schemas ─▶ 2 epochs ─▶ 3 engine ─▶ dataflows ─▶ 4 changes ─▶ 6 serve (streams)
 //!    read       decode      date        drive       compute      gather
+//!                                                      ├────────────────▶ 5 store (checkpoints)
 //!                                                      └────────────────▶ 6 serve (reads)
 //! ```
 //!
@@ -31,6 +32,7 @@ pub mod engine; // 3, and the `dataflows` crate
 pub mod changes; // 4
 pub mod rejects; // what could not be decoded, kept with its report
 pub mod ledger; // where every record read has ended, by epoch
+pub mod store; // 5
 pub mod serve; // 6
 pub mod watch; // looks at the whole: metrics, alarms, readiness
 

@@ -31,6 +31,8 @@ pub struct Feed {
     pub format: Format,
     /// The embedded log: its offsets are the positions that HTTP answers speak of.
     pub is_log: bool,
+    /// What is behind the name (a topic's id), where that can change.
+    pub identity: Option<String>,
 }
 
 /// Every feed, by [`FeedId`]. Shared; only grows, because a topic may be found while we run.
@@ -192,7 +194,7 @@ pub struct Rejected {
 pub const MAX_REJECT_BYTES: usize = 64 * 1024;
 
 /// Where the records of one partition ended, counted. Counts only grow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Counts {
     /// Records read.
     pub read: u64,
@@ -312,6 +314,34 @@ pub struct LedgerLine {
     pub lag_seconds: f64,
     /// Where the records ended.
     #[serde(flatten)]
+    pub counts: Counts,
+}
+
+/// Where reading stood and the records had ended, at one complete epoch: what is kept of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BookState {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// A line per partition.
+    pub lines: Vec<BookLine>,
+}
+
+/// One partition in a [`BookState`], its feed by name.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct BookLine {
+    /// The feed's name.
+    pub feed: String,
+    /// What was behind the name (a topic's id), where that can change.
+    pub identity: Option<String>,
+    /// Its partition.
+    pub partition: u32,
+    /// Where reading began.
+    pub first: u64,
+    /// The next offset to read.
+    pub next: u64,
+    /// Newest event time read, microseconds: what late is judged against.
+    pub newest_event: i64,
+    /// Where the records ended.
     pub counts: Counts,
 }
 

@@ -18,7 +18,9 @@
 //! process with its report ([`end_on_panic`]).
 
 mod kafka;
+mod keep;
 mod ports;
+mod serving;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -32,7 +34,7 @@ use schemas::mapping::Mapping;
 use crate::clock::{Seen, SteadyClock};
 use crate::commands::replay::Clock;
 use crate::config::{KafkaSettings, Settings};
-use crate::engine::{Engine, Parts};
+use crate::engine::{Engine, Parts, Prepared};
 use crate::epochs::{Epochs, Limits, TimeSource};
 use crate::ingest::file::{self, Progress};
 use crate::ingest::local_log::{Following, LocalLog};
@@ -45,7 +47,11 @@ use crate::rejects::RejectStore;
 use crate::report::Report;
 use crate::secret;
 use crate::segments::FolderLock;
+use crate::store::Checkpoints;
 use crate::watch::{self, Watched};
+use keep::Kept;
+pub use serving::ADMIN_ADDRESS;
+use serving::{Serving, forget_address, serve};
 
 /// Chunks waiting per feed: two megabytes, some milliseconds of work for a worker.
 pub const QUEUE_CHUNKS: usize = 8;
@@ -59,6 +65,10 @@ pub struct Plan {
     pub sources: Vec<Source>,
     /// Kafka clusters to read, after the files.
     pub kafka: Vec<KafkaSettings>,
+    /// Where states are kept; in memory only if absent.
+    pub state: Option<PathBuf>,
+    /// Build the state again from the log.
+    pub rebuild: bool,
     /// Read of Kafka what is there at the start, and end; else go on for ever.
     pub until_end: bool,
     /// Where the epoch's time comes from.
@@ -98,23 +108,14 @@ pub struct Running {
     engine: Engine,
     sources: Vec<Reading>,
     clusters: Vec<kafka::Cluster>,
+    checkpoints: Option<Checkpoints>,
+    epochs: Arc<Epochs>,
     stop: Arc<AtomicBool>,
     log: Option<(Arc<LocalLog>, Following)>,
     rejects: RejectStore,
     serving: Option<Serving>,
     watching: JoinHandle<()>,
     _lock: Option<FolderLock>,
-}
-
-/// The server on its runtime.
-struct Serving {
-    address: SocketAddr,
-    runtime: tokio::runtime::Runtime,
-    task: tokio::task::JoinHandle<Result<(), Report>>,
-    /// Told to end, by whoever.
-    end: tokio::sync::watch::Sender<bool>,
-    /// Where the address is written for the command line.
-    address_file: Option<PathBuf>,
 }
 
 /// A source on its way through a thread of its own.
@@ -135,15 +136,19 @@ pub struct Ended {
 
 /// Starts everything that the plan names.
 pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
-    let lock = match plan.log {
-        true => Some(take_folder(&settings.data_dir)?),
-        false => None,
+    // What is durable is one process's at a time, and under one secret.
+    let folder = if plan.log { Some(&settings.data_dir) } else { plan.state.as_ref() };
+    let lock = folder.map(|it| take_folder(it)).transpose()?;
+    if let Some(folder) = folder {
+        forget_address(&folder.join(ADMIN_ADDRESS));
+    }
+    let secret = match folder {
+        Some(folder) => secret::of(folder)?,
+        None => secret::fresh()?,
     };
-    let secret = match plan.log {
-        true => secret::of(&settings.data_dir)?,
-        false => secret::fresh()?,
-    };
-    let clock = SteadyClock::start(Box::new(told_of_step));
+    let metrics = Metrics::default();
+    let steps = metrics.clone();
+    let clock = SteadyClock::start(Box::new(move |seen| told_of_step(&steps, seen)));
     let log = match plan.log {
         true => Some(open_log(&settings, &clock)?),
         false => None,
@@ -154,9 +159,24 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     let n_queues = known.len() + topics.len();
     let feeds = Feeds::new(known);
 
-    // Where reading begins. State lives in memory: the log is read from its first record.
-    let from: Offsets = log.iter().map(|it| ((LOG, 0), it.first())).collect();
-    let book = Arc::new(Book::new(feeds.clone(), from.clone()));
+    let prepared = Prepared::new(&settings.engine, secret, plan.state.is_some())?;
+    let covered = log.as_ref().is_none_or(|it| it.first() == 0);
+    let kept = match &plan.state {
+        Some(dir) => Some(Kept::load(dir, &settings, &prepared, &clock, (covered, plan.rebuild))?),
+        None => None,
+    };
+    let after = kept.as_ref().map_or(0, Kept::epoch);
+    clock.not_before(after);
+
+    // Where reading begins: where the state that was put back had come to.
+    let mut from: Offsets = log.iter().map(|it| ((LOG, 0), it.first())).collect();
+    let book = Arc::new(Book::new(feeds.clone(), from.clone(), metrics.clone()));
+    if let Some(state) = kept.as_ref().and_then(Kept::book) {
+        book.restore(state);
+        from.extend(keep::offsets(state, &feeds));
+    }
+    let log_from = from.get(&(LOG, 0)).copied().unwrap_or(0);
+    let resumed = from.clone();
     let (queues, chunks): (Vec<Sender<Chunk>>, Vec<_>) =
         (0..n_queues).map(|_| crossbeam_channel::bounded(QUEUE_CHUNKS)).unzip();
     let time = match plan.clock {
@@ -170,34 +190,45 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         from,
         settings.engine.workers,
         Limits::from(&settings.engine),
-        time,
+        (time, after),
         Box::new(move |it| sealed.sealed(it.epoch, it.offsets)),
     );
     let rejects = open_rejects(&settings, &plan, feeds.clone(), &clock)?;
-    let kept = rejects.clone();
+    let keep_rejects = rejects.clone();
     let engine = Engine::start(Parts {
-        settings: settings.engine.clone(),
+        prepared,
         feeds: feeds.clone(),
-        secret,
         epochs: Arc::clone(&epochs),
         book: Arc::clone(&book),
         on_rejected: Box::new(move |all| {
             for rejected in all {
-                kept.put(rejected);
+                keep_rejects.put(rejected);
             }
         }),
         shift_per_pass: SHIFT_PER_PASS,
         max_event_bytes: settings.serve.max_event_bytes,
         now_ms: now_by(&clock),
+        on_fresh: kept.as_ref().map(Kept::on_fresh),
     })?;
 
+    let (end, told) = tokio::sync::watch::channel(false);
     let stop = Arc::new(AtomicBool::new(false));
-    let bell: Arc<dyn Fn() + Send + Sync> = Arc::new(move || epochs.ring());
+    let checkpoints = match kept {
+        Some(kept) => Some(kept.start(&settings, &engine, (&book, &epochs, &clock), &stop)?),
+        None => None,
+    };
+    let ringing = Arc::clone(&epochs);
+    let bell: Arc<dyn Fn() + Send + Sync> = Arc::new(move || ringing.ring());
     let mut outlets = queues.into_iter().map(|it| Outlet::new(it, Arc::clone(&bell)));
     let log = match log {
         Some(log) => {
             let outlet = outlets.next().expect("the log is the first feed");
-            let following = log.read_from(log.first(), LOG, outlet, formats)?;
+            let end = end.clone();
+            let on_failed = Arc::new(move |report: &Report| {
+                tracing::error!(code = report.code, "{report}");
+                end.send_replace(true);
+            });
+            let following = log.read_from(log_from, LOG, outlet, formats, on_failed)?;
             Some((Arc::new(log), following))
         }
         None => None,
@@ -207,10 +238,8 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     for ((feed, source), outlet) in
         (first_source..).zip(&plan.sources).zip(outlets.by_ref().take(plan.sources.len()))
     {
-        sources.push(read_source(feed, source, &settings, outlet, &stop)?);
+        sources.push(read_source(feed, source, &settings, outlet, (&resumed, &stop))?);
     }
-    let (end, told) = tokio::sync::watch::channel(false);
-    let metrics = Metrics::default();
     let mut clusters = Vec::new();
     for ((cluster, topics), outlet) in plan.kafka.iter().zip(topics).zip(outlets) {
         let behind = kafka::Behind {
@@ -227,8 +256,18 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     }
     let append = log.as_ref().map(|it| Arc::clone(&it.0) as Arc<dyn Append>);
     let read = engine.read_handle();
+    // The relations are computed from the states that were put back: then all can be read.
+    while read.instants.complete() < after {
+        std::thread::park_timeout(std::time::Duration::from_millis(1));
+    }
 
-    let note_tails = note_tails(&book, log.as_ref().map(|it| Arc::clone(&it.0)), &metrics);
+    let files: Files = (first_source..)
+        .zip(&sources)
+        .map(|(feed, it)| (feed, it.name.clone(), Arc::clone(&it.progress)))
+        .collect();
+    let note_tails =
+        note_tails(&book, log.as_ref().map(|it| Arc::clone(&it.0)), files.clone(), &metrics);
+    let (counted, holding) = (Arc::clone(&book), Arc::clone(&epochs));
     let dedup: Arc<dyn Fn() -> serde_json::Value + Send + Sync> = Arc::new(engine.dedup());
     let health = Arc::new(watch::Health::awaiting(log.as_ref().map_or(0, |it| it.0.end())));
     let ledger: Arc<dyn Fn() -> Ledger + Send + Sync> = {
@@ -266,6 +305,8 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         note_tails,
         metrics,
         health,
+        reading: Arc::new(move || unread(&files, &counted)),
+        held: Arc::new(move || holding.is_held()),
         stall_after: settings.engine.stall_after,
     };
     let until = Arc::clone(&stop);
@@ -278,6 +319,8 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         engine,
         sources,
         clusters,
+        checkpoints,
+        epochs,
         stop,
         log,
         rejects,
@@ -326,6 +369,7 @@ impl Running {
         }
         self.engine.join()?;
         self.stop.store(true, SeqCst);
+        self.checkpoints.map_or(Ok(()), Checkpoints::stop)?;
         self.watching.thread().unpark();
         joined("watch", self.watching.join().map(Ok))?;
         Ok(Ended { read: self.read, book: self.book, serving: self.serving })
@@ -335,18 +379,19 @@ impl Running {
     pub fn stop(self) -> Result<(), Report> {
         let served = self.serving.map_or(Ok(()), Serving::stop);
         self.stop.store(true, SeqCst);
-        for source in self.sources {
-            joined(&source.name, source.thread.join())?;
-        }
-        // The rest is closed whatever became of a cluster; what it says is said at the end.
-        let read: Vec<Result<(), Report>> =
-            self.clusters.into_iter().map(kafka::Cluster::join).collect();
+        // What is read already is to get through, whatever the disk does.
+        self.epochs.hold(false);
+        // The rest is closed whatever became of a feed; what it says is said at the end.
+        let mut read: Vec<Result<(), Report>> =
+            self.sources.into_iter().map(|it| joined(&it.name, it.thread.join())).collect();
+        read.extend(self.clusters.into_iter().map(kafka::Cluster::join));
         if let Some((log, following)) = self.log {
             following.stop();
-            following.join()?;
+            read.push(following.join());
             log.close();
         }
         self.engine.join()?;
+        let kept = self.checkpoints.map_or(Ok(()), Checkpoints::stop);
         self.watching.thread().unpark();
         joined("watch", self.watching.join().map(Ok))?;
         if !self.rejects.flush(ports::GRACE) {
@@ -356,6 +401,7 @@ impl Running {
             );
         }
         read.into_iter().collect::<Result<(), Report>>()?;
+        kept?;
         served
     }
 }
@@ -378,113 +424,6 @@ impl Ended {
     }
 }
 
-impl Serving {
-    fn until_told(&self) {
-        let mut told = self.end.subscribe();
-        self.runtime.block_on(async {
-            // The sender lives in `self`: it cannot be gone.
-            while !*told.borrow_and_update() {
-                if told.changed().await.is_err() {
-                    return;
-                }
-            }
-        });
-    }
-
-    fn stop(self) -> Result<(), Report> {
-        self.end.send_replace(true);
-        let served = self.runtime.block_on(self.task);
-        self.runtime.shutdown_timeout(ports::GRACE);
-        if let Some(file) = &self.address_file
-            && let Err(why) = std::fs::remove_file(file)
-        {
-            tracing::warn!(file = %file.display(), %why, "could not remove the address file");
-        }
-        served.unwrap_or_else(|why| {
-            Err(Report {
-                code: "run/panic",
-                what: "a task panicked".into(),
-                at: vec![("task", "serve".into())],
-                why: why.to_string(),
-                effect: "nothing that was acknowledged is lost".into(),
-                fix: "start again; if it repeats, report the message".into(),
-            })
-        })
-    }
-}
-
-/// The file in the data folder that says where a running process answers.
-pub const ADMIN_ADDRESS: &str = "admin.addr";
-
-fn serve(
-    settings: &Settings,
-    ports: crate::serve::Ports,
-    end: tokio::sync::watch::Sender<bool>,
-    mut told: tokio::sync::watch::Receiver<bool>,
-    address_file: Option<PathBuf>,
-) -> Result<Serving, Report> {
-    let failed = |why: std::io::Error| Report {
-        code: "engine/thread",
-        what: "could not start a thread".into(),
-        at: vec![("runtime", "http".into())],
-        why: why.to_string(),
-        effect: "nothing was started; no data was touched".into(),
-        fix: "raise the limit on threads (`ulimit -u`), then start again".into(),
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).min(8))
-        .thread_name("http")
-        .enable_all()
-        .build()
-        .map_err(failed)?;
-    let server = runtime.block_on(crate::serve::bind(settings.serve.clone(), ports))?;
-    let address = server.address();
-    if let Some(file) = &address_file {
-        std::fs::write(file, format!("{address}\n")).map_err(|why| Report {
-            code: "run/data-folder",
-            what: "could not write into the data folder".into(),
-            at: vec![("file", file.display().to_string())],
-            why: why.to_string(),
-            effect: "nothing was started; no data was touched".into(),
-            fix: "make room in the folder, or let this user write there".into(),
-        })?;
-    }
-    let signals = end.clone();
-    let _entered = runtime.enter();
-    crate::tasks::spawn("signals", async move {
-        match signal().await {
-            Ok(name) => tracing::info!(signal = name, "told to end"),
-            Err(why) => {
-                tracing::error!(%why, "signals cannot be heard; end by the command line");
-                return;
-            }
-        }
-        signals.send_replace(true);
-    });
-    let task = crate::tasks::spawn(
-        "serve",
-        server.run(async move {
-            while !*told.borrow_and_update() {
-                if told.changed().await.is_err() {
-                    return;
-                }
-            }
-        }),
-    );
-    drop(_entered);
-    Ok(Serving { address, runtime, task, end, address_file })
-}
-
-async fn signal() -> std::io::Result<&'static str> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => Ok("SIGINT"),
-        _ = terminate.recv() => Ok("SIGTERM"),
-    }
-}
-
 fn thread<T: Send + 'static>(
     name: &str,
     body: impl FnOnce() -> T + Send + 'static,
@@ -503,6 +442,7 @@ fn thread<T: Send + 'static>(
 fn note_tails(
     book: &Arc<Book>,
     log: Option<Arc<LocalLog>>,
+    files: Files,
     metrics: &Metrics,
 ) -> Arc<dyn Fn() + Send + Sync> {
     let (book, metrics) = (Arc::clone(book), metrics.clone());
@@ -512,7 +452,30 @@ fn note_tails(
             book.tail((LOG, 0), stats.next, stats.newest_ms.unwrap_or(0));
             metrics.log_bytes.set(stats.bytes.cast_signed());
         }
+        for (feed, _, progress) in &files {
+            let (file, end) = progress.end();
+            book.estimate((*feed, file), end);
+        }
     })
+}
+
+/// Files being read: feed, its name, how far.
+type Files = Vec<(FeedId, String, Arc<Progress>)>;
+
+/// What of the files is not read yet, or cannot be, in words.
+fn unread(files: &Files, book: &Book) -> Vec<String> {
+    let of = |(feed, name, progress): &(FeedId, String, Arc<Progress>)| {
+        use std::sync::atomic::Ordering::Relaxed;
+        if let Some(why) = progress.failed.get() {
+            return Some(format!("feed {name} cannot be read further: {why}"));
+        }
+        let (bytes, total) = (progress.bytes.load(Relaxed), progress.bytes_total.load(Relaxed));
+        let behind = book.read_of(*feed) < progress.lines.load(Relaxed);
+        // Of standard input nobody knows an end.
+        let reading = total > 0 && !progress.done.load(Relaxed);
+        (reading || behind).then(|| format!("feed {name}: {bytes} of {total} bytes read"))
+    };
+    files.iter().filter_map(of).collect()
 }
 
 /// The embedded log is the first feed where there is one.
@@ -586,7 +549,7 @@ fn feeds(plan: &Plan) -> Result<Vec<Feed>, Report> {
     let mut feeds = Vec::new();
     if plan.log {
         let (name, format) = ("log".into(), Format::Native);
-        feeds.push(Feed { name, mapping: None, format, is_log: true });
+        feeds.push(Feed { name, mapping: None, format, is_log: true, identity: None });
     }
     for source in &plan.sources {
         let format = match &source.mapping {
@@ -594,7 +557,7 @@ fn feeds(plan: &Plan) -> Result<Vec<Feed>, Report> {
             None => Format::Native,
         };
         let (name, mapping) = (source.name.clone(), mapping_name(source.mapping.as_deref()));
-        feeds.push(Feed { name, mapping, format, is_log: false });
+        feeds.push(Feed { name, mapping, format, is_log: false, identity: None });
     }
     Ok(feeds)
 }
@@ -644,8 +607,9 @@ fn read_source(
     source: &Source,
     settings: &Settings,
     outlet: Outlet,
-    stop: &Arc<AtomicBool>,
+    (resumed, stop): (&Offsets, &Arc<AtomicBool>),
 ) -> Result<Reading, Report> {
+    file::there(&source.path)?;
     let plan = file::Plan {
         path: source.path.clone(),
         feed,
@@ -653,11 +617,18 @@ fn read_source(
         max_event_bytes: settings.serve.max_event_bytes,
         rate: source.rate,
         passes: source.repeat.max(1),
+        from: resumed.range((feed, 0)..=(feed, u32::MAX)).map(|it| (it.0.1, *it.1)).collect(),
     };
     let progress = Arc::new(Progress::default());
     let (stop, shown) = (Arc::clone(stop), Arc::clone(&progress));
+    let name = source.name.clone();
     let thread = thread(&format!("read-{}", source.name), move || {
-        file::read(&plan, &outlet, &shown, &stop)
+        let read = file::read(&plan, &outlet, &shown, &stop);
+        if let Err(report) = &read {
+            tracing::error!(code = report.code, feed = name, "{report}");
+            shown.failed.get_or_init(|| report.why.clone());
+        }
+        read
     })?;
     Ok(Reading { name: source.name.clone(), thread, progress })
 }
@@ -675,7 +646,10 @@ fn joined(name: &str, ended: std::thread::Result<Result<(), Report>>) -> Result<
     })
 }
 
-fn told_of_step(seen: Seen) {
+fn told_of_step(metrics: &Metrics, seen: Seen) {
+    if let Seen::Step(_) = seen {
+        metrics.clock_steps.one();
+    }
     match seen {
         Seen::Calm => tracing::info!("the system's clock agrees again"),
         Seen::Step(ms) => tracing::error!(

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use crate::ledger::Book;
 use crate::messages::{Feeds, ReadHandle};
 use crate::metrics::{Metrics, OfFeed, OfView};
@@ -26,6 +28,8 @@ pub struct Health {
     caught_up: AtomicBool,
     position: AtomicU64,
     awaited: u64,
+    /// What is wrong with feeds, or not yet read of them.
+    feeds: Mutex<Vec<String>>,
 }
 
 impl Health {
@@ -40,12 +44,17 @@ impl Health {
         if self.stalled.load(SeqCst) {
             troubles.push("the frontier has stopped: no epoch completes".to_string());
         }
-        if !self.caught_up.load(SeqCst) {
+        if self.position.load(SeqCst) < self.awaited {
             troubles.push(format!(
                 "catching up: at position {} of the {} that were there at start",
                 self.position.load(SeqCst),
                 self.awaited
             ));
+        }
+        let feeds = self.feeds.lock();
+        troubles.extend(feeds.iter().cloned());
+        if troubles.is_empty() && !self.caught_up.load(SeqCst) {
+            troubles.push("starting".to_string());
         }
         troubles
     }
@@ -69,6 +78,10 @@ pub struct Watched {
     pub metrics: Metrics,
     /// Where the verdict goes.
     pub health: Arc<Health>,
+    /// What of the files that were there at start is not read yet, or cannot be, in words.
+    pub reading: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+    /// Whether reading is held back on purpose: that is no stall.
+    pub held: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Longest time without a complete epoch while work waits.
     pub stall_after: Duration,
 }
@@ -92,7 +105,8 @@ impl Watched {
         }
         let ledger = self.book.ledger((self.dedup)());
         let (waiting, _) = self.book.incomplete();
-        let behind = waiting > 0 || ledger.partitions.iter().any(|it| it.lag > 0);
+        let held = (self.held)() && waiting == 0;
+        let behind = !held && (waiting > 0 || ledger.partitions.iter().any(|it| it.lag > 0));
         let stalled = behind && crate::clock::since(seen.1) > self.stall_after;
         if stalled != self.health.stalled.swap(stalled, SeqCst) {
             if stalled {
@@ -108,9 +122,11 @@ impl Watched {
             }
         }
         self.health.position.store(as_of.position, SeqCst);
-        if as_of.position >= self.health.awaited {
+        let reading = (self.reading)();
+        if as_of.position >= self.health.awaited && reading.is_empty() {
             self.health.caught_up.store(true, SeqCst);
         }
+        *self.health.feeds.lock() = reading;
         let now = (self.anomalies)();
         if now > *anomalies {
             tracing::error!(

@@ -242,7 +242,7 @@ fn a_demo_ends_by_itself() {
     assert!(out.contains("events/s") && out.contains("ending"), "{out}");
     let mut generate = Process::start(&["generate", "--events", "1000000"]);
     generate.until("specversion");
-    let Process { child, out } = &mut generate;
+    let Process { child, out, .. } = &mut generate;
     drop(std::mem::replace(out, BufReader::new(child_of_nothing())));
     assert!(child.wait().unwrap().success());
 }

@@ -26,6 +26,7 @@ fn plan(path: &Path) -> Plan {
         max_event_bytes: LIMIT,
         rate: None,
         passes: 1,
+        from: std::collections::BTreeMap::new(),
     }
 }
 

@@ -23,6 +23,7 @@ const ROOMS: &[(&str, &[&str], &str)] = &[
         "the workers read, date and compute; nobody else knows what a dataflow is",
     ),
     ("changes", &[], ""),
+    ("store", &["segments"], "states are kept in segments; folds are known through `schemas` only"),
     ("ledger", &[], ""),
     ("segments", &[], "a format, not a place: it knows nobody"),
     ("rejects", &["segments"], "kept rejects are made of segments"),

@@ -53,7 +53,9 @@ impl Read {
     fn from(log: &LocalLog, position: u64) -> Read {
         let (sender, chunks) = crossbeam_channel::bounded(4);
         let outlet = Outlet::new(sender, Arc::new(|| ()));
-        let following = log.read_from(position, 7, outlet, Arc::new(|_| Format::Native)).unwrap();
+        let following =
+            log.read_from(position, 7, outlet, Arc::new(|_| Format::Native), Arc::new(|_| {}));
+        let following = following.unwrap();
         Read { following, chunks }
     }
 
@@ -273,6 +275,6 @@ fn a_position_ahead_is_refused() {
     wait(log.append(texts(0, 3)));
     let (sender, _chunks) = crossbeam_channel::bounded(4);
     let outlet = Outlet::new(sender, Arc::new(|| ()));
-    let refused = log.read_from(4, 7, outlet, Arc::new(|_| Format::Native));
+    let refused = log.read_from(4, 7, outlet, Arc::new(|_| Format::Native), Arc::new(|_| {}));
     assert_eq!(refused.err().map(|it| it.code), Some("ingest/position-ahead"));
 }

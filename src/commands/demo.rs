@@ -36,6 +36,8 @@ pub fn main(it: &Demo, settings: Settings) -> Result<(), Report> {
         log: true,
         sources: vec![],
         kafka: vec![],
+        state: Some(settings.data_dir.clone()),
+        rebuild: false,
         until_end: false,
         clock: Clock::Wall,
         serve: true,

@@ -53,6 +53,7 @@ pub fn main(it: &Map, chosen: &Chosen) -> Result<(), Problems> {
         max_event_bytes: settings.serve.max_event_bytes,
         rate: None,
         passes: 1,
+        from: std::collections::BTreeMap::new(),
     };
     let max_bytes = usize::try_from(settings.serve.max_event_bytes).unwrap_or(usize::MAX);
     let reading = {

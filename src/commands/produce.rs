@@ -31,6 +31,7 @@ pub fn main(it: &Produce, chosen: &Chosen) -> Result<(), Problems> {
         max_event_bytes: produce::LINE_MAX_BYTES as u64,
         rate: None,
         passes: 1,
+        from: std::collections::BTreeMap::new(),
     };
     let progress = Arc::new(file::Progress::default());
     let stop = Arc::new(AtomicBool::new(false));

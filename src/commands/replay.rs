@@ -40,6 +40,8 @@ pub struct Replay {
     pub repeat: u32,
     /// Events a second, sent by the clock whatever the engine does; as fast as it goes if absent.
     pub rate: Option<f64>,
+    /// Keep the state in this folder, as `run` does; in memory only if absent.
+    pub state: Option<PathBuf>,
     /// Where to write every view's rows, `<view>.jsonl`.
     pub rows_out: Option<PathBuf>,
     /// Serve HTTP meanwhile.
@@ -125,6 +127,7 @@ pub fn chosen(it: &typed::Replay, chosen: &Chosen) -> Result<(Replay, Settings),
         clock,
         repeat: it.repeat,
         rate: it.rate,
+        state: it.state.clone(),
         rows_out: it.rows_out.clone(),
         serve: it.serve,
         stay: it.stay,
@@ -183,6 +186,8 @@ pub fn run(replay: &Replay, settings: Settings) -> Result<(Outcome, Ended), Repo
             })
             .collect(),
         kafka: replay.kafka.iter().cloned().collect(),
+        state: replay.state.clone(),
+        rebuild: false,
         until_end: true,
         clock: replay.clock,
         serve: replay.serve || replay.stay,

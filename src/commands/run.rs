@@ -6,7 +6,7 @@ use crate::report::Report;
 use crate::run::{self, Plan, Source};
 
 /// Runs until SIGINT or SIGTERM, then ends cleanly.
-pub fn main(settings: Settings) -> Result<(), Report> {
+pub fn main(settings: Settings, rebuild: bool) -> Result<(), Report> {
     run::end_on_panic();
     let sources = settings.feeds.iter().map(|it| Source {
         name: it.name.clone(),
@@ -19,6 +19,8 @@ pub fn main(settings: Settings) -> Result<(), Report> {
         log: true,
         sources: sources.collect(),
         kafka: settings.kafka.clone(),
+        state: Some(settings.data_dir.clone()),
+        rebuild,
         until_end: false,
         clock: Clock::Wall,
         serve: true,

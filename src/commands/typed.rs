@@ -163,6 +163,9 @@ pub struct Demo {
 /// `millstream run`
 #[derive(Clone, Debug, Args)]
 pub struct Run {
+    /// Forget the state that is kept, and build it again from the log
+    #[arg(long)]
+    pub rebuild: bool,
     /// Where everything durable lives
     #[arg(long, value_name = "FOLDER")]
     pub data_dir: Option<String>,
@@ -207,6 +210,9 @@ pub struct Replay {
     /// Only these views, separated by commas
     #[arg(long, value_name = "A,B")]
     pub views: Option<String>,
+    /// Keep the state there with checkpoints, as `run` does; a second replay goes on from it
+    #[arg(long, value_name = "FOLDER")]
+    pub state: Option<PathBuf>,
     /// Write every view's rows there, VIEW.jsonl
     #[arg(long, value_name = "FOLDER")]
     pub rows_out: Option<PathBuf>,

@@ -145,6 +145,21 @@ pub const TABLE: &[Setting] = &[
         "Damaged blocks in the embedded log or the kept rejects: `refuse` stops with their place; `skip` goes on without them, counting their positions as lost.",
     ),
     row(
+        "state.interval",
+        Kind::Time(|s| &mut s.state.interval, "10ms", "1min"),
+        "From one checkpoint to the next: what a start after a crash reads again.",
+    ),
+    row(
+        "state.max_interval",
+        Kind::Time(|s| &mut s.state.max_interval, "10ms", "10min"),
+        "Under backlog checkpoints are stretched, so that they take at most a seventh of the time, but no further than this.",
+    ),
+    row(
+        "state.segment_bytes",
+        Kind::Size(|s| &mut s.state.segment_bytes, "1 MiB", "1 GiB"),
+        "Size of a segment of the state: what is written again and removed at once.",
+    ),
+    row(
         "rejects.max_bytes",
         Kind::Size(|s| &mut s.rejects.max_bytes, "1 MiB", "1 TiB"),
         "Kept rejects; above it the oldest become counts.",
@@ -229,6 +244,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("", "Before the first section."),
     ("engine", "How events are dated, deduplicated and computed."),
     ("log", "The embedded log."),
+    ("state", "What is kept of every entity, so that a start goes on."),
     ("rejects", "Records that could not be taken."),
     ("serve", "HTTP."),
 ];

@@ -52,6 +52,8 @@ pub(crate) struct Needs<'a> {
     pub(crate) judgement: Judgement,
     /// Longest record; a longer one is rejected unread.
     pub(crate) max_event_bytes: usize,
+    /// Whether new identities are to be told, for a checkpoint.
+    pub(crate) tell_fresh: bool,
 }
 
 /// What became of a chunk, besides the updates.
@@ -61,6 +63,8 @@ pub(crate) struct Outcome {
     /// Offsets of records that were duplicates (of the log's chunks only).
     pub(crate) duplicates: Vec<u64>,
     pub(crate) rejected: Vec<Rejected>,
+    /// Identities that are new, with the instant from which each batch is remembered.
+    pub(crate) fresh: Vec<(u64, Vec<u128>)>,
     /// Newest event time seen in the partition, this chunk included.
     pub(crate) newest: i64,
     /// When its newest record was appended.
@@ -251,7 +255,15 @@ where
             secret.fingerprint(&event.tenant, Kind::Event, &[&event.source, &event.id])
         }));
         fresh.clear();
-        self.needs.dedup.claim(identities, self.outcome.appended_ms, fresh);
+        let claimed_ms = self.needs.dedup.claim(identities, self.outcome.appended_ms, fresh);
+        if self.needs.tell_fresh {
+            let new = identities.iter().zip(&*fresh).filter(|it| *it.1).map(|it| *it.0);
+            let outcome = &mut self.outcome;
+            match outcome.fresh.last_mut().filter(|it| it.0 == claimed_ms) {
+                Some(batch) => batch.1.extend(new),
+                None => outcome.fresh.push((claimed_ms, new.collect())),
+            }
+        }
 
         let counts = &mut self.outcome.counts;
         let late_after = self.needs.judgement.late_after;

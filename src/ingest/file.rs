@@ -20,8 +20,9 @@ mod lines;
 mod pace;
 mod source;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -45,6 +46,8 @@ pub struct Plan {
     pub rate: Option<f64>,
     /// How often the whole is read; at least 1.
     pub passes: u32,
+    /// Where each file goes on: lines before are passed over. Of the first pass only.
+    pub from: BTreeMap<u32, u64>,
 }
 
 /// How far reading is; others look while it runs.
@@ -56,10 +59,37 @@ pub struct Progress {
     pub bytes_total: AtomicU64,
     /// Lines sent.
     pub records: AtomicU64,
+    /// Lines sent or passed over.
+    pub lines: AtomicU64,
+    /// The file being read, and its next line.
+    pub at: (AtomicU32, AtomicU64),
     /// Read to the end.
     pub done: AtomicBool,
+    /// Why it cannot be read further.
+    pub failed: OnceLock<String>,
     /// Under a rate: when the first line was due.
     pub paced_from: OnceLock<Instant>,
+}
+
+impl Progress {
+    /// Where the file being read ends, as far as can be guessed from the lines and bytes so far.
+    pub fn end(&self) -> (u32, u64) {
+        let (file, next) = (self.at.0.load(Relaxed), self.at.1.load(Relaxed));
+        let (bytes, total) = (self.bytes.load(Relaxed), self.bytes_total.load(Relaxed));
+        let left = match self.done.load(Relaxed) {
+            true => 0,
+            false => {
+                u128::from(total.saturating_sub(bytes)) * u128::from(self.lines.load(Relaxed))
+                    / u128::from(bytes.max(1))
+            }
+        };
+        (file, next + u64::try_from(left).unwrap_or(u64::MAX))
+    }
+}
+
+/// Whether there is something to read, before anything is started.
+pub fn there(path: &Path) -> Result<(), Report> {
+    source::files(path).map(|_| ())
 }
 
 /// Reads it all, on the thread of the caller, until the end, or `stop`, or nobody to read for.
@@ -80,7 +110,11 @@ pub fn read(
     for pass in 0..plan.passes.max(1) {
         for (i, file) in files.iter().enumerate() {
             let mut input = source::open(file, progress)?;
-            let at = lines::At { partition: (plan.feed, i as u32), pass, next: reached[i] };
+            let partition = i as u32;
+            let passed =
+                if pass == 0 { plan.from.get(&partition).copied().unwrap_or(0) } else { 0 };
+            let at =
+                lines::At { partition: (plan.feed, partition), pass, next: reached[i], passed };
             let mut lines = lines::Lines::new(at, plan, outlet, progress, stop);
             match lines.run(&mut *input, pace.as_mut()) {
                 Ok(()) => reached[i] = lines.next(),

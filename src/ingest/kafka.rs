@@ -88,8 +88,9 @@ pub struct Recorded {
     pub next: BTreeMap<u32, u64>,
 }
 
-/// Gives a feed of this name an id. `None`: there are as many as there can be.
-pub type AddFeed = Arc<dyn Fn(&str) -> Option<FeedId> + Send + Sync>;
+/// Gives a feed of this name, and of this topic's id, an id of ours. `None`: there are as many as
+/// there can be.
+pub type AddFeed = Arc<dyn Fn(&str, &str) -> Option<FeedId> + Send + Sync>;
 
 /// What reading tells and asks of the rest.
 #[derive(Clone)]

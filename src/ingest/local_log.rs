@@ -52,6 +52,9 @@ const CONTENTS: Contents = Contents::new(
      tag 2 retried: (len u32, origin as JSON, len u32, bytes)*",
 );
 
+/// Told at once when the log cannot be read further; the report comes from [`Following::join`].
+pub type OnFailed = Arc<dyn Fn(&Report) + Send + Sync>;
+
 /// Where the log gets the time from: milliseconds since the Unix epoch.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
@@ -136,6 +139,7 @@ impl LocalLog {
         feed: FeedId,
         outlet: Outlet,
         formats: FormatOf,
+        on_failed: OnFailed,
     ) -> Result<Following, Report> {
         let end = self.end();
         if position > end {
@@ -151,7 +155,7 @@ impl LocalLog {
                 fix: "restore the log that belongs to this data folder".into(),
             });
         }
-        follow::start(self.shared.clone(), position, feed, outlet, formats)
+        follow::start(self.shared.clone(), position, feed, outlet, formats, on_failed)
     }
 
     /// Sizes, positions, times.

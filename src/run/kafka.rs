@@ -1,12 +1,13 @@
 //! Kafka clusters on their way through threads of their own.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::{joined, mapping, mapping_name, now_by};
 use crate::clock::SteadyClock;
 use crate::config::KafkaSettings;
-use crate::ingest::kafka::{self, Hooks, Plan, Reading};
+use crate::ingest::kafka::{self, Hooks, Plan, Reading, Recorded};
 use crate::ledger::Book;
 use crate::messages::{Feed, Feeds, Format, Outlet};
 use crate::metrics::Metrics;
@@ -60,17 +61,17 @@ impl Behind<'_> {
         let plan = Plan {
             settings: cluster.clone(),
             native: matches!(topics.format, Format::Native),
-            // Nothing is recorded yet: state lives in memory, and every start reads again.
-            recorded: std::collections::BTreeMap::new(),
+            recorded: recorded(self.book, &cluster.name),
             until_end: self.until_end,
             max_event_bytes: self.max_event_bytes,
         };
         let (feeds, book, end) = (self.feeds.clone(), Arc::clone(self.book), self.end.clone());
         let (began, behind) = (Arc::clone(&book), Arc::clone(&book));
         let hooks = Hooks {
-            add_feed: Arc::new(move |name| {
+            add_feed: Arc::new(move |name, id| {
                 let (format, mapping) = (topics.format.clone(), topics.mapping.clone());
-                feeds.add(Feed { name: name.into(), mapping, format, is_log: false })
+                let identity = Some(id.to_string());
+                feeds.add(Feed { name: name.into(), mapping, format, is_log: false, identity })
             }),
             begins: Arc::new(move |partition, first| began.begins(partition, first)),
             tail: Arc::new(move |partition, end, ms| behind.behind(partition, end, ms)),
@@ -85,6 +86,21 @@ impl Behind<'_> {
         let reading = kafka::start(plan, outlet, hooks, metrics, stop)?;
         Ok(Cluster { name: cluster.name.clone(), reading })
     }
+}
+
+/// Where each topic of a cluster goes on, as was kept.
+fn recorded(book: &Book, cluster: &str) -> BTreeMap<String, Recorded> {
+    let mut recorded: BTreeMap<String, Recorded> = BTreeMap::new();
+    for line in book.later() {
+        if let Some((of, topic)) = line.feed.split_once('/')
+            && of == cluster
+        {
+            let topic = recorded.entry(topic.to_string()).or_default();
+            topic.id = line.identity.unwrap_or_default();
+            topic.next.insert(line.partition, line.next);
+        }
+    }
+    recorded
 }
 
 impl Cluster {

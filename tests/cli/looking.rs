@@ -89,11 +89,15 @@ fn looking_does_not_write() {
     }
     // A start then does remove it, and keeps the rest.
     let next = |out: &str| serde_json::from_str::<serde_json::Value>(out).unwrap()["next"].clone();
-    let looked = next(&run(&["log", "stats", "--json", "--data-dir", &data]).1);
+    let stats = run(&["log", "stats", "--json", "--data-dir", &data]);
+    assert_eq!(stats.0, 0, "{stats:?}");
+    let looked = next(&stats.1);
     let words = ["run", "--data-dir", &data, "--listen", "127.0.0.1:0"];
     let mut process = Process::start(&words);
     process.address(&folder.0.join("data"));
-    assert_eq!(next(&run(&["log", "stats", "--json", "--data-dir", &data]).1), looked);
+    let stats = run(&["log", "stats", "--json", "--data-dir", &data]);
+    assert_eq!(stats.0, 0, "{stats:?}");
+    assert_eq!(next(&stats.1), looked);
     process.signal("-TERM");
     assert_eq!(process.end().0, 0);
 }

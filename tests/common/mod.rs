@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millstream::config::{Engine as EngineSettings, Settings};
-use millstream::engine::{Engine, Parts};
+use millstream::engine::{Engine, Parts, Prepared};
 use millstream::epochs::{Epochs, Limits, TimeSource};
 use millstream::ledger::Book;
 use millstream::messages::{Chunk, Counts, Feed, Feeds, Format, Framing, Gap, Offsets};
+use millstream::metrics::Metrics;
 use schemas::names::Secret;
 use serde_json::{Value, json};
 
@@ -126,7 +127,13 @@ pub fn run(
         ..Settings::default_in(std::path::Path::new("unused")).engine
     };
     let (name, mapping) = ("test".into(), None);
-    let feeds = Feeds::new(vec![Feed { name, mapping, format: Format::Native, is_log: false }]);
+    let feeds = Feeds::new(vec![Feed {
+        name,
+        mapping,
+        format: Format::Native,
+        is_log: false,
+        identity: None,
+    }]);
     let (send, receive) = crossbeam_channel::unbounded();
     let mut next: BTreeMap<u32, u64> = BTreeMap::new();
     for (n, lines) in lines.chunks(shape.per_chunk).enumerate() {
@@ -148,26 +155,26 @@ pub fn run(
     }
     drop(send);
     let from: Offsets = next.keys().map(|it| ((0, *it), 0)).collect();
-    let book = Arc::new(Book::new(feeds.clone(), from.clone()));
+    let book = Arc::new(Book::new(feeds.clone(), from.clone(), Metrics::default()));
     let sealed = Arc::clone(&book);
     let epochs = Epochs::new(
         vec![receive],
         from,
         shape.workers,
         Limits::from(&settings),
-        TimeSource::Instant(now_ms),
+        (TimeSource::Instant(now_ms), 0),
         Box::new(move |it| sealed.sealed(it.epoch, it.offsets)),
     );
     let engine = Engine::start(Parts {
-        settings,
+        prepared: Prepared::new(&settings, Secret([9; 16]), false).unwrap(),
         feeds,
-        secret: Secret([9; 16]),
         epochs,
         book: Arc::clone(&book),
         on_rejected: Box::new(|it| panic!("a good event was rejected: {:?}", it[0].problem)),
         shift_per_pass: 0,
         max_event_bytes: 65_536,
         now_ms: Arc::new(millstream::clock::wall_ms),
+        on_fresh: None,
     })
     .unwrap();
     let read = engine.read_handle();

@@ -1,11 +1,11 @@
 //! The built binary as a process, for the tests that meet it from outside.
 
-#![allow(missing_docs, unreachable_pub, dead_code)]
+#![allow(missing_docs, unreachable_pub, dead_code, clippy::disallowed_methods)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// A folder that goes away with the test.
 pub struct Folder(pub PathBuf);
@@ -55,6 +55,7 @@ pub fn told(it: Output) -> (i32, String, String) {
 pub struct Process {
     pub child: Child,
     pub out: BufReader<std::process::ChildStdout>,
+    started: SystemTime,
 }
 
 impl Process {
@@ -62,9 +63,10 @@ impl Process {
         Process::spawn(&mut command(words))
     }
     pub fn spawn(command: &mut Command) -> Process {
+        let started = SystemTime::now();
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
-        Process { child, out }
+        Process { child, out, started }
     }
     /// The first line in which this stands; fails when the process ends before.
     pub fn until(&mut self, words: &str) -> String {
@@ -82,9 +84,16 @@ impl Process {
     }
     /// Where a `run` with this data folder answers, once it does.
     pub fn address(&mut self, data_dir: &Path) -> String {
+        let file = data_dir.join("admin.addr");
+        // One that was killed has left its own behind; the file system's clock is a coarse one.
+        let since = self.started - Duration::from_millis(20);
+        let fresh =
+            || std::fs::metadata(&file).and_then(|it| it.modified()).is_ok_and(|it| it > since);
         loop {
-            match std::fs::read_to_string(data_dir.join("admin.addr")) {
-                Ok(address) if address.ends_with('\n') => return address.trim().to_string(),
+            match std::fs::read_to_string(&file) {
+                Ok(address) if fresh() && address.ends_with('\n') => {
+                    return address.trim().to_string();
+                }
                 _ if self.child.try_wait().unwrap().is_some() => {
                     let mut why = String::new();
                     self.child.stderr.take().unwrap().read_to_string(&mut why).unwrap();

@@ -14,6 +14,8 @@ pub(super) struct At {
     pub(super) pass: u32,
     /// Offset of the next line.
     pub(super) next: u64,
+    /// Lines at the start that were read before: passed over.
+    pub(super) passed: u64,
 }
 
 /// Why it ended before the end.
@@ -128,6 +130,10 @@ impl<'a> Lines<'a> {
         pace: &mut Option<&mut Pace>,
     ) -> Result<(), End> {
         bytes.truncate(len);
+        self.pass_over(&mut bytes);
+        if bytes.is_empty() {
+            return Ok(());
+        }
         let Some(pace) = pace else {
             let lines = count(&bytes);
             return self.send(bytes, lines, self.plan.first_read_ms);
@@ -153,6 +159,22 @@ impl<'a> Lines<'a> {
         Ok(())
     }
 
+    /// Drops the lines that were read before.
+    fn pass_over(&mut self, bytes: &mut Vec<u8>) {
+        if self.at.passed == 0 {
+            return;
+        }
+        let last = usize::try_from(self.at.passed - 1).unwrap_or(usize::MAX);
+        let (lines, end) = match memchr::memchr_iter(b'\n', bytes).nth(last) {
+            Some(end) => (self.at.passed, end + 1),
+            None => (count(bytes), bytes.len()),
+        };
+        self.at.passed -= lines;
+        self.at.next += lines;
+        self.progress.lines.fetch_add(lines, Relaxed);
+        bytes.drain(..end);
+    }
+
     fn send(&mut self, bytes: Vec<u8>, lines: u64, appended_ms: u64) -> Result<(), End> {
         let first = self.at.next;
         let next = first + lines;
@@ -168,6 +190,9 @@ impl<'a> Lines<'a> {
         })?;
         self.at.next = next;
         self.progress.records.fetch_add(lines, Relaxed);
+        self.progress.lines.fetch_add(lines, Relaxed);
+        self.progress.at.0.store(self.at.partition.1, Relaxed);
+        self.progress.at.1.store(next, Relaxed);
         Ok(())
     }
 }

@@ -126,7 +126,7 @@ impl Control {
         partitions: usize,
     ) -> Result<(), End> {
         let feed_name = format!("{}/{name}", self.plan.settings.name);
-        let add = |it: &Control| (it.hooks.add_feed)(&feed_name);
+        let add = |it: &Control| (it.hooks.add_feed)(&feed_name, &id);
         let feed = if self.known.len() < MAX_TOPICS { add(self) } else { None };
         let Some(feed) = feed else {
             self.alarms.raise(&name, || trouble::too_many(&feed_name, MAX_TOPICS));

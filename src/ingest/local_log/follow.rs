@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use super::Shared;
 use super::record::{Kind, Place, places};
+use super::{OnFailed, Shared};
 use crate::messages::{
     Apart, Chunk, FeedId, FormatOf, Framing, Gap, MAX_CHUNK_BYTES, Outlet, RecordAt, RetriedAs,
     Stopped,
@@ -64,6 +64,7 @@ pub(super) fn start(
     feed: FeedId,
     outlet: Outlet,
     formats: FormatOf,
+    on_failed: OnFailed,
 ) -> Result<Following, Report> {
     let stop = Arc::new(AtomicBool::new(false));
     let wake = Wake(shared.clone());
@@ -73,7 +74,10 @@ pub(super) fn start(
         .name("log-reader".into())
         .spawn(move || match reader.run() {
             Ok(()) | Err(End::Stopped) => Ok(()),
-            Err(End::Failed(report)) => Err(report),
+            Err(End::Failed(report)) => {
+                on_failed(&report);
+                Err(report)
+            }
         })
         .map_err(super::no_thread)?;
     Ok(Following { stop, wake, thread: Some(thread) })

@@ -1,0 +1,134 @@
+//! The server on a runtime of its own: bound, told to end, ended.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::ports;
+use crate::config::Settings;
+use crate::report::Report;
+
+/// The server on its runtime.
+pub(super) struct Serving {
+    pub(super) address: SocketAddr,
+    runtime: tokio::runtime::Runtime,
+    task: tokio::task::JoinHandle<Result<(), Report>>,
+    /// Told to end, by whoever.
+    pub(super) end: tokio::sync::watch::Sender<bool>,
+    /// Where the address is written for the command line.
+    address_file: Option<PathBuf>,
+}
+
+impl Serving {
+    pub(super) fn until_told(&self) {
+        let mut told = self.end.subscribe();
+        self.runtime.block_on(async {
+            // The sender lives in `self`: it cannot be gone.
+            while !*told.borrow_and_update() {
+                if told.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    pub(super) fn stop(self) -> Result<(), Report> {
+        self.end.send_replace(true);
+        let served = self.runtime.block_on(self.task);
+        self.runtime.shutdown_timeout(ports::GRACE);
+        if let Some(file) = &self.address_file {
+            forget_address(file);
+        }
+        served.unwrap_or_else(|why| {
+            Err(Report {
+                code: "run/panic",
+                what: "a task panicked".into(),
+                at: vec![("task", "serve".into())],
+                why: why.to_string(),
+                effect: "nothing that was acknowledged is lost".into(),
+                fix: "start again; if it repeats, report the message".into(),
+            })
+        })
+    }
+}
+
+/// The file in the data folder that says where a running process answers.
+pub const ADMIN_ADDRESS: &str = "admin.addr";
+
+pub(super) fn serve(
+    settings: &Settings,
+    ports: crate::serve::Ports,
+    end: tokio::sync::watch::Sender<bool>,
+    mut told: tokio::sync::watch::Receiver<bool>,
+    address_file: Option<PathBuf>,
+) -> Result<Serving, Report> {
+    let failed = |why: std::io::Error| Report {
+        code: "engine/thread",
+        what: "could not start a thread".into(),
+        at: vec![("runtime", "http".into())],
+        why: why.to_string(),
+        effect: "nothing was started; no data was touched".into(),
+        fix: "raise the limit on threads (`ulimit -u`), then start again".into(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).min(8))
+        .thread_name("http")
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    let server = runtime.block_on(crate::serve::bind(settings.serve.clone(), ports))?;
+    let address = server.address();
+    if let Some(file) = &address_file {
+        std::fs::write(file, format!("{address}\n")).map_err(|why| Report {
+            code: "run/data-folder",
+            what: "could not write into the data folder".into(),
+            at: vec![("file", file.display().to_string())],
+            why: why.to_string(),
+            effect: "nothing was started; no data was touched".into(),
+            fix: "make room in the folder, or let this user write there".into(),
+        })?;
+    }
+    let signals = end.clone();
+    let _entered = runtime.enter();
+    crate::tasks::spawn("signals", async move {
+        match signal().await {
+            Ok(name) => tracing::info!(signal = name, "told to end"),
+            Err(why) => {
+                tracing::error!(%why, "signals cannot be heard; end by the command line");
+                return;
+            }
+        }
+        signals.send_replace(true);
+    });
+    let task = crate::tasks::spawn(
+        "serve",
+        server.run(async move {
+            while !*told.borrow_and_update() {
+                if told.changed().await.is_err() {
+                    return;
+                }
+            }
+        }),
+    );
+    drop(_entered);
+    Ok(Serving { address, runtime, task, end, address_file })
+}
+
+async fn signal() -> std::io::Result<&'static str> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = interrupt.recv() => Ok("SIGINT"),
+        _ = terminate.recv() => Ok("SIGTERM"),
+    }
+}
+
+/// A process that was killed leaves its address behind; nobody is to ask there.
+pub(super) fn forget_address(file: &Path) {
+    match std::fs::remove_file(file) {
+        Err(why) if why.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(file = %file.display(), %why, "could not remove the address file");
+        }
+        _ => {}
+    }
+}

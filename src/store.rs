@@ -1,0 +1,142 @@
+//! Remembers: states, identities, counts and offsets of one complete epoch, durable together.
+//!
+//! In: records from the [`StateKeeper`]s, identities from [`Fresh`], the ledger's [`BookState`].
+//! Out: the same, put back at start ([`Store::load`]).
+//!
+//! ```text
+//!  workers ──new identities, by epoch──▶ Fresh ──────────────┐ up to T
+//!  served maps ──records of what changed, as of T──▶ keepers ┼▶ checkpoint ─▶ identities/  (first)
+//!  ledger ──counts and next offsets at T──▶ BookState ───────┘               └▶ state/: records,
+//!                                                                               then the commit
+//! ```
+//!
+//! # Meaning
+//! A checkpoint at epoch T is there whole or not at all: it counts when its commit block is
+//! durable, and everything that it names is durable before. What belongs to later epochs stays
+//! out: an identity from after T in checkpoint T would be a lost event after a crash.
+//!
+//! # Invariants
+//! - Numbers of checkpoints (*seq*) rise and are never given twice, also not to one that failed.
+//! - Records of a checkpoint without a commit are never read.
+//! - Of an entity the newest committed record stands; older ones are left behind and go with
+//!   their segment.
+//! - No worker waits for a disk here. Nothing depends on the number of workers.
+//!
+//! # State
+//! Identities of epochs not yet in a checkpoint, at most [`FRESH_MAX`] before reading is held
+//! back; one buffer of a block. On disk about twice the live states (the oldest segments are
+//! written again and removed), and the identities of the dedup horizon.
+//!
+//! # When it fails
+//! A write that fails is told once and tried again; states go on in memory, and reading is held
+//! back when too much waits. Damage is refused with its place, never decoded.
+//!
+//! # Why this way
+//! Random upserts into a B-tree or LSM were measured ten to forty times dearer (FIELD-NOTES 5).
+
+mod checkpoint; // one after the other, on a thread of its own
+mod clean; // gives old segments up
+mod fresh; // identities on their way
+mod load; // puts it all back
+mod payload; // what is in the blocks
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config;
+use crate::messages::BookState;
+use crate::report::Report;
+use crate::segments::{self, Folder, OnDamage, Writer};
+
+pub use checkpoint::{Checkpoints, Parts};
+pub use fresh::{FRESH_MAX, Fresh};
+pub use load::{OTHER_VIEWS, Restored};
+
+/// What holds states; the name of its folder in the data folder.
+pub const STATE_DIR: &str = "state";
+/// What holds identities.
+pub const IDENTITIES_DIR: &str = "identities";
+
+/// The durable state of a deployment, opened.
+pub struct Store {
+    state: Log,
+    identities: Log,
+    settings: config::State,
+    /// Number of the next checkpoint.
+    seq: u32,
+    /// Which life of this state this is: one more at each start.
+    incarnation: u64,
+    /// Positions of identities that belong to no checkpoint.
+    dead: Vec<(u64, u64)>,
+    /// The newest checkpoint with blocks in each segment, by the segment's first position.
+    newest_in: std::collections::BTreeMap<u64, u32>,
+    /// Bytes and number of the records written, lately.
+    record_bytes: (u64, u64),
+}
+
+/// One log of the two.
+struct Log {
+    folder: Arc<Folder>,
+    writer: Writer,
+}
+
+impl Store {
+    /// Opens (or makes) both logs in the data folder. Also gives what was found and dealt with.
+    pub fn open(
+        data_dir: &Path,
+        settings: &config::State,
+        now_ms: u64,
+    ) -> Result<(Store, Vec<Report>), Report> {
+        let mut notes = Vec::new();
+        let mut open = |dir: &str, contents, bytes, what| -> Result<Log, Report> {
+            let dir = data_dir.join(dir);
+            // Damage in a state is never skipped: a wrong row would be served.
+            let opened = segments::open(&dir, contents, OnDamage::Refuse, bytes, what, now_ms)?;
+            notes.extend(opened.notes);
+            Ok(Log { folder: opened.folder, writer: opened.writer })
+        };
+        let bytes = settings.segment_bytes;
+        let state = open(STATE_DIR, payload::STATES, bytes, "the state")?;
+        let identities = open(IDENTITIES_DIR, payload::IDENTITIES, bytes, "the identities")?;
+        let store = Store {
+            state,
+            identities,
+            settings: settings.clone(),
+            seq: 1,
+            incarnation: 1,
+            dead: Vec::new(),
+            newest_in: std::collections::BTreeMap::new(),
+            record_bytes: (0, 0),
+        };
+        Ok((store, notes))
+    }
+
+    /// Removes what is kept, so that it can be built again.
+    pub fn remove(data_dir: &Path) -> Result<(), Report> {
+        for dir in [STATE_DIR, IDENTITIES_DIR] {
+            let dir = data_dir.join(dir);
+            match std::fs::remove_dir_all(&dir) {
+                Err(why) if why.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(segments::cannot_write(&dir, &why, true));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes on disk: states, identities.
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.state.folder.bytes(), self.identities.folder.bytes())
+    }
+}
+
+/// The ledger at one complete epoch.
+pub type BookStateOf = Arc<dyn Fn() -> BookState + Send + Sync>;
+
+/// Longest time between two looks whether to end.
+const LOOK: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,253 @@
+//! Puts back what the newest checkpoint says.
+//!
+//! # Meaning
+//! Segments are read from the newest to the oldest, blocks likewise: the first record of an
+//! entity that belongs to a checkpoint is the one that stands. Identities are all of those up to
+//! the checkpoint, but for the ones that belong to none.
+//!
+//! # When it fails
+//! A checkpoint whose end is missing (killed while writing) does not count: the one before does.
+//! Damage elsewhere, a view that was not kept then, or one whose records look otherwise now, is
+//! told with its place; [`Restored`] is then not to be had from here, and the caller decides
+//! whether the logs reach back far enough to build it all again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use parking_lot::Mutex;
+use schemas::keeping::StateKeeper;
+
+use super::payload::{self, Commit};
+use super::{Log, Store};
+use crate::messages::{BookState, Epoch};
+use crate::report::Report;
+use crate::segments::Segment;
+
+/// What was put back.
+#[derive(Clone, Debug)]
+pub struct Restored {
+    /// The instant of the checkpoint.
+    pub epoch: Epoch,
+    /// Which life of the state this is now.
+    pub incarnation: u64,
+    /// Counts and offsets at it.
+    pub book: BookState,
+    /// Entities.
+    pub n_entities: u64,
+    /// Identities.
+    pub n_identities: u64,
+}
+
+/// Takes identities, with the append time by which they age.
+pub(crate) type TakeIds<'a> = dyn Fn(&[u128], u64) + Sync + 'a;
+
+impl Store {
+    /// Puts the newest checkpoint back; `None` if there is none. `threads`: how many load at once.
+    pub fn load(
+        &mut self,
+        keepers: &[Arc<dyn StateKeeper>],
+        take_ids: &TakeIds<'_>,
+        horizon_from_ms: u64,
+        threads: usize,
+    ) -> Result<Option<Restored>, Report> {
+        let mut newest: Option<Commit> = None;
+        let mut committed = BTreeSet::new();
+        let (mut seq_max, mut n_entities) = (0, 0);
+        let mut written = (0, 0);
+        let mut segments = self.state.folder.segments();
+        segments.reverse();
+        for segment in segments {
+            let blocks = blocks_of(&self.state, &segment)?;
+            let mut newest_here = 0;
+            for (tag, payload) in blocks.iter().rev() {
+                if *tag == payload::COMMIT {
+                    let commit: Commit = serde_json::from_slice(payload)
+                        .map_err(|why| unreadable(&segment, &why.to_string()))?;
+                    seq_max = seq_max.max(commit.seq);
+                    newest_here = newest_here.max(commit.seq);
+                    committed.insert(commit.seq);
+                    if newest.is_none() {
+                        same_views(&commit, keepers)?;
+                        newest = Some(commit);
+                    }
+                    continue;
+                }
+                let (seq, view, records) = payload::records(payload)
+                    .ok_or_else(|| unreadable(&segment, "a block of records is cut short"))?;
+                seq_max = seq_max.max(seq);
+                newest_here = newest_here.max(seq);
+                if !committed.contains(&seq) {
+                    continue;
+                }
+                // A view that is not kept any more: its records are left behind.
+                let Some(keeper) = keepers.iter().find(|it| it.view() == view) else { continue };
+                let n = restore(&**keeper, &records, seq, threads)
+                    .map_err(|why| unreadable(&segment, &why))?;
+                written.0 += records.iter().map(|it| it.len() as u64 + 4).sum::<u64>();
+                written.1 += records.len() as u64;
+                n_entities += n;
+            }
+            self.newest_in.insert(segment.header.first, newest_here);
+        }
+        self.seq = seq_max + 1;
+        self.record_bytes = written;
+        let Some(commit) = newest else {
+            // Killed before its first commit: what it left behind belongs to no checkpoint.
+            self.dead.extend(Some(self.identities.folder.range()).filter(|it| it.0 < it.1));
+            return Ok(None);
+        };
+        self.incarnation = commit.incarnation + 1;
+        self.dead = commit.dead.clone();
+        let n_identities = self.load_identities(&commit, take_ids, horizon_from_ms, threads)?;
+        Ok(Some(Restored {
+            epoch: commit.epoch,
+            incarnation: self.incarnation,
+            book: BookState { epoch: commit.epoch, lines: commit.lines },
+            n_entities,
+            n_identities,
+        }))
+    }
+
+    fn load_identities(
+        &mut self,
+        commit: &Commit,
+        take_ids: &TakeIds<'_>,
+        horizon_from_ms: u64,
+        threads: usize,
+    ) -> Result<u64, Report> {
+        let log = &self.identities;
+        let next = log.folder.segments().last().map_or(0, |it| it.extent().next);
+        if next < commit.identities {
+            return Err(missing(commit.identities, next));
+        }
+        if next > commit.identities {
+            self.dead.push((commit.identities, next));
+        }
+        let (dead, loaded) = (&self.dead, AtomicU64::new(0));
+        for segment in log.folder.segments() {
+            if segment.extent().tally.newest_ms < horizon_from_ms {
+                continue;
+            }
+            let mut blocks = Vec::new();
+            log.folder.each_block(&segment, |block| {
+                let at = block.header.first;
+                if !dead.iter().any(|it| (it.0..it.1).contains(&at)) {
+                    blocks.push(block.payload.to_vec());
+                }
+                Ok(ControlFlow::Continue(()))
+            })?;
+            let (queue, failed) = (Mutex::new(blocks.into_iter()), AtomicBool::new(false));
+            std::thread::scope(|scope| {
+                for _ in 0..threads.max(1) {
+                    scope.spawn(|| {
+                        loop {
+                            let Some(payload) = queue.lock().next() else { return };
+                            let Some(it) = payload::read_claimed(&payload) else {
+                                failed.store(true, Relaxed);
+                                return;
+                            };
+                            take_ids(&it.ids, it.claimed_ms);
+                            loaded.fetch_add(it.ids.len() as u64, Relaxed);
+                        }
+                    });
+                }
+            });
+            if failed.into_inner() {
+                return Err(unreadable(&segment, "a block of identities is cut short"));
+            }
+        }
+        Ok(loaded.into_inner())
+    }
+}
+
+/// Every block of a segment, in order: tag and payload.
+fn blocks_of(log: &Log, segment: &Segment) -> Result<Vec<(u16, Vec<u8>)>, Report> {
+    let mut blocks = Vec::new();
+    log.folder.each_block(segment, |block| {
+        blocks.push((block.header.tag, block.payload.to_vec()));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(blocks)
+}
+
+/// Records of one block, several threads at once: no entity is twice in a block.
+fn restore(
+    keeper: &dyn StateKeeper,
+    records: &[&[u8]],
+    seq: u32,
+    threads: usize,
+) -> Result<u64, String> {
+    let put = |records: &[&[u8]]| -> Result<u64, String> {
+        let mut n = 0;
+        for record in records {
+            n += u64::from(keeper.restore(record, seq).map_err(|it| it.why)?);
+        }
+        Ok(n)
+    };
+    // Below some thousands a thread costs more than it brings.
+    if threads < 2 || records.len() < 2_048 {
+        return put(records);
+    }
+    std::thread::scope(|scope| {
+        let parts = records.chunks(records.len().div_ceil(threads));
+        let parts: Vec<_> = parts.map(|it| scope.spawn(move || put(it))).collect();
+        let mut n = 0;
+        for part in parts {
+            n += part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        }
+        Ok(n)
+    })
+}
+
+/// The views of now as a commit says them.
+pub(super) fn views(keepers: &[Arc<dyn StateKeeper>]) -> Vec<(String, String)> {
+    keepers.iter().map(|it| (it.view().to_string(), it.layout().to_string())).collect()
+}
+
+/// Every view that is kept now was kept then, in the same layout.
+fn same_views(commit: &Commit, keepers: &[Arc<dyn StateKeeper>]) -> Result<(), Report> {
+    let then: BTreeMap<&str, &str> =
+        commit.views.iter().map(|it| (it.0.as_str(), it.1.as_str())).collect();
+    let differ = keepers.iter().filter(|it| then.get(it.view()) != Some(&it.layout()));
+    let differ: Vec<&str> = differ.map(|it| it.view()).collect();
+    if differ.is_empty() {
+        return Ok(());
+    }
+    Err(Report {
+        code: OTHER_VIEWS,
+        what: "could not take up the state that was kept".into(),
+        at: vec![("views", differ.join(", "))],
+        why: "they were not kept then, or are laid out otherwise in this build".into(),
+        effect: "nothing is lost: the state is as it was".into(),
+        fix: "let it be built again from the log: `millstream run --rebuild`".into(),
+    })
+}
+
+/// The code of a state that this build cannot read, but could build again.
+pub const OTHER_VIEWS: &str = "store/other-views";
+
+fn unreadable(segment: &Segment, why: &str) -> Report {
+    Report {
+        code: "store/unreadable",
+        what: "cannot read the state that was kept".into(),
+        at: vec![("file", segment.path.display().to_string())],
+        why: why.into(),
+        effect: "nothing was started; nothing was changed".into(),
+        fix: "restore a backup, or let it be built again from the log: `millstream run --rebuild`"
+            .into(),
+    }
+}
+
+fn missing(expected: u64, found: u64) -> Report {
+    Report {
+        code: "store/identities-missing",
+        what: "cannot read the identities that were kept".into(),
+        at: vec![("folder", super::IDENTITIES_DIR.into())],
+        why: format!("expected {expected} of them, found {found}"),
+        effect: "nothing was started; nothing was changed".into(),
+        fix: "restore a backup, or let it be built again from the log: `millstream run --rebuild`"
+            .into(),
+    }
+}
