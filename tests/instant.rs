@@ -1,14 +1,16 @@
-//! Goal: every answer is read at one complete epoch, while 50,000 events a second stream in: the
+//! Goal: every answer is read at one complete epoch, while 50,000 events a second are sent: the
 //! rows of `orders`, the sum of `orders_by_status` and the sum of `customers.n_orders` always
-//! agree, in reads, in paged listings and in streams; and a cursor that sleeps cannot hold memory.
-//! Method: a running engine with its log and its HTTP server; one thread appends, others read.
+//! agree, in 100,000 reads, in paged listings and in streams; and a cursor that sleeps cannot hold
+//! memory. Method: a running engine with its log and its HTTP server; one thread appends, others
+//! read over HTTP. A read is a view and a key: one answer of `POST /v1/read` has many at one
+//! instant.
 
 #![allow(missing_docs, clippy::disallowed_methods)]
 
 #[path = "../benches/common/mod.rs"]
 mod http;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -23,8 +25,15 @@ use serde_json::{Value, json};
 
 const CUSTOMERS: u64 = 20;
 const RATE: u64 = 50_000;
+/// Reads, of one row each, in all.
+const READS: usize = 100_000;
+/// Reads in one request: both sums.
+const READS_AT_ONCE: usize = CUSTOMERS as usize + STATUSES.len();
+/// Events a second that must have been taken all the while. On two cores without optimisation, and
+/// with others at work, the machine is what limits; far below, nothing would be tested.
+const RATE_FLOOR: f64 = if cfg!(debug_assertions) { 10_000.0 } else { 40_000.0 };
 /// Customers of the sleeper's test.
-const SLEEPERS: u64 = 2_000;
+const SLEEPERS: u64 = 20_000;
 const STATUSES: [&str; 4] = ["placed", "paid", "shipped", "delivered"];
 
 fn folder(name: &str) -> std::path::PathBuf {
@@ -78,30 +87,38 @@ fn interaction(n: u64) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Appends at [`RATE`] until told to stop; gives how many.
+/// Appends at [`RATE`] until told to stop, as senders do that wait for their answers: some blocks
+/// are on their way at once.
 fn write(
     append: &dyn Append,
     event: impl Fn(u64) -> Vec<u8>,
     done: &AtomicBool,
     written: &AtomicU64,
 ) {
+    const BLOCK: u64 = 250;
+    const ON_THEIR_WAY: usize = 8;
     let started = Instant::now();
-    let mut n = 0;
+    let (mut n, mut answers) = (0, VecDeque::new());
     while !done.load(SeqCst) {
         let due = (started.elapsed().as_secs_f64() * RATE as f64) as u64;
-        if n + 100 > due {
-            std::thread::yield_now();
+        if n + BLOCK > due {
+            std::thread::park_timeout(Duration::from_millis(1));
             continue;
         }
-        let block: Vec<Vec<u8>> = (n..n + 100).map(&event).collect();
+        let block: Vec<Vec<u8>> = (n..n + BLOCK).map(&event).collect();
         match append.append(block) {
             Ok(answer) => {
-                answer.blocking_recv().unwrap().unwrap();
-                n += 100;
-                written.store(n, SeqCst);
+                answers.push_back(answer);
+                n += BLOCK;
             }
             Err(AppendRefused::Busy(wait)) => std::thread::park_timeout(wait),
             Err(AppendRefused::Failed(report)) => panic!("{report}"),
+        }
+        if answers.len() == ON_THEIR_WAY
+            && let Some(answer) = answers.pop_front()
+        {
+            answer.blocking_recv().unwrap().unwrap();
+            written.fetch_add(BLOCK, SeqCst);
         }
     }
 }
@@ -179,111 +196,147 @@ fn follow(address: SocketAddr, done: &AtomicBool) -> BTreeMap<u64, i64> {
     sums
 }
 
+/// A page of a listing: its epoch, its rows, where it goes on. `None`: the instant is gone.
+fn page(client: &mut Client, path: &str) -> Option<(u64, Vec<Value>, Option<String>)> {
+    let (status, body) = client.send(&http::get(path));
+    let mut page: Value = serde_json::from_slice(body).unwrap();
+    if status == 410 {
+        return None;
+    }
+    assert_eq!(status, 200, "{page}");
+    let Value::Array(rows) = page["rows"].take() else { panic!("{page}") };
+    let next = page["next"].as_str().map(str::to_string);
+    Some((page["as_of"]["epoch"].as_u64().unwrap(), rows, next))
+}
+
+/// The rest of a listing, at the instant of its first page.
+fn rest(
+    client: &mut Client,
+    view: &str,
+    limit: u32,
+    (epoch, mut rows, mut next): (u64, Vec<Value>, Option<String>),
+) -> Option<Vec<Value>> {
+    while let Some(cursor) = next {
+        let path = format!("/v1/views/{view}?limit={limit}&cursor={cursor}");
+        let (at, more, then) = page(client, &path)?;
+        assert_eq!(at, epoch, "a page of another instant");
+        rows.extend(more);
+        next = then;
+    }
+    Some(rows)
+}
+
+/// Lists orders and customers page by page, and reads the sums, all at one instant; `None` if the
+/// three were begun in different epochs, or the instant was let go.
+fn list(client: &mut Client, sums: &[u8]) -> Option<()> {
+    let (epoch, customers, by_status) = both_sums(client, sums);
+    let orders = page(client, "/v1/views/orders?limit=1")?;
+    let listed = page(client, "/v1/views/customers?limit=1")?;
+    if (orders.0, listed.0) != (epoch, epoch) {
+        return None;
+    }
+    let listed = rest(client, "customers", 7, listed)?;
+    let orders = rest(client, "orders", 1_000, orders)?;
+    let n = orders.len() as i64;
+    assert_eq!((customers, by_status), (n, n), "at epoch {epoch}");
+    let mut of_customers: BTreeMap<&str, i64> = BTreeMap::new();
+    for order in &orders {
+        *of_customers.entry(order["row"]["customer"].as_str().unwrap()).or_default() += 1;
+    }
+    let told: BTreeMap<&str, i64> = listed
+        .iter()
+        .map(|it| (it["key"].as_str().unwrap(), it["row"]["n_orders"].as_i64().unwrap()))
+        .collect();
+    assert_eq!(of_customers, told, "at epoch {epoch}");
+    Some(())
+}
+
 #[test]
 fn reads_listings_and_streams_agree_at_every_instant() {
+    const READERS: usize = 2;
     let running = running("instant", |_| {});
     let address = running.address().unwrap();
     let append = running.append.clone().unwrap();
-    let read = running.read.clone();
     let (done, written) = (AtomicBool::new(false), AtomicU64::new(0));
-    let (answers, listings, streamed) = std::thread::scope(|scope| {
+    let started = Instant::now();
+    let (answers, n_reads, listings, streamed) = std::thread::scope(|scope| {
         let _ends = Ends(&done);
         scope.spawn(|| write(&*append, event, &done, &written));
         let stream = scope.spawn(|| follow(address, &done));
         let lister = scope.spawn(|| {
-            // A listing over many pages is one instant: as many orders as both sums say.
-            let view = |name: &str| read.views.iter().find(|it| it.def().name == name).unwrap();
-            let position = |name: &str| view(name).def().position("n_orders").unwrap();
+            let (mut client, sums) = (Client::connect(address), sums_request());
             let mut listings = 0;
             while !done.load(SeqCst) {
-                let pin = read.instants.pin();
-                let at = pin.epoch();
-                read.instants.lease(at, 0, u64::MAX / 2).unwrap();
-                drop(pin);
-                let sum = |name: &str| {
-                    let mut sum = 0;
-                    let (mut after, field) = (None, position(name));
-                    loop {
-                        let page = view(name)
-                            .page("default", after.as_deref(), at, 7, 1_000, &mut |_| true)
-                            .unwrap();
-                        for (_, row) in page.rows {
-                            if let schemas::rows::Value::Int(n) = row.values[field] {
-                                sum += n;
-                            }
-                        }
-                        match page.next {
-                            Some(next) => after = Some(next),
-                            None => return sum,
-                        }
-                    }
-                };
-                let (mut orders, mut after) = (0, None);
-                loop {
-                    let page = view("orders")
-                        .page("default", after.as_deref(), at, 1_000, 10_000, &mut |_| true)
-                        .unwrap();
-                    orders += page.rows.len() as i64;
-                    match page.next {
-                        Some(next) => after = Some(next),
-                        None => break,
-                    }
-                }
-                assert_eq!((orders, orders), (sum("customers"), sum("orders_by_status")));
-                assert_eq!(orders as u64, view("orders").count("default", at));
-                // Ends this lease: housekeeping lets go of what is over.
-                read.instants.lease(at, 0, 0).unwrap();
-                listings += 1;
+                listings += u64::from(list(&mut client, &sums).is_some());
             }
             listings
         });
-        let readers: Vec<_> = (0..2)
+        let readers: Vec<_> = (0..READERS)
             .map(|_| {
                 scope.spawn(|| {
                     let (mut client, request) = (Client::connect(address), sums_request());
-                    let mut seen = BTreeMap::new();
-                    for _ in 0..100_000 / 24 / 2 {
+                    let requests = READS.div_ceil(READS_AT_ONCE * READERS);
+                    let (mut seen, mut before) = (BTreeMap::new(), 0);
+                    while written.load(SeqCst) == 0 {
+                        std::thread::park_timeout(Duration::from_millis(1));
+                    }
+                    for n in 0..requests {
                         let (epoch, customers, by_status) = both_sums(&mut client, &request);
                         assert_eq!(customers, by_status, "at epoch {epoch}");
                         seen.insert(epoch, customers);
+                        if n % (requests / 10) == requests / 10 - 1 {
+                            // Events have streamed in during every tenth of the reads.
+                            let now = written.load(SeqCst);
+                            assert!(
+                                now > before,
+                                "nothing was written for {} reads",
+                                requests / 10
+                            );
+                            before = now;
+                        }
                     }
-                    seen
+                    (seen, requests * READS_AT_ONCE)
                 })
             })
             .collect();
-        let mut answers = BTreeMap::new();
+        let (mut answers, mut n_reads) = (BTreeMap::new(), 0);
         for reader in readers {
-            answers.extend(reader.join().unwrap());
+            let (seen, n) = reader.join().unwrap();
+            answers.extend(seen);
+            n_reads += n;
         }
         done.store(true, SeqCst);
-        (answers, lister.join().unwrap(), stream.join().unwrap())
+        (answers, n_reads, lister.join().unwrap(), stream.join().unwrap())
     });
-    // How many depends on the machine; a handful would mean that nothing was streaming in.
-    assert!(answers.len() > 20, "{} instants were read", answers.len());
-    assert!(listings > 1, "{listings} listings");
+    let rate = written.load(SeqCst) as f64 / started.elapsed().as_secs_f64();
     let both: Vec<u64> = answers.keys().filter(|it| streamed.contains_key(it)).copied().collect();
+    println!(
+        "{rate:.0} events/s, {n_reads} reads at {} instants, {listings} listings, {} instants \
+         compared with the stream",
+        answers.len(),
+        both.len()
+    );
+    assert!(n_reads >= READS, "{n_reads} reads");
+    assert!(rate >= RATE_FLOOR, "{rate:.0} events/s were taken");
+    // How many depends on the machine; a handful would mean that nothing was streaming in.
+    assert!(answers.len() > 10, "{} instants were read", answers.len());
+    assert!(listings > 1, "{listings} listings");
     for epoch in &both {
         assert_eq!(answers[epoch], streamed[epoch], "streamed at epoch {epoch}");
     }
     assert!(both.len() > 5, "{} instants were both read and streamed", both.len());
-    println!(
-        "{} events, {} instants read, {listings} listings, {} instants compared with the stream",
-        written.load(SeqCst),
-        answers.len(),
-        both.len()
-    );
     running.stop().unwrap();
     std::fs::remove_dir_all(folder("instant")).unwrap();
 }
 
-/// A cursor that sleeps: undo stays under its limit, and the cursor is told that it is gone.
+/// A cursor that sleeps: undo stays under its limit (the default, 64 MiB) but for what an epoch
+/// adds, and the cursor is told that it is gone.
 #[test]
 fn a_sleeping_cursor_cannot_hold_memory() {
-    const LIMIT: u64 = 2 << 20;
-    let running = running("sleeper", |it| {
-        it.engine.undo_max_bytes = LIMIT;
-        it.serve.cursor_lease = Duration::from_secs(600);
-    });
+    let running = running("sleeper", |it| it.serve.cursor_lease = Duration::from_secs(600));
+    let defaults = Settings::default().engine;
+    let limit = defaults.undo_max_bytes;
+    assert_eq!(limit, 64 << 20);
     let address = running.address().unwrap();
     let append = running.append.clone().unwrap();
     let first: Vec<Vec<u8>> = (0..SLEEPERS).map(interaction).collect();
@@ -300,16 +353,23 @@ fn a_sleeping_cursor_cannot_hold_memory() {
     let ask = http::get(&format!("/v1/views/customers?limit=10&cursor={cursor}"));
     assert_eq!(client.send(&ask).0, 200);
 
-    // Every epoch changes hundreds of customers: the sleeper would hold an old version of each.
+    // Every epoch changes thousands of customers: the sleeper would hold an old version of each.
+    let started = Instant::now();
     let (done, written) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         let _ends = Ends(&done);
-        scope.spawn(|| write(&*append, interaction, &done, &written));
+        // Its ids go on where the first block's ended: none of them is a duplicate.
+        scope.spawn(|| write(&*append, |n| interaction(n + SLEEPERS), &done, &written));
         let deadline = Instant::now() + Duration::from_secs(120);
+        let mut most = 0;
         loop {
             let undo = running.read.instants.undo_bytes();
-            // What one epoch adds between two looks of housekeeping may lie on top.
-            assert!(undo < LIMIT * 4, "{undo} bytes of undo");
+            most = undo.max(most);
+            // An epoch is written whole before it is let go: its changes may lie on top, each an
+            // old row of at most so many bytes.
+            const STEP_BYTES: u64 = 2 << 10;
+            let epoch = SLEEPERS.min(defaults.epoch_max_arrivals) * STEP_BYTES;
+            assert!(undo <= limit + epoch, "{undo} bytes of undo");
             let (status, body) = client.send(&ask);
             if status == 410 {
                 let told: Value = serde_json::from_slice(body).unwrap();
@@ -319,6 +379,8 @@ fn a_sleeping_cursor_cannot_hold_memory() {
             assert_eq!(status, 200);
             assert!(Instant::now() < deadline, "the cursor was never let go; {undo} bytes of undo");
         }
+        println!("let go after {:?}; at most {most} bytes of undo", started.elapsed());
+        assert!(most > limit / 2, "let go at {most} bytes already");
         done.store(true, SeqCst);
     });
     running.stop().unwrap();

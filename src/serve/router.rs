@@ -154,6 +154,10 @@ async fn more(
     let mut query = Query::parse(&asked.query);
     if route.class == Class::Loopback {
         only_loopback(peer.0, &headers)?;
+        if asked.tenant.is_some() {
+            // What these show is of every tenant: nobody may take it for one's own.
+            return Err(Refusal::parameter("Millstream-Tenant", "this route is of no tenant"));
+        }
         return operate::admin(desk, route.endpoint, query).await;
     }
     let caller = Caller::of(&mut query, asked.tenant.as_deref())?;
