@@ -26,19 +26,21 @@ use crate::inputs::{Counts, Updates, fingerprint_of};
 use crate::orders::Orders;
 use crate::orders_by_status::{Moves, OrdersByStatus};
 use crate::publish::{Published, publish};
+use crate::records::Records;
 use crate::served::{Clock, KeyOf, Served};
 use crate::top_customers::{Candidates, TopCustomers};
 use crate::volume::Volume;
 use crate::{Addressed, Epoch, Fold, Keep};
-use crate::{cases, customers, orders, orders_by_status, top_customers, volume};
+use crate::{cases, customers, orders, orders_by_status, records, top_customers, volume};
 
 /// Every view of this build, in the order of the documentation.
 pub fn definitions() -> &'static [&'static ViewDef] {
-    static ALL: [&ViewDef; 6] = [
+    static ALL: [&ViewDef; 7] = [
         &customers::DEF,
         &orders::DEF,
         &cases::DEF,
         &volume::DEF,
+        &records::DEF,
         &orders_by_status::DEF,
         &top_customers::DEF,
     ];
@@ -49,12 +51,13 @@ pub fn definitions() -> &'static [&'static ViewDef] {
 pub type Reference = fn(&[Event<'static>], Epoch) -> BTreeMap<Name, Row>;
 
 /// Of each view its plain computation, in the catalogue's order.
-pub fn references() -> [Reference; 6] {
+pub fn references() -> [Reference; 7] {
     [
         customers::reference,
         orders::reference,
         cases::reference,
         volume::reference,
+        records::reference,
         orders_by_status::reference,
         top_customers::reference,
     ]
@@ -69,8 +72,9 @@ impl ViewSet {
     pub(crate) const ORDERS: u32 = 2;
     pub(crate) const CASES: u32 = 4;
     pub(crate) const VOLUME: u32 = 8;
-    const ORDERS_BY_STATUS: u32 = 16;
-    const TOP_CUSTOMERS: u32 = 32;
+    pub(crate) const RECORDS: u32 = 16;
+    const ORDERS_BY_STATUS: u32 = 32;
+    const TOP_CUSTOMERS: u32 = 64;
 
     /// Every view.
     pub fn all() -> ViewSet {
@@ -124,6 +128,7 @@ pub struct Views {
     orders: Option<Arc<Served<Orders>>>,
     cases: Option<Arc<Served<Cases>>>,
     volume: Option<Arc<Served<Volume>>>,
+    records: Option<Arc<Served<Records>>>,
     orders_by_status: Option<Arc<Published<OrdersByStatus>>>,
     top_customers: Option<Arc<Published<TopCustomers>>>,
 }
@@ -167,6 +172,7 @@ impl Views {
         let orders = maker.served(ViewSet::ORDERS, Kind::Order);
         let cases = maker.served(ViewSet::CASES, Kind::Case);
         let volume = maker.served(ViewSet::VOLUME, Kind::Volume);
+        let records = maker.served(ViewSet::RECORDS, Kind::Record);
         let orders_by_status = maker.published(ViewSet::ORDERS_BY_STATUS);
         let top_customers = maker.published(ViewSet::TOP_CUSTOMERS);
         Arc::new(Views {
@@ -178,6 +184,7 @@ impl Views {
             orders,
             cases,
             volume,
+            records,
             orders_by_status,
             top_customers,
         })
@@ -289,6 +296,7 @@ pub struct Sources {
     orders: Option<Door<orders::Update>>,
     cases: Option<Door<cases::Update>>,
     volume: Option<Door<volume::Count>>,
+    records: Option<Door<records::Update>>,
     /// Of the open epoch.
     counts: Counts,
 }
@@ -319,8 +327,10 @@ impl Sources {
             });
             let cases = views.cases.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
             let volume = views.volume.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
+            let records =
+                views.records.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
             let (secret, counts) = (views.secret, Counts::default());
-            Sources { secret, probe, customers, orders, cases, volume, counts }
+            Sources { secret, probe, customers, orders, cases, volume, records, counts }
         })
     }
 
@@ -330,6 +340,7 @@ impl Sources {
         give(&mut self.customers, &mut updates.customers);
         give(&mut self.orders, &mut updates.orders);
         give(&mut self.cases, &mut updates.cases);
+        give(&mut self.records, &mut updates.records);
         self.counts.take(&mut updates.volume);
     }
 
@@ -343,6 +354,7 @@ impl Sources {
         advance(&mut self.orders, epoch);
         advance(&mut self.cases, epoch);
         advance(&mut self.volume, epoch);
+        advance(&mut self.records, epoch);
     }
 
     /// The frontier of everything: `less_than(&e)` while some epoch below `e` is not complete.

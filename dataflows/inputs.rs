@@ -14,7 +14,7 @@ use schemas::events::{Data, Event, EventType};
 use schemas::names::{Fingerprint, Kind, Name, Secret, key_text};
 
 use crate::catalogue::ViewSet;
-use crate::{Addressed, cases, customers, orders, volume};
+use crate::{Addressed, cases, customers, orders, records, volume};
 
 /// The updates of a slice of events, waiting to be sent: one vector per fold, `volume` pre-summed.
 #[derive(Default)]
@@ -23,6 +23,7 @@ pub struct Updates {
     pub(crate) orders: Vec<Addressed<orders::Update>>,
     pub(crate) cases: Vec<Addressed<cases::Update>>,
     pub(crate) volume: Counts,
+    pub(crate) records: Vec<Addressed<records::Update>>,
     texts: Texts,
     scratch: Vec<u8>,
 }
@@ -65,6 +66,16 @@ impl Updates {
             let key = secret.fingerprint(tenant, Kind::Case, &[case]);
             self.cases.push(Addressed { key, name: self.texts.name(tenant, case), update });
         }
+        if views.0 & ViewSet::RECORDS != 0
+            && let Some((parts, update)) = records::Update::of(event)
+        {
+            let key = secret.fingerprint(tenant, Kind::Record, &parts);
+            self.records.push(Addressed {
+                key,
+                name: Name::new(tenant, &key_text(&parts)),
+                update,
+            });
+        }
     }
 }
 
@@ -97,10 +108,12 @@ pub(crate) fn fingerprint_of(
     key: &str,
 ) -> Option<Fingerprint> {
     match kind {
-        Kind::Volume => {
+        Kind::Volume | Kind::Record => {
             let parts: Vec<CompactString> = key.split('/').map(crate::decoded).collect();
             let parts: Vec<&str> = parts.iter().map(|it| it.as_str()).collect();
-            (parts.len() == 2).then(|| secret.fingerprint(tenant, kind, &parts))
+            // Another spelling of the same parts is not the key of the row.
+            (parts.len() == 2 && key_text(&parts) == key)
+                .then(|| secret.fingerprint(tenant, kind, &parts))
         }
         _ => {
             let id: Cow<'_, str> = match key.contains('%') {

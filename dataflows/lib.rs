@@ -6,12 +6,13 @@
 //!             ┌─▶ fold customers ──┬──────────────▶ served map
 //!  updates ───┼─▶ fold orders ─────┼─┬────────────▶ served map
 //!  (deduped)  ├─▶ fold cases ──────┼─┼────────────▶ served map
-//!             └─▶ fold volume ─────┼─┼────────────▶ served map
+//!             ├─▶ fold volume ─────┼─┼────────────▶ served map
+//!             └─▶ fold records ────┼─┼────────────▶ served map
 //!                                  │ └─▶ relate orders_by_status ─▶ publish ─▶ served map
 //!                                  └───▶ relate top_customers ────▶ publish ─▶ served map
 //! ```
 //!
-//! The views, a line each: [`customers`], [`orders`], [`cases`], [`volume`] (folds);
+//! The views, a line each: [`customers`], [`orders`], [`cases`], [`volume`], [`records`] (folds);
 //! [`orders_by_status`], [`top_customers`] (relations).
 
 pub mod served; // the multi-version map that folds write and readers read
@@ -24,6 +25,7 @@ pub mod customers;
 pub mod orders;
 pub mod cases;
 pub mod volume;
+pub mod records;
 pub mod orders_by_status;
 pub mod top_customers;
 mod packed; // facts packed into one allocation

@@ -11,6 +11,7 @@ use crate::catalogue::ViewSet;
 use crate::customers::Customers;
 use crate::inputs::Updates;
 use crate::orders::Orders;
+use crate::records::Records;
 use crate::volume::Volume;
 use crate::{Addressed, Keep};
 
@@ -97,6 +98,7 @@ proptest! {
         check::<Customers>(updates.customers, &often);
         check::<Orders>(updates.orders, &often);
         check::<Cases>(updates.cases, &often);
+        check::<Records>(updates.records, &often);
         let mut cells = Vec::new();
         updates.volume.drain(&Secret([7; 16]), |it| cells.push(it));
         check::<Volume>(cells, &often);
@@ -109,6 +111,7 @@ proptest! {
         let _ = Customers::restore(&bytes).map(|it| told::<Customers>(&name, &it));
         let _ = Orders::restore(&bytes).map(|it| told::<Orders>(&name, &it));
         let _ = Cases::restore(&bytes).map(|it| told::<Cases>(&name, &it));
+        let _ = Records::restore(&bytes).map(|it| told::<Records>(&name, &it));
         let _ = Volume::restore(&bytes).map(|it| told::<Volume>(&name, &it));
     }
 }
@@ -186,6 +189,13 @@ fn bytes_change_only_with_the_layout() {
     let (agent, queue) = ("bob".into(), Some("second".into()));
     let assigned = CaseAssigned { case: "T".into(), agent, queue, customer: Some("C".into()) };
     let resolved = CaseResolved { case: "T".into(), customer: None, resolution: None };
+    let upserted = RecordUpserted {
+        table: "t".into(),
+        key: "1".into(),
+        fields: "{}".into(),
+        version: "5/1".into(),
+    };
+    let deleted = RecordDeleted { table: "t".into(), key: "2".into(), version: "6/1".into() };
     let data = [
         Data::CustomerRegistered(customer),
         Data::OrderPlaced(placed),
@@ -193,6 +203,8 @@ fn bytes_change_only_with_the_layout() {
         Data::CaseOpened(opened),
         Data::CaseAssigned(assigned),
         Data::CaseResolved(resolved),
+        Data::RecordUpserted(upserted),
+        Data::RecordDeleted(deleted),
     ];
     let events: Vec<_> = (1..).zip(data).map(|(n, data)| event(n, data)).collect();
     let mut updates = route(&events);
@@ -202,6 +214,7 @@ fn bytes_change_only_with_the_layout() {
         (Customers::LAYOUT, fixture::<Customers>(&updates.customers)),
         (Orders::LAYOUT, fixture::<Orders>(&updates.orders)),
         (Cases::LAYOUT, fixture::<Cases>(&updates.cases)),
+        (Records::LAYOUT, fixture::<Records>(&updates.records)),
         (Volume::LAYOUT, fixture::<Volume>(&cells)),
     ];
     let expected = [
@@ -217,7 +230,8 @@ fn bytes_change_only_with_the_layout() {
             "cases 1",
             "37c03e0334007305d98492efe287e0b5495f1a51e84c1c01430566697273740b69742073746f7070656401066672656e636802904e0335007303626f62077365636f6e64e05d0336007300904e0335007305d98492efe287e0b5495f1a51e84c1c0143",
         ),
-        ("volume 1", "000108 000107 000109 000100 000104 000102"),
+        ("records 1", "?"),
+        ("volume 2", "000108 000107 000109 000100 000104 000102"),
     ];
     for ((layout, bytes), (version, expected)) in found.iter().zip(expected) {
         assert!(layout.starts_with("record 1: ") && layout.contains(&format!("; {version}: ")));

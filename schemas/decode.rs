@@ -24,6 +24,7 @@ mod binary;
 mod data;
 mod envelope;
 mod fields;
+mod records;
 mod report;
 
 use crate::events::Event;

@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 
 use crate::events::{
     CaseAssigned, CaseOpened, CaseResolved, Customer, Data, Event, FeedbackSubmitted, Field,
-    InteractionRecorded, Line, OrderPlaced, OrderReversed, OrderStatusChanged, Text,
+    InteractionRecorded, Line, OrderPlaced, OrderReversed, OrderStatusChanged, RecordDeleted,
+    RecordUpserted, Text,
 };
 use crate::names::DEFAULT_TENANT;
 use crate::time::rfc3339;
@@ -124,6 +125,20 @@ fn data<'a>(data: &'a Data<'_>) -> (Option<&'a str>, Map<String, Value>) {
             out.text("target", target);
             out.text("text", text);
             Some(customer)
+        }
+        Data::RecordUpserted(RecordUpserted { table, key, fields, version }) => {
+            out.put("table", &**table);
+            out.put("key", &**key);
+            // Read before, so that it is an object.
+            out.put("fields", serde_json::from_str::<Value>(fields).unwrap_or_default());
+            out.put("version", &**version);
+            Some(key)
+        }
+        Data::RecordDeleted(RecordDeleted { table, key, version }) => {
+            out.put("table", &**table);
+            out.put("key", &**key);
+            out.put("version", &**version);
+            Some(key)
         }
     };
     (subject, out.0)

@@ -13,6 +13,8 @@ use std::borrow::Cow;
 
 use crate::names::Currency;
 
+pub use crate::records::{RecordDeleted, RecordUpserted};
+
 /// Borrowed where it can be.
 pub type Text<'a> = Cow<'a, str>;
 
@@ -65,6 +67,10 @@ pub enum Data<'a> {
     CaseResolved(CaseResolved<'a>),
     /// `interaction.recorded`
     InteractionRecorded(InteractionRecorded<'a>),
+    /// `record.upserted`
+    RecordUpserted(RecordUpserted<'a>),
+    /// `record.deleted`
+    RecordDeleted(RecordDeleted<'a>),
 }
 
 /// The types of this contract, in one list; the order is part of no format.
@@ -93,11 +99,15 @@ pub enum EventType {
     CaseResolved,
     /// `interaction.recorded`
     InteractionRecorded,
+    /// `record.upserted`
+    RecordUpserted,
+    /// `record.deleted`
+    RecordDeleted,
 }
 
 impl EventType {
     /// Every type.
-    pub const ALL: [EventType; 11] = [
+    pub const ALL: [EventType; 13] = [
         EventType::CustomerRegistered,
         EventType::CustomerUpdated,
         EventType::OrderPlaced,
@@ -109,6 +119,8 @@ impl EventType {
         EventType::CaseAssigned,
         EventType::CaseResolved,
         EventType::InteractionRecorded,
+        EventType::RecordUpserted,
+        EventType::RecordDeleted,
     ];
 
     /// The name on the wire.
@@ -125,6 +137,8 @@ impl EventType {
             EventType::CaseAssigned => "case.assigned",
             EventType::CaseResolved => "case.resolved",
             EventType::InteractionRecorded => "interaction.recorded",
+            EventType::RecordUpserted => "record.upserted",
+            EventType::RecordDeleted => "record.deleted",
         }
     }
 
@@ -142,6 +156,8 @@ impl EventType {
             "case.assigned" => EventType::CaseAssigned,
             "case.resolved" => EventType::CaseResolved,
             "interaction.recorded" => EventType::InteractionRecorded,
+            "record.upserted" => EventType::RecordUpserted,
+            "record.deleted" => EventType::RecordDeleted,
             _ => return None,
         })
     }
@@ -163,6 +179,8 @@ impl Data<'_> {
             Data::CaseAssigned(_) => EventType::CaseAssigned,
             Data::CaseResolved(_) => EventType::CaseResolved,
             Data::InteractionRecorded(_) => EventType::InteractionRecorded,
+            Data::RecordUpserted(_) => EventType::RecordUpserted,
+            Data::RecordDeleted(_) => EventType::RecordDeleted,
         }
     }
 }

@@ -23,6 +23,7 @@
 
 mod build; // events from slots
 mod compile; // text to program: the file, its rules
+mod debezium; // a built-in shape: change streams of databases
 mod digits; // decimals, by their digits
 mod fields; // text to program: one field
 mod lookup; // a name to its number
@@ -36,6 +37,7 @@ mod values; // slots to checked values
 use crate::events::Event;
 use crate::problem::Problem;
 
+use debezium::Debezium;
 use program::{Others, Program, Rule};
 use slots::{Slot, with_slots};
 use values::{Fault, Frames};
@@ -43,7 +45,16 @@ use values::{Fault, Frames};
 /// A mapping, compiled.
 #[derive(Debug)]
 pub struct Mapping {
-    program: Program,
+    reads: Reads,
+}
+
+/// The two kinds of mapping.
+#[derive(Debug)]
+enum Reads {
+    /// Rules that the text states.
+    Rules(Program),
+    /// `shape = "debezium"`.
+    Debezium(Box<Debezium>),
 }
 
 /// What is wrong with a mapping file.
@@ -72,7 +83,7 @@ impl std::fmt::Display for MappingProblem {
 impl Mapping {
     /// Checks the whole text and compiles it; every problem at once, in the order of the text.
     pub fn compile(text: &str) -> Result<Mapping, Vec<MappingProblem>> {
-        compile::compile(text).map(|program| Mapping { program })
+        compile::compile(text).map(|reads| Mapping { reads })
     }
 
     /// Makes events of one record. `each` over an array may give several; every one is handed to
@@ -84,11 +95,15 @@ impl Mapping {
         record: &'a [u8],
         emit: impl FnMut(Event<'a>),
     ) -> Result<Mapped, Problem> {
+        let program = match &self.reads {
+            Reads::Rules(program) => program,
+            Reads::Debezium(shape) => return shape.decode(record, emit).map_err(|it| *it),
+        };
         let told = |fault: crate::json::Fault| fault.problem(record);
-        with_slots(self.program.record.pointers.len(), |slots| {
-            self.program.record.fill_record(record, slots).map_err(told)?;
-            let frames = Frames::of_record(slots, &self.program.record);
-            match self.program.rule(&frames) {
+        with_slots(program.record.pointers.len(), |slots| {
+            program.record.fill_record(record, slots).map_err(told)?;
+            let frames = Frames::of_record(slots, &program.record);
+            match program.rule(&frames) {
                 Ok(Some(Rule { becomes: Some(becomes), .. })) => {
                     becomes.events(&frames, emit).map(Mapped::Events).map_err(|it| *it)
                 }

@@ -35,6 +35,8 @@ pub enum Kind {
     Volume = 5,
     /// A row of a relation.
     Relation = 6,
+    /// A record of a foreign table: (table, key).
+    Record = 7,
 }
 
 /// The deployment's secret: nobody outside can construct two identifiers with one fingerprint.

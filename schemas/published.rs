@@ -51,6 +51,8 @@ pub fn all() -> &'static [(&'static str, &'static str)] {
         "case.assigned",
         "case.resolved",
         "interaction.recorded",
+        "record.upserted",
+        "record.deleted",
     ];
     &FILES
 }
@@ -70,6 +72,8 @@ pub fn generate(kind: EventType) -> String {
         EventType::CaseAssigned => generator.into_root_schema_for::<CaseAssigned>(),
         EventType::CaseResolved => generator.into_root_schema_for::<CaseResolved>(),
         EventType::InteractionRecorded => generator.into_root_schema_for::<InteractionRecorded>(),
+        EventType::RecordUpserted => generator.into_root_schema_for::<RecordUpserted>(),
+        EventType::RecordDeleted => generator.into_root_schema_for::<RecordDeleted>(),
     };
     let mut named = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",

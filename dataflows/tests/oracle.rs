@@ -167,7 +167,7 @@ fn more_customers_than_places() {
                 complete(worker, &mut sources, &at_worker, epoch);
                 if worker.index() == 0 {
                     let pin = at_worker.clock().pin();
-                    let reader = &at_worker.readers()[5];
+                    let reader = &at_worker.readers()[6];
                     if pin.epoch() == epoch {
                         let mut found = std::collections::BTreeMap::new();
                         let mut take = |name: &Name, row| drop(found.insert(name.clone(), row));

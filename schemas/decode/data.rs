@@ -3,6 +3,7 @@
 use super::fields::{
     country, currency, identifier, integer, mistyped, optional, required, status, text, time,
 };
+use super::records;
 use super::report::{At, OUT_OF_RANGE, Stop, Tell, WRONG_SHAPE, extra, missing, problem};
 use crate::events::{
     CaseAssigned, CaseOpened, CaseResolved, Customer, Data, EventType, FeedbackSubmitted, Field,
@@ -12,7 +13,7 @@ use crate::events::{
 use crate::json::{Kind, Scanner};
 use crate::limits::{AMOUNT, LINE, QUANTITY, RATING, SEVERITY, amount_of};
 
-const AN_IDENTIFIER: &str = "an identifier";
+pub(super) const AN_IDENTIFIER: &str = "an identifier";
 
 /// The value of `data`, which stands next, put in its place.
 #[inline]
@@ -38,13 +39,15 @@ pub(super) fn data<'a>(
         EventType::CaseAssigned => Data::CaseAssigned(case_assigned(s, tell)?),
         EventType::CaseResolved => Data::CaseResolved(case_resolved(s, tell)?),
         EventType::InteractionRecorded => Data::InteractionRecorded(interaction_recorded(s, tell)?),
+        EventType::RecordUpserted => Data::RecordUpserted(records::upserted(s, tell)?),
+        EventType::RecordDeleted => Data::RecordDeleted(records::deleted(s, tell)?),
     });
     Ok(())
 }
 
 /// A field that is not of the type: told, and read over.
 #[cold]
-fn not_ours(
+pub(super) fn not_ours(
     s: &mut Scanner<'_>,
     tell: &mut impl Tell,
     at: At<'_>,

@@ -291,6 +291,8 @@ fn about(subject: &str, data: &Data<'_>, tell: &mut impl Tell) -> Result<(), Sto
         Data::CaseAssigned(it) => ("case", &it.case),
         Data::CaseResolved(it) => ("case", &it.case),
         Data::InteractionRecorded(it) => ("customer", &it.customer),
+        Data::RecordUpserted(it) => ("key", &it.key),
+        Data::RecordDeleted(it) => ("key", &it.key),
     };
     if id == subject || id.is_empty() {
         return Ok(());

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use crate::events::{
     CaseAssigned, CaseOpened, CaseResolved, Customer, Data, Event, EventType, FeedbackSubmitted,
     InteractionRecorded, Line, MAX_ATTRIBUTES, MAX_LINES, MAX_SKILLS, OrderPlaced, OrderReversed,
-    OrderStatusChanged, Text,
+    OrderStatusChanged, RecordDeleted, RecordUpserted, Text,
 };
 use crate::json::Scanner;
 use crate::limits::{LINE, QUANTITY, RATING, SEVERITY, amount_of};
@@ -182,6 +182,17 @@ impl Becomes {
                 action: it.must(2, "action", Frames::identifier)?,
                 target: it.may(3, "target", Frames::text)?,
                 text: it.may(4, "text", Frames::text)?,
+            }),
+            EventType::RecordUpserted => Data::RecordUpserted(RecordUpserted {
+                table: it.must(0, "table", Frames::identifier)?,
+                key: it.must(1, "key", Frames::identifier)?,
+                fields: it.must(2, "fields", Frames::object)?,
+                version: it.must(3, "version", Frames::identifier)?,
+            }),
+            EventType::RecordDeleted => Data::RecordDeleted(RecordDeleted {
+                table: it.must(0, "table", Frames::identifier)?,
+                key: it.must(1, "key", Frames::identifier)?,
+                version: it.must(2, "version", Frames::identifier)?,
             }),
         })
     }

@@ -5,7 +5,6 @@ use toml::de::DeTable;
 use crate::events::{EventType, MAX_ATTRIBUTES, MAX_LINES, MAX_SKILLS};
 use crate::names::DEFAULT_TENANT;
 
-use super::MappingProblem;
 use super::fields::{Work, plain};
 use super::lookup::Lookup;
 use super::notes::{Notes, Part, Place};
@@ -15,11 +14,13 @@ use super::program::{
 };
 use super::shape::{self, Kind, Spec, Within};
 use super::slots::Tree;
+use super::{MappingProblem, Reads};
 
 /// Largest mapping: a person writes some kilobytes, and every record pays for what it names.
 const MAX_MAPPING_BYTES: usize = 1024 * 1024;
 
-const FILE_KEYS: [&str; 6] = ["about", "discriminator", "other_types", "event", "types", "always"];
+const FILE_KEYS: [&str; 7] =
+    ["about", "shape", "discriminator", "other_types", "event", "types", "always"];
 const RULE_KEYS: [&str; 9] =
     ["becomes", "skip", "when", "each", "data", "tenant", "source", "id", "time"];
 const ENVELOPE_KEYS: [&str; 4] = ["tenant", "source", "id", "time"];
@@ -32,7 +33,7 @@ static ATTRIBUTE: Spec =
     Spec { name: "attributes", kind: Kind::Clearable(Within::Text), required: false };
 static SKILL: Spec = Spec { name: "skills", kind: Kind::Identifier, required: false };
 
-pub(super) fn compile(text: &str) -> Result<Program, Vec<MappingProblem>> {
+pub(super) fn compile(text: &str) -> Result<Reads, Vec<MappingProblem>> {
     let mut notes = Notes::new(text);
     if text.len() > MAX_MAPPING_BYTES {
         notes.note("", &(0..0), format!("expected at most {MAX_MAPPING_BYTES} bytes"));
@@ -47,8 +48,15 @@ pub(super) fn compile(text: &str) -> Result<Program, Vec<MappingProblem>> {
     }
     let file = Place { table: root.get_ref(), at: String::new(), span: 0..0 };
     let mut work = Work::new(text);
-    match work.file(&file) {
-        Some(program) if work.notes.is_empty() => Ok(program),
+    let reads = match file.get("shape") {
+        None => work.file(&file).map(Reads::Rules),
+        Some(part) => work.notes.word(&part, &["debezium"]).map(|_| {
+            let shape = super::debezium::compile(&mut work, &file);
+            Reads::Debezium(Box::new(shape))
+        }),
+    };
+    match reads {
+        Some(reads) if work.notes.is_empty() => Ok(reads),
         _ => Err(work.notes.finish()),
     }
 }

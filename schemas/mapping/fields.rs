@@ -289,6 +289,7 @@ impl<'t> Work<'t> {
             }
             Kind::Time => "a time is read from the record, it cannot be stated here".into(),
             Kind::Lines | Kind::Attributes | Kind::Texts => "expected a list or a table".into(),
+            Kind::Object => "an object is taken from the record, it cannot be stated here".into(),
         };
         self.notes.note(&part.at, &part.span, why);
         None
@@ -359,7 +360,7 @@ impl<'t> Work<'t> {
             }
         }
         if let Some(part) = place.get("written_as") {
-            if matches!(kind, Kind::Time | Kind::Status | Kind::Currency) {
+            if matches!(kind, Kind::Time | Kind::Status | Kind::Currency | Kind::Object) {
                 let why = format!("`{}` has one way to be written", spec.name);
                 self.notes.note(&part.at, &part.span, why);
             }

@@ -32,6 +32,8 @@ pub(super) enum Kind {
     Attributes,
     /// A list of texts.
     Texts,
+    /// An object, taken as it is written.
+    Object,
 }
 
 /// What an attribute of a customer may be.
@@ -152,6 +154,19 @@ static INTERACTION_RECORDED: [Spec; 5] = [
     may("text", Kind::Text),
 ];
 
+static RECORD_UPSERTED: [Spec; 4] = [
+    must("table", Kind::Identifier),
+    must("key", Kind::Identifier),
+    must("fields", Kind::Object),
+    must("version", Kind::Identifier),
+];
+
+static RECORD_DELETED: [Spec; 3] = [
+    must("table", Kind::Identifier),
+    must("key", Kind::Identifier),
+    must("version", Kind::Identifier),
+];
+
 /// The data fields of a type.
 pub(super) fn fields(event: EventType) -> &'static [Spec] {
     match event {
@@ -164,5 +179,7 @@ pub(super) fn fields(event: EventType) -> &'static [Spec] {
         EventType::CaseAssigned => &CASE_ASSIGNED,
         EventType::CaseResolved => &CASE_RESOLVED,
         EventType::InteractionRecorded => &INTERACTION_RECORDED,
+        EventType::RecordUpserted => &RECORD_UPSERTED,
+        EventType::RecordDeleted => &RECORD_DELETED,
     }
 }

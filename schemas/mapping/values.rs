@@ -12,6 +12,7 @@ use crate::json::{Number, Scanner};
 use crate::limits::{AMOUNT, is_country, is_identifier, is_text};
 use crate::names::Currency;
 use crate::problem::Problem;
+use crate::records::MAX_FIELDS_BYTES;
 
 use super::digits;
 use super::program::{Constant, Field, Pick, Piece, Ref, Source, Written};
@@ -218,6 +219,30 @@ impl<'f, 'a> Frames<'f, 'a> {
                     return Err(self.fault("schemas/time", field, at, slot, expected));
                 }
                 Ok(micros)
+            }
+        }
+    }
+
+    /// An object, as it is written.
+    pub(super) fn object(&self, field: &'a Field) -> Result<Option<Text<'a>>, Fault> {
+        match self.found(field)? {
+            Found::Nothing { .. } | Found::Stated(_) => self.nothing(field),
+            Found::At(at, slot @ Slot::Object(text)) => {
+                let text = text.trim_start();
+                // Passed over until now: what is kept must be the same to every reader.
+                let read = Scanner::over(text).object(|_, it| it.skip().map(drop));
+                if let Err(fault) = read {
+                    let pointer = self.pointer(at);
+                    return Err(Box::new(Problem { pointer, ..fault.problem(text.as_bytes()) }));
+                }
+                if text.len() > MAX_FIELDS_BYTES {
+                    let expected = format!("an object of at most {MAX_FIELDS_BYTES} bytes");
+                    return Err(self.fault("schemas/too-large", field, at, slot, expected));
+                }
+                Ok(Some(Cow::Borrowed(text)))
+            }
+            Found::At(at, slot) => {
+                Err(self.fault("schemas/wrong-shape", field, at, slot, "an object".into()))
             }
         }
     }

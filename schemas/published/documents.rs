@@ -317,3 +317,35 @@ pub struct InteractionRecorded {
     /// In words.
     pub text: Option<FreeText>,
 }
+
+/// A record of a foreign table, whole, as it is from now on.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RecordUpserted {
+    /// The table, such as `public.orders`.
+    pub table: Identifier,
+    /// The record in it: the parts of its key percent-encoded, joined by `/`; the event's subject.
+    pub key: Identifier,
+    /// Its columns, by name: at most 64 KiB.
+    pub fields: Columns,
+    /// The position in the source's log. The newest stands; runs of digits count as numbers.
+    pub version: Identifier,
+}
+
+/// A record of a foreign table is no more.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RecordDeleted {
+    /// The table, such as `public.orders`.
+    pub table: Identifier,
+    /// The record in it: the parts of its key percent-encoded, joined by `/`; the event's subject.
+    pub key: Identifier,
+    /// The position in the source's log. The newest stands; runs of digits count as numbers.
+    pub version: Identifier,
+}
+
+/// Columns by name, of any kind.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub struct Columns(pub BTreeMap<String, serde_json::Value>);

@@ -109,6 +109,17 @@ fn events() -> Vec<Data<'static>> {
             target: some("/a"),
             text: some("hm"),
         }),
+        Data::RecordUpserted(RecordUpserted {
+            table: "public.orders".into(),
+            key: "7/a%2Fb".into(),
+            fields: r#"{"id":7,"name":"Ö\"","price":1.5,"tags":["x"],"gone":null}"#.into(),
+            version: "66756335160/1".into(),
+        }),
+        Data::RecordDeleted(RecordDeleted {
+            table: "public.orders".into(),
+            key: "7".into(),
+            version: "1/2/0/1".into(),
+        }),
     ]
 }
 

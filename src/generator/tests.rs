@@ -57,7 +57,9 @@ fn events_tell_a_plausible_story() {
             _ => {}
         }
     }
-    assert_eq!(kinds.len(), EventType::ALL.len(), "{kinds:?}");
+    // A shop has no records of foreign tables.
+    let made = EventType::ALL.iter().filter(|it| !it.as_str().starts_with("record."));
+    assert_eq!(kinds.len(), made.count(), "{kinds:?}");
     let placed = kinds[&EventType::OrderPlaced];
     assert!(n_lines as u64 > placed * 3 / 2, "orders of several lines: {n_lines} for {placed}");
     assert!(texts.len() * 10 > n_texts * 9 && n_texts > 300, "{} of {n_texts}", texts.len());

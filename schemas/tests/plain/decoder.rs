@@ -268,6 +268,27 @@ fn typed(kind: EventType, data: &str) -> Result<(Data<'static>, Vec<String>), Wh
             };
             (Data::InteractionRecorded(recorded), vec![it.customer.0])
         }
+        EventType::RecordUpserted => {
+            let it: doc::RecordUpserted = read(data)?;
+            let Members(members) = read(data)?;
+            let Members(_) = read(members["fields"].get())?;
+            let upserted = events::RecordUpserted {
+                table: name(&it.table)?,
+                key: name(&it.key)?,
+                fields: members["fields"].get().to_string().into(),
+                version: name(&it.version)?,
+            };
+            (Data::RecordUpserted(upserted), vec![it.key.0])
+        }
+        EventType::RecordDeleted => {
+            let it: doc::RecordDeleted = read(data)?;
+            let deleted = events::RecordDeleted {
+                table: name(&it.table)?,
+                key: name(&it.key)?,
+                version: name(&it.version)?,
+            };
+            (Data::RecordDeleted(deleted), vec![it.key.0])
+        }
     })
 }
 

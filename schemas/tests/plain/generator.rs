@@ -227,6 +227,20 @@ fn data(kind: EventType, it: &mut Seeded) -> (Members, String) {
                 put("target", or_null(text, it));
             }
         }
+        T::RecordUpserted | T::RecordDeleted => {
+            put("table", identifier(it));
+            put("key", entity.clone());
+            put("version", identifier(it));
+            if kind == T::RecordUpserted {
+                let columns: Members =
+                    (0..it.below(4)).map(|i| (format!("c{i}"), anything(it))).collect();
+                let mut columns = object(&columns, it);
+                if it.one_in(9) {
+                    columns = anything(it);
+                }
+                put("fields", columns);
+            }
+        }
     }
     (out, entity)
 }
