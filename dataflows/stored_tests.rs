@@ -219,8 +219,8 @@ fn bytes_change_only_with_the_layout() {
     ];
     let expected = [
         (
-            "customers 1",
-            "02d00f904e04010000010001455552d8040300d00f0331007304416e6e0100020368617401047265640473686f650100",
+            "customers 2",
+            "06d00f904e0401000001455552d804011188130000000000000103000100350073540300d00f0331007304416e6e0100020368617401047265640473686f650100",
         ),
         (
             "orders 1",
@@ -230,8 +230,8 @@ fn bytes_change_only_with_the_layout() {
             "cases 1",
             "37c03e0334007305d98492efe287e0b5495f1a51e84c1c01430566697273740b69742073746f7070656401066672656e636802904e0335007303626f62077365636f6e64e05d0336007300904e0335007305d98492efe287e0b5495f1a51e84c1c0143",
         ),
-        ("records 1", "?"),
-        ("volume 2", "000108 000107 000109 000100 000104 000102"),
+        ("records 1", "0103352f31b06d03730037037b7d 0103362f31807d0373003800"),
+        ("volume 2", "000108 000107 000109 000100 000104 000102 00010c 00010b"),
     ];
     for ((layout, bytes), (version, expected)) in found.iter().zip(expected) {
         assert!(layout.starts_with("record 1: ") && layout.contains(&format!("; {version}: ")));

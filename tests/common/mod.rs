@@ -52,7 +52,7 @@ fn event(rng: &mut Rng, n: u64) -> Value {
     let order = format!("O{}", rng.next(25));
     let case = format!("K{}", rng.next(12));
     let currency = *rng.pick(&["EUR", "USD", "JPY"]);
-    let (kind, data) = match rng.next(11) {
+    let (kind, data) = match rng.next(13) {
         0 => (
             "customer.registered",
             json!({"customer": customer, "name": format!("N{n}"), "tier": "gold"}),
@@ -91,6 +91,15 @@ fn event(rng: &mut Rng, n: u64) -> Value {
             json!({"case": case, "customer": customer, "severity": 1 + rng.next(4), "queue": "support", "text": "help"}),
         ),
         9 => ("case.resolved", json!({"case": case, "customer": customer})),
+        10 => (
+            "record.deleted",
+            json!({"table": "public.stock", "key": case, "version": format!("{}/1", rng.next(200))}),
+        ),
+        11 => (
+            "record.upserted",
+            json!({"table": "public.stock", "key": case, "fields": {"n": n, "who": customer},
+              "version": format!("{}/{}", rng.next(200), rng.next(2))}),
+        ),
         _ => (
             "interaction.recorded",
             json!({"customer": customer, "channel": "web", "action": "view", "target": "/p/1"}),
@@ -120,6 +129,16 @@ pub fn run(
     shape: &Shape,
     now_ms: u64,
 ) -> (BTreeMap<&'static str, Vec<String>>, Counts) {
+    run_as(Format::Native, lines, shape, now_ms)
+}
+
+/// The same, of records that are read in this way.
+pub fn run_as(
+    format: Format,
+    lines: &[String],
+    shape: &Shape,
+    now_ms: u64,
+) -> (BTreeMap<&'static str, Vec<String>>, Counts) {
     let settings = EngineSettings {
         workers: shape.workers,
         views: shape.views.clone(),
@@ -127,13 +146,7 @@ pub fn run(
         ..Settings::default_in(std::path::Path::new("unused")).engine
     };
     let (name, mapping) = ("test".into(), None);
-    let feeds = Feeds::new(vec![Feed {
-        name,
-        mapping,
-        format: Format::Native,
-        is_log: false,
-        identity: None,
-    }]);
+    let feeds = Feeds::new(vec![Feed { name, mapping, format, is_log: false, identity: None }]);
     let (send, receive) = crossbeam_channel::unbounded();
     let mut next: BTreeMap<u32, u64> = BTreeMap::new();
     for (n, lines) in lines.chunks(shape.per_chunk).enumerate() {
