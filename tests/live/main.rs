@@ -23,6 +23,7 @@ mod raw;
 mod topics;
 mod wait;
 
+mod debezium; // a database's change stream
 mod brokers; // what scripts/kafka promises
 mod helpers; // what the files above promise
 mod outages; // reading while brokers die, stop, delete

@@ -98,7 +98,7 @@ impl<'a> Seen<'_, 'a> {
 
     /// The position in the source's log, and which of snapshot and stream says it.
     pub(super) fn version(&self, connector: Connector, is_read: bool) -> Result<String, Fault> {
-        let marked = self.slot(SNAPSHOT).scalar().is_some_and(|it| it != "false" && it != "");
+        let marked = self.slot(SNAPSHOT).scalar().is_some_and(|it| it != "false" && !it.is_empty());
         let is_snapshot = is_read || marked;
         let zero = || Cow::Borrowed("0");
         let (at, position) = match connector {
