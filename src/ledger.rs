@@ -323,7 +323,17 @@ impl Book {
             }
         };
         let as_of = AsOf { epoch: inner.complete, position: inner.position_at(inner.complete) };
-        Ledger { as_of, partitions: inner.next.iter().map(line).collect(), dedup }
+        // What was read before a start is not gone because its feed is not found again.
+        let waiting = inner.later.iter().map(|it| LedgerLine {
+            feed: it.feed.clone(),
+            partition: it.partition,
+            first: it.first,
+            next: it.next,
+            lag: 0,
+            lag_seconds: 0.0,
+            counts: it.counts,
+        });
+        Ledger { as_of, partitions: inner.next.iter().map(line).chain(waiting).collect(), dedup }
     }
 
     /// Counts over all partitions, as of the last complete epoch.

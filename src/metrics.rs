@@ -247,6 +247,24 @@ metrics! {
     anomalies: Count = "relation_anomalies";
     /// Identities remembered.
     dedup_entries: Whole = "dedup_entries";
+    /// Checkpoints made.
+    checkpoints: Count = "checkpoints";
+    /// Checkpoints that could not be written.
+    checkpoints_failed: Count = "checkpoints_failed";
+    /// How long a checkpoint took.
+    checkpoint_time: Durations = "checkpoint_duration_seconds";
+    /// Instant of the newest checkpoint, seconds since the Unix epoch.
+    checkpoint_epoch: Gauge = "checkpoint_epoch_seconds";
+    /// Records of states written.
+    state_records: Count = "state_records_written";
+    /// Bytes of states and identities written.
+    state_written: Count = "state_written_bytes";
+    /// Bytes of states and identities on disk.
+    state_bytes: Whole = "state_bytes";
+    /// Which life of the state this is.
+    incarnation: Whole = "state_incarnation";
+    /// From the start of the process to the state put back, seconds.
+    restored_after: Gauge = "state_restored_after_seconds";
     /// Memory for identities.
     dedup_bytes: Whole = "dedup_bytes";
     /// How far back identities are remembered.

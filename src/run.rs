@@ -146,6 +146,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         Some(folder) => secret::of(folder)?,
         None => secret::fresh()?,
     };
+    let began = crate::clock::monotonic();
     let metrics = Metrics::default();
     let steps = metrics.clone();
     let clock = SteadyClock::start(Box::new(move |seen| told_of_step(&steps, seen)));
@@ -214,7 +215,9 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     let (end, told) = tokio::sync::watch::channel(false);
     let stop = Arc::new(AtomicBool::new(false));
     let checkpoints = match kept {
-        Some(kept) => Some(kept.start(&settings, &engine, (&book, &epochs, &clock), &stop)?),
+        Some(kept) => {
+            Some(kept.start(&settings, &engine, (&book, &epochs, &clock), &metrics, &stop)?)
+        }
         None => None,
     };
     let ringing = Arc::clone(&epochs);
@@ -259,6 +262,9 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     // The relations are computed from the states that were put back: then all can be read.
     while read.instants.complete() < after {
         std::thread::park_timeout(std::time::Duration::from_millis(1));
+    }
+    if after > 0 {
+        metrics.restored_after.set(crate::clock::since(began).as_secs_f64());
     }
 
     let files: Files = (first_source..)

@@ -11,6 +11,7 @@ use crate::engine::{Engine, OnFresh, Prepared};
 use crate::epochs::Epochs;
 use crate::ledger::Book;
 use crate::messages::{BookState, Epoch, FeedId, Feeds, Offsets};
+use crate::metrics::Metrics;
 use crate::report::{Report, log_report};
 use crate::store::{Checkpoints, Fresh, OTHER_VIEWS, Parts, Restored, Store};
 
@@ -101,6 +102,7 @@ impl Kept {
         settings: &Settings,
         engine: &Engine,
         (book, epochs, clock): (&Arc<Book>, &Arc<Epochs>, &Arc<SteadyClock>),
+        metrics: &Metrics,
         ending: &Arc<AtomicBool>,
     ) -> Result<Checkpoints, Report> {
         let read = engine.read_handle();
@@ -122,6 +124,7 @@ impl Kept {
                 settings.engine.dedup_horizon.as_millis() as u64,
                 settings.engine.dedup_max_bytes.saturating_mul(2),
             ),
+            metrics: metrics.clone(),
         };
         Checkpoints::start(self.store, parts, self.restored.map(|it| it.book))
     }

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use super::payload::{self, Commit, Records};
 use super::{BookStateOf, LOOK, Store, load};
 use crate::clock;
 use crate::messages::{BookState, Epoch};
+use crate::metrics::Metrics;
 use crate::report::Report;
 use crate::segments::NewBlock;
 
@@ -53,33 +54,14 @@ pub struct Parts {
     pub now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// How far back identities are kept, milliseconds, and their most bytes.
     pub horizon: (u64, u64),
-}
-
-/// How checkpoints are going.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Checkpoints made.
-    pub n_made: AtomicU64,
-    /// Tries that failed.
-    pub n_failed: AtomicU64,
-    /// Epoch of the newest.
-    pub epoch: AtomicU64,
-    /// How long the newest took, microseconds.
-    pub took_us: AtomicU64,
-    /// Records written, over all.
-    pub n_records: AtomicU64,
-    /// Bytes written, over all.
-    pub bytes: AtomicU64,
-    /// Bytes on disk: states and identities.
-    pub on_disk: AtomicU64,
+    /// How it is going.
+    pub metrics: Metrics,
 }
 
 /// The thread that makes them.
 pub struct Checkpoints {
     thread: JoinHandle<Result<(), Report>>,
     stop: Arc<AtomicBool>,
-    /// How they are going.
-    pub progress: Arc<Progress>,
 }
 
 impl Checkpoints {
@@ -89,9 +71,10 @@ impl Checkpoints {
         parts: Parts,
         last: Option<BookState>,
     ) -> Result<Checkpoints, Report> {
-        let (stop, progress) = (Arc::new(AtomicBool::new(false)), Arc::new(Progress::default()));
-        let (until, told) = (Arc::clone(&stop), Arc::clone(&progress));
-        let maker = Maker::new(store, parts, last, told);
+        let stop = Arc::new(AtomicBool::new(false));
+        let until = Arc::clone(&stop);
+        parts.metrics.incarnation.set(store.incarnation.cast_signed());
+        let maker = Maker::new(store, parts, last);
         let thread = std::thread::Builder::new()
             .name("checkpoints".into())
             .spawn(move || maker.run(&until))
@@ -103,7 +86,7 @@ impl Checkpoints {
                 effect: "nothing was started; no data was touched".into(),
                 fix: "raise the limit on threads (`ulimit -u`), then start again".into(),
             })?;
-        Ok(Checkpoints { thread, stop, progress })
+        Ok(Checkpoints { thread, stop })
     }
 
     /// Makes a last one and ends. The workers must have ended: nothing changes any more.
@@ -119,20 +102,16 @@ pub(super) struct Maker {
     pub(super) parts: Parts,
     /// What the newest checkpoint holds.
     last: Option<BookState>,
-    pub(super) progress: Arc<Progress>,
+    /// Epoch of the newest checkpoint of this life.
+    pub(super) made: Epoch,
     failing: bool,
     /// Segments of which nothing is needed once this checkpoint and one more have been made.
     pub(super) retiring: Vec<super::clean::Retiring>,
 }
 
 impl Maker {
-    pub(super) fn new(
-        store: Store,
-        parts: Parts,
-        last: Option<BookState>,
-        progress: Arc<Progress>,
-    ) -> Maker {
-        Maker { store, parts, last, progress, failing: false, retiring: Vec::new() }
+    pub(super) fn new(store: Store, parts: Parts, last: Option<BookState>) -> Maker {
+        Maker { store, parts, last, made: 0, failing: false, retiring: Vec::new() }
     }
 
     fn run(mut self, stop: &AtomicBool) -> Result<(), Report> {
@@ -158,7 +137,7 @@ impl Maker {
                 }
                 Ok(()) => {}
                 Err(report) => {
-                    self.progress.n_failed.fetch_add(1, SeqCst);
+                    self.parts.metrics.checkpoints_failed.one();
                     wait = self.store.settings.max_interval;
                     if last {
                         return Err(report);
@@ -221,12 +200,13 @@ impl Maker {
         }
         self.last = Some(book);
         self.clean(seq, now_ms)?;
-        let progress = &self.progress;
-        progress.n_made.fetch_add(1, SeqCst);
-        progress.epoch.store(epoch, SeqCst);
-        progress.took_us.store(clock::since(began).as_micros() as u64, SeqCst);
+        self.made = epoch;
+        let metrics = &self.parts.metrics;
+        metrics.checkpoints.one();
+        metrics.checkpoint_epoch.set(epoch as f64 / 1e3);
+        metrics.checkpoint_time.observe(clock::since(began));
         let (states, identities) = self.store.bytes();
-        progress.on_disk.store(states + identities, SeqCst);
+        metrics.state_bytes.set((states + identities).cast_signed());
         Ok(())
     }
 
@@ -260,7 +240,7 @@ impl Maker {
             return Err(report);
         }
         let bytes: usize = payloads.iter().map(|it| it.0.len()).sum();
-        self.progress.bytes.fetch_add(bytes as u64, SeqCst);
+        self.parts.metrics.state_written.add(bytes as u64);
         Ok(())
     }
 
@@ -272,13 +252,13 @@ impl Maker {
         now_ms: u64,
         group: &mut Vec<Vec<u8>>,
     ) -> Result<(), Report> {
-        let Maker { store, parts, progress, .. } = self;
+        let Maker { store, parts, .. } = self;
         let mut waiting = 0;
         for keeper in &parts.keepers {
             let mut block = Records::of(seq, keeper.view());
             let mut result = Ok(());
             let mut close = |block: &mut Records| {
-                progress.n_records.fetch_add(block.n, SeqCst);
+                parts.metrics.state_records.add(block.n);
                 let bytes = block.bytes.len();
                 store.record_bytes.0 += bytes as u64;
                 store.record_bytes.1 += block.n;
@@ -289,7 +269,7 @@ impl Maker {
                 }
                 waiting = 0;
                 let blocks: Vec<_> = group.iter().map(|it| (payload::RECORDS, &**it)).collect();
-                let written = append(store, progress, seq, &blocks, now_ms);
+                let written = append(store, &parts.metrics, seq, &blocks, now_ms);
                 group.clear();
                 written
             };
@@ -337,14 +317,14 @@ impl Maker {
         })?;
         let mut blocks: Vec<_> = group.iter().map(|it| (payload::RECORDS, &**it)).collect();
         blocks.push((payload::COMMIT, &bytes));
-        append(store, &self.progress, seq, &blocks, now_ms)
+        append(store, &self.parts.metrics, seq, &blocks, now_ms)
     }
 }
 
 /// Appends blocks of a checkpoint by one write, and notes in which segment they lie.
 fn append(
     store: &mut Store,
-    progress: &Progress,
+    metrics: &Metrics,
     seq: u32,
     blocks: &[(u16, &[u8])],
     now_ms: u64,
@@ -360,7 +340,7 @@ fn append(
         .collect();
     store.state.writer.append(&blocks, now_ms)?;
     let bytes: usize = blocks.iter().map(|it| it.payload.len()).sum();
-    progress.bytes.fetch_add(bytes as u64, SeqCst);
+    metrics.state_written.add(bytes as u64);
     if let Some(segment) = store.state.folder.segments().last() {
         store.newest_in.insert(segment.header.first, seq);
     }

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
 
 use parking_lot::Mutex;
 use schemas::keeping::{StateKeeper, Unreadable};
@@ -15,6 +14,7 @@ use super::checkpoint::{Maker, Parts};
 use super::{Fresh, Store};
 use crate::config;
 use crate::messages::{BookLine, BookState, Counts};
+use crate::metrics::Metrics;
 use crate::segments::Medium;
 
 /// SplitMix64.
@@ -241,8 +241,9 @@ fn start(dir: &Path, random: &Random, one_in: u64) -> (World, Option<Epoch>) {
         hold: Arc::new(|_| {}),
         now_ms: Arc::new(|| 1_000),
         horizon: (u64::MAX, u64::MAX),
+        metrics: Metrics::default(),
     };
-    let maker = Maker::new(store, parts, book, Arc::default());
+    let maker = Maker::new(store, parts, book);
     let known = known.into_inner();
     let (dir, book) = (dir.to_path_buf(), told);
     (World { dir, keeper, now, fresh, known, next, maker, trouble, book }, epoch)
@@ -330,7 +331,7 @@ fn a_start_finds_one_instant() {
                     world.maker.make().err();
                 }
             }
-            made = found.max(world.maker.progress.epoch.load(SeqCst));
+            made = found.max(world.maker.made);
             let folder = &world.maker.store.state.folder;
             cleaned += u64::from(folder.range().0 > 0);
             let World { dir, maker, .. } = world;

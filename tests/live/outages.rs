@@ -202,3 +202,42 @@ fn killed_ourselves_we_have_the_same_views() {
     assert_eq!(it.digests(&TENANTS), replayed(&file, &[]));
     assert_eq!(it.stop(), 0, "{}", it.said());
 }
+
+/// Goal: what happened while we were away is found at the start: partitions that were added are read
+/// from their first record even where `start` is the latest, removed ranges are lost, a topic that
+/// was made again is not read on. Method: stopped in order, three changes, started again.
+#[test]
+fn changes_while_we_were_away_are_found() {
+    let (_, events) = generated("away", seed(), 400);
+    let brokers = Broker::shared().brokers();
+    let name = unique("away");
+    let [grown, cut, again] =
+        ["grown", "cut", "again"].map(|it| Topic::create(brokers, &format!("{name}-{it}"), 1, &[]));
+    let records: Vec<Record> = events.iter().map(|it| record(it)).collect();
+    let more = format!("pattern = \"^{name}-\"\nstart = \"latest\"");
+    let mut it = Millstream::start("away", &crate::source::feed(brokers, &more));
+    until("their partitions are known", || (it.ledger("k/").len() == 3).then_some(()));
+    for (topic, n) in [&grown, &cut, &again].iter().zip([0, 100, 200]) {
+        Sender::new(topic, &[]).all(&records[n..n + 100]);
+    }
+    it.until_read("k/", 300);
+    assert_eq!(it.stop(), 0, "{}", it.said());
+    grown.grow(2);
+    let added: Vec<Record> = records[300..350].iter().map(|it| it.clone().on(1)).collect();
+    Sender::new(&grown, &[]).all(&added);
+    Sender::new(&cut, &[]).all(&records[350..]);
+    cut.delete_records(0, 120);
+    again.recreate(1, &[]);
+    Sender::new(&again, &[]).all(&records[..200]);
+    let it = it.start_again();
+    let of = |topic: &Topic, name: &str| it.count(&format!("k/{}", topic.name), name);
+    until("what was added is read", || (of(&grown, "next") == 150).then_some(()));
+    until("what is left is read", || (of(&cut, "next") == 150).then_some(()));
+    until("the other topic is told", || {
+        let line = "kafka_alarms{feed=\"k\",alarm=\"ingest/kafka-another-topic\"} 1";
+        it.get("/metrics").unwrap().1.contains(line).then_some(())
+    });
+    assert_eq!(of(&cut, "lost"), 20);
+    assert_eq!((of(&again, "next"), of(&again, "read")), (100, 100));
+    it.balances("k/");
+}

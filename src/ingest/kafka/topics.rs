@@ -4,7 +4,8 @@
 //! A topic that is there at our first look begins where `start` says; one that comes later, and a
 //! partition that is added, at its oldest record: all of it was written after we began. A topic is
 //! told by its id, not by its name: one that was deleted and made again is another one, and is not
-//! read on, whatever its length.
+//! read on, whatever its length. What was recorded before a start counts as read: there every
+//! partition goes on where it had come to, and one that is not recorded begins at its oldest.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -50,6 +51,8 @@ impl Control {
         // Those that we read, also when a pattern no longer finds them: they may have been deleted.
         names.extend(self.known.keys().cloned());
         if let Some(pattern) = &self.plan.settings.pattern {
+            let recorded = self.plan.recorded.keys().filter(|it| pattern.is_match(it));
+            names.extend(recorded.cloned());
             let all = client.fetch_metadata(None, ANSWER).ok()?;
             let found = all.topics().iter().map(|it| it.name());
             names.extend(
@@ -107,7 +110,7 @@ impl Control {
             }
             self.alarms.raise(name, || told);
         } else if matches!(code, Code::UnknownTopicOrPartition | Code::UnknownTopic) {
-            let told = no_topic(&feed, self.known.contains_key(name));
+            let told = no_topic(&feed, self.was_read(name));
             if self.plan.until_end {
                 return Err(End::Fatal(told));
             }
@@ -116,6 +119,11 @@ impl Control {
             return Err(End::Again);
         }
         Ok(())
+    }
+
+    /// We read it, or an earlier process did.
+    fn was_read(&self, name: &str) -> bool {
+        self.known.contains_key(name) || self.plan.recorded.contains_key(name)
     }
 
     fn new_topic(
@@ -134,12 +142,24 @@ impl Control {
         };
         tracing::info!(topic = name, id, partitions, feed = feed_name, "a topic is read");
         let topic = Arc::new(Topic { name: name.clone(), feed, feed_name });
-        let start = match (self.plan.settings.start, self.looked) {
+        let recorded = self.plan.recorded.get(&name).map(|it| it.id.clone());
+        // Of a topic that we have read, a partition without a record was added while we were away:
+        // all of it was written after we began.
+        let start = match (self.plan.settings.start, self.looked || recorded.is_some()) {
             (Start::Latest, true) => Start::Earliest,
+            (Start::At(_), _) if recorded.is_some() => Start::Earliest,
             (start, _) => start,
         };
+        let another = recorded.filter(|was| *was != id).map(|was| {
+            let why = format!("expected the topic id {was}, found {id}");
+            trouble::another_topic(&topic.feed_name, why)
+        });
         let known = Known { topic: Arc::clone(&topic), id, start, lanes: Vec::new(), left: false };
-        self.known.insert(name, known);
+        self.known.insert(name.clone(), known);
+        if let Some(report) = another {
+            self.leave(&name, report);
+            return Ok(());
+        }
         self.take(client, &topic, 0, partitions, start)
     }
 
@@ -197,14 +217,7 @@ impl Control {
             let until = self.plan.until_end.then_some(end);
             begins.push(Begin { lane, first: next, until });
         }
-        let recorded_id = recorded.map(|it| it.id);
         let Some(known) = self.known.get_mut(&topic.name) else { return Ok(()) };
-        if let Some(was) = recorded_id.filter(|it| *it != known.id) {
-            let why = format!("expected the topic id {was}, found {}", known.id);
-            let report = trouble::another_topic(&topic.feed_name, why);
-            self.leave(&topic.name, report);
-            return Ok(());
-        }
         known.lanes.extend(begins.iter().map(|it| Arc::clone(&it.lane)));
         let whole = known.lanes.len() >= to;
         if !begins.is_empty() {

@@ -132,9 +132,10 @@ pub(super) fn another_topic(feed: &str, why: String) -> Report {
         effect: "it is no longer read, so that nothing is skipped or counted twice; what was read \
                  before stands; other feeds go on"
             .into(),
-        fix: "if the new topic is meant, start again: without checkpoints a start reads every \
-              topic from its `start`; it will be `millstream feed reset TOPIC --to OFFSET` once \
-              offsets outlive a start"
+        fix: "if the new topic is meant, give its `[[kafka]]` another `name` and start again: its \
+              topics are then read from their `start`, and what was applied before is known by \
+              its identity (`millstream feed reset TOPIC --to OFFSET`, for one topic, is not \
+              there yet)"
             .into(),
     }
 }
@@ -158,7 +159,9 @@ pub(super) fn another_cluster(feed: &str, was: &str, is: &str) -> Report {
         at: vec![("feed", feed.to_string())],
         why: format!("expected the cluster {was}, found {is}"),
         effect: "none of its topics is read; what was read before stands; other feeds go on".into(),
-        fix: "correct `brokers`; if the new cluster is meant, start again".into(),
+        fix: "correct `brokers`; if the new cluster is meant, give the `[[kafka]]` another `name` \
+              and start again"
+            .into(),
     }
 }
 
