@@ -22,7 +22,7 @@ use super::shared::{Begin, Lane, Order, Topic};
 use super::topic_ids::{self, Described};
 use super::trouble::{self, Kind};
 use crate::config::kafka::Start;
-use crate::report::Report;
+use crate::report::{Report, log_report};
 
 impl Control {
     /// Looks which topics and partitions there are, and takes up those that are new.
@@ -209,7 +209,7 @@ impl Control {
             let next = told.copied().unwrap_or_else(|| at.unwrap_or(end));
             if next < low {
                 let report = trouble::lost(&topic.feed_name, lane.number, next, low);
-                tracing::error!(code = report.code, "{report}");
+                log_report!(error, report, "offsets of a topic are gone");
             }
             let lane = Arc::new(Lane::new(Arc::clone(topic), lane.number, next.max(low)));
             lane.end.store(end, std::sync::atomic::Ordering::SeqCst);
