@@ -6,81 +6,42 @@
 //! Each attribute is what the newest statement about it, by (event time, id, source), says; a
 //! withdrawal is a statement too. An event is *about* a customer if it names one. Spend is the sum
 //! of amounts placed; cancelled and returned amounts are sums of their own, of those events that
-//! state an amount. Two `order.placed` of one order both count here: they are two facts.
+//! state an amount. Two `order.placed` of one order both count here: they are two facts; so do two
+//! `case.opened` of one case in `n_cases`.
+//!
+//! A case is open (`n_open_cases`) unless the newest statement that names both it and the customer
+//! is its resolution. A statement of a case that names no customer, or another one, cannot be seen
+//! here: a case whose resolution named nobody stays counted, and so does one that was opened again
+//! for somebody else, until a resolution names this customer. The view `cases` sees every
+//! statement; where producers name the customer, the two agree. Test:
+//! `tests::open_cases_agree_with_cases`.
 //!
 //! # Invariants
-//! Everything but the attributes is a sum, a minimum or a maximum. Sums saturate.
+//! Everything but the attributes and the cases is a sum, a minimum or a maximum. Sums of money
+//! saturate: 9223372036854775807 in a row means at least that, and the field's words say so.
 //!
 //! # State
-//! 96 bytes in place; attributes, further currencies and reversals behind one `Arc` each. Of
-//! attributes by free name the [`MAX_NAMES`] first, in the order of their text, are kept. The owner
-//! is the customer itself: the entity's own fingerprint, which the map keeps, so [`Fold::owner`]
-//! says nothing here.
+//! 96 bytes in place; attributes, further currencies, reversals and cases behind one `Arc` each. Of
+//! attributes by free name the [`MAX_NAMES`] first, in the order of their text, are kept; of cases
+//! the [`MAX_CASES`] spoken of last, by event time. The owner is the customer itself: the entity's
+//! own fingerprint, which the map keeps, so [`Fold::owner`] says nothing here.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use compact_str::CompactString;
 use schemas::events::{Customer, Data, Event, Field};
-use schemas::names::{Currency, Name, key_text};
-use schemas::rows::{FieldDef, FieldKind, Row, Shape, Value, ViewDef};
+use schemas::names::{Currency, Name};
+use schemas::rows::{Row, ViewDef};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value as Json};
 
 use crate::stamps::{Stamp, text_bytes};
-use crate::sums::{Sums, money};
+use crate::sums::Sums;
 use crate::{Epoch, Fold};
 
 /// Most names of free attributes kept for one customer (withdrawn ones included): eight events of
 /// the largest size, all of different names. Which are kept must not depend on the order of
 /// arrival, so it is the first ones by text.
 pub const MAX_NAMES: usize = 512;
-
-const fn field(
-    name: &'static str,
-    kind: FieldKind,
-    nullable: bool,
-    filterable: bool,
-    words: &'static str,
-) -> FieldDef {
-    FieldDef { name, kind, nullable, filterable, words }
-}
-
-/// The catalogue's entry.
-pub static DEF: ViewDef = ViewDef {
-    name: "customers",
-    words: "Everything known of each customer: attributes, activity, money, ratings, open cases.",
-    shape: Shape::Fold,
-    key: &["customer"],
-    fields: &[
-        field("customer", FieldKind::Text, false, false, "The customer."),
-        field("name", FieldKind::Text, true, false, "Full name."),
-        field("email", FieldKind::Text, true, false, "E-mail address, as written."),
-        field("phone", FieldKind::Text, true, false, "Telephone number, as written."),
-        field("tier", FieldKind::Text, true, true, "Service tier, such as gold."),
-        field("language", FieldKind::Text, true, true, "BCP 47 language tag."),
-        field("country", FieldKind::Text, true, true, "ISO 3166-1 alpha-2 country."),
-        field("time_zone", FieldKind::Text, true, false, "IANA time zone."),
-        field("attributes", FieldKind::Json, false, false, "Anything else, by name."),
-        field("first_seen_at", FieldKind::Time, false, false, "Earliest event about the customer."),
-        field("last_seen_at", FieldKind::Time, false, false, "Latest event about the customer."),
-        field("n_events", FieldKind::Int, false, false, "Events that name the customer."),
-        field("n_orders", FieldKind::Int, false, false, "Orders placed."),
-        field("spend", FieldKind::Money, false, false, "Amounts placed, by currency."),
-        field("cancelled", FieldKind::Money, false, false, "Amounts cancelled, by currency."),
-        field("returned", FieldKind::Money, false, false, "Amounts returned, by currency."),
-        field("n_ratings", FieldKind::Int, false, false, "Ratings given."),
-        field("rating_sum", FieldKind::Int, false, false, "Sum of the ratings given, each 1 to 5."),
-        field("n_cases", FieldKind::Int, false, false, "Cases opened."),
-        field(
-            "n_open_cases",
-            FieldKind::Int,
-            false,
-            false,
-            "Cases opened less cases resolved, at least 0.",
-        ),
-    ],
-};
 
 /// The fold.
 pub struct Customers;
@@ -106,10 +67,8 @@ pub(crate) enum Said {
     Returned(i64, Currency),
     /// A rating was given.
     Rated(u8),
-    /// A case was opened.
-    CaseOpened,
-    /// A case was resolved.
-    CaseResolved,
+    /// Something of a case.
+    Case(Arc<caseload::Said>),
     /// Attributes.
     Attributes(Arc<Attributes>),
 }
@@ -130,13 +89,26 @@ fn fixed<'e>(it: &'e Customer<'_>) -> [&'e Field<'e>; FIXED] {
     [&it.name, &it.email, &it.phone, &it.tier, &it.language, &it.country, &it.time_zone]
 }
 
+mod caseload;
+mod reference;
+mod rows;
 mod stored;
+#[cfg(test)]
+mod tests;
+
+pub use caseload::MAX_CASES;
+pub use reference::reference;
+pub use rows::DEF;
+
+use caseload::{Caseload, Word};
+use rows::Facts;
 
 impl Update {
     /// What an event says of the customer it names, if it names one. `amount`: the order's whole
     /// amount, for `order.placed`.
     #[inline]
     pub(crate) fn of<'e>(event: &'e Event<'_>, amount: i64) -> Option<(&'e str, Update)> {
+        let case = |case: &str, word| Said::Case(Arc::new(caseload::Said::of(event, case, word)));
         let (customer, said): (&str, Said) = match &event.data {
             Data::CustomerRegistered(it) | Data::CustomerUpdated(it) => {
                 (&it.customer, Said::Attributes(Arc::new(Attributes::of(event, it))))
@@ -154,9 +126,9 @@ impl Update {
             Data::FeedbackSubmitted(it) => {
                 (it.customer.as_deref()?, it.rating.map_or(Said::Seen, Said::Rated))
             }
-            Data::CaseOpened(it) => (&it.customer, Said::CaseOpened),
-            Data::CaseAssigned(it) => (it.customer.as_deref()?, Said::Seen),
-            Data::CaseResolved(it) => (it.customer.as_deref()?, Said::CaseResolved),
+            Data::CaseOpened(it) => (&it.customer, case(&it.case, Word::Opened)),
+            Data::CaseAssigned(it) => (it.customer.as_deref()?, case(&it.case, Word::Assigned)),
+            Data::CaseResolved(it) => (it.customer.as_deref()?, case(&it.case, Word::Resolved)),
             Data::InteractionRecorded(it) => (&it.customer, Said::Seen),
         };
         Some((customer, Update { at: event.time, said }))
@@ -188,10 +160,9 @@ pub struct State {
     n_orders: u64,
     n_ratings: u64,
     rating_sum: u64,
-    n_cases: u32,
-    n_resolved: u32,
     pub(crate) spend: Sums,
     reversed: Option<Arc<Reversed>>,
+    cases: Option<Arc<Caseload>>,
     profile: Option<Arc<Profile>>,
 }
 
@@ -204,10 +175,9 @@ impl Default for State {
             n_orders: 0,
             n_ratings: 0,
             rating_sum: 0,
-            n_cases: 0,
-            n_resolved: 0,
             spend: Sums::default(),
             reversed: None,
+            cases: None,
             profile: None,
         }
     }
@@ -288,8 +258,9 @@ impl Fold for Customers {
                 state.n_ratings += 1;
                 state.rating_sum += u64::from(*rating);
             }
-            Said::CaseOpened => state.n_cases = state.n_cases.saturating_add(1),
-            Said::CaseResolved => state.n_resolved = state.n_resolved.saturating_add(1),
+            Said::Case(said) => {
+                Arc::make_mut(state.cases.get_or_insert_default()).take(update.at, said);
+            }
             Said::Attributes(said) => {
                 Arc::make_mut(state.profile.get_or_insert_default()).take(said);
             }
@@ -319,8 +290,9 @@ impl Fold for Customers {
         }
         facts.n_ratings = state.n_ratings;
         facts.rating_sum = state.rating_sum;
-        facts.n_cases = state.n_cases.into();
-        facts.n_open_cases = state.n_cases.saturating_sub(state.n_resolved).into();
+        if let Some(it) = &state.cases {
+            (facts.n_cases, facts.n_open_cases) = (it.n_opened, it.n_open());
+        }
         Some(facts.row())
     }
 
@@ -330,6 +302,7 @@ impl Fold for Customers {
         };
         state.spend.heap_bytes()
             + state.reversed.as_ref().map_or(0, reversed)
+            + state.cases.as_ref().map_or(0, |it| it.heap_bytes())
             + state.profile.as_ref().map_or(0, |it| it.heap_bytes())
     }
 }
@@ -337,162 +310,5 @@ impl Fold for Customers {
 impl State {
     fn reversed(&mut self) -> &mut Reversed {
         Arc::make_mut(self.reversed.get_or_insert_default())
-    }
-}
-
-/// What a row says.
-struct Facts {
-    customer: CompactString,
-    fixed: [Option<CompactString>; FIXED],
-    attributes: BTreeMap<String, String>,
-    seen: (i64, i64),
-    n_events: u64,
-    n_orders: u64,
-    spend: BTreeMap<Currency, i64>,
-    cancelled: BTreeMap<Currency, i64>,
-    returned: BTreeMap<Currency, i64>,
-    n_ratings: u64,
-    rating_sum: u64,
-    n_cases: u64,
-    n_open_cases: u64,
-}
-
-impl Facts {
-    fn new(customer: CompactString) -> Facts {
-        Facts {
-            customer,
-            fixed: Default::default(),
-            attributes: BTreeMap::new(),
-            seen: (i64::MAX, i64::MIN),
-            n_events: 0,
-            n_orders: 0,
-            spend: BTreeMap::new(),
-            cancelled: BTreeMap::new(),
-            returned: BTreeMap::new(),
-            n_ratings: 0,
-            rating_sum: 0,
-            n_cases: 0,
-            n_open_cases: 0,
-        }
-    }
-
-    fn row(self) -> Row {
-        let count = |it: u64| Value::Int(i64::try_from(it).unwrap_or(i64::MAX));
-        let attributes = self.attributes.into_iter().map(|it| (it.0, Json::String(it.1)));
-        let mut values = Vec::with_capacity(DEF.fields.len());
-        values.push(Value::Text(self.customer));
-        values.extend(self.fixed.into_iter().map(|it| it.map_or(Value::Null, Value::Text)));
-        values.push(Value::Json(Json::Object(attributes.collect::<Map<_, _>>())));
-        values.push(Value::Time(self.seen.0));
-        values.push(Value::Time(self.seen.1));
-        values.push(count(self.n_events));
-        values.push(count(self.n_orders));
-        for sums in [self.spend, self.cancelled, self.returned] {
-            values.push(money(sums.into_iter()));
-        }
-        let counts = [self.n_ratings, self.rating_sum, self.n_cases, self.n_open_cases];
-        values.extend(counts.map(count));
-        Row { values }
-    }
-}
-
-/// The view, plainly: events in the order of (time, id, source), later ones over earlier ones.
-pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> {
-    let mut sorted: Vec<&Event<'static>> = events.iter().collect();
-    sorted.sort_by_key(|it| (it.time, &it.id, &it.source));
-    /// The row, the newest value of each free attribute, cases opened less resolved.
-    type Known<'e> = (Facts, BTreeMap<&'e str, Option<&'e str>>, i64);
-    let mut all: BTreeMap<(&str, &str), Known<'_>> = BTreeMap::new();
-    for event in sorted {
-        let customer = match &event.data {
-            Data::CustomerRegistered(it) | Data::CustomerUpdated(it) => Some(&it.customer),
-            Data::OrderPlaced(it) => Some(&it.customer),
-            Data::OrderStatusChanged(it) => it.customer.as_ref(),
-            Data::OrderCancelled(it) | Data::OrderReturned(it) => it.customer.as_ref(),
-            Data::FeedbackSubmitted(it) => it.customer.as_ref(),
-            Data::CaseOpened(it) => Some(&it.customer),
-            Data::CaseAssigned(it) => it.customer.as_ref(),
-            Data::CaseResolved(it) => it.customer.as_ref(),
-            Data::InteractionRecorded(it) => Some(&it.customer),
-        };
-        let Some(customer) = customer else { continue };
-        let (facts, attributes, open) = all
-            .entry((&event.tenant, customer))
-            .or_insert_with(|| (Facts::new(customer.as_ref().into()), BTreeMap::new(), 0));
-        facts.n_events += 1;
-        facts.seen = (facts.seen.0.min(event.time), facts.seen.1.max(event.time));
-        match &event.data {
-            Data::CustomerRegistered(it) | Data::CustomerUpdated(it) => {
-                for (place, said) in fixed(it).into_iter().enumerate() {
-                    match said {
-                        Field::Absent => {}
-                        Field::Withdrawn => facts.fixed[place] = None,
-                        Field::Is(text) => facts.fixed[place] = Some(text.as_ref().into()),
-                    }
-                }
-                for (name, value) in &it.attributes {
-                    attributes.insert(name, value.as_deref());
-                }
-            }
-            Data::OrderPlaced(it) => {
-                facts.n_orders += 1;
-                let amount: i64 = it.lines.iter().map(|it| it.quantity * it.unit_price).sum();
-                *facts.spend.entry(it.currency).or_insert(0) += amount;
-            }
-            Data::OrderCancelled(it) | Data::OrderReturned(it) => {
-                if let (Some(amount), Some(currency)) = (it.amount, it.currency) {
-                    let cancelled = matches!(event.data, Data::OrderCancelled(_));
-                    let sums = if cancelled { &mut facts.cancelled } else { &mut facts.returned };
-                    *sums.entry(currency).or_insert(0) += amount;
-                }
-            }
-            Data::FeedbackSubmitted(it) => {
-                facts.n_ratings += u64::from(it.rating.is_some());
-                facts.rating_sum += u64::from(it.rating.unwrap_or(0));
-            }
-            Data::CaseOpened(_) => {
-                facts.n_cases += 1;
-                *open += 1;
-            }
-            Data::CaseResolved(_) => *open -= 1,
-            _ => {}
-        }
-    }
-    let rows = all.into_iter().map(|((tenant, customer), (mut facts, attributes, open))| {
-        let kept = attributes.into_iter().take(MAX_NAMES);
-        facts.attributes =
-            kept.filter_map(|(name, value)| Some((name.into(), value?.into()))).collect();
-        facts.n_open_cases = open.max(0) as u64;
-        (Name::new(tenant, &key_text(&[customer])), facts.row())
-    });
-    rows.collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Goal: which names are kept does not depend on the order of arrival. Method: more names than
-    /// are kept, forth and back.
-    #[test]
-    fn the_first_names_by_text_are_kept() {
-        let said = |n: usize| Attributes {
-            stamp: Arc::new(Stamp { at: n as i64, tie: "1\0s".into() }),
-            fixed: vec![],
-            named: vec![(format!("{n:04}").into(), Some("x".into()))],
-        };
-        let (mut forth, mut back) = (Profile::default(), Profile::default());
-        (0..MAX_NAMES + 9).for_each(|n| forth.take(&said(n)));
-        (0..MAX_NAMES + 9).rev().for_each(|n| back.take(&said(n)));
-        let names = |it: &Profile| it.named.iter().map(|it| it.0.clone()).collect::<Vec<_>>();
-        assert_eq!(names(&forth), names(&back));
-        assert_eq!((names(&back).len(), names(&back)[0].as_str()), (MAX_NAMES, "0000"));
-    }
-
-    /// Goal: what is exchanged and kept per customer stays small. Method: the sizes themselves.
-    #[test]
-    fn sizes() {
-        assert!(size_of::<crate::Addressed<Update>>() <= 64);
-        assert!(size_of::<State>() <= 96);
     }
 }

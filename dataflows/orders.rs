@@ -236,11 +236,12 @@ impl State {
 
     #[inline]
     fn said(&mut self, stamp: &Stamp, status: Status, line: u16) {
-        self.timeline.insert(Entry { at: stamp.at, status, line, tie: stamp.tie.as_bytes() });
+        let entry = Entry { at: stamp.at, status, line, tie: stamp.tie.as_bytes() };
+        let is_newest = self.timeline.insert(entry);
         if line > 0 {
             return;
         }
-        self.status = self.timeline.status();
+        self.status = if is_newest { Some(status) } else { self.timeline.status() };
         let first = match status {
             Status::Delivered => &mut self.delivered_at,
             Status::Cancelled => &mut self.cancelled_at,

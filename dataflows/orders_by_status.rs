@@ -66,7 +66,8 @@ pub static DEF: ViewDef = ViewDef {
             kind: FieldKind::Int,
             nullable: false,
             filterable: false,
-            words: "Their amounts summed, minor units of the currency.",
+            words: "Their amounts summed, minor units of the currency; 9223372036854775807 means at \
+                    least that.",
         },
     ],
 };

@@ -2,8 +2,9 @@
 //!
 //! # Invariants
 //! Amounts are never negative. A sum saturates at `i64::MAX` and never wraps; for amounts that are
-//! not negative a saturating sum is the same in every order. Currencies of different sums are
-//! never added.
+//! not negative a saturating sum is the same in every order. It does so in the open: the words of
+//! every field that shows such a sum say that `i64::MAX` means at least that. Currencies of
+//! different sums are never added.
 //!
 //! # Why this way
 //! Nearly every customer pays in one currency: the first is kept in place, others behind an

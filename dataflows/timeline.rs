@@ -11,9 +11,10 @@
 //! dropping it at once gives the same as dropping it at the end.
 //!
 //! # State
-//! One allocation, packed: time (8 bytes), status, line (2), length of the tie (2), the tie. It is
-//! never changed in place: a new one replaces it, so older versions of the entry stay as they
-//! were, and nothing is reserved for growth.
+//! One allocation, packed: time (8 bytes), status, line (2), length of the tie (2), the tie; at the
+//! end the length of the newest entry, for most statements come in order. It is never changed in
+//! place: a new one replaces it, so older versions of the entry stay as they were, and nothing is
+//! reserved for growth.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -62,36 +63,52 @@ impl Entry<'_> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Timeline(Option<Arc<[u8]>>);
 
+/// Bytes behind the entries: the length of the newest one, so that it is found from the end.
+const TAIL: usize = 2;
+
 impl Timeline {
     /// Oldest first.
     pub(crate) fn entries(&self) -> Entries<'_> {
-        Entries(self.0.as_deref().unwrap_or(&[]))
+        Entries(self.bytes())
     }
 
-    /// Puts an entry where it belongs, if it is not there yet.
-    pub(crate) fn insert(&mut self, new: Entry<'_>) {
-        let bytes = self.0.as_deref().unwrap_or(&[]);
-        let mut entries = Entries(bytes);
-        let place = loop {
-            let place = bytes.len() - entries.0.len();
-            let Some(entry) = entries.next() else { break place };
-            match entry.order().cmp(&new.order()) {
-                std::cmp::Ordering::Less => {}
-                std::cmp::Ordering::Equal => return,
-                std::cmp::Ordering::Greater => break place,
-            }
-        };
+    /// The newest entry.
+    #[inline]
+    fn newest(&self) -> Option<Entry<'_>> {
+        let (entries, tail) = self.0.as_deref()?.split_last_chunk::<TAIL>()?;
+        Entries(&entries[entries.len() - usize::from(u16::from_le_bytes(*tail))..]).next()
+    }
+
+    /// Puts an entry where it belongs, if it is not there yet; true if it is the newest now.
+    #[inline]
+    pub(crate) fn insert(&mut self, new: Entry<'_>) -> bool {
+        let bytes = self.bytes();
+        // Most statements come in the order of their times: nothing is looked through for them.
+        let is_newest = self.newest().is_none_or(|it| it.order() < new.order());
+        let place = if is_newest { Some(bytes.len()) } else { place_of(bytes, &new) };
+        let Some(place) = place else { return false };
         let packed = SCRATCH.with_borrow_mut(|grown| {
             grown.clear();
             grown.extend_from_slice(&bytes[..place]);
             new.write(grown);
             grown.extend_from_slice(&bytes[place..]);
             if grown.len() > MAX_ENTRIES * HEAD && Entries(grown).count() > MAX_ENTRIES {
-                return bounded(grown).into();
+                *grown = bounded(grown);
             }
+            // The newest entry is never dropped.
+            let newest = match is_newest {
+                true => ((HEAD + new.tie.len()) as u16).to_le_bytes(),
+                false => self.tail(),
+            };
+            grown.extend_from_slice(&newest);
             grown.as_slice().into()
         });
         self.0 = Some(packed);
+        is_newest
+    }
+
+    fn tail(&self) -> [u8; TAIL] {
+        self.0.as_deref().and_then(|it| it.last_chunk()).copied().unwrap_or_default()
     }
 
     /// The status of the whole order: what was said of it last.
@@ -100,14 +117,15 @@ impl Timeline {
     }
 
     /// As it is kept, for the disk.
+    #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {
-        self.0.as_deref().unwrap_or(&[])
+        self.0.as_deref().map_or(&[], |it| &it[..it.len() - TAIL])
     }
 
     /// What [`Timeline::bytes`] gave; `None` if it cannot have: every entry whole and in order,
     /// no more than are ever kept.
     pub(crate) fn restore(bytes: &[u8]) -> Option<Timeline> {
-        let (mut rest, mut n) = (bytes, 0);
+        let (mut rest, mut n, mut newest) = (bytes, 0, 0);
         let mut last: Option<(i64, &[u8])> = None;
         while !rest.is_empty() {
             let (head, behind) = rest.split_first_chunk::<HEAD>()?;
@@ -120,15 +138,31 @@ impl Timeline {
             }
             last = Some((at, tie));
             n += 1;
+            newest = u16::try_from(HEAD + length).ok()?;
             rest = behind;
         }
         let most = MAX_ENTRIES + MAX_LINES + 1;
-        (n <= most).then(|| Timeline((n > 0).then(|| bytes.into())))
+        let packed = || [bytes, &newest.to_le_bytes()].concat().into();
+        (n <= most).then(|| Timeline((n > 0).then(packed)))
     }
 
     /// Bytes kept outside.
     pub(crate) fn heap_bytes(&self) -> usize {
         self.0.as_ref().map_or(0, |it| 16 + it.len())
+    }
+}
+
+/// Where an entry belongs; `None`: it is there.
+fn place_of(bytes: &[u8], new: &Entry<'_>) -> Option<usize> {
+    let mut entries = Entries(bytes);
+    loop {
+        let place = bytes.len() - entries.0.len();
+        let Some(entry) = entries.next() else { return Some(place) };
+        match entry.order().cmp(&new.order()) {
+            std::cmp::Ordering::Less => {}
+            std::cmp::Ordering::Equal => return None,
+            std::cmp::Ordering::Greater => return Some(place),
+        }
     }
 }
 

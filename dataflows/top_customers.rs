@@ -69,7 +69,8 @@ pub static DEF: ViewDef = ViewDef {
             kind: FieldKind::Int,
             nullable: false,
             filterable: false,
-            words: "Amounts placed, minor units of the currency.",
+            words: "Amounts placed, minor units of the currency; 9223372036854775807 means at least \
+                    that.",
         },
     ],
 };

@@ -379,7 +379,8 @@ impl<'a> Scanner<'a> {
     #[inline]
     fn word(&mut self, word: &'static str) -> Result<(), Fault> {
         if !self.bytes[self.at..].starts_with(word.as_bytes()) {
-            return Err(self.expected(word));
+            // `not json` begins as `null` does, and nobody meant that.
+            return Err(self.expected("a value"));
         }
         self.at += word.len();
         Ok(())

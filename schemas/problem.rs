@@ -15,6 +15,19 @@ pub struct Problem {
     pub found: String,
 }
 
+impl Problem {
+    /// An event's time is after the latest that it may have, both in microseconds: the append (or
+    /// read) time and some minutes.
+    pub fn future_time(time: i64, latest: i64) -> Problem {
+        Problem {
+            code: "engine/future-time",
+            pointer: "/time".into(),
+            expected: format!("a time not after {}", crate::time::rfc3339(latest)),
+            found: crate::time::rfc3339(time),
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.pointer.is_empty() {

@@ -51,14 +51,15 @@ pub fn main(
     let text = |it: OsString| it.to_string_lossy().into_owned();
     let variables = variables.into_iter().map(|it| (text(it.0), text(it.1))).collect();
     let json = matches!(&typed.command, Command::Check(it) if it.json);
+    if typed.common.log_format == typed::LogFormat::Json {
+        crate::report::lines_are_json();
+    }
     match obey(typed, variables) {
         Ok(()) => ExitCode::SUCCESS,
         // `check --json` has told them on standard output.
         Err(_) if json => ExitCode::FAILURE,
         Err(problems) => {
-            for it in problems {
-                eprintln!("{it}");
-            }
+            problems.iter().for_each(Report::tell_fatal);
             ExitCode::FAILURE
         }
     }

@@ -45,7 +45,7 @@ use crate::messages::{
 };
 use crate::metrics::Metrics;
 use crate::rejects::RejectStore;
-use crate::report::Report;
+use crate::report::{Report, log_report};
 use crate::secret;
 use crate::segments::FolderLock;
 use crate::store::Checkpoints;
@@ -236,7 +236,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
             let outlet = outlets.next().expect("the log is the first feed");
             let end = end.clone();
             let on_failed = Arc::new(move |report: &Report| {
-                tracing::error!(code = report.code, "{report}");
+                log_report!(error, *report, "the log cannot be read further");
                 end.send_replace(true);
             });
             let following = log.read_from(log_from, LOG, outlet, formats, on_failed)?;
@@ -527,7 +527,7 @@ fn open_log(settings: &Settings, clock: &Arc<SteadyClock>) -> Result<LocalLog, R
         clock.not_before(newest);
     }
     for note in log.notes() {
-        tracing::warn!(code = note.code, "{note}");
+        log_report!(warn, *note, "found when the log was opened");
     }
     Ok(log)
 }
@@ -556,7 +556,7 @@ fn open_rejects(
         now_by(clock),
     )?;
     for note in store.notes() {
-        tracing::warn!(code = note.code, "{note}");
+        log_report!(warn, *note, "found when the kept rejects were opened");
     }
     Ok(store)
 }
@@ -598,24 +598,9 @@ fn mapping_name(path: Option<&Path>) -> Option<String> {
     Some(path?.file_name()?.to_string_lossy().into_owned())
 }
 
-/// Reads and compiles a mapping file; every problem in one report.
+/// Reads and compiles a mapping file. (Commands have told every problem of every mapping before.)
 pub fn mapping(path: &Path) -> Result<Mapping, Report> {
-    let told = |why: String| Report {
-        code: "run/mapping",
-        what: "cannot use this mapping".into(),
-        at: vec![("file", path.display().to_string())],
-        why,
-        effect: "nothing was started; no data was touched".into(),
-        fix: "correct the lines named; docs/mappings.md has the reference".into(),
-    };
-    let text = std::fs::read_to_string(path).map_err(|it| told(it.to_string()))?;
-    Mapping::compile(&text).map_err(|problems| {
-        let lines = problems.iter().map(|it| match it.line {
-            Some(line) => format!("line {line}: {}: {}", it.at, it.why),
-            None => format!("{}: {}", it.at, it.why),
-        });
-        told(lines.collect::<Vec<_>>().join("\n       "))
-    })
+    crate::commands::check::load_mapping(path).map_err(|mut all| all.swap_remove(0))
 }
 
 fn read_source(
@@ -641,7 +626,7 @@ fn read_source(
     let thread = thread(&format!("read-{}", source.name), move || {
         let read = file::read(&plan, &outlet, &shown, &stop);
         if let Err(report) = &read {
-            tracing::error!(code = report.code, feed = name, "{report}");
+            log_report!(error, *report, feed = name, "a feed cannot be read further");
             shown.failed.get_or_init(|| report.why.clone());
         }
         read
@@ -696,7 +681,7 @@ pub fn end_on_panic() {
                 .into(),
             fix: "start again; if it repeats, keep the log folder and report this text".into(),
         };
-        eprintln!("{report}\n{}", std::backtrace::Backtrace::force_capture());
+        report.tell_fatal_with(Some(&std::backtrace::Backtrace::force_capture()));
         std::process::abort();
     }));
 }

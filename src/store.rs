@@ -1,6 +1,7 @@
 //! Remembers: states, identities, counts and offsets of one complete epoch, durable together.
 //!
-//! In: records from the [`StateKeeper`]s, identities from [`Fresh`], the ledger's [`BookState`].
+//! In: records from the [`StateKeeper`](schemas::keeping::StateKeeper)s, identities from [`Fresh`], the
+//! ledger's [`BookState`].
 //! Out: the same, put back at start ([`Store::load`]).
 //!
 //! ```text

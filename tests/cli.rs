@@ -1,5 +1,7 @@
 //! The command line as a person meets it: the built binary, its words and its exit codes.
 
+#[path = "cli/examples.rs"]
+mod examples;
 #[path = "cli/looking.rs"]
 mod looking;
 #[path = "common/process.rs"]
@@ -11,24 +13,7 @@ use std::io::BufReader;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use process::{Folder, Process, get, run};
-
-/// Goal: every command explains itself with an example that it would take.
-#[test]
-fn help_shows_an_example() {
-    let commands = [
-        "", "demo", "run", "replay", "produce", "map", "log", "rejects", "feed", "schema", "check",
-        "generate",
-    ];
-    for name in commands {
-        let words: Vec<&str> = [name, "--help"].into_iter().filter(|it| !it.is_empty()).collect();
-        let (code, out, err) = run(&words);
-        assert_eq!(code, 0, "{name}: {err}");
-        let (_, examples) = out.split_once("Example").unwrap_or_else(|| panic!("{name}: {out}"));
-        let example = format!("  millstream {name}");
-        assert!(examples.contains(example.trim_end()), "{name}: {out}");
-    }
-}
+use process::{Folder, Process, command, get, run};
 
 /// Goal: what is no command line is 2, what is a problem is 1, what is done is 0.
 #[test]
@@ -115,6 +100,9 @@ fn schemas_are_printed() {
     let (_, out, _) = run(&["schema", "list", "--json"]);
     let names: Vec<String> = serde_json::from_str(&out).unwrap();
     assert_eq!(names.len(), schemas::published::all().len());
+    let (_, out, _) = run(&["schema", "list"]);
+    let listed: Vec<&str> = out.lines().map(|it| it.split(' ').next().unwrap()).collect();
+    assert_eq!(listed, names, "one entry a line: {out}");
     for (name, text) in schemas::published::all() {
         let (code, out, _) = run(&["schema", "show", name]);
         assert_eq!((code, out.as_str()), (0, *text), "{name}");
@@ -143,6 +131,99 @@ fn map_shows_what_becomes_of_records() {
     assert_eq!(lines[3]["summary"]["records"], 3);
     let (code, _, err) = run(&["map", "--input", "/no/such/file"]);
     assert!(code == 1 && err.contains("error[ingest/cannot-open]"), "{err}");
+}
+
+/// Goal: `map` and `replay` make the same of a file: a line of spaces is skipped, an event of the
+/// day after tomorrow rejected; and packed lines on standard input are unpacked. Method: one file
+/// through both, plain and as gzip and zstd from a pipe.
+#[test]
+fn map_and_replay_agree() {
+    use std::io::Write;
+    let folder = Folder::new("agree");
+    let (_, good, _) = run(&["generate", "--events", "3"]);
+    let now = millstream::clock::wall_ms() as i64 * 1_000;
+    let later = schemas::time::rfc3339(now + 2 * 86_400_000_000);
+    let soon = schemas::time::rfc3339(now + 60_000_000);
+    let event = |id: &str, time: &str| {
+        format!(
+            r#"{{"specversion":"1.0","type":"case.resolved","source":"s","id":"{id}","time":"{time}","data":{{"case":"K"}}}}"#
+        )
+    };
+    let text = format!("{good}   \t \n\n{}\n{}\nno\n", event("a", &later), event("b", &soon));
+    let file = folder.file("in.jsonl", &text);
+    let (_, out, err) = run(&["map", "--input", &file, "--all", "--json", "--limit", "0"]);
+    let mapped: serde_json::Value =
+        serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}{err}"));
+    let rejected: u64 = mapped["summary"]["rejected"]
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|it| it.as_u64().unwrap())
+        .sum();
+    assert_eq!(mapped["summary"]["rejected"]["engine/future-time"], 1, "{out}");
+    let mapped = ["records", "events", "skipped"].map(|it| mapped["summary"][it].as_u64().unwrap());
+    assert_eq!((mapped, rejected), ([8, 4, 2], 2), "{out}");
+
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(text.as_bytes()).unwrap();
+    let zstd = zstd::encode_all(text.as_bytes(), 1).unwrap();
+    for (input, bytes) in [
+        (file.as_str(), vec![]),
+        ("-", text.clone().into_bytes()),
+        ("-", gzip.finish().unwrap()),
+        ("-", zstd),
+    ] {
+        let mut replay = command(&["replay", input, "--json"]);
+        let mut replay = replay
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        replay.stdin.take().unwrap().write_all(&bytes).unwrap();
+        let (code, out, err) = process::told(replay.wait_with_output().unwrap());
+        assert_eq!(code, 0, "{err}");
+        let outcome: serde_json::Value = serde_json::from_str(&out).unwrap();
+        let counts =
+            ["read", "applied", "skipped", "rejected"].map(|it| outcome["counts"][it].as_u64());
+        assert_eq!(counts, [Some(8), Some(4), Some(2), Some(2)], "{input}: {out}");
+    }
+}
+
+/// Goal: every command tells a broken mapping in the same words, problem by problem; and where log
+/// lines are JSON, what ends a command is a line of JSON each. Method: one mapping with two
+/// mistakes, through four commands.
+#[test]
+fn mappings_and_fatal_problems_are_told_in_one_way() {
+    let folder = Folder::new("one-way");
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/mappings/crm_workload.toml");
+    let text = std::fs::read_to_string(shipped).unwrap();
+    let text = text.replace("discriminator", "discriminater").replace("unix_ms", "unix_month");
+    let (wrong, file) = (folder.file("wrong.toml", text), folder.file("in.jsonl", "{}\n"));
+    let data = folder.path("data");
+    let feed = format!("a={file},{wrong}");
+    let mut told = Vec::new();
+    for words in [
+        &["check", "--mapping", &wrong][..],
+        &["map", "--mapping", &wrong, "--input", &file],
+        &["replay", &file, "--mapping", &wrong],
+        &["run", "--data-dir", &data, "--feed", &feed],
+    ] {
+        let (code, _, err) = run(words);
+        assert!(code == 1 && err.matches("error[run/mapping]").count() >= 2, "{words:?}: {err}");
+        told.push(err);
+        let (code, _, err) = run(&[words, &["--log-format", "json"]].concat());
+        assert_eq!(code, 1, "{err}");
+        for line in err.lines() {
+            let line: serde_json::Value =
+                serde_json::from_str(line).unwrap_or_else(|_| panic!("{err}"));
+            for part in ["code", "what", "at", "why", "effect", "fix"] {
+                assert!(!line[part].is_null(), "{part}: {line}");
+            }
+        }
+    }
+    assert!(told.iter().all(|it| *it == told[0]), "{told:#?}");
+    assert!(!Path::new(&data).exists());
 }
 
 /// Goal: a mapping is checked whole and shown at work. Method: the one of the common workload, and

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::caseload::Caseload;
 use super::{Customers, FIXED, Kept, MAX_NAMES, Profile, Reversed, State};
 use crate::Keep;
 use crate::packed::{Checked, Writer};
@@ -20,27 +21,34 @@ const STAMPS_BACK: usize = 16;
 /// Flags.
 const REVERSED: u8 = 1;
 const PROFILE: u8 = 2;
+const CASES: u8 = 4;
 
 impl Keep for Customers {
     const LAYOUT: &'static str = layout!(
-        "customers 1: flags, first_seen, last_seen, n_events, n_orders, n_ratings, rating_sum, \
-         n_cases, n_resolved, spend, cancelled and returned, attributes each with its stamp"
+        "customers 2: flags, first_seen, last_seen, n_events, n_orders, n_ratings, rating_sum, \
+         spend, cancelled and returned, n_cases and the newest statement of each case, attributes \
+         each with its stamp"
     );
 
     fn store(state: &State, into: &mut Vec<u8>) {
-        let reversed = if state.reversed.is_some() { REVERSED } else { 0 };
-        into.push(reversed | if state.profile.is_some() { PROFILE } else { 0 });
+        let flag = |there: bool, flag: u8| if there { flag } else { 0 };
+        let cases = flag(state.cases.is_some(), CASES);
+        let profile = flag(state.profile.is_some(), PROFILE);
+        into.push(flag(state.reversed.is_some(), REVERSED) | profile | cases);
         let mut writer = Writer(into);
         writer.int(state.first_seen);
         writer.int(state.last_seen);
         let counts = [state.n_events, state.n_orders, state.n_ratings, state.rating_sum];
         counts.into_iter().for_each(|it| writer.count(it));
-        writer.count(state.n_cases.into());
-        writer.count(state.n_resolved.into());
         state.spend.store(&mut writer);
         if let Some(it) = &state.reversed {
             it.cancelled.store(&mut writer);
             it.returned.store(&mut writer);
+        }
+        if let Some(it) = &state.cases {
+            writer.count(it.n_opened);
+            writer.count(it.bytes().len() as u64);
+            writer.0.extend_from_slice(it.bytes());
         }
         if let Some(it) = &state.profile {
             it.store(&mut writer);
@@ -49,7 +57,7 @@ impl Keep for Customers {
 
     fn restore(bytes: &[u8]) -> Option<State> {
         let mut from = Checked(bytes);
-        let flags = from.byte().filter(|it| *it <= REVERSED | PROFILE)?;
+        let flags = from.byte().filter(|it| *it <= REVERSED | PROFILE | CASES)?;
         let mut state = State {
             first_seen: from.int()?,
             last_seen: from.int()?,
@@ -57,16 +65,20 @@ impl Keep for Customers {
             n_orders: from.count()?,
             n_ratings: from.count()?,
             rating_sum: from.count()?,
-            n_cases: from.count()?,
-            n_resolved: from.count()?,
             spend: Sums::restore(&mut from)?,
             reversed: None,
+            cases: None,
             profile: None,
         };
         if flags & REVERSED != 0 {
             let cancelled = Sums::restore(&mut from)?;
             let returned = Sums::restore(&mut from)?;
             state.reversed = Some(Arc::new(Reversed { cancelled, returned }));
+        }
+        if flags & CASES != 0 {
+            let n_opened = from.count()?;
+            let n = from.count()?;
+            state.cases = Some(Arc::new(Caseload::restore(n_opened, from.bytes(n)?)?));
         }
         if flags & PROFILE != 0 {
             state.profile = Some(Arc::new(Profile::restore(&mut from)?));

@@ -72,7 +72,13 @@ pub static DEF: ViewDef = ViewDef {
             false,
             "When it was first said to be cancelled.",
         ),
-        field("cancelled", FieldKind::Money, false, false, "Amounts cancelled, by currency."),
+        field(
+            "cancelled",
+            FieldKind::Money,
+            false,
+            false,
+            "Amounts cancelled, by currency; 9223372036854775807 means at least that.",
+        ),
         field(
             "cancel_reason",
             FieldKind::Text,
@@ -87,7 +93,13 @@ pub static DEF: ViewDef = ViewDef {
             false,
             "When it was first said to be returned.",
         ),
-        field("returned", FieldKind::Money, false, false, "Amounts returned, by currency."),
+        field(
+            "returned",
+            FieldKind::Money,
+            false,
+            false,
+            "Amounts returned, by currency; 9223372036854775807 means at least that.",
+        ),
         field(
             "return_reason",
             FieldKind::Text,

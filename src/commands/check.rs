@@ -1,5 +1,6 @@
 //! `millstream check`: settings and mappings, every problem at once, before anything is started.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use schemas::mapping::Mapping;
@@ -47,9 +48,7 @@ pub fn main(it: &Check, chosen: &Chosen) -> Result<(), Problems> {
     let settings = settings.filter(|_| good);
     mappings.sort();
     mappings.dedup();
-    for path in &mappings {
-        problems.extend(mapping_problems(path));
-    }
+    problems.extend(mapping_problems(&mappings));
     tell(it, settings.as_ref(), &mappings, &problems, &mut out).map_err(one)?;
     out.end().map_err(one)?;
     if problems.is_empty() { Ok(()) } else { Err(problems) }
@@ -69,7 +68,7 @@ fn tell(
     if it.json {
         let shown: serde_json::Map<_, _> =
             shown.iter().map(|(name, value)| (name.to_string(), value.clone().into())).collect();
-        let problems: Vec<_> = problems.iter().map(as_json).collect();
+        let problems: Vec<_> = problems.iter().map(Report::as_json).collect();
         let document =
             json!({"good": problems.is_empty(), "problems": problems, "settings": shown});
         out.line(document.to_string())?;
@@ -83,13 +82,6 @@ fn tell(
         out.line(format!("settings are good; {} feed(s), {} mapping(s) checked", n.0, n.1))?;
     }
     Ok(())
-}
-
-/// A report as a program reads it.
-fn as_json(it: &Report) -> serde_json::Value {
-    let at: serde_json::Map<_, _> =
-        it.at.iter().map(|(name, value)| (name.to_string(), value.clone().into())).collect();
-    json!({"code": it.code, "what": it.what, "at": at, "why": it.why, "effect": it.effect, "fix": it.fix})
 }
 
 fn feed_problem(name: &str, path: &Path) -> Option<Report> {
@@ -107,9 +99,10 @@ fn feed_problem(name: &str, path: &Path) -> Option<Report> {
     })
 }
 
-/// What is wrong with a mapping file.
-pub fn mapping_problems(path: &Path) -> Problems {
-    load_mapping(path).err().unwrap_or_default()
+/// What is wrong with these mapping files, each looked at once.
+pub fn mapping_problems<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Problems {
+    let paths: BTreeSet<&PathBuf> = paths.into_iter().collect();
+    paths.into_iter().flat_map(|it| load_mapping(it).err().unwrap_or_default()).collect()
 }
 
 /// Reads and compiles a mapping.

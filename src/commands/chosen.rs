@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Problems;
+use super::check::mapping_problems;
 use super::typed;
 use crate::config::{self, Settings, Sources};
 use crate::report::Report;
@@ -97,7 +98,12 @@ impl Chosen {
             ("--listen", "serve.listen", it.listen.clone()),
             ("--workers", "engine.workers", it.workers.clone()),
         ];
-        self.settings(&short, &it.feeds)
+        let settings = self.settings(&short, &it.feeds)?;
+        let of_files = settings.feeds.iter().filter_map(|it| it.mapping.as_ref());
+        let of_topics = settings.kafka.iter().filter_map(|it| it.mapping.as_ref());
+        // All of them before anything is started.
+        let problems = mapping_problems(of_files.chain(of_topics));
+        if problems.is_empty() { Ok(settings) } else { Err(problems) }
     }
 
     /// For `demo`: its data folder is its own, so that no made-up event enters a real log.

@@ -1,8 +1,8 @@
 //! `millstream map`: what becomes of a file's first records, beside the reason for each rejection.
 //!
 //! # Meaning
-//! The records are read and decoded as a feed's are, and nothing else: no view, no log, no
-//! deduplication. With `--all` it reads to the end and counts, so that a mapping is known to fit a
+//! The records are read, decoded and judged as a feed's are (the time of reading being their append
+//! time), and nothing else: no view, no log, no deduplication. With `--all` it reads to the end and counts, so that a mapping is known to fit a
 //! file before it is used.
 
 use std::collections::BTreeMap;
@@ -63,7 +63,9 @@ pub fn main(it: &Map, chosen: &Chosen) -> Result<(), Problems> {
         std::thread::Builder::new().name("map-read".into()).spawn(read)
     };
     let reading = reading.map_err(|why| vec![no_thread(&why)])?;
-    let mut show = Show { it, mapping: mapping.as_ref(), max_bytes, sum: Summary::default() };
+    let future_us = i64::try_from(settings.engine.future_limit.as_micros()).unwrap_or(i64::MAX);
+    let sum = Summary::default();
+    let mut show = Show { it, mapping: mapping.as_ref(), max_bytes, future_us, sum };
     let shown = show.all(chunks);
     stop.store(true, Relaxed);
     let read = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -74,7 +76,17 @@ struct Show<'a> {
     it: &'a Map,
     mapping: Option<&'a Mapping>,
     max_bytes: usize,
+    /// An event later than the reading by more is rejected, in microseconds.
+    future_us: i64,
     sum: Summary,
+}
+
+/// Where a record was read, and when.
+#[derive(Clone, Copy)]
+struct At {
+    file: u32,
+    offset: u64,
+    read_ms: u64,
 }
 
 impl Show<'_> {
@@ -83,8 +95,7 @@ impl Show<'_> {
         let mut out = Out::default();
         'read: for chunk in chunks {
             let Framing::Lines = chunk.framing else { continue };
-            let (file, first) = (chunk.partition.1, chunk.first);
-            for (n, line) in (first..).zip(chunk.bytes.split(|it| *it == b'\n')) {
+            for (n, line) in (chunk.first..).zip(chunk.bytes.split(|it| *it == b'\n')) {
                 // What follows the last line end is no line.
                 if n >= chunk.next {
                     break;
@@ -94,7 +105,9 @@ impl Show<'_> {
                     break 'read;
                 }
                 let line = line.strip_suffix(b"\r").unwrap_or(line);
-                if self.record(file, n, line, wanted, &mut out)? == Reader::Gone {
+                let (file, read_ms) = (chunk.partition.1, chunk.appended_ms);
+                let at = At { file, offset: n, read_ms };
+                if self.record(at, line, wanted, &mut out)? == Reader::Gone {
                     return Ok(());
                 }
             }
@@ -105,18 +118,19 @@ impl Show<'_> {
 
     fn record(
         &mut self,
-        file: u32,
-        offset: u64,
+        at: At,
         line: &[u8],
         wanted: bool,
         out: &mut Out,
     ) -> Result<Reader, Report> {
         self.sum.records += 1;
-        let mut events = Vec::new();
-        let sum = &mut self.sum;
+        let latest = (at.read_ms as i64).saturating_mul(1_000).saturating_add(self.future_us);
+        let (mut events, mut types, mut future) = (Vec::new(), Vec::new(), None);
         let mut take = |event: Event<'_>| {
-            sum.events += 1;
-            *sum.types.entry(event.data.event_type().as_str()).or_default() += 1;
+            if event.time > latest {
+                future.get_or_insert_with(|| Problem::future_time(event.time, latest));
+            }
+            types.push(event.data.event_type().as_str());
             if wanted {
                 events.push(encode::to_json(&event));
             }
@@ -132,15 +146,21 @@ impl Show<'_> {
                 }),
             })
         };
+        // A record is taken whole or not at all.
+        let done = done.and_then(|it| future.map_or(Ok(it), Err));
         match &done {
-            Ok(Mapped::Skipped) => self.sum.skipped += 1,
-            Ok(Mapped::Events(_)) => {}
+            Ok(Mapped::Skipped | Mapped::Events(0)) => self.sum.skipped += 1,
+            Ok(Mapped::Events(_)) => {
+                self.sum.events += types.len() as u64;
+                for it in types {
+                    *self.sum.types.entry(it).or_default() += 1;
+                }
+            }
             Err(problem) => *self.sum.rejected.entry(problem.code).or_default() += 1,
         }
         if !wanted {
             return Ok(Reader::There);
         }
-        let at = (file, offset);
         if self.it.json {
             out.line(as_json(at, line, &events, &done).to_string())
         } else {
@@ -172,9 +192,9 @@ impl Show<'_> {
     }
 }
 
-fn as_json(at: (u32, u64), line: &[u8], events: &[Value], done: &Result<Mapped, Problem>) -> Value {
+fn as_json(at: At, line: &[u8], events: &[Value], done: &Result<Mapped, Problem>) -> Value {
     let record = String::from_utf8_lossy(line);
-    let mut shown = json!({"file": at.0, "line": at.1 + 1, "record": record});
+    let mut shown = json!({"file": at.file, "line": at.offset + 1, "record": record});
     match done {
         Ok(Mapped::Skipped) => shown["skipped"] = true.into(),
         Ok(Mapped::Events(_)) => shown["events"] = events.into(),
@@ -187,19 +207,14 @@ fn as_json(at: (u32, u64), line: &[u8], events: &[Value], done: &Result<Mapped, 
     shown
 }
 
-fn as_text(
-    at: (u32, u64),
-    line: &[u8],
-    events: &[Value],
-    done: &Result<Mapped, Problem>,
-) -> String {
+fn as_text(at: At, line: &[u8], events: &[Value], done: &Result<Mapped, Problem>) -> String {
     let text = String::from_utf8_lossy(line);
     let mut record: String = text.chars().take(SHOWN_CHARS).collect();
     if record.len() < text.len() {
         record.push('…');
     }
-    let of_file = if at.0 == 0 { String::new() } else { format!(" of file {}", at.0 + 1) };
-    let mut shown = format!("line {}{of_file}: {record}\n", at.1 + 1);
+    let of_file = if at.file == 0 { String::new() } else { format!(" of file {}", at.file + 1) };
+    let mut shown = format!("line {}{of_file}: {record}\n", at.offset + 1);
     match done {
         Ok(Mapped::Skipped) => shown.push_str("  skipped\n"),
         Ok(Mapped::Events(0)) => shown.push_str("  no events\n"),

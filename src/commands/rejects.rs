@@ -53,6 +53,11 @@ fn look(
             found.iter().map(|it| json!(it)).collect()
         }
     };
+    if rejects.is_empty()
+        && let Some(id) = which.id
+    {
+        return Err(no_such_reject(id, "it was never kept, or was pushed out by newer ones"));
+    }
     let mut out = Out::default();
     for it in &rejects {
         let reader =
@@ -102,6 +107,10 @@ fn retry(settings: &Settings, which: &Which) -> Result<(), Report> {
             json!(store.retry(&select, &log)?)
         }
     };
+    if let (Some(id), Some(0)) = (which.id, done["n_retried"].as_u64()) {
+        // Asked for by its number, and not done: that is a problem, not an answer.
+        return Err(no_such_reject(id, done["skipped"][0]["why"].as_str().unwrap_or("")));
+    }
     let mut out = Out::default();
     if which.folder.json {
         out.line(done.to_string())?;
@@ -115,6 +124,17 @@ fn retry(settings: &Settings, which: &Which) -> Result<(), Report> {
         out.line(format!("  {} not: {}", it["id"], it["why"].as_str().unwrap_or("")))?;
     }
     out.end()
+}
+
+fn no_such_reject(id: u64, why: &str) -> Report {
+    Report {
+        code: "commands/no-such-reject",
+        what: "cannot find this reject, or it is not one to be retried".into(),
+        at: vec![("reject", id.to_string())],
+        why: why.into(),
+        effect: "nothing was changed".into(),
+        fix: "`millstream rejects list` has those that are kept".into(),
+    }
 }
 
 fn query(which: &Which) -> [(&'static str, Option<String>); 3] {

@@ -16,6 +16,7 @@ use schemas::rows::Row;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use crate::commands::check::mapping_problems;
 use crate::commands::chosen::{Chosen, instant_ms};
 use crate::commands::{Problems, typed};
 use crate::config::kafka::Start;
@@ -133,7 +134,9 @@ pub fn chosen(it: &typed::Replay, chosen: &Chosen) -> Result<(Replay, Settings),
         stay: it.stay,
         json: it.json,
     };
-    Ok((replay, chosen.settings(&short, &[])?))
+    let settings = chosen.settings(&short, &[])?;
+    let problems = mapping_problems(&replay.mapping);
+    if problems.is_empty() { Ok((replay, settings)) } else { Err(problems) }
 }
 
 /// The topics that were typed.

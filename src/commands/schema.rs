@@ -19,7 +19,9 @@ pub fn main(what: &Schema) -> Result<(), Report> {
             for (name, text) in schemas::published::all() {
                 let words = serde_json::from_str::<serde_json::Value>(text).ok();
                 let words = words.as_ref().and_then(|it| it.get("description")?.as_str());
-                out.line(format!("{name:<24} {}", words.unwrap_or("")).trim_end())?;
+                // One entry, one line, however its words are broken.
+                let words: Vec<&str> = words.unwrap_or("").split_whitespace().collect();
+                out.line(format!("{name:<24} {}", words.join(" ")).trim_end())?;
             }
         }
         Schema::Show { event_type } => {

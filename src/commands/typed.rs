@@ -82,25 +82,27 @@ pub enum Command {
     /// Start: read the log and the feeds, keep the views, serve them
     #[command(after_help = "Examples:\n  millstream run\n  \
                             millstream run --data-dir /var/lib/millstream --listen 0.0.0.0:8080\n  \
-                            millstream run --feed orders=orders.jsonl,mappings/orders.toml")]
+                            millstream run --feed \
+                            orders=orders.jsonl,schemas/mappings/olist_orders.toml")]
     Run(Run),
     /// Drive a file, or what topics hold, through the whole path as fast as it goes; print rate and digests
     #[command(after_help = "Examples:\n  millstream replay events.jsonl\n  millstream replay \
-                            events.jsonl.gz --mapping mappings/workload.toml --workers 2 --json\n  millstream replay \
-                            --brokers localhost:9092 --topic orders --mapping mappings/orders.toml")]
+                            orders.jsonl.gz --mapping schemas/mappings/olist_orders.toml --json\n  millstream replay \
+                            --brokers localhost:9092 --topic crm.events")]
     Replay(Replay),
     /// Send a file's lines to a Kafka topic, one record a line
     #[command(
         after_help = "Examples:\n  millstream produce --input events.jsonl --topic crm.events \
-                            --partitions 4\n  millstream produce --input orders.jsonl.gz --topic \
-                            shop.orders --key-pointer /order_id --brokers broker:9092\n\nExit codes: \
+                            --brokers b1:9092\n  millstream produce --input orders.jsonl.gz --topic \
+                            shop.orders --key-pointer /order_id\n\nExit codes: \
                             0 everything is kept; 1 not everything: the outcome says from which line \
                             to go on."
     )]
     Produce(produce::Produce),
     /// Show what becomes of the first records of a file, beside the reason for each rejection
     #[command(after_help = "Example:\n  \
-                            millstream map --mapping mappings/olist.toml --input orders.jsonl --limit 5")]
+                            millstream map --mapping schemas/mappings/olist_orders.toml --input \
+                            orders.jsonl --limit 5")]
     Map(Map),
     /// Look into the embedded log
     #[command(after_help = "Examples:\n  millstream log stats\n  \
@@ -139,9 +141,9 @@ pub enum Command {
         what: Schema,
     },
     /// Check settings and mappings: every problem at once
-    #[command(after_help = "Examples:\n  millstream check --config millstream.toml\n  \
-                            millstream check --mapping mappings/orders.toml\n  \
-                            millstream check --example > millstream.toml")]
+    #[command(after_help = "Examples:\n  millstream check --example > millstream.toml\n  \
+                            millstream check --config millstream.toml\n  \
+                            millstream check --mapping schemas/mappings/crm_workload.toml")]
     Check(Check),
     /// Write generated events, one a line
     #[command(after_help = "Example:\n  millstream generate --events 1000 --seed 7 > events.jsonl")]
@@ -265,6 +267,7 @@ pub struct Map {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Log {
     /// Records, one a line
+    #[command(after_help = "Example:\n  millstream log show --from 1000 --limit 3 --json")]
     Show {
         /// The first position to show; the oldest there is without it
         #[arg(long, value_name = "POSITION")]
@@ -277,6 +280,7 @@ pub enum Log {
         folder: Folder,
     },
     /// Size, age and positions
+    #[command(after_help = "Example:\n  millstream log stats --data-dir demo-data")]
     Stats {
         /// Which data folder, and how it is printed.
         #[command(flatten)]
@@ -299,6 +303,7 @@ pub struct Folder {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Rejects {
     /// One line a reject
+    #[command(after_help = "Example:\n  millstream rejects list --reason schemas/wrong-shape")]
     List {
         /// Which.
         #[command(flatten)]
@@ -308,6 +313,7 @@ pub enum Rejects {
         limit: usize,
     },
     /// Whole, with their bytes
+    #[command(after_help = "Example:\n  millstream rejects show --id 17 --json")]
     Show {
         /// Which.
         #[command(flatten)]
@@ -317,6 +323,7 @@ pub enum Rejects {
         limit: usize,
     },
     /// Append them to the log again, with where they came from
+    #[command(after_help = "Example:\n  millstream rejects retry --reason schemas/unmapped-type")]
     Retry {
         /// Which.
         #[command(flatten)]
@@ -375,12 +382,14 @@ pub struct ResetFeed {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Schema {
     /// Every type of event
+    #[command(after_help = "Example:\n  millstream schema list")]
     List {
         /// JSON
         #[arg(long)]
         json: bool,
     },
     /// The JSON Schema of a type's `data`
+    #[command(after_help = "Example:\n  millstream schema show order.placed > order.placed.json")]
     Show {
         /// Such as order.placed
         #[arg(value_name = "TYPE")]

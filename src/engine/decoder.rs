@@ -177,7 +177,8 @@ where
         retried: bool,
     ) {
         self.outcome.counts.read += 1;
-        if bytes.is_empty() {
+        // Nearly every record begins with something else than a space.
+        if bytes.first().is_none_or(u8::is_ascii_whitespace) && bytes.trim_ascii().is_empty() {
             self.outcome.counts.skipped += 1;
             return;
         }
@@ -216,12 +217,7 @@ where
                 event.id = Cow::Owned(format!("{}~{pass}", event.id));
             }
             if event.time > limit {
-                return Err(Problem {
-                    code: "engine/future-time",
-                    pointer: "/time".into(),
-                    expected: format!("at most {}", schemas::time::rfc3339(limit)),
-                    found: schemas::time::rfc3339(event.time),
-                });
+                return Err(Problem::future_time(event.time, limit));
             }
         }
         Ok(())

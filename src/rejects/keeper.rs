@@ -12,7 +12,7 @@ use super::index::{self, Place};
 use super::record::{encode, head_of};
 use super::{QUEUE_BYTES, Shared};
 use crate::messages::{FeedId, MAX_REJECT_BYTES, Rejected};
-use crate::report::Report;
+use crate::report::{Report, log_report};
 use crate::segments::{BLOCK_HEADER_BYTES, NewBlock, Writer};
 
 /// Written at once at most.
@@ -155,7 +155,7 @@ impl Keeper {
         if let Keep::Disk(writer) = &mut self.keep
             && let Err(report) = writer.roll()
         {
-            tracing::error!(code = report.code, %report, "could not close the kept rejects");
+            log_report!(error, report, "could not close the kept rejects");
         }
     }
 
@@ -289,5 +289,5 @@ fn answer(done: &Sender<()>) {
 }
 
 fn tell(report: &Report) {
-    tracing::error!(code = report.code, %report, "rejects could not be written; they wait");
+    log_report!(error, *report, "rejects could not be written; they wait");
 }

@@ -12,7 +12,7 @@ use crate::ingest::resets::{Reset, Resets};
 use crate::ledger::Book;
 use crate::messages::{Feed, Feeds, Format, Outlet};
 use crate::metrics::Metrics;
-use crate::report::Report;
+use crate::report::{Report, log_report};
 
 /// How the topics of a cluster are read.
 pub(super) struct Topics {
@@ -90,7 +90,7 @@ impl Behind<'_> {
             complete: Arc::new(move |partition| book.next(partition)),
             now_ms: now_by(self.clock),
             on_fatal: Arc::new(move |report| {
-                tracing::error!(code = report.code, "{report}");
+                log_report!(error, *report, "reading from Kafka ends");
                 end.send_replace(true);
             }),
         };

@@ -12,7 +12,7 @@ use crate::epochs::Epochs;
 use crate::ledger::Book;
 use crate::messages::{BookState, Epoch, FeedId, Feeds, Offsets};
 use crate::metrics::Metrics;
-use crate::report::Report;
+use crate::report::{Report, log_report};
 use crate::store::{Checkpoints, Fresh, OTHER_VIEWS, Parts, Restored, Store};
 
 /// The store, with what was put back.
@@ -41,7 +41,7 @@ impl Kept {
         }
         match Kept::open(dir, settings, prepared, clock) {
             Err(report) if report.code == OTHER_VIEWS && covered => {
-                tracing::warn!(code = report.code, "{report}");
+                log_report!(warn, report, "the state kept is not of these views");
                 tracing::warn!(code = report.code, "the state is built again from the log");
                 Store::remove(dir)?;
                 Kept::open(dir, settings, prepared, clock)
@@ -60,7 +60,7 @@ impl Kept {
         let now_ms = clock.now_ms();
         let (mut store, notes) = Store::open(dir, &settings.state, now_ms)?;
         for note in notes {
-            tracing::warn!(code = note.code, "{note}");
+            log_report!(warn, note, "found in the state kept");
         }
         let horizon_ms = settings.engine.dedup_horizon.as_millis() as u64;
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);

@@ -21,7 +21,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use warp::reply::Response;
 
-use super::answer::{AsOfJson, epoch_time, json_response};
+use super::answer::{AsOfJson, json_response};
 use super::body::media_type;
 use super::caller::Caller;
 use super::desk::Desk;
@@ -227,12 +227,8 @@ fn check(record: &[u8], caller: &Caller, limits: &Limits) -> Result<Stamp, Vec<P
     let mut problems = Vec::new();
     let latest_ms = limits.now_ms.saturating_add(limits.future_ms);
     if u64::try_from(event.time).is_ok_and(|it| it / 1_000 > latest_ms) {
-        problems.push(Problem {
-            code: "engine/future-time",
-            pointer: "/time".into(),
-            expected: format!("a time not after {}", epoch_time(latest_ms)),
-            found: schemas::time::rfc3339(event.time),
-        });
+        let latest = i64::try_from(latest_ms.saturating_mul(1_000)).unwrap_or(i64::MAX);
+        problems.push(Problem::future_time(event.time, latest));
     }
     // What decoding gives for an absent tenant is the default one's name.
     let absent = event.tenant == DEFAULT_TENANT && !names_tenant(record);

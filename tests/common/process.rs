@@ -89,7 +89,8 @@ impl Process {
         let since = self.started - Duration::from_millis(20);
         let fresh =
             || std::fs::metadata(&file).and_then(|it| it.modified()).is_ok_and(|it| it > since);
-        loop {
+        // Half a minute at least; it may wait for a machine that is busy.
+        for _ in 0..6_000 {
             match std::fs::read_to_string(&file) {
                 Ok(address) if fresh() && address.ends_with('\n') => {
                     return address.trim().to_string();
@@ -102,6 +103,7 @@ impl Process {
                 _ => std::thread::park_timeout(Duration::from_millis(5)),
             }
         }
+        panic!("no address in {}", data_dir.display());
     }
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();

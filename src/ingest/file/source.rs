@@ -51,22 +51,63 @@ pub(super) fn open(
     progress: &Arc<Progress>,
 ) -> Result<Box<dyn Read + Send>, Report> {
     let progress = progress.clone();
-    if input.path == Path::new("-") {
-        return Ok(Box::new(Counted { inner: io::stdin(), progress }));
-    }
-    let file = File::open(&input.path).map_err(|why| cannot_open(&input.path, &why))?;
-    let counted = Counted { inner: file, progress };
-    Ok(match input.path.extension().and_then(|it| it.to_str()) {
-        Some("gz") => {
-            let inner = BufReader::with_capacity(BUFFER_BYTES, counted);
+    let cannot = |why| cannot_open(&input.path, &why);
+    let (ending, mut bytes): (_, Box<dyn Read + Send>) = if input.path == Path::new("-") {
+        (None, Box::new(Counted { inner: io::stdin(), progress }))
+    } else {
+        let file = File::open(&input.path).map_err(cannot)?;
+        let ending = input.path.extension().and_then(|it| it.to_str());
+        (ending, Box::new(Counted { inner: file, progress }))
+    };
+    let packed = match ending {
+        Some("gz") => Some(Packed::Gzip),
+        Some("zst") => Some(Packed::Zstd),
+        // No JSON begins as these do: what is packed is known without its name.
+        _ => {
+            let (packed, all) = told_by_content(bytes).map_err(cannot)?;
+            bytes = all;
+            packed
+        }
+    };
+    Ok(match packed {
+        Some(Packed::Gzip) => {
+            let inner = BufReader::with_capacity(BUFFER_BYTES, bytes);
             Box::new(flate2::bufread::MultiGzDecoder::new(inner))
         }
-        Some("zst") => {
-            let inner = zstd::stream::read::Decoder::new(counted);
-            Box::new(inner.map_err(|why| cannot_open(&input.path, &why))?)
-        }
-        _ => Box::new(counted),
+        Some(Packed::Zstd) => Box::new(zstd::stream::read::Decoder::new(bytes).map_err(cannot)?),
+        None => bytes,
     })
+}
+
+/// How a file is compressed.
+#[derive(Clone, Copy)]
+enum Packed {
+    Gzip,
+    Zstd,
+}
+
+/// Looks at the first bytes (waits for them), and gives all of them.
+fn told_by_content(
+    mut bytes: Box<dyn Read + Send>,
+) -> io::Result<(Option<Packed>, Box<dyn Read + Send>)> {
+    const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+    const GZIP: [u8; 2] = [0x1f, 0x8b];
+    let mut start = Vec::with_capacity(ZSTD.len());
+    // One by one as long as it may still be one of them: a pipe's first line is not to wait for
+    // more than it has.
+    while ZSTD.starts_with(&start) || GZIP.starts_with(&start) {
+        let before = start.len();
+        bytes.by_ref().take(1).read_to_end(&mut start)?;
+        if start.len() == before || start == ZSTD || start == GZIP {
+            break;
+        }
+    }
+    let packed = match start.as_slice() {
+        it if it == ZSTD => Some(Packed::Zstd),
+        it if it == GZIP => Some(Packed::Gzip),
+        _ => None,
+    };
+    Ok((packed, Box::new(io::Cursor::new(start).chain(bytes))))
 }
 
 struct Counted<R> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::metrics::{Metrics, OfAlarm};
-use crate::report::Report;
+use crate::report::{Report, log_report};
 
 /// The alarms of one `[[kafka]]`.
 pub(super) struct Alarms {
@@ -22,7 +22,7 @@ impl Alarms {
         // What it is called is part of the report; a report is made to be told or not at all.
         let report = report();
         if self.on.insert((report.code, about.to_string())) {
-            tracing::error!(code = report.code, "{report}");
+            log_report!(error, report, "reading from Kafka needs help");
             self.show(report.code);
         }
     }

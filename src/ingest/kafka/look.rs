@@ -20,7 +20,7 @@ use super::shared::{Lane, Order};
 use super::trouble;
 use crate::clock;
 use crate::metrics::{OfFeed, OfPartition};
-use crate::report::Report;
+use crate::report::{Report, log_report};
 
 /// New consumers without a record before the process is to end.
 const REBUILDS: u32 = 3;
@@ -167,7 +167,7 @@ impl Control {
         } else {
             if next < low {
                 let report = trouble::lost(&feed, lane.number, next, low);
-                tracing::error!(code = report.code, "{report}");
+                log_report!(error, report, "offsets of a topic are gone");
             }
             let again = Order::Again(lane.partition(), low.max(next));
             if self.order(again).is_err() {

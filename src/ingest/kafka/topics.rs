@@ -24,7 +24,7 @@ use super::trouble::{self, Kind};
 use super::{Begins, MAX_TOPICS};
 use crate::config::kafka::Start;
 use crate::ingest::resets::{Reset, To};
-use crate::report::Report;
+use crate::report::{Report, log_report};
 
 impl Control {
     /// Looks which topics and partitions there are, and takes up those that are new.
@@ -263,7 +263,7 @@ impl Control {
             };
             if next < low {
                 let report = trouble::lost(&topic.feed_name, lane.number, next, low);
-                tracing::error!(code = report.code, "{report}");
+                log_report!(error, report, "offsets of a topic are gone");
             }
             if first < next || anew {
                 let (feed, partition) = (&topic.feed_name, number);

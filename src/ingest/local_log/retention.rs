@@ -5,6 +5,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::{Shared, record};
+use crate::report::log_report;
 
 /// Age moves slowly; a new segment rings the bell.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -39,7 +40,7 @@ pub(super) fn run(shared: &Shared) {
         if let Some(report) = &failed
             && !told
         {
-            tracing::error!(code = report.code, %report, "could not age out a segment");
+            log_report!(error, report, "could not age out a segment");
         }
         told = failed.is_some();
         shared.retention.wait();

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::{Answer, Kind, Shared};
 use crate::clock;
 use crate::messages::{AppendRefused, Appended};
-use crate::report::Report;
+use crate::report::{Report, log_report};
 use crate::segments::{MAX_BLOCK_BYTES, NewBlock, Writer};
 
 /// Written at once at most: some tens of milliseconds of a slow disk, so that the first of a
@@ -177,7 +177,7 @@ fn ignore_gone<T>(sent: Result<(), T>) {
 
 fn tell(shared: &Shared, report: &Report) {
     if !std::mem::replace(&mut shared.queue.lock().failing, true) {
-        tracing::error!(code = report.code, %report, "the event log could not be written");
+        log_report!(error, report, "the event log could not be written");
     }
 }
 
