@@ -352,12 +352,17 @@ pub struct Which {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Feed {
     /// A line a partition: where it began, what is next, what was decided about it
+    #[command(after_help = "Example:\n  millstream feed list --json")]
     List {
         /// Which data folder, and how it is printed.
         #[command(flatten)]
         folder: Folder,
     },
     /// Begin somewhere else at the next start
+    #[command(after_help = "Examples:\n  \
+                            millstream feed reset shop/crm.events --to 2026-01-31T00:00:00Z\n  \
+                            millstream feed reset shop/crm.events --to 0:1200,1:1350\n  \
+                            millstream feed reset shop --to earliest")]
     Reset(ResetFeed),
 }
 
