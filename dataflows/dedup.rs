@@ -13,7 +13,7 @@
 //! for each other in a ring.
 //!
 //! # State
-//! 18 bytes a slot at 47 to 75 % load, about 30 an identity: 1,024 shards, each grown by a half
+//! 18 bytes a slot at 56 to 75 % load, about 27 an identity: 1,024 shards, each grown by a third
 //! and swept by itself, so that no claim ever waits for the whole. What is past the horizon goes
 //! when its shard fills up, or by the sweep, which comes round once in an eighth of the horizon.
 //! At `max_bytes` a full shard forgets its oldest eighth instead of growing: the horizon is

@@ -179,7 +179,7 @@ impl Shard {
     }
 
     fn grown(&self) -> usize {
-        (self.ids.len() * 3).div_ceil(2)
+        (self.ids.len() * 4).div_ceil(3)
     }
 
     fn home(&self, id: Fingerprint) -> usize {
