@@ -77,6 +77,26 @@ pub(super) fn serve(
         .map_err(failed)?;
     let server = runtime.block_on(crate::serve::bind(settings.serve.clone(), ports))?;
     let address = server.address();
+    let signals = end.clone();
+    let _entered = runtime.enter();
+    // Listened to before anybody is told where we are: who knows that may end us at once.
+    let heard = listeners();
+    crate::tasks::spawn("signals", async move {
+        match heard {
+            Ok((mut interrupt, mut terminate)) => {
+                let name = tokio::select! {
+                    _ = interrupt.recv() => "SIGINT",
+                    _ = terminate.recv() => "SIGTERM",
+                };
+                tracing::info!(signal = name, "told to end");
+            }
+            Err(why) => {
+                tracing::error!(%why, "signals cannot be heard; end by the command line");
+                return;
+            }
+        }
+        signals.send_replace(true);
+    });
     if let Some(file) = &address_file {
         std::fs::write(file, format!("{address}\n")).map_err(|why| Report {
             code: "run/data-folder",
@@ -87,18 +107,6 @@ pub(super) fn serve(
             fix: "make room in the folder, or let this user write there".into(),
         })?;
     }
-    let signals = end.clone();
-    let _entered = runtime.enter();
-    crate::tasks::spawn("signals", async move {
-        match signal().await {
-            Ok(name) => tracing::info!(signal = name, "told to end"),
-            Err(why) => {
-                tracing::error!(%why, "signals cannot be heard; end by the command line");
-                return;
-            }
-        }
-        signals.send_replace(true);
-    });
     let task = crate::tasks::spawn(
         "serve",
         server.run(async move {
@@ -113,14 +121,12 @@ pub(super) fn serve(
     Ok(Serving { address, runtime, task, end, address_file })
 }
 
-async fn signal() -> std::io::Result<&'static str> {
+type Listeners = (tokio::signal::unix::Signal, tokio::signal::unix::Signal);
+
+/// SIGINT and SIGTERM.
+fn listeners() -> std::io::Result<Listeners> {
     use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => Ok("SIGINT"),
-        _ = terminate.recv() => Ok("SIGTERM"),
-    }
+    Ok((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
 }
 
 /// A process that was killed leaves its address behind; nobody is to ask there.
