@@ -9,6 +9,7 @@ pub mod ask; // asking the running process over its loopback routes
 pub mod check; // settings and mappings: every problem at once
 pub mod chosen; // from what was typed to what is needed
 pub mod demo; // the generator and everything else in one process
+pub mod feed; // where the feeds stand, and where a topic is to begin
 pub mod folder; // a data folder that no process has open
 pub mod generate; // generated events on standard output
 pub mod log; // looking into the embedded log
@@ -75,6 +76,7 @@ fn obey(typed: Typed, variables: Vec<(String, String)>) -> Result<(), Problems> 
         Command::Schema { what } => schema::main(&what).map_err(one),
         Command::Map(it) => map::main(&it, &chosen),
         Command::Log { what } => log::main(&what, &chosen),
+        Command::Feed { what } => feed::main(&what, &chosen),
         Command::Rejects { what } => rejects::main(&what, &chosen),
         Command::Produce(it) => produce::main(&it, &chosen),
         Command::Replay(it) => {

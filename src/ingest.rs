@@ -9,4 +9,5 @@
 
 pub mod file; // JSON lines, plain or compressed, as fast as it goes or paced
 pub mod kafka; // topics: every record once, every offset accounted for
+pub mod resets; // where topics are to begin at the next start, as decided
 pub mod local_log; // the embedded log: durable before it is answered, read back as it grows

@@ -46,6 +46,7 @@ struct Inner {
     newest_event: BTreeMap<Partition, i64>,
     first: Offsets,
     next: Offsets,
+    resets: BTreeMap<Partition, u64>,
     instants: VecDeque<(Epoch, u64)>,
     duplicates: VecDeque<u64>,
     duplicates_from: u64,
@@ -101,6 +102,7 @@ impl Book {
             newest_event: BTreeMap::new(),
             first: from.clone(),
             next: from,
+            resets: BTreeMap::new(),
             instants: VecDeque::from([(0, position)]),
             duplicates: VecDeque::new(),
             duplicates_from: position,
@@ -200,6 +202,7 @@ impl Book {
             first: inner.first.get(partition).copied().unwrap_or(0),
             next: *next,
             newest_event: inner.newest_event.get(partition).copied().unwrap_or(0),
+            reset: inner.resets.get(partition).copied().unwrap_or(0),
             counts: inner.totals.get(partition).copied().unwrap_or_default(),
         };
         let lines = inner.next.iter().map(line).chain(inner.later.iter().cloned());
@@ -261,21 +264,34 @@ impl Book {
     }
 
     /// A partition that was not known at the start is read from this offset on; told before its
-    /// first chunk.
-    pub fn begins(&self, partition: Partition, first: u64) {
+    /// first chunk. What was kept of it goes on, or (`anew`) begins anew; `reset`: the number that
+    /// its line carries from now on.
+    pub fn begins(&self, partition: Partition, first: u64, anew: bool, reset: u64) {
         let inner = &mut *self.inner.lock();
         let feed = self.feeds.of(partition.0);
         let kept =
             inner.later.iter().position(|it| (&it.feed, it.partition) == (&feed.name, partition.1));
+        let kept = kept.map(|at| inner.later.swap_remove(at));
         match kept {
-            Some(at) => {
-                let line = inner.later.swap_remove(at);
-                inner.put_back(partition, &line);
+            Some(line) if !anew => inner.put_back(partition, &line),
+            // A line at once: the next checkpoint may come before its first epoch.
+            _ if anew => {
+                inner.first.insert(partition, first);
+                inner.next.insert(partition, first);
+                inner.totals.insert(partition, Counts::default());
             }
-            None => {
+            _ => {
                 inner.first.entry(partition).or_insert(first);
             }
         }
+        if reset > 0 {
+            inner.resets.insert(partition, reset);
+        }
+    }
+
+    /// Another topic has taken a feed's name: lines of partitions that it does not have go.
+    pub fn forget(&self, feed: &str, from: u32) {
+        self.inner.lock().later.retain(|it| it.feed != feed || it.partition < from);
     }
 
     /// What was kept of feeds that are not found yet.
@@ -366,6 +382,7 @@ impl Inner {
         self.next.insert(partition, line.next);
         self.totals.insert(partition, line.counts);
         self.newest_event.insert(partition, line.newest_event);
+        self.resets.insert(partition, line.reset);
     }
 
     fn position_at(&self, epoch: Epoch) -> u64 {

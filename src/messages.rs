@@ -343,6 +343,9 @@ pub struct BookLine {
     pub next: u64,
     /// Newest event time read, microseconds: what late is judged against.
     pub newest_event: i64,
+    /// Number of the last reset that placed it; 0: none.
+    #[serde(default)]
+    pub reset: u64,
     /// Where the records ended.
     pub counts: Counts,
 }

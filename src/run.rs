@@ -38,6 +38,7 @@ use crate::engine::{Engine, Parts, Prepared};
 use crate::epochs::{Epochs, Limits, TimeSource};
 use crate::ingest::file::{self, Progress};
 use crate::ingest::local_log::{Following, LocalLog};
+use crate::ingest::resets::Resets;
 use crate::ledger::Book;
 use crate::messages::{
     Append, Chunk, Feed, FeedId, Feeds, Format, FormatOf, Ledger, Offsets, Outlet, ReadHandle,
@@ -176,6 +177,13 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         book.restore(state);
         from.extend(keep::offsets(state, &feeds));
     }
+    let resets = match &plan.state {
+        Some(dir) => Some(Arc::new(Resets::open(dir)?)),
+        None => None,
+    };
+    if let Some(resets) = &resets {
+        resets.forget_done(&book.state().lines)?;
+    }
     let log_from = from.get(&(LOG, 0)).copied().unwrap_or(0);
     let resumed = from.clone();
     let (queues, chunks): (Vec<Sender<Chunk>>, Vec<_>) =
@@ -252,6 +260,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
             metrics: &metrics,
             stop: &stop,
             end: &end,
+            resets: resets.as_ref(),
             max_event_bytes: settings.serve.max_event_bytes,
             until_end: plan.until_end,
         };
@@ -301,6 +310,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
                 metrics: metrics.clone(),
                 ledger: Arc::clone(&ledger),
                 end: end.clone(),
+                resets,
                 now_ms: now_by(&clock),
             });
             let address_file = plan.log.then(|| settings.data_dir.join(ADMIN_ADDRESS));

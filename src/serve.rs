@@ -171,6 +171,17 @@ pub enum AdminAction {
         /// How many.
         limit: usize,
     },
+    /// Where the feeds stand.
+    Feeds,
+    /// Decide where a feed begins at the next start.
+    ResetFeed {
+        /// A feed, or all of a `[[kafka]]`.
+        feed: String,
+        /// Where, as the command line says it.
+        to: String,
+        /// This partition only.
+        partition: Option<u32>,
+    },
     /// Append rejects to the log again.
     RetryRejects {
         /// Only those with this reason.

@@ -52,7 +52,7 @@ use crate::segments::{self, Folder, OnDamage, Writer};
 
 pub use checkpoint::{Checkpoints, Parts};
 pub use fresh::{FRESH_MAX, Fresh};
-pub use load::{OTHER_VIEWS, Restored};
+pub use load::{OTHER_VIEWS, Restored, lines};
 
 /// What holds states; the name of its folder in the data folder.
 pub const STATE_DIR: &str = "state";

@@ -39,6 +39,8 @@ fn exit_codes_are_as_documented() {
     check(&["check", "--set", "engine.views=top_customers"], 1, "error[engine/views]");
     check(&["schema", "show", "order.placd"], 1, "perhaps `order.placed` was meant");
     check(&["log", "stats", "--data-dir", "/no/such"], 1, "error[commands/no-data]");
+    check(&["feed", "reset", "k/t", "--to", "soon"], 2, "expected earliest, latest, a time");
+    check(&["feed", "list", "--data-dir", "/no/such"], 1, "error[commands/no-data]");
     check(&["check"], 0, "settings are good");
     let produce = ["produce", "--input", "x", "--topic", "t"];
     let produce = |more: &[&'static str]| [&produce, more].concat();

@@ -132,6 +132,9 @@ impl Shard {
 
     /// Drops what is expired; true if that made room enough to go on without growing.
     pub(super) fn drop_expired(&mut self, age: Age) -> bool {
+        if !age.is_expired(self.oldest) {
+            return false;
+        }
         let kept = self.each().filter(|it| !age.is_expired(it.1)).count();
         if kept == self.len || kept * 128 > self.ids.len() * self.load * 7 / 8 {
             return false;

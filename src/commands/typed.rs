@@ -121,6 +121,17 @@ pub enum Command {
         #[command(subcommand)]
         what: Rejects,
     },
+    /// See where the feeds stand, and say where a topic is to begin at the next start
+    #[command(after_help = "Examples:\n  millstream feed list\n  \
+                            millstream feed reset shop/crm.events --to earliest\n  \
+                            millstream feed reset shop/crm.events --to 1200 --partition 3\n\n\
+                            What is skipped is counted as lost; what is read again is known by its \
+                            identity. A reset of a whole topic also accepts one that was made again.")]
+    Feed {
+        /// What to do with them.
+        #[command(subcommand)]
+        what: Feed,
+    },
     /// The JSON Schemas of the events that are taken
     #[command(after_help = "Examples:\n  millstream schema list\n  \
                             millstream schema show order.placed > order.placed.json")]
@@ -332,6 +343,41 @@ pub struct Which {
     /// Only this one, by its number
     #[arg(long)]
     pub id: Option<u64>,
+    /// Which data folder, and how it is printed.
+    #[command(flatten)]
+    pub folder: Folder,
+}
+
+/// `millstream feed`
+#[derive(Clone, Debug, Subcommand)]
+pub enum Feed {
+    /// A line a partition: where it began, what is next, what was decided about it
+    #[command(after_help = "Example:\n  millstream feed list --json")]
+    List {
+        /// Which data folder, and how it is printed.
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Begin somewhere else at the next start
+    #[command(after_help = "Examples:\n  \
+                            millstream feed reset shop/crm.events --to 2026-01-31T00:00:00Z\n  \
+                            millstream feed reset shop/crm.events --to 0:1200,1:1350\n  \
+                            millstream feed reset shop --to earliest")]
+    Reset(ResetFeed),
+}
+
+/// `millstream feed reset`
+#[derive(Clone, Debug, Args)]
+pub struct ResetFeed {
+    /// A topic's feed, such as shop/crm.events; or the name of a `[[kafka]]`: all its topics
+    #[arg(value_name = "FEED")]
+    pub feed: String,
+    /// earliest, latest, a time (RFC 3339), an offset, or PARTITION:OFFSET,…
+    #[arg(long, value_name = "PLACE", value_parser = super::feed::place)]
+    pub to: crate::ingest::resets::To,
+    /// Only this partition
+    #[arg(long, value_name = "N")]
+    pub partition: Option<u32>,
     /// Which data folder, and how it is printed.
     #[command(flatten)]
     pub folder: Folder,

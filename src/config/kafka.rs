@@ -42,6 +42,14 @@ pub struct KafkaSettings {
     pub librdkafka: Vec<(String, String)>,
 }
 
+impl KafkaSettings {
+    /// Whether it reads a topic of this name.
+    pub fn names(&self, topic: &str) -> bool {
+        let by_pattern = self.pattern.as_ref().is_some_and(|it| it.is_match(topic));
+        by_pattern || self.topics.iter().any(|it| it == topic)
+    }
+}
+
 /// Where a topic that was never read begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {

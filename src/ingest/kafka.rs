@@ -42,6 +42,7 @@ mod control; // asks and decides
 mod look; // how far the partitions reach, and what that means
 mod progress; // whether a partition goes on: pure
 mod reader; // reads
+mod recorded; // where a topic goes on, as recorded and decided: pure
 mod shared; // what the two know of each other
 mod topic_ids; // which topics are there, by their ids (the raw interface)
 mod topics; // which partitions there are, and where each begins
@@ -51,6 +52,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
+
+pub use recorded::Recorded;
 
 use crate::clock;
 use crate::config::KafkaSettings;
@@ -79,26 +82,38 @@ pub struct Plan {
     pub max_event_bytes: u64,
 }
 
-/// Where a topic goes on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recorded {
-    /// Its id: another topic under its name is not read on.
-    pub id: String,
-    /// The next offset of each partition.
-    pub next: BTreeMap<u32, u64>,
+/// Where a partition begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Begins {
+    /// Its next offset, or the one from which lost offsets are counted.
+    pub first: u64,
+    /// What the ledger has of it is over: its line begins anew.
+    pub anew: bool,
+    /// Number of the last reset that its line knows of; 0: of none.
+    pub reset: u64,
 }
 
-/// Gives a feed of this name, and of this topic's id, an id of ours. `None`: there are as many as
+/// Gives a feed of this name, and of this cluster's and topic's identity, an id of ours. `None`: there are as many as
 /// there can be.
 pub type AddFeed = Arc<dyn Fn(&str, &str) -> Option<FeedId> + Send + Sync>;
+
+/// Keeps the offsets that a decision came to: its number, the topic's identity, its partitions.
+pub type OnPlaced = Arc<dyn Fn(u64, &str, &BTreeMap<u32, u64>) -> Result<(), Report> + Send + Sync>;
+
+/// A feed's name, and how many partitions it has now.
+pub type OnAccepted = Arc<dyn Fn(&str, u32) + Send + Sync>;
 
 /// What reading tells and asks of the rest.
 #[derive(Clone)]
 pub struct Hooks {
     /// A topic is found.
     pub add_feed: AddFeed,
-    /// A partition is read from this offset on; told before its first chunk.
-    pub begins: Arc<dyn Fn(Partition, u64) + Send + Sync>,
+    /// A partition is read from here on; told before its first chunk.
+    pub begins: Arc<dyn Fn(Partition, Begins) + Send + Sync>,
+    /// What a decision of this number came to, by the topic's identity; told before it is acted on.
+    pub placed: OnPlaced,
+    /// Another topic was accepted under a feed's name: it has so many partitions.
+    pub accepted: OnAccepted,
     /// A partition's stable end, and how long its oldest unread record has been there, in ms.
     pub tail: Arc<dyn Fn(Partition, u64, u64) + Send + Sync>,
     /// The next offset of a partition at the last complete epoch.

@@ -8,6 +8,7 @@ use super::{joined, mapping, mapping_name, now_by};
 use crate::clock::SteadyClock;
 use crate::config::KafkaSettings;
 use crate::ingest::kafka::{self, Hooks, Plan, Reading, Recorded};
+use crate::ingest::resets::{Reset, Resets};
 use crate::ledger::Book;
 use crate::messages::{Feed, Feeds, Format, Outlet};
 use crate::metrics::Metrics;
@@ -40,6 +41,8 @@ pub(super) struct Behind<'a> {
     pub(super) metrics: &'a Metrics,
     pub(super) stop: &'a Arc<AtomicBool>,
     pub(super) end: &'a tokio::sync::watch::Sender<bool>,
+    /// What was decided about feeds.
+    pub(super) resets: Option<&'a Arc<Resets>>,
     pub(super) max_event_bytes: u64,
     pub(super) until_end: bool,
 }
@@ -58,22 +61,31 @@ impl Behind<'_> {
         topics: Topics,
         outlet: Outlet,
     ) -> Result<Cluster, Report> {
+        let decided = self.resets.map_or_else(Vec::new, |it| it.all());
+        let resets = self.resets.map(Arc::clone);
         let plan = Plan {
             settings: cluster.clone(),
             native: matches!(topics.format, Format::Native),
-            recorded: recorded(self.book, &cluster.name),
+            recorded: recorded(self.book, &cluster.name, &decided),
             until_end: self.until_end,
             max_event_bytes: self.max_event_bytes,
         };
         let (feeds, book, end) = (self.feeds.clone(), Arc::clone(self.book), self.end.clone());
-        let (began, behind) = (Arc::clone(&book), Arc::clone(&book));
+        let (began, behind, accepted) = (Arc::clone(&book), Arc::clone(&book), Arc::clone(&book));
         let hooks = Hooks {
             add_feed: Arc::new(move |name, id| {
                 let (format, mapping) = (topics.format.clone(), topics.mapping.clone());
                 let identity = Some(id.to_string());
                 feeds.add(Feed { name: name.into(), mapping, format, is_log: false, identity })
             }),
-            begins: Arc::new(move |partition, first| began.begins(partition, first)),
+            begins: Arc::new(move |partition, it| {
+                began.begins(partition, it.first, it.anew, it.reset);
+            }),
+            placed: Arc::new(move |number, identity, offsets| match &resets {
+                Some(resets) => resets.placed(number, identity, offsets),
+                None => Ok(()),
+            }),
+            accepted: Arc::new(move |feed, partitions| accepted.forget(feed, partitions)),
             tail: Arc::new(move |partition, end, ms| behind.behind(partition, end, ms)),
             complete: Arc::new(move |partition| book.next(partition)),
             now_ms: now_by(self.clock),
@@ -89,15 +101,22 @@ impl Behind<'_> {
 }
 
 /// Where each topic of a cluster goes on, as was kept.
-fn recorded(book: &Book, cluster: &str) -> BTreeMap<String, Recorded> {
+fn recorded(book: &Book, cluster: &str, resets: &[Reset]) -> BTreeMap<String, Recorded> {
     let mut recorded: BTreeMap<String, Recorded> = BTreeMap::new();
-    for line in book.later() {
+    let mut lines = book.later();
+    // Where a reset was interrupted, its topic is the one that lines begun anew are of.
+    lines.sort_by_key(|it| it.reset);
+    for line in lines {
         if let Some((of, topic)) = line.feed.split_once('/')
             && of == cluster
         {
             let topic = recorded.entry(topic.to_string()).or_default();
-            topic.id = line.identity.unwrap_or_default();
-            topic.next.insert(line.partition, line.next);
+            (topic.cluster, topic.id) =
+                Recorded::of_identity(line.identity.as_deref().unwrap_or_default());
+            topic.next.insert(line.partition, (line.next, line.reset));
+            if topic.resets.is_empty() {
+                topic.resets = resets.iter().filter(|it| it.is_of(&line.feed)).cloned().collect();
+            }
         }
     }
     recorded

@@ -6,11 +6,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+use crate::commands::feed;
 use crate::commands::log::record;
 use crate::commands::rejects::find;
 use crate::config::Settings;
 use crate::engine::Engine;
 use crate::ingest::local_log::LocalLog;
+use crate::ingest::resets::{Resets, To};
 use crate::ledger::Book;
 use crate::messages::{Append, AppendRefused, Appended, Ledger, ReadHandle};
 use crate::metrics::Metrics;
@@ -32,13 +34,26 @@ pub(super) struct Behind<'a> {
     pub(super) metrics: Metrics,
     pub(super) ledger: Arc<dyn Fn() -> Ledger + Send + Sync>,
     pub(super) end: tokio::sync::watch::Sender<bool>,
+    /// What was decided about feeds; none where no state is kept.
+    pub(super) resets: Option<Arc<Resets>>,
     pub(super) now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 
 /// The ports of a running process.
 pub(super) fn of(behind: Behind<'_>) -> Ports {
-    let Behind { settings, engine, book, log, rejects, health, metrics, ledger, end, now_ms } =
-        behind;
+    let Behind {
+        settings,
+        engine,
+        book,
+        log,
+        rejects,
+        health,
+        metrics,
+        ledger,
+        end,
+        resets,
+        now_ms,
+    } = behind;
     let append: Arc<dyn Append> = match &log {
         Some(log) => Arc::clone(log) as _,
         None => Arc::new(NoLog),
@@ -66,6 +81,8 @@ pub(super) fn of(behind: Behind<'_>) -> Ports {
             data_dir: settings.data_dir.display().to_string(),
             log,
             rejects: rejects.clone(),
+            book: Arc::clone(book),
+            resets,
             end,
         }),
         now_ms,
@@ -127,6 +144,8 @@ struct Admin {
     data_dir: String,
     log: Option<Arc<LocalLog>>,
     rejects: RejectStore,
+    book: Arc<Book>,
+    resets: Option<Arc<Resets>>,
     end: tokio::sync::watch::Sender<bool>,
 }
 
@@ -166,6 +185,21 @@ impl AdminPort for Admin {
                     let found = find(store.kept(), reason, feed, number, limit)?;
                     Ok(found.iter().map(Reject::told).collect())
                 }))
+            }
+            AdminAction::Feeds => {
+                let resets = self.resets.as_ref().map_or_else(Vec::new, |it| it.all());
+                let lines = feed::lines(&self.book.state().lines, &resets);
+                Box::pin(async move { Ok(Value::Array(lines)) })
+            }
+            AdminAction::ResetFeed { feed, to, partition } => {
+                let (book, resets) = (Arc::clone(&self.book), self.resets.clone());
+                Box::pin(async move {
+                    let to = To::try_from(to).map_err(|why| untellable(&why))?;
+                    let resets = resets.ok_or_else(|| untellable(NO_LOG))?;
+                    let decide = move || resets.decide(&book.state().lines, &feed, partition, to);
+                    let done = tokio::task::spawn_blocking(decide).await;
+                    Ok(feed::decided(&done.map_err(|it| untellable(&it.to_string()))??))
+                })
             }
             AdminAction::RetryRejects { reason, feed, number } => {
                 let select = match number {

@@ -181,6 +181,14 @@ pub(super) async fn admin(
             feed: query.take("feed")?.map(String::from),
             number: query.number("id", 0, u64::MAX)?,
         },
+        Endpoint::AdminFeeds => AdminAction::Feeds,
+        Endpoint::AdminResetFeed => AdminAction::ResetFeed {
+            feed: query.take("feed")?.unwrap_or_default().to_string(),
+            to: query.take("to")?.unwrap_or_default().to_string(),
+            partition: query
+                .number("partition", 0, u64::from(u32::MAX))?
+                .and_then(|it| u32::try_from(it).ok()),
+        },
         _ => AdminAction::Status,
     };
     query.end()?;

@@ -23,6 +23,8 @@ pub enum Endpoint {
     AdminRecords,
     AdminRejects,
     AdminRetry,
+    AdminFeeds,
+    AdminResetFeed,
 }
 
 /// Who may ask, and what the answer is filtered by.
@@ -395,6 +397,34 @@ pub static ROUTES: &[Route] = &[
         body: &[],
         answer: JSON,
         answers: &[(200, "how many"), PARAMETERS, LOOPBACK, FAILED],
+    },
+    Route {
+        endpoint: Endpoint::AdminFeeds,
+        method: "GET",
+        path: "/v1/admin/feeds",
+        class: Class::Loopback,
+        words: "Where each partition of each feed stands, and what was decided about it.",
+        parameters: &[],
+        filters: false,
+        body: &[],
+        answer: JSON,
+        answers: &[(200, "a line a partition"), PARAMETERS, LOOPBACK, FAILED],
+    },
+    Route {
+        endpoint: Endpoint::AdminResetFeed,
+        method: "POST",
+        path: "/v1/admin/feeds/reset",
+        class: Class::Loopback,
+        words: "Decides where a topic begins at the next start.",
+        parameters: &[
+            query("feed", "a topic's feed, or the name of a `[[kafka]]`"),
+            query("to", "earliest, latest, a time, an offset, or PARTITION:OFFSET,…"),
+            number("partition", "only this one"),
+        ],
+        filters: false,
+        body: &[],
+        answer: JSON,
+        answers: &[(200, "what it concerns"), PARAMETERS, LOOPBACK, FAILED],
     },
 ];
 

@@ -13,17 +13,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 use schemas::keeping::StateKeeper;
 
+use super::Store;
 use super::payload::{self, Commit};
-use super::{Log, Store};
-use crate::messages::{BookState, Epoch};
+use crate::messages::{BookLine, BookState, Epoch};
 use crate::report::Report;
-use crate::segments::Segment;
+use crate::segments::{self, Folder, OnDamage, Segment};
 
 /// What was put back.
 #[derive(Clone, Debug)]
@@ -59,7 +60,7 @@ impl Store {
         let mut segments = self.state.folder.segments();
         segments.reverse();
         for segment in segments {
-            let blocks = blocks_of(&self.state, &segment)?;
+            let blocks = blocks_of(&self.state.folder, &segment)?;
             let mut newest_here = 0;
             for (tag, payload) in blocks.iter().rev() {
                 if *tag == payload::COMMIT {
@@ -162,10 +163,29 @@ impl Store {
     }
 }
 
+/// What the newest checkpoint of a data folder has of the ledger, looked at: nothing is written.
+/// None where none was made.
+pub fn lines(data_dir: &Path) -> Result<Vec<BookLine>, Report> {
+    let dir = data_dir.join(super::STATE_DIR);
+    if !dir.is_dir() {
+        return Ok(Vec::new());
+    }
+    let looked = segments::look(&dir, payload::STATES, OnDamage::Refuse, "the state")?;
+    for segment in looked.folder.segments().iter().rev() {
+        let blocks = blocks_of(&looked.folder, segment)?;
+        if let Some((_, payload)) = blocks.iter().rev().find(|it| it.0 == payload::COMMIT) {
+            let commit: Commit = serde_json::from_slice(payload)
+                .map_err(|why| unreadable(segment, &why.to_string()))?;
+            return Ok(commit.lines);
+        }
+    }
+    Ok(Vec::new())
+}
+
 /// Every block of a segment, in order: tag and payload.
-fn blocks_of(log: &Log, segment: &Segment) -> Result<Vec<(u16, Vec<u8>)>, Report> {
+fn blocks_of(folder: &Folder, segment: &Segment) -> Result<Vec<(u16, Vec<u8>)>, Report> {
     let mut blocks = Vec::new();
-    log.folder.each_block(segment, |block| {
+    folder.each_block(segment, |block| {
         blocks.push((block.header.tag, block.payload.to_vec()));
         Ok(ControlFlow::Continue(()))
     })?;

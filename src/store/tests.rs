@@ -270,6 +270,7 @@ impl World {
             first: 0,
             next: self.next,
             newest_event,
+            reset: 0,
             counts,
         };
         *self.book.lock() = BookState { epoch, lines: vec![line] };

@@ -86,6 +86,13 @@ impl Millstream {
         Millstream::started(folder)
     }
 
+    /// `millstream feed` with these words, on its data folder, whether it runs or not.
+    pub fn feed(&self, words: &[&str]) -> (i32, String, String) {
+        let data = self.folder.join("data").display().to_string();
+        let words = [&["feed"], words, &["--data-dir", &data]].concat();
+        told(program(&words).output().unwrap())
+    }
+
     /// Everything it has said on standard error.
     pub fn said(&self) -> String {
         std::fs::read_to_string(self.folder.join("stderr")).unwrap()
@@ -101,6 +108,11 @@ impl Millstream {
         let text = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = text.lines().find_map(|it| it.strip_prefix("VmRSS:")).unwrap();
         line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// A connection to its HTTP.
+    pub fn connect(&self) -> TcpStream {
+        TcpStream::connect(&self.address).unwrap()
     }
 
     /// `GET`: status and body. `None`: it does not answer.

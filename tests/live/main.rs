@@ -10,7 +10,7 @@
 //!  wait       until something is so, with patience; seeds
 //! ```
 //!
-//! The tests are in `source`, `outages`, `produce`, `brokers` and `helpers` (that the helpers do what they say). Each
+//! The tests are in `source`, `outages`, `resets`, `latency`, `produce`, `brokers` and `helpers` (that the helpers do what they say). Each
 //! topic and folder is a test's own, so that tests run beside each other.
 
 #![allow(missing_docs, unreachable_pub, clippy::disallowed_methods)]
@@ -26,5 +26,7 @@ mod wait;
 mod brokers; // what scripts/kafka promises
 mod helpers; // what the files above promise
 mod outages; // reading while brokers die, stop, delete
+mod latency; // from produced to readable
 mod produce; // `millstream produce`
+mod resets; // `millstream feed reset`
 mod source; // reading topics

@@ -161,6 +161,8 @@ async fn admin_is_asked_from_here_only() {
         ("GET", "/v1/admin/status"),
         ("GET", "/v1/admin/log"),
         ("POST", "/v1/admin/rejects/retry?reason=schemas/not-json&id=3"),
+        ("GET", "/v1/admin/feeds"),
+        ("POST", "/v1/admin/feeds/reset?feed=k/t&to=0:5,1:6&partition=2"),
         ("POST", "/v1/admin/shutdown"),
     ] {
         let mut client = Client::connect(server.address).await;
@@ -203,6 +205,8 @@ async fn admin_is_asked_from_here_only() {
                 feed: None,
                 number: Some(3)
             },
+            AdminAction::Feeds,
+            AdminAction::ResetFeed { feed: "k/t".into(), to: "0:5,1:6".into(), partition: Some(2) },
             AdminAction::Shutdown,
         ]
     );

@@ -21,6 +21,7 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use super::alarms::Alarms;
 use super::clients::{self, ANSWER, CannotMake, Ear};
 use super::progress::{Behind, Progress};
+use super::recorded::other_cluster;
 use super::shared::{Lane, Order, Shared, Topic};
 use super::trouble::{self, Kind};
 use super::{Hooks, Plan};
@@ -43,9 +44,15 @@ const REPLAY_PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct Known {
     pub(super) topic: Arc<Topic>,
     pub(super) id: String,
+    /// As the ledger keeps it.
+    pub(super) identity: String,
     /// Where its partitions begin, those that are there at the first look.
     pub(super) start: Start,
     pub(super) lanes: Vec<Arc<Lane>>,
+    /// Partitions at the first look: those from here on were added while we read.
+    pub(super) at_first: usize,
+    /// It is another topic than the one recorded, and was accepted.
+    pub(super) another: bool,
     /// Another topic has its name: it is not read any more.
     pub(super) left: bool,
 }
@@ -174,8 +181,15 @@ impl Control {
             return Err(self.not_connected(code, &words));
         };
         let name = self.plan.settings.name.clone();
-        if let Some(was) = self.cluster.clone().filter(|it| *it != found) {
-            self.alarms.raise(&name, || trouble::another_cluster(&name, &was, &found));
+        let settings = &self.plan.settings;
+        let recorded = self.plan.recorded.iter().filter(|it| settings.names(it.0));
+        let kept = other_cluster(recorded.map(|it| it.1), &found);
+        if let Some(was) = self.cluster.clone().or(kept).filter(|it| *it != found) {
+            let report = trouble::another_cluster(&name, &was, &found);
+            if self.plan.until_end {
+                return Err(End::Fatal(report));
+            }
+            self.alarms.raise(&name, || report);
             return Err(End::Again);
         }
         self.cluster = Some(found);

@@ -4,24 +4,26 @@
 //! A topic that is there at our first look begins where `start` says; one that comes later, and a
 //! partition that is added, at its oldest record: all of it was written after we began. A topic is
 //! told by its id, not by its name: one that was deleted and made again is another one, and is not
-//! read on, whatever its length. What was recorded before a start counts as read: there every
+//! read on, whatever its length, unless a person has accepted it ([`super::recorded`]). What was recorded before a start counts as read: there every
 //! partition goes on where it had come to, and one that is not recorded begins at its oldest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::Offset;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
-use super::MAX_TOPICS;
 use super::clients::{ANSWER, Ear};
 use super::control::{Control, End, Known};
 use super::look::{Offsets, offsets};
+use super::recorded::{Place, Recorded};
 use super::shared::{Begin, Lane, Order, Topic};
 use super::topic_ids::{self, Described};
 use super::trouble::{self, Kind};
+use super::{Begins, MAX_TOPICS};
 use crate::config::kafka::Start;
+use crate::ingest::resets::{Reset, To};
 use crate::report::{Report, log_report};
 
 impl Control {
@@ -134,7 +136,9 @@ impl Control {
         partitions: usize,
     ) -> Result<(), End> {
         let feed_name = format!("{}/{name}", self.plan.settings.name);
-        let add = |it: &Control| (it.hooks.add_feed)(&feed_name, &id);
+        let cluster = self.cluster.clone().unwrap_or_default();
+        let identity = Recorded::identity(&cluster, &id);
+        let add = |it: &Control| (it.hooks.add_feed)(&feed_name, &identity);
         let feed = if self.known.len() < MAX_TOPICS { add(self) } else { None };
         let Some(feed) = feed else {
             self.alarms.raise(&name, || trouble::too_many(&feed_name, MAX_TOPICS));
@@ -142,7 +146,7 @@ impl Control {
         };
         tracing::info!(topic = name, id, partitions, feed = feed_name, "a topic is read");
         let topic = Arc::new(Topic { name: name.clone(), feed, feed_name });
-        let recorded = self.plan.recorded.get(&name).map(|it| it.id.clone());
+        let recorded = self.plan.recorded.get(&name);
         // Of a topic that we have read, a partition without a record was added while we were away:
         // all of it was written after we began.
         let start = match (self.plan.settings.start, self.looked || recorded.is_some()) {
@@ -150,15 +154,32 @@ impl Control {
             (Start::At(_), _) if recorded.is_some() => Start::Earliest,
             (start, _) => start,
         };
-        let another = recorded.filter(|was| *was != id).map(|was| {
-            let why = format!("expected the topic id {was}, found {id}");
-            trouble::another_topic(&topic.feed_name, why)
-        });
-        let known = Known { topic: Arc::clone(&topic), id, start, lanes: Vec::new(), left: false };
+        let differs = recorded.and_then(|it| it.differs(&cluster, &id));
+        let accepted = recorded.is_some_and(Recorded::accepts_another);
+        let known = Known {
+            topic: Arc::clone(&topic),
+            id,
+            start,
+            lanes: Vec::new(),
+            identity,
+            at_first: partitions,
+            another: differs.is_some(),
+            left: false,
+        };
         self.known.insert(name.clone(), known);
-        if let Some(report) = another {
-            self.leave(&name, report);
-            return Ok(());
+        match differs {
+            Some(why) if !accepted => {
+                self.leave(&name, trouble::another_topic(&topic.feed_name, why));
+                return Ok(());
+            }
+            Some(why) => {
+                tracing::warn!(
+                    feed = topic.feed_name,
+                    why,
+                    "another topic is read: it was accepted"
+                );
+            }
+            None => {}
         }
         self.take(client, &topic, 0, partitions, start)
     }
@@ -193,8 +214,18 @@ impl Control {
                 return if self.plan.until_end { Err(End::Again) } else { Ok(()) };
             }
         };
-        let recorded = self.plan.recorded.get(&topic.name).cloned();
-        let mut begins = Vec::new();
+        let recorded = self.plan.recorded.get(&topic.name);
+        let known = self.known.get(&topic.name);
+        let (at_first, another) = known.map_or((0, false), |it| (it.at_first, it.another));
+        let times = match recorded.map(|it| times(it, ask)).transpose() {
+            Ok(it) => it.unwrap_or_default(),
+            Err(why) => {
+                tracing::warn!(topic = topic.name, why, "where its partitions begin is not known");
+                return if self.plan.until_end { Err(End::Again) } else { Ok(()) };
+            }
+        };
+        let identity = known.map(|it| it.identity.clone()).unwrap_or_default();
+        let (mut found, mut placed) = (Vec::new(), BTreeMap::new());
         for lane in &asked {
             let key = (topic.feed, lane.number);
             let of = |it: &Offsets| it.get(&key).copied();
@@ -204,27 +235,82 @@ impl Control {
                 break;
             };
             let end = end.max(low);
-            let told = recorded.as_ref().and_then(|it| it.next.get(&lane.number.unsigned_abs()));
+            let number = lane.number.unsigned_abs();
+            let offset = |reset: &Reset| {
+                let before = reset.placed.get(&identity).and_then(|it| it.get(&number));
+                before.copied().or_else(|| match &reset.to {
+                    To::Earliest => Some(low),
+                    To::Latest => Some(end),
+                    To::At(ms) => times.get(ms)?.get(&key).map(|it| it.unwrap_or(end)),
+                    To::Offset(it) => Some(*it),
+                    To::Offsets(all) => all.get(&number).copied(),
+                })
+            };
+            // One that was added while we read was never placed, whatever its number once held.
+            let kept = recorded.filter(|_| (number as usize) < at_first);
+            let reset = kept.and_then(|it| it.decided(number));
+            let decided = reset.and_then(offset);
+            if let (Some(reset), Some(decided)) = (reset, decided) {
+                let of: &mut BTreeMap<u32, u64> = placed.entry(reset.number).or_default();
+                of.insert(number, decided);
+            }
             // No record of this time or later: what comes next is.
-            let next = told.copied().unwrap_or_else(|| at.unwrap_or(end));
+            let start = at.unwrap_or(end);
+            let (first, next, anew) = match kept.map(|it| it.place(number, another, decided)) {
+                None | Some(Place::Start) => (start, start, false),
+                Some(Place::On { first, next }) => (first, next, false),
+                Some(Place::Anew(next)) => (next.max(low), next.max(low), true),
+            };
             if next < low {
                 let report = trouble::lost(&topic.feed_name, lane.number, next, low);
                 log_report!(error, report, "offsets of a topic are gone");
             }
+            if first < next || anew {
+                let (feed, partition) = (&topic.feed_name, number);
+                tracing::warn!(feed, partition, first, next, anew, "a partition was placed anew");
+            }
             let lane = Arc::new(Lane::new(Arc::clone(topic), lane.number, next.max(low)));
             lane.end.store(end, std::sync::atomic::Ordering::SeqCst);
-            (self.hooks.begins)(lane.partition(), next);
+            let reset = recorded.map_or(0, |it| it.number(number));
             let until = self.plan.until_end.then_some(end);
-            begins.push(Begin { lane, first: next, until });
+            found.push((Begin { lane, first, until }, Begins { first, anew, reset }));
         }
+        for (number, offsets) in &placed {
+            if let Err(report) = (self.hooks.placed)(*number, &identity, offsets) {
+                self.alarms.raise(&topic.name, || report);
+                return Ok(());
+            }
+        }
+        self.alarms.clear("ingest/feeds-file", &topic.name);
+        for (begin, it) in &found {
+            (self.hooks.begins)(begin.lane.partition(), *it);
+        }
+        let begins: Vec<Begin> = found.into_iter().map(|it| it.0).collect();
         let Some(known) = self.known.get_mut(&topic.name) else { return Ok(()) };
         known.lanes.extend(begins.iter().map(|it| Arc::clone(&it.lane)));
         let whole = known.lanes.len() >= to;
+        if whole && another && to == at_first {
+            (self.hooks.accepted)(&topic.feed_name, u32::try_from(to).unwrap_or(u32::MAX));
+        }
         if !begins.is_empty() {
             self.order(Order::Take(begins))?;
         }
         if self.plan.until_end && !whole { Err(End::Again) } else { Ok(()) }
     }
+}
+
+/// Offsets of the times that are among the decisions.
+fn times(
+    recorded: &Recorded,
+    ask: impl Fn(Offset) -> Result<Offsets, String>,
+) -> Result<BTreeMap<u64, Offsets>, String> {
+    let mut times = BTreeMap::new();
+    for it in &recorded.resets {
+        if let To::At(ms) = it.to {
+            times.insert(ms, ask(Offset::Offset(ms.cast_signed()))?);
+        }
+    }
+    Ok(times)
 }
 
 fn no_topic(feed: &str, known: bool) -> Report {

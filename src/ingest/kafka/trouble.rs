@@ -132,11 +132,10 @@ pub(super) fn another_topic(feed: &str, why: String) -> Report {
         effect: "it is no longer read, so that nothing is skipped or counted twice; what was read \
                  before stands; other feeds go on"
             .into(),
-        fix: "if the new topic is meant, give its `[[kafka]]` another `name` and start again: its \
-              topics are then read from their `start`, and what was applied before is known by \
-              its identity (`millstream feed reset TOPIC --to OFFSET`, for one topic, is not \
-              there yet)"
-            .into(),
+        fix: format!(
+            "if the new topic is meant: `millstream feed reset {feed} --to earliest` (or latest, a \
+             time, an offset), then start again; what was applied before is known by its identity"
+        ),
     }
 }
 
@@ -159,9 +158,10 @@ pub(super) fn another_cluster(feed: &str, was: &str, is: &str) -> Report {
         at: vec![("feed", feed.to_string())],
         why: format!("expected the cluster {was}, found {is}"),
         effect: "none of its topics is read; what was read before stands; other feeds go on".into(),
-        fix: "correct `brokers`; if the new cluster is meant, give the `[[kafka]]` another `name` \
-              and start again"
-            .into(),
+        fix: format!(
+            "correct `brokers`; if the new cluster is meant: `millstream feed reset {feed} --to \
+             earliest` (or latest, a time), then start again"
+        ),
     }
 }
 
