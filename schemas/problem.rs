@@ -15,6 +15,20 @@ pub struct Problem {
     pub found: String,
 }
 
+/// Every code that a record can be rejected with.
+pub const CODES: &[&str] = &[
+    "engine/future-time",
+    "schemas/identifier",
+    "schemas/not-json",
+    "schemas/out-of-range",
+    "schemas/time",
+    "schemas/too-large",
+    "schemas/unknown-type",
+    "schemas/unknown-version",
+    "schemas/unmapped-type",
+    "schemas/wrong-shape",
+];
+
 impl Problem {
     /// An event's time is after the latest that it may have, both in microseconds: the append (or
     /// read) time and some minutes.
@@ -63,4 +77,26 @@ pub fn shortened(found: &[u8]) -> String {
         text.push('…');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: the list of codes is whole. Method: the pages of the documentation, one a code.
+    #[test]
+    fn every_code_has_its_page_and_every_page_its_code() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/errors");
+        let mut pages: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .filter_map(|it| it.unwrap().file_name().into_string().ok())
+            .filter_map(|it| {
+                Some(format!("schemas/{}", it.strip_prefix("schemas-")?.strip_suffix(".md")?))
+            })
+            .collect();
+        pages.sort();
+        let codes: Vec<&str> =
+            CODES.iter().copied().filter(|it| it.starts_with("schemas/")).collect();
+        assert_eq!(pages, codes);
+    }
 }

@@ -165,12 +165,10 @@ impl Apart {
 /// A rejected record that was appended to the log again.
 #[derive(Clone, Debug)]
 pub struct RetriedAs {
-    /// Where it was first read: feed name, partition, offset.
-    pub origin: (String, u32, u64),
+    /// Where it was first read, and when: the verdict on times in the future depends on that.
+    pub origin: Origin,
     /// How it is to be read.
     pub format: Format,
-    /// Its first append time; the verdict on times in the future depends on it.
-    pub appended_ms: u64,
 }
 
 /// A record that could not be decoded or was refused, on its way to the kept rejects.
@@ -186,8 +184,8 @@ pub struct Rejected {
     pub problem: Problem,
     /// The record, cut at [`MAX_REJECT_BYTES`].
     pub bytes: Vec<u8>,
-    /// It had been retried before.
-    pub retried: bool,
+    /// It was a retried one: where it was first read.
+    pub origin: Option<Origin>,
 }
 
 /// Longest reject kept whole.
@@ -210,6 +208,9 @@ pub struct Counts {
     pub rejected: u64,
     /// Of the records applied, retried rejects.
     pub retried: u64,
+    /// Of the records rejected, retried rejects (docs/decisions/retries-are-the-logs.md).
+    #[serde(default)]
+    pub rejected_again: u64,
     /// Records the source no longer had.
     pub lost: u64,
     /// Offsets that are no records (markers, aborted, compacted).
@@ -226,6 +227,7 @@ impl Counts {
         self.skipped += other.skipped;
         self.rejected += other.rejected;
         self.retried += other.retried;
+        self.rejected_again += other.rejected_again;
         self.lost += other.lost;
         self.absent += other.absent;
     }

@@ -29,6 +29,7 @@ mod kept;
 mod record;
 mod retry;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -36,6 +37,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
+use schemas::problem::CODES;
 
 use crate::config;
 use crate::messages::{Feeds, Rejected};
@@ -191,6 +193,24 @@ impl RejectStore {
             index.not_kept(&name, code, n);
         }
         index.counts()
+    }
+
+    /// Reasons and feeds by which rejects can be asked for: every reason a record can be rejected
+    /// for, every feed that is read, and those of what is kept.
+    pub fn known(&self) -> (Vec<String>, Vec<String>) {
+        let mut reasons: BTreeSet<String> = CODES.iter().map(|it| it.to_string()).collect();
+        let feeds = self.inner.shared.feeds.all();
+        let mut feeds: BTreeSet<String> = feeds.iter().map(|it| it.name.clone()).collect();
+        for it in self.counts() {
+            reasons.insert(it.code);
+            feeds.insert(it.feed);
+        }
+        (reasons.into_iter().collect(), feeds.into_iter().collect())
+    }
+
+    /// How many are kept, and how many were pushed out by newer ones.
+    pub fn totals(&self) -> (u64, u64) {
+        self.kept().index().totals()
     }
 
     /// Waits until all that was taken is durable; `false` if that took longer than `limit`.

@@ -280,8 +280,13 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         .zip(&sources)
         .map(|(feed, it)| (feed, it.name.clone(), Arc::clone(&it.progress)))
         .collect();
-    let note_tails =
-        note_tails(&book, log.as_ref().map(|it| Arc::clone(&it.0)), files.clone(), &metrics);
+    let note_tails = note_tails(
+        &book,
+        log.as_ref().map(|it| Arc::clone(&it.0)),
+        files.clone(),
+        &metrics,
+        &rejects,
+    );
     let (counted, holding) = (Arc::clone(&book), Arc::clone(&epochs));
     let dedup: Arc<dyn Fn() -> serde_json::Value + Send + Sync> = Arc::new(engine.dedup());
     let health = Arc::new(watch::Health::awaiting(log.as_ref().map_or(0, |it| it.0.end())));
@@ -460,9 +465,16 @@ fn note_tails(
     log: Option<Arc<LocalLog>>,
     files: Files,
     metrics: &Metrics,
+    rejects: &RejectStore,
 ) -> Arc<dyn Fn() + Send + Sync> {
-    let (book, metrics) = (Arc::clone(book), metrics.clone());
+    let (book, metrics, rejects) = (Arc::clone(book), metrics.clone(), rejects.clone());
+    if let Some(log) = &log {
+        log.measure(&metrics.log_commit);
+    }
     Arc::new(move || {
+        let (kept, summarised) = rejects.totals();
+        metrics.rejects_kept.set(kept.cast_signed());
+        metrics.rejects_summarised.raise_to(summarised);
         if let Some(log) = &log {
             let stats = log.stats();
             book.tail((LOG, 0), stats.next, stats.newest_ms.unwrap_or(0));

@@ -107,36 +107,32 @@ pub trait RejectsPort: Send + Sync {
         before: Option<u64>,
         limit: usize,
     ) -> Result<Vec<KeptReject>, Report>;
+
+    /// Reasons and feeds that can be asked for.
+    fn known(&self) -> KnownRejects;
 }
 
 /// One kept reject.
 #[derive(Clone, Debug)]
 pub struct KeptReject {
     /// Its number among the kept; grows.
-    pub number: u64,
-    /// The reason's code: `schemas/not-json`.
-    pub reason: String,
-    /// Why, in words.
-    pub why: String,
-    /// JSON pointer to the field.
-    pub pointer: String,
-    /// Where it was read.
-    pub feed: String,
-    /// Partition of the feed.
-    pub partition: u32,
-    /// Its offset there.
-    pub offset: u64,
-    /// When the log took it (or it was first read), milliseconds.
-    pub appended_ms: u64,
+    pub id: u64,
     /// The record, perhaps cut.
     pub bytes: Vec<u8>,
-    /// The record was longer than what is kept.
-    pub cut: bool,
-    /// It was appended to the embedded log again, at this position.
-    pub retried_as: Option<u64>,
     /// The feed's records are CloudEvents as they stand (no mapping): its own `tenant` says whose
     /// it is.
     pub native: bool,
+    /// As it is told to who may see it.
+    pub told: Value,
+}
+
+/// What rejects can be asked for by.
+#[derive(Clone, Debug, Default)]
+pub struct KnownRejects {
+    /// Every reason there is.
+    pub reasons: Vec<String>,
+    /// Every feed that is read, or of which rejects are kept.
+    pub feeds: Vec<String>,
 }
 
 /// What the command line asks of a running process.

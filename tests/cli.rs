@@ -6,6 +6,8 @@ mod examples;
 mod looking;
 #[path = "common/process.rs"]
 mod process;
+#[path = "cli/retries.rs"]
+mod retries;
 #[path = "support/skipped.rs"]
 mod skipped;
 

@@ -16,8 +16,11 @@ use millstream::messages::{Append, AppendRefused};
 use millstream::report::Report;
 use millstream::segments::OnDamage;
 
+#[path = "support/skipped.rs"]
+mod skipped;
 #[path = "support/temp_dir.rs"]
 mod temp_dir;
+use skipped::skipped;
 use temp_dir::TempDir;
 
 /// Set for a child: the folder of its log.
@@ -185,7 +188,7 @@ fn a_folder_without_permission() {
     assert_eq!(report.code, "segments/cannot-open");
     assert!(report.at[0].1.contains("file/log"), "{report}");
     if !is_root() {
-        eprintln!("SKIPPED the part with another user: it needs root");
+        skipped("a log folder of another user: it needs root");
         return;
     }
     let inner = dir.0.join("private");
@@ -198,7 +201,7 @@ fn a_folder_without_permission() {
             assert_eq!(word, "refused segments/cannot-open");
             process.wait().unwrap();
         }
-        Err(why) => eprintln!("SKIPPED the part with another user: cannot start it ({why})"),
+        Err(why) => skipped(&format!("a log folder of another user: cannot start one ({why})")),
     }
 }
 
@@ -230,7 +233,7 @@ impl Drop for Small {
 #[test]
 fn a_full_disk() {
     let Some(disk) = Small::mount("1m") else {
-        eprintln!("SKIPPED a_full_disk: mounting a tmpfs needs root");
+        skipped("a full disk: mounting a tmpfs needs root");
         return;
     };
     let dir = disk.0.0.join("log");

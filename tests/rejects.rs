@@ -43,7 +43,7 @@ fn rejected(feed: u16, offset: u64, code: &'static str, bytes: &[u8]) -> Rejecte
             found: "\"12,00\"".into(),
         },
         bytes: bytes.to_vec(),
-        retried: false,
+        origin: None,
     }
 }
 
@@ -74,11 +74,11 @@ fn kept_found_and_not_doubled() {
         assert_eq!(page.rejects.len(), 2, "run {run}");
         assert_eq!(page.next, None);
         let it = &page.rejects[1];
-        assert_eq!(it.text.as_deref(), Some("{oops"));
+        assert_eq!(it.told()["text"], "{oops");
         assert_eq!((it.head.feed.as_str(), it.head.partition, it.head.offset), ("log", 3, 7));
         assert_eq!((it.head.appended_ms, it.head.rejected_ms), (1_007, 5));
         assert_eq!(it.head.pointer, "/amount");
-        assert_eq!(page.rejects[0].base64.as_deref(), Some("//4="));
+        assert_eq!(page.rejects[0].told()["base64"], "//4=");
         assert_eq!(page.rejects[0].head.mapping.as_deref(), Some("shop"));
         let one = store.get(it.id).unwrap().unwrap();
         assert_eq!(&one, it);

@@ -10,6 +10,8 @@ mod events;
 mod routes;
 #[path = "serve/rows.rs"]
 mod rows;
+#[path = "support/skipped.rs"]
+mod skipped;
 #[path = "serve/streams.rs"]
 mod streams;
 #[path = "serve/world.rs"]

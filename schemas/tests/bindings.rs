@@ -5,20 +5,17 @@
 //! for something else. Method: the vectors (looked for in `shared/` beside the checkout, or where
 //! `MILLSTREAM_SHARED` says), and a text per way of being wrong.
 
+#[path = "../../tests/support/skipped.rs"]
+mod skipped;
+
 use std::io::Read;
-use std::path::PathBuf;
 
 use schemas::decode::{batch, binary_to_structured, problems, structured};
 use schemas::events::Data;
 use serde_json::Value;
 
-#[allow(clippy::disallowed_methods)]
 fn vectors() -> Option<Vec<Value>> {
-    let name = "data/conformance/cloudevents_bindings.json.zst";
-    let set = std::env::var("MILLSTREAM_SHARED").ok().map(PathBuf::from);
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-    let places = set.into_iter().chain([root.join("shared"), root.join("../shared")]);
-    let path = places.map(|it| it.join(name)).find(|it| it.exists())?;
+    let path = skipped::shared("data/conformance/cloudevents_bindings.json.zst")?;
     let mut bytes = Vec::new();
     zstd::Decoder::new(std::fs::File::open(path).unwrap())
         .unwrap()
@@ -51,10 +48,7 @@ fn kept(headers: &Value, body: &str) -> Vec<u8> {
 
 #[test]
 fn the_published_vectors() {
-    let Some(vectors) = vectors() else {
-        eprintln!("skipped: data/conformance is not beside the checkout");
-        return;
-    };
+    let Some(vectors) = vectors() else { return };
     for case in &vectors {
         let record = kept(&case["headers"], case["body"].as_str().unwrap());
         let mut event: Value = serde_json::from_slice(&record).unwrap();

@@ -5,19 +5,17 @@
 //! Method: `skip` and `finish` over every text of the data set, which is looked for in `shared/`
 //! beside the checkout (or where `MILLSTREAM_SHARED` says).
 
+#[path = "../../tests/support/skipped.rs"]
+mod skipped;
+
 use std::io::Read;
-use std::path::PathBuf;
 
 use base64::Engine;
 use schemas::json::Scanner;
 
 /// The data set, if it is there.
-#[allow(clippy::disallowed_methods)]
 fn shared(name: &str) -> Option<Vec<u8>> {
-    let set = std::env::var("MILLSTREAM_SHARED").ok().map(PathBuf::from);
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-    let places = set.into_iter().chain([root.join("shared"), root.join("../shared")]);
-    let path = places.map(|it| it.join(name)).find(|it| it.exists())?;
+    let path = skipped::shared(name)?;
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).unwrap();
     zstd::Decoder::new(file).unwrap().read_to_end(&mut bytes).unwrap();
@@ -36,10 +34,7 @@ const OPEN_AND_READ: &[&str] = &[
 
 #[test]
 fn the_parsing_suite() {
-    let Some(lines) = shared("data/conformance/json_parsing.jsonl.zst") else {
-        eprintln!("skipped: data/conformance is not beside the checkout");
-        return;
-    };
+    let Some(lines) = shared("data/conformance/json_parsing.jsonl.zst") else { return };
     let mut wrong = Vec::new();
     let mut n = 0;
     for line in lines.split(|it| *it == b'\n').filter(|it| !it.is_empty()) {

@@ -5,9 +5,11 @@
 //! that the data sets' own descriptions state. The larger sets are looked for in `shared/` beside
 //! the checkout (or where `MILLSTREAM_SHARED` says).
 
+#[path = "../../tests/support/skipped.rs"]
+mod skipped;
+
 use std::collections::{BTreeMap, HashSet};
 use std::io::Read;
-use std::path::PathBuf;
 
 use schemas::events::{CaseOpened, InteractionRecorded, OrderPlaced, OrderStatusChanged};
 use schemas::events::{Data, Event, EventType, FeedbackSubmitted, Line, Status};
@@ -38,15 +40,8 @@ fn decoded<'a>(mapping: &'a Mapping, record: &'a str) -> Vec<Event<'a>> {
 }
 
 /// A file of the data sets, if it is there.
-#[allow(clippy::disallowed_methods)]
 fn shared(name: &str) -> Option<String> {
-    let set = std::env::var("MILLSTREAM_SHARED").ok().map(PathBuf::from);
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-    let places = set.into_iter().chain([root.join("shared"), root.join("../shared")]);
-    let Some(path) = places.map(|it| it.join(name)).find(|it| it.exists()) else {
-        eprintln!("skipped: {name} is not beside the checkout");
-        return None;
-    };
+    let path = skipped::shared(name)?;
     let mut text = String::new();
     let file = std::fs::File::open(path).unwrap();
     zstd::Decoder::new(file).unwrap().read_to_string(&mut text).unwrap();

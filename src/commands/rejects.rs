@@ -1,8 +1,8 @@
 //! `millstream rejects`: the records that could not be taken: look at them, try them again.
 //!
 //! # Meaning
-//! A retry appends the bytes with their origin to the embedded log as feed `rejects`, so that each
-//! is applied once and state stays a function of the log. With no process running the append is
+//! A retry appends the bytes with their origin to the embedded log, so that each is applied once and
+//! state stays a function of the log; from then on it is a record of the log's, counted there. With no process running the append is
 //! made here, and the next start reads it.
 
 use serde_json::{Value, json};
@@ -50,7 +50,7 @@ fn look(
         None => {
             let kept = folder::look(settings)?.rejects()?;
             let found = find(&kept, which.reason.clone(), which.feed.clone(), which.id, limit)?;
-            found.iter().map(|it| json!(it)).collect()
+            found.iter().map(Reject::told).collect()
         }
     };
     if rejects.is_empty()
@@ -138,21 +138,25 @@ fn no_such_reject(id: u64, why: &str) -> Report {
 }
 
 fn query(which: &Which) -> [(&'static str, Option<String>); 3] {
-    let number = which.id.map(|it| it.to_string());
-    [("reason", which.reason.clone()), ("feed", which.feed.clone()), ("number", number)]
+    let id = which.id.map(|it| it.to_string());
+    [("reason", which.reason.clone()), ("feed", which.feed.clone()), ("id", id)]
 }
 
 fn place(it: &Value) -> String {
     let text = |key: &str| it[key].as_str().unwrap_or("").to_string();
     let again = if it["retried_as"].is_null() { "" } else { "  (retried)" };
+    let at = |it: &Value| {
+        let feed = it["feed"].as_str().unwrap_or("");
+        format!("{feed} {}/{}", it["partition"], it["offset"])
+    };
+    let origin = &it["origin"];
+    let first = if origin.is_null() { String::new() } else { format!(" (first {})", at(origin)) };
     format!(
-        "{:>8}  {}  {} {}/{}  {}{again}",
+        "{:>8}  {}  {}{first}  {}{again}",
         it["id"],
-        schemas::time::rfc3339(it["rejected_ms"].as_i64().unwrap_or(0) * 1_000),
-        text("feed"),
-        it["partition"],
-        it["offset"],
-        text("code"),
+        text("rejected_at"),
+        at(it),
+        text("reason"),
     )
 }
 

@@ -25,7 +25,7 @@ use schemas::names::{Kind, Secret};
 use schemas::problem::Problem;
 
 use crate::messages::{
-    Apart, Chunk, Counts, Format, Framing, MAX_REJECT_BYTES, RecordAt, Rejected,
+    Apart, Chunk, Counts, Format, Framing, MAX_REJECT_BYTES, Origin, RecordAt, Rejected,
 };
 
 /// Events looked up together: enough to overlap the waits for memory, few enough to stay in the
@@ -111,7 +111,7 @@ pub(crate) fn decode_chunk(
                 let line = &chunk.bytes[start..end];
                 start = end + 1;
                 let line = line.strip_suffix(b"\r").unwrap_or(line);
-                pass.record(line, offset, chunk.appended_ms, needs.format, false);
+                pass.record(line, offset, chunk.appended_ms, needs.format, None);
             }
         }
         Framing::Records(records) => {
@@ -157,13 +157,15 @@ where
         let bytes = &self.chunk.bytes[at.start as usize..(at.start + at.len) as usize];
         self.outcome.appended_ms = at.appended_ms;
         let Some(apart) = &at.apart else {
-            return self.record(bytes, offset, at.appended_ms, self.needs.format, false);
+            return self.record(bytes, offset, at.appended_ms, self.needs.format, None);
         };
         match &**apart {
-            Apart::Retried(it) => self.record(bytes, offset, it.appended_ms, &it.format, true),
+            Apart::Retried(it) => {
+                self.record(bytes, offset, it.origin.appended_ms, &it.format, Some(&it.origin));
+            }
             Apart::Refused(problem) => {
                 self.outcome.counts.read += 1;
-                self.reject(bytes, offset, at.appended_ms, false, problem.clone());
+                self.reject(bytes, offset, at.appended_ms, None, problem.clone());
             }
         }
     }
@@ -174,7 +176,7 @@ where
         offset: u64,
         appended_ms: u64,
         format: &'c Format,
-        retried: bool,
+        origin: Option<&Origin>,
     ) {
         self.outcome.counts.read += 1;
         // Nearly every record begins with something else than a space.
@@ -195,14 +197,14 @@ where
         match judged {
             Ok(Mapped::Skipped | Mapped::Events(0)) => self.outcome.counts.skipped += 1,
             Ok(Mapped::Events(events)) => {
-                self.staged.push(Staged { offset, events, retried });
+                self.staged.push(Staged { offset, events, retried: origin.is_some() });
                 if self.events.len() >= STAGE {
                     self.flush();
                 }
             }
             Err(problem) => {
                 self.events.truncate(before);
-                self.reject(bytes, offset, appended_ms, retried, problem);
+                self.reject(bytes, offset, appended_ms, origin, problem);
             }
         }
     }
@@ -228,17 +230,18 @@ where
         bytes: &[u8],
         offset: u64,
         appended_ms: u64,
-        retried: bool,
+        origin: Option<&Origin>,
         problem: Problem,
     ) {
         self.outcome.counts.rejected += 1;
+        self.outcome.counts.rejected_again += u64::from(origin.is_some());
         self.outcome.rejected.push(Rejected {
             partition: self.chunk.partition,
             offset,
             appended_ms,
             problem,
             bytes: bytes[..bytes.len().min(MAX_REJECT_BYTES)].to_vec(),
-            retried,
+            origin: origin.cloned(),
         });
     }
 

@@ -27,8 +27,8 @@ mod show;
 mod write;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
@@ -38,6 +38,7 @@ use crate::config;
 use crate::messages::{
     Append, AppendRefused, AppendRetried, Appended, FeedId, FormatOf, Outlet, Retry,
 };
+use crate::metrics::Durations;
 use crate::report::Report;
 use crate::segments::{self, Contents, Folder, OnDamage};
 
@@ -79,6 +80,8 @@ struct Shared {
     settings: config::Log,
     clock: Clock,
     retention: retention::Bell,
+    /// Told how long each group took, if anybody wants to know.
+    commits: OnceLock<Durations>,
 }
 
 impl LocalLog {
@@ -101,6 +104,7 @@ impl LocalLog {
             settings: settings.clone(),
             clock,
             retention: retention::Bell::default(),
+            commits: OnceLock::new(),
             folder: opened.folder,
         });
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
@@ -113,6 +117,11 @@ impl LocalLog {
             spawn("log-retention", Box::new(move || retention::run(&to_retain)))?,
         ];
         Ok(LocalLog { shared, threads: Mutex::new(threads), notes: opened.notes })
+    }
+
+    /// From now on tells how long each group took to be written and made durable.
+    pub fn measure(&self, commits: &Durations) {
+        self.shared.commits.get_or_init(|| commits.clone());
     }
 
     /// What was found at opening and dealt with: a tail cut off, damage skipped.

@@ -265,6 +265,11 @@ impl Index {
         (found, None)
     }
 
+    /// How many are here, and how many were let go.
+    pub(super) fn totals(&self) -> (u64, u64) {
+        (self.entries.len() as u64, self.gone.values().map(|it| it.0).sum())
+    }
+
     pub(super) fn counts(&self) -> Vec<Count> {
         let mut by: BTreeMap<(u16, u16), [u64; 5]> = BTreeMap::new();
         for it in &self.entries {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use parking_lot::{Condvar, Mutex};
 
 use super::index::{self, Place};
-use super::record::{encode, head_of};
+use super::record::{Head, encode, head_of};
 use super::{QUEUE_BYTES, Shared};
 use crate::messages::{FeedId, MAX_REJECT_BYTES, Rejected};
 use crate::report::{Report, log_report};
@@ -110,17 +110,30 @@ pub(super) struct Keeper {
     work: Receiver<Work>,
     /// Bytes held in memory, if that is where they are kept.
     held: u64,
+    /// By feed and reason: when it was last logged, and how many came since.
+    logged: BTreeMap<(String, String), (u64, u64)>,
 }
+
+/// A feed's rejects of one reason are logged at the first, then so often.
+const LOG_EVERY_MS: u64 = 60_000;
 
 impl Keeper {
     pub(super) fn new(shared: Arc<Shared>, keep: Keep, work: Receiver<Work>) -> Keeper {
-        Keeper { shared, keep, work, held: 0 }
+        Keeper { shared, keep, work, held: 0, logged: BTreeMap::new() }
     }
 
     pub(super) fn run(mut self) {
         // A group may make a segment that much longer, and leaves with it.
         let group_bytes = (self.shared.max_bytes as usize / 16).clamp(64 << 10, GROUP_BYTES);
-        while let Ok(first) = self.work.recv() {
+        loop {
+            let first = match self.work.recv_timeout(self.until_log()) {
+                Ok(first) => first,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.log_due();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
             let mut group = Vec::new();
             let (mut bytes, mut other, mut next) = (0, None, Some(first));
             while let Some(work) = next {
@@ -148,6 +161,7 @@ impl Keeper {
                 Some(Work::Flush(done)) => answer(&done),
                 Some(Work::Keep(_)) | None => {}
             }
+            self.log_due();
             if self.work.is_empty() {
                 self.shared.pressure.told.store(false, Relaxed);
             }
@@ -157,6 +171,38 @@ impl Keeper {
         {
             log_report!(error, report, "could not close the kept rejects");
         }
+    }
+
+    /// How long until something is to be logged.
+    fn until_log(&self) -> Duration {
+        let now = (self.shared.clock)();
+        let due = self.logged.values().filter(|it| it.1 > 0);
+        let due = due.map(|it| it.0.saturating_add(LOG_EVERY_MS).saturating_sub(now)).min();
+        Duration::from_millis(due.unwrap_or(LOG_EVERY_MS).max(1))
+    }
+
+    /// Logs what has come since a minute.
+    fn log_due(&mut self) {
+        let now = (self.shared.clock)();
+        for ((feed, code), (at, n)) in &mut self.logged {
+            if *n > 0 && at.saturating_add(LOG_EVERY_MS) <= now {
+                tracing::warn!(code, feed, n_rejects = *n, "records were rejected");
+                (*at, *n) = (now, 0);
+            }
+        }
+    }
+
+    /// Logs the first of its feed and reason, counts the others.
+    fn note_reject(&mut self, head: &Head, now: u64) {
+        let (feed, code) = (&head.feed, &head.code);
+        if let Some((_, n)) = self.logged.get_mut(&(feed.clone(), code.clone())) {
+            *n += 1;
+            return;
+        }
+        // What is wrong may be a person's: the log line says where, `rejects show` says what.
+        let (partition, offset) = (head.partition, head.offset);
+        tracing::warn!(code, feed, partition, offset, n_rejects = 1, "records were rejected");
+        self.logged.insert((feed.clone(), code.clone()), (now, 0));
     }
 
     fn put(&mut self, group: Vec<Rejected>) {
@@ -183,6 +229,9 @@ impl Keeper {
             .map(|(head, identity, bytes)| (encode(&head, &bytes), head, identity))
             .collect();
         self.shared.pressure.give_back(freed);
+        for (_, head, _) in &new {
+            self.note_reject(head, now);
+        }
         if new.is_empty() {
             return;
         }

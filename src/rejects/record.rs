@@ -2,30 +2,61 @@
 
 use base64::Engine;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use crate::messages::{MAX_REJECT_BYTES, Rejected};
+use crate::messages::{MAX_REJECT_BYTES, Origin, Rejected};
 
 /// A kept reject.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reject {
     /// Its number in the store.
     pub id: u64,
     /// Where it was read, why it was rejected.
-    #[serde(flatten)]
     pub head: Head,
     /// It was appended to the embedded log again, at this position.
     pub retried_as: Option<u64>,
     /// The record was longer than what is kept of it; it cannot be retried.
     pub cut: bool,
-    /// The record, if it is text.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub text: Option<String>,
-    /// The record, if it is not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub base64: Option<String>,
     /// The record.
-    #[serde(skip)]
     pub bytes: Vec<u8>,
+}
+
+impl Reject {
+    /// As everybody is told of it, over HTTP and by the command line: one spelling.
+    pub fn told(&self) -> Value {
+        let time = |ms: u64| schemas::time::rfc3339(ms.saturating_mul(1_000).cast_signed());
+        let head = &self.head;
+        let origin = head.origin.as_ref().map(|it| {
+            json!({
+                "feed": it.feed, "partition": it.partition, "offset": it.offset,
+                "appended_at": time(it.appended_ms),
+            })
+        });
+        let mut told = json!({
+            "id": self.id,
+            "reason": head.code,
+            "pointer": head.pointer,
+            "expected": head.expected,
+            "found": head.found,
+            "feed": head.feed,
+            "partition": head.partition,
+            "offset": head.offset,
+            "appended_at": time(head.appended_ms),
+            "rejected_at": time(head.rejected_ms),
+            "mapping": head.mapping,
+            "origin": origin,
+            "cut": self.cut,
+            "retried_as": self.retried_as,
+        });
+        match std::str::from_utf8(&self.bytes) {
+            Ok(text) => told["text"] = json!(text),
+            Err(_) => {
+                let text = base64::engine::general_purpose::STANDARD.encode(&self.bytes);
+                told["base64"] = json!(text);
+            }
+        }
+        told
+    }
 }
 
 /// What is known of a reject beside its bytes.
@@ -49,8 +80,9 @@ pub struct Head {
     pub expected: String,
     /// What was found.
     pub found: String,
-    /// It was itself a retried record.
-    pub again: bool,
+    /// It was itself a retried record: where it was first read. A retry of it has this origin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
     /// The mapping by which it was read, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mapping: Option<String>,
@@ -68,7 +100,7 @@ pub struct Filter {
 }
 
 /// Some rejects, the newest first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     /// The rejects.
     pub rejects: Vec<Reject>,
@@ -115,13 +147,9 @@ pub(super) fn head(payload: &[u8]) -> Option<(Head, usize)> {
 pub(super) fn decode(id: u64, payload: &[u8], retried_as: Option<u64>) -> Option<Reject> {
     let (head, at) = head(payload)?;
     let bytes = payload[at..].to_vec();
-    let (text, base64) = match std::str::from_utf8(&bytes) {
-        Ok(text) => (Some(text.to_string()), None),
-        Err(_) => (None, Some(base64::engine::general_purpose::STANDARD.encode(&bytes))),
-    };
     // A record of exactly the limit may be one that was cut: better not retried than half.
     let cut = bytes.len() >= MAX_REJECT_BYTES;
-    Some(Reject { id, head, retried_as, cut, text, base64, bytes })
+    Some(Reject { id, head, retried_as, cut, bytes })
 }
 
 pub(super) fn head_of(
@@ -140,7 +168,8 @@ pub(super) fn head_of(
         pointer: it.problem.pointer.clone(),
         expected: it.problem.expected.clone(),
         found: it.problem.found.clone(),
-        again: it.retried,
-        mapping,
+        // The log's own feed has no mapping; the one by which it was read has the origin.
+        mapping: it.origin.as_ref().map_or(mapping, |it| it.mapping.clone()),
+        origin: it.origin.clone(),
     }
 }

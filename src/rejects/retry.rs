@@ -80,13 +80,14 @@ impl RejectStore {
                 Some(it) if it.cut => skip("only the beginning of it was kept: it is too long"),
                 Some(it) => {
                     bytes += it.bytes.len();
-                    let origin = Origin {
-                        feed: it.head.feed,
-                        partition: it.head.partition,
-                        offset: it.head.offset,
-                        appended_ms: it.head.appended_ms,
-                        mapping: it.head.mapping,
-                    };
+                    let head = it.head;
+                    let origin = head.origin.unwrap_or(Origin {
+                        feed: head.feed,
+                        partition: head.partition,
+                        offset: head.offset,
+                        appended_ms: head.appended_ms,
+                        mapping: head.mapping,
+                    });
                     block.push((id, Retry { origin, bytes: it.bytes }));
                 }
             }

@@ -16,9 +16,11 @@ use crate::ingest::resets::{Resets, To};
 use crate::ledger::Book;
 use crate::messages::{Append, AppendRefused, Appended, Ledger, ReadHandle};
 use crate::metrics::Metrics;
-use crate::rejects::{Filter, RejectStore, Select};
+use crate::rejects::{Filter, Reject, RejectStore, Select};
 use crate::report::Report;
-use crate::serve::{AdminAction, AdminAnswer, AdminPort, Health, KeptReject, Ports, RejectsPort};
+use crate::serve::{
+    AdminAction, AdminAnswer, AdminPort, Health, KeptReject, KnownRejects, Ports, RejectsPort,
+};
 use crate::watch;
 
 /// What the ports are made of.
@@ -124,20 +126,17 @@ impl RejectsPort for Kept {
             .rejects
             .into_iter()
             .map(|it| KeptReject {
-                number: it.id,
-                why: format!("expected {}, found {}", it.head.expected, it.head.found),
-                reason: it.head.code,
-                pointer: it.head.pointer,
-                feed: it.head.feed,
-                partition: it.head.partition,
-                offset: it.head.offset,
-                appended_ms: it.head.appended_ms,
-                bytes: it.bytes,
-                cut: it.cut,
-                retried_as: it.retried_as,
+                id: it.id,
+                told: it.told(),
                 native: it.head.mapping.is_none(),
+                bytes: it.bytes,
             })
             .collect())
+    }
+
+    fn known(&self) -> KnownRejects {
+        let (reasons, feeds) = self.0.known();
+        KnownRejects { reasons, feeds }
     }
 }
 
@@ -184,7 +183,7 @@ impl AdminPort for Admin {
                 let store = self.rejects.clone();
                 Box::pin(on_disk(move || {
                     let found = find(store.kept(), reason, feed, number, limit)?;
-                    Ok(found.iter().map(|it| json!(it)).collect())
+                    Ok(found.iter().map(Reject::told).collect())
                 }))
             }
             AdminAction::Feeds => {

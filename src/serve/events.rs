@@ -174,7 +174,7 @@ fn records(
         Mode::Structured => vec![Cow::Borrowed(body)],
         Mode::Batch => match decode::batch(body) {
             Ok(events) => events.into_iter().map(Cow::Borrowed).collect(),
-            Err(problem) => return Err(all_problems(vec![(None, problem)])),
+            Err(problem) => return Err(all_problems(mode, vec![(None, problem)])),
         },
         Mode::Binary => vec![Cow::Owned(structured(headers, body)?)],
     };
@@ -193,10 +193,13 @@ fn records(
             Err(found) => problems.extend(found.into_iter().map(|it| (Some(index), it))),
         }
     }
-    if problems.is_empty() { Ok(records) } else { Err(all_problems(problems)) }
+    if problems.is_empty() { Ok(records) } else { Err(all_problems(mode, problems)) }
 }
 
 fn structured(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+    if !headers.keys().any(|it| it.as_str().starts_with("ce-")) {
+        return Err(no_attributes(headers, body));
+    }
     let mut attributes = Vec::new();
     for (name, value) in headers {
         let Some(name) = name.as_str().strip_prefix("ce-") else { continue };
@@ -210,7 +213,57 @@ fn structured(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Refusal> {
         attributes.iter().map(|(name, value)| (*name, value.as_ref())).collect();
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok());
     decode::binary_to_structured(&attributes, content_type, body)
-        .map_err(|problem| all_problems(vec![(Some(0), problem)]))
+        .map_err(|problem| all_problems(Mode::Binary, vec![(Some(0), problem)]))
+}
+
+/// JSON without a `ce-…` header: nearly always an event whole, under the wrong media type.
+fn no_attributes(headers: &HeaderMap, body: &[u8]) -> Refusal {
+    #[derive(Deserialize)]
+    struct Whole {
+        #[serde(default)]
+        specversion: Option<serde::de::IgnoredAny>,
+    }
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok());
+    let found = content_type.unwrap_or("none");
+    let first = body.trim_ascii_start().first();
+    let whole = || serde_json::from_slice::<Whole>(body).is_ok_and(|it| it.specversion.is_some());
+    let (is, media) = match first {
+        Some(b'[') => ("is an array", "application/cloudevents-batch+json"),
+        Some(b'{') if whole() => ("is a whole event", "application/cloudevents+json"),
+        _ => ("is no event by itself", "application/cloudevents+json"),
+    };
+    let names = ["specversion", "type", "source", "id", "time"].map(|it| format!("ce-{it}"));
+    let problems = names.iter().map(|it| {
+        json!({"event": 0, "header": it, "code": "schemas/wrong-shape",
+               "expected": "a header", "found": "nothing"})
+    });
+    Refusal::new(
+        StatusCode::BAD_REQUEST,
+        "serve/events",
+        "events are not understood",
+        format!(
+            "Content-Type {found} says that the body is an event's `data` and that headers ({}) \
+             say the rest; there are no such headers, and the body {is}",
+            names.join(", ")
+        ),
+        format!("send it with Content-Type: {media}, or with the headers"),
+    )
+    .effect(NOT_TAKEN)
+    .with("n_problems", json!(names.len()))
+    .with("problems", problems.collect())
+}
+
+/// Where a problem is in what was sent: in binary mode attributes are headers, and the body is
+/// `data`.
+fn place(mode: Mode, pointer: &str) -> (&'static str, String) {
+    match (mode, pointer.strip_prefix("/data")) {
+        (Mode::Binary, Some(in_body)) if in_body.is_empty() || in_body.starts_with('/') => {
+            ("pointer", in_body.to_string())
+        }
+        (Mode::Binary, _) if pointer == "/datacontenttype" => ("header", "content-type".into()),
+        (Mode::Binary, _) if pointer.len() > 1 => ("header", format!("ce-{}", &pointer[1..])),
+        _ => ("pointer", pointer.to_string()),
+    }
 }
 
 /// What is still to be written into a record.
@@ -288,13 +341,14 @@ fn event_too_large(index: usize, found: usize, limit: u64) -> Refusal {
     .with("limit_bytes", json!(limit))
 }
 
-fn all_problems(problems: Vec<(Option<usize>, Problem)>) -> Refusal {
+fn all_problems(mode: Mode, problems: Vec<(Option<usize>, Problem)>) -> Refusal {
     let told: Vec<Value> = problems
         .iter()
         .take(MAX_PROBLEMS)
         .map(|(event, it)| {
+            let (part, place) = place(mode, &it.pointer);
             json!({
-                "event": event, "pointer": it.pointer, "code": it.code,
+                "event": event, part: place, "code": it.code,
                 "expected": it.expected, "found": it.found,
             })
         })

@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, StatusCode, header};
 use schemas::names::DEFAULT_TENANT;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use warp::reply::Response;
 
-use super::answer::{AsOfJson, epoch_time, json_response};
+use super::answer::{AsOfJson, json_response};
 use super::caller::Caller;
 use super::desk::Desk;
 use super::query::Query;
@@ -83,6 +81,11 @@ pub(super) async fn rejects(
     let before = query.number("cursor", 0, u64::MAX)?;
     query.end()?;
     blocking(move || {
+        if reason.is_some() || feed.is_some() {
+            let known = desk.ports.rejects.known();
+            known_as("reason", reason.as_deref(), &known.reasons)?;
+            known_as("feed", feed.as_deref(), &known.feeds)?;
+        }
         let as_of = AsOfJson(desk.newest());
         let (mut rows, mut before, mut examined, mut more) = (Vec::new(), before, 0, true);
         while more && rows.len() < limit && examined < MAX_REJECTS_EXAMINED {
@@ -95,9 +98,9 @@ pub(super) async fn rejects(
                     break;
                 }
                 examined += 1;
-                before = Some(reject.number);
+                before = Some(reject.id);
                 if sees(&caller, &reject) {
-                    rows.push(told(&reject));
+                    rows.push(reject.told);
                 }
             }
         }
@@ -105,6 +108,17 @@ pub(super) async fn rejects(
         Ok(answer(StatusCode::OK, &json!({"as_of": as_of, "rejects": rows, "next": next})))
     })
     .await
+}
+
+/// Refuses a name that is none of these: an empty page would look like an answer.
+fn known_as(parameter: &str, name: Option<&str>, known: &[String]) -> Result<(), Refusal> {
+    match name {
+        Some(name) if !known.iter().any(|it| it == name) => {
+            let why = format!("expected one of {}, found {name:?}", known.join(", "));
+            Err(Refusal::parameter(parameter, why).with("known", json!(known)))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn sees(caller: &Caller, reject: &KeptReject) -> bool {
@@ -143,26 +157,6 @@ fn owner(reject: &KeptReject) -> Option<String> {
     }
 }
 
-fn told(reject: &KeptReject) -> Value {
-    let mut told = json!({
-        "number": reject.number,
-        "reason": reject.reason,
-        "why": reject.why,
-        "pointer": reject.pointer,
-        "feed": reject.feed,
-        "partition": reject.partition,
-        "offset": reject.offset,
-        "appended_at": epoch_time(reject.appended_ms),
-        "cut": reject.cut,
-        "retried_as": reject.retried_as,
-    });
-    match std::str::from_utf8(&reject.bytes) {
-        Ok(text) => told["text"] = json!(text),
-        Err(_) => told["base64"] = json!(STANDARD.encode(&reject.bytes)),
-    }
-    told
-}
-
 /// `/v1/admin/…`
 pub(super) async fn admin(
     desk: Arc<Desk>,
@@ -179,13 +173,13 @@ pub(super) async fn admin(
         Endpoint::AdminRejects => AdminAction::Rejects {
             reason: query.take("reason")?.map(String::from),
             feed: query.take("feed")?.map(String::from),
-            number: query.number("number", 0, u64::MAX)?,
+            number: query.number("id", 0, u64::MAX)?,
             limit: query.number("limit", 1, MAX_ADMIN_LIMIT)?.unwrap_or(LIMIT) as usize,
         },
         Endpoint::AdminRetry => AdminAction::RetryRejects {
             reason: query.take("reason")?.map(String::from),
             feed: query.take("feed")?.map(String::from),
-            number: query.number("number", 0, u64::MAX)?,
+            number: query.number("id", 0, u64::MAX)?,
         },
         Endpoint::AdminFeeds => AdminAction::Feeds,
         Endpoint::AdminResetFeed => AdminAction::ResetFeed {
@@ -210,20 +204,7 @@ mod tests {
     #[test]
     fn a_reject_is_its_tenants() {
         let check = |native: bool, bytes: &str, expected: Option<&str>| {
-            let reject = KeptReject {
-                number: 1,
-                reason: String::new(),
-                why: String::new(),
-                pointer: String::new(),
-                feed: String::new(),
-                partition: 0,
-                offset: 0,
-                appended_ms: 0,
-                bytes: bytes.into(),
-                cut: false,
-                retried_as: None,
-                native,
-            };
+            let reject = KeptReject { id: 1, bytes: bytes.into(), native, told: Value::Null };
             assert_eq!(owner(&reject).as_deref(), expected, "{bytes}");
         };
         check(true, r#"{"tenant":"a","x":1}"#, Some("a"));

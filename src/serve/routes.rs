@@ -374,7 +374,7 @@ pub static ROUTES: &[Route] = &[
         parameters: &[
             query("reason", "only those with this code"),
             query("feed", "only those of this feed"),
-            number("number", "only this one"),
+            number("id", "only this one"),
             number("limit", "how many"),
         ],
         filters: false,
@@ -391,7 +391,7 @@ pub static ROUTES: &[Route] = &[
         parameters: &[
             query("reason", "only those with this code"),
             query("feed", "only those of this feed"),
-            number("number", "only this one"),
+            number("id", "only this one"),
         ],
         filters: false,
         body: &[],

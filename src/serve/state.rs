@@ -5,7 +5,6 @@ use std::sync::Arc;
 use http::StatusCode;
 use schemas::reading::{Page, Pin, ViewReader};
 use schemas::rows::{Row, Shape, ViewDef};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use warp::reply::Response;
 
@@ -192,17 +191,74 @@ pub(super) fn wanted(filters: &[(usize, String)], row: &Row) -> bool {
     filters.iter().all(|(at, text)| row.values[*at].matches(text))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Reads {
-    reads: Vec<ReadOne>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+/// One read that is asked for.
 struct ReadOne {
     view: String,
     key: String,
+}
+
+/// What the body of `POST /v1/read` asks for, or everything that is wrong with it.
+fn reads_of(body: &[u8]) -> Result<Vec<ReadOne>, (String, Vec<Value>)> {
+    const EXPECTED: &str =
+        "an object with `reads`, an array of objects with `view` and `key`, both text";
+    let whole = |found: &str| (format!("expected {EXPECTED}; found {found}"), Vec::new());
+    let body: Value = serde_json::from_slice(body).map_err(|why| {
+        whole(&format!("what is not JSON, at line {}, column {}", why.line(), why.column()))
+    })?;
+    let Value::Object(members) = &body else { return Err(whole(kind_of(&body))) };
+    let reads = match members.get("reads") {
+        Some(Value::Array(reads)) => reads,
+        Some(other) => return Err(whole(&format!("`reads`, {}", kind_of(other)))),
+        None => return Err(whole("no `reads`")),
+    };
+    let mut problems: Vec<Value> = Vec::new();
+    let mut wrong = |pointer: String, expected: &str, found: String| {
+        problems.push(json!({"pointer": pointer, "expected": expected, "found": found}));
+    };
+    for name in members.keys().filter(|it| *it != "reads") {
+        wrong(format!("/{name}"), "`reads` and nothing else", format!("{name:?}"));
+    }
+    let mut asked = Vec::new();
+    for (n, read) in reads.iter().enumerate() {
+        let Value::Object(read) = read else {
+            wrong(format!("/reads/{n}"), "an object with `view` and `key`", kind_of(read).into());
+            continue;
+        };
+        for name in read.keys().filter(|it| *it != "view" && *it != "key") {
+            wrong(
+                format!("/reads/{n}/{name}"),
+                "`view` and `key` and nothing else",
+                format!("{name:?}"),
+            );
+        }
+        let mut text = |name: &str| match read.get(name) {
+            Some(Value::String(it)) => Some(it.clone()),
+            other => {
+                let found = other.map_or("nothing", kind_of).into();
+                wrong(format!("/reads/{n}/{name}"), "text", found);
+                None
+            }
+        };
+        if let (Some(view), Some(key)) = (text("view"), text("key")) {
+            asked.push(ReadOne { view, key });
+        }
+    }
+    match problems.len() {
+        0 => Ok(asked),
+        n => Err((format!("expected {EXPECTED}; {n} problem(s)"), problems)),
+    }
+}
+
+/// What a value is, in words.
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
 }
 
 /// `POST /v1/read`
@@ -216,7 +272,10 @@ pub(super) fn read(desk: &Desk, caller: &Caller, body: &[u8]) -> Result<Response
             r#"send {"reads":[{"view":"orders","key":"O-1"}]}"#,
         )
     };
-    let Reads { reads } = serde_json::from_slice(body).map_err(|why| unread(why.to_string()))?;
+    let reads = reads_of(body).map_err(|(why, problems)| match problems.is_empty() {
+        true => unread(why),
+        false => unread(why).with("problems", problems.into()),
+    })?;
     if reads.is_empty() || reads.len() > MAX_READS {
         return Err(unread(format!("expected 1 to {MAX_READS} reads, found {}", reads.len())));
     }

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use clap::Parser;
 use millstream::commands::typed::Typed;
 
-use crate::process::{Folder, Process, command, run, told};
+use crate::process::{Folder, Process, command, get, run, told};
 
 /// The examples of a command, in their order.
 fn examples(name: &str) -> Vec<String> {
@@ -92,7 +92,8 @@ fn every_example_works() {
             if forever {
                 let mut process = Process::spawn(&mut asked);
                 let data = if words[0] == "demo" { "demo-data" } else { "data" };
-                process.address(&folder.0.join(data));
+                let address = process.address(&folder.0.join(data));
+                assert_eq!(get(&address, "/health/live").0, 200, "{example}");
                 process.signal("-TERM");
                 let (code, out, err) = process.end();
                 assert_eq!(code, 0, "{example}: {out}{err}");

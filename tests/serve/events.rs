@@ -97,6 +97,50 @@ async fn refused_whole_with_every_problem() {
     assert_eq!(post(server.address, "/v1/events", STRUCTURED, near.to_string()).await.status, 202);
 }
 
+/// Goal: who sends a whole event as plain JSON is told of the media type, and who sends headers is
+/// told of headers. Method: each mode's usual mistake.
+#[tokio::test]
+async fn the_media_type_and_headers_are_told() {
+    let server = start(settings()).await;
+    let json_type = "application/json";
+    let whole = post(server.address, "/v1/events", json_type, event("1").to_string()).await.json();
+    assert_eq!(
+        whole["fix"],
+        "send it with Content-Type: application/cloudevents+json, or with the headers"
+    );
+    let detail = whole["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("ce-specversion, ce-type") && detail.contains("is a whole event"),
+        "{detail}"
+    );
+    let many = post(server.address, "/v1/events", json_type, json!([event("1")]).to_string()).await;
+    assert!(
+        many.text().contains("Content-Type: application/cloudevents-batch+json"),
+        "{}",
+        many.text()
+    );
+    let mut client = Client::connect(server.address).await;
+    let headers = [
+        ("content-type", json_type),
+        ("ce-specversion", "1.0"),
+        ("ce-type", "feedback.submitted"),
+        ("ce-source", "/s"),
+        ("ce-time", "yesterday"),
+    ];
+    let told = client.ask("POST", "/v1/events", &headers, r#"{"order":"O-1","rating":9}"#).await;
+    let body = told.json();
+    let places: Vec<_> = body["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["header"].as_str().or(it["pointer"].as_str()).unwrap().to_string())
+        .collect();
+    for place in ["ce-id", "ce-time", "/rating"] {
+        assert!(places.iter().any(|it| it == place), "{place}: {body}");
+    }
+    assert!(server.world.log.records.lock().unwrap().is_empty(), "nothing was taken");
+}
+
 /// Goal: sizes and kinds have limits that are named. Method: one step beyond each.
 #[tokio::test]
 async fn limits() {

@@ -101,6 +101,8 @@ async fn refusals_are_problems() {
         ("/v1/stream?view=orders&key=a&status=paid", 400, "serve/parameter"),
         ("/v1/stream?view=orders&amount=1", 400, "serve/not-filterable"),
         ("/v1/rejects?limit=x", 400, "serve/parameter"),
+        ("/v1/rejects?reason=nonsense", 400, "serve/parameter"),
+        ("/v1/rejects?feed=nonsense", 400, "serve/parameter"),
         ("/v1/ledger?x=1", 400, "serve/parameter"),
     ] {
         let answer = get(server.address, path).await;
@@ -117,6 +119,8 @@ async fn refusals_are_problems() {
         }
         assert!(body["as_of"]["epoch"].is_u64(), "{path}: no as_of");
     }
+    let known = get(server.address, "/v1/rejects?reason=nonsense").await.json();
+    assert_eq!(known["known"], json!(["schemas/not-json"]));
     let fields = get(server.address, "/v1/views/orders?amount=5").await.json();
     assert_eq!(fields["filterable"], json!(["status"]));
 }
@@ -156,7 +160,7 @@ async fn admin_is_asked_from_here_only() {
     for (method, path) in [
         ("GET", "/v1/admin/status"),
         ("GET", "/v1/admin/log"),
-        ("POST", "/v1/admin/rejects/retry?reason=schemas/not-json&number=3"),
+        ("POST", "/v1/admin/rejects/retry?reason=schemas/not-json&id=3"),
         ("GET", "/v1/admin/feeds"),
         ("POST", "/v1/admin/feeds/reset?feed=k/t&to=0:5,1:6&partition=2"),
         ("POST", "/v1/admin/shutdown"),
@@ -208,21 +212,9 @@ async fn admin_is_asked_from_here_only() {
     );
 }
 
-fn reject(number: u64, native: bool, bytes: &[u8]) -> KeptReject {
-    KeptReject {
-        number,
-        reason: "schemas/not-json".into(),
-        why: "expected JSON".into(),
-        pointer: String::new(),
-        feed: "file:a".into(),
-        partition: 0,
-        offset: number,
-        appended_ms: crate::world::FIRST,
-        bytes: bytes.to_vec(),
-        cut: false,
-        retried_as: None,
-        native,
-    }
+fn reject(id: u64, native: bool, bytes: &[u8]) -> KeptReject {
+    let told = json!({"id": id, "feed": "file:a", "text": String::from_utf8_lossy(bytes)});
+    KeptReject { id, native, bytes: bytes.to_vec(), told }
 }
 
 /// Goal: a tenant finds nothing of another's, whatever it asks. Method: tenant `a` has a canary in
@@ -281,7 +273,7 @@ async fn nothing_of_another_tenants_is_found() {
     let mut path = "/v1/rejects?tenant=a&limit=1".to_string();
     loop {
         let page = get(server.address, &path).await.json();
-        numbers.extend(page["rejects"].as_array().unwrap().iter().map(|it| it["number"].clone()));
+        numbers.extend(page["rejects"].as_array().unwrap().iter().map(|it| it["id"].clone()));
         let Some(next) = page["next"].as_str() else { break };
         path = format!("/v1/rejects?tenant=a&limit=1&cursor={next}");
     }

@@ -180,6 +180,22 @@ async fn several_reads() {
     let many: Vec<_> = (0..101).map(|n| json!({"view": "orders", "key": n.to_string()})).collect();
     assert_eq!(read(json!({"reads": many})).await.status, 400);
     assert_eq!(read(json!({"reads": [{"view": "orders", "key": "1", "x": 1}]})).await.status, 400);
+    // Told in our words, every problem at once, with what is expected.
+    let told = read(json!({"reads": [{"view": "orders"}, 5, {"view": 1, "key": "x", "kez": 2}]}))
+        .await
+        .json();
+    let pointers: Vec<_> =
+        told["problems"].as_array().unwrap().iter().map(|it| it["pointer"].clone()).collect();
+    assert_eq!(pointers, ["/reads/0/key", "/reads/1", "/reads/2/kez", "/reads/2/view"], "{told}");
+    for body in ["{", "[]", "{}", r#"{"reads":{}}"#, r#"{"reads":[{}],"x":1}"#] {
+        let told =
+            post(server.address, "/v1/read", "application/json", body.to_string()).await.text();
+        assert!(told.contains("`reads`, an array of objects with `view` and `key`"), "{told}");
+        assert!(
+            !told.contains("struct") && !told.contains("sequence") && !told.contains("EOF"),
+            "{told}"
+        );
+    }
     let text = post(server.address, "/v1/read", "text/plain", "{}").await;
     assert_eq!(text.status, 415);
 }

@@ -8,21 +8,15 @@ use schemas::rows::Row;
 use serde_json::{Value, json};
 
 use crate::client::{Client, PATIENCE, SseEvent, SseParser, Stream, get};
+use crate::skipped::shared;
 use crate::world::{World, order, settings, start};
 
 /// Goal: the parser that the other tests trust reads as the standard says. Method: the published
 /// vectors, whole and byte by byte.
 #[test]
 fn the_parser_agrees_with_the_vectors() {
-    let folder = std::env::var_os("MILLSTREAM_SHARED").unwrap_or_else(|| "shared".into());
-    let folder = folder.to_string_lossy().into_owned();
-    let here = concat!(env!("CARGO_MANIFEST_DIR"), "/");
-    let places = [folder.clone(), format!("{here}shared"), format!("{here}../shared")];
-    let files = places.map(|it| format!("{it}/data/conformance/sse_parsing.json.zst"));
-    let Some(bytes) = files.iter().find_map(|it| std::fs::read(it).ok()) else {
-        eprintln!("skipped: no conformance vectors beside the checkout");
-        return;
-    };
+    let Some(file) = shared("data/conformance/sse_parsing.json.zst") else { return };
+    let bytes = std::fs::read(file).unwrap();
     let cases: Value =
         serde_json::from_slice(&zstd::decode_all(bytes.as_slice()).unwrap()).unwrap();
     for case in cases.as_array().unwrap() {

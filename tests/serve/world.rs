@@ -12,7 +12,7 @@ use millstream::messages::{
 use millstream::metrics::Metrics;
 use millstream::report::Report;
 use millstream::serve::{
-    self, AdminAction, AdminAnswer, AdminPort, Health, KeptReject, Ports, RejectsPort,
+    self, AdminAction, AdminAnswer, AdminPort, Health, KeptReject, KnownRejects, Ports, RejectsPort,
 };
 use schemas::names::Name;
 use schemas::reading::{Epoch, Gone, Instants, MapStats, Page, Pin, ViewReader};
@@ -247,11 +247,14 @@ impl RejectsPort for Rejects {
     ) -> Result<Vec<KeptReject>, Report> {
         let all = self.0.lock().unwrap();
         let wanted = all.iter().rev().filter(|it| {
-            reason.is_none_or(|reason| it.reason == reason)
-                && feed.is_none_or(|feed| it.feed == feed)
-                && before.is_none_or(|before| it.number < before)
+            reason.is_none_or(|reason| it.told["reason"] == reason)
+                && feed.is_none_or(|feed| it.told["feed"] == feed)
+                && before.is_none_or(|before| it.id < before)
         });
         Ok(wanted.take(limit).cloned().collect())
+    }
+    fn known(&self) -> KnownRejects {
+        KnownRejects { reasons: vec!["schemas/not-json".into()], feeds: vec!["file:a".into()] }
     }
 }
 

@@ -286,11 +286,7 @@ impl Building {
     /// Adds a record whose payload is in the chunk from `base` on.
     fn add(&mut self, place: Place, base: usize, block: &Block<'_>) {
         let apart = place.origin(block.payload).map(|origin| {
-            Arc::new(Apart::Retried(RetriedAs {
-                format: (self.formats)(&origin),
-                appended_ms: origin.appended_ms,
-                origin: (origin.feed, origin.partition, origin.offset),
-            }))
+            Arc::new(Apart::Retried(RetriedAs { format: (self.formats)(&origin), origin }))
         });
         self.records.push(RecordAt {
             start: (base + place.start) as u32,

@@ -135,7 +135,11 @@ pub(super) fn run(shared: &Arc<Shared>, mut writer: Writer) {
         let before = clock::monotonic();
         let written = writer.append(&blocks, now);
         last = group.len();
-        patience = clock::since(before).min(shared.settings.commit_delay);
+        let took = clock::since(before);
+        patience = took.min(shared.settings.commit_delay);
+        if let (Some(commits), Ok(_)) = (shared.commits.get(), &written) {
+            commits.observe(took);
+        }
         shared.queue.lock().bytes -= group.iter().map(|it| it.payload.len() as u64).sum::<u64>();
         match written {
             Ok(first) => {
