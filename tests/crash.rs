@@ -161,6 +161,8 @@ fn start(folder: &Folder, workers: u64) -> (Process, String) {
     run.args(["--workers", &workers, "--set", "state.interval=50ms"]);
     run.args(["--set", "state.segment_bytes=1 MiB", "--set", "log.segment_bytes=4 MiB"]);
     run.env("RUST_BACKTRACE", "1");
+    // One that was killed a moment ago has left its address behind.
+    std::fs::remove_file(folder.0.join("data/admin.addr")).ok();
     let mut process = Process::spawn(&mut run);
     let address = process.address(&folder.0.join("data"));
     (process, address)
