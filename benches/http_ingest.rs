@@ -11,7 +11,6 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{Client, get, percentile, post};
-use millstream::commands::replay::Clock;
 use millstream::config::Settings;
 use millstream::run::{Plan, start};
 
@@ -23,17 +22,7 @@ fn main() {
     let folder = std::env::temp_dir().join(format!("millstream-ingest-{}", std::process::id()));
     let mut settings = Settings::default_in(&folder);
     settings.serve.listen = "127.0.0.1:0".parse().expect("an address");
-    let plan = Plan {
-        log: true,
-        sources: vec![],
-        kafka: vec![],
-        state: Some(folder.clone()),
-        rebuild: false,
-        until_end: false,
-        clock: Clock::Wall,
-        serve: true,
-        progress: false,
-    };
+    let plan = Plan::of(&settings);
     let running = start(settings, plan).expect("starts");
     let address = running.address().expect("serves");
 

@@ -13,7 +13,6 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use common::{Client, get, percentile};
-use millstream::commands::replay::Clock;
 use millstream::config::Settings;
 use millstream::run::{Plan, start};
 
@@ -47,17 +46,7 @@ fn main() {
     let folder = std::env::temp_dir().join(format!("millstream-mixed-{}", std::process::id()));
     let mut settings = Settings::default_in(&folder);
     settings.serve.listen = "127.0.0.1:0".parse().expect("an address");
-    let plan = Plan {
-        log: true,
-        sources: vec![],
-        kafka: vec![],
-        state: Some(folder.clone()),
-        rebuild: false,
-        until_end: false,
-        clock: Clock::Wall,
-        serve: true,
-        progress: false,
-    };
+    let plan = Plan::of(&settings);
     let running = start(settings, plan).expect("starts");
     let address = running.address().expect("serves");
     let append = running.append.clone().expect("a log");

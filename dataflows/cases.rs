@@ -24,16 +24,6 @@ use serde_json::Value as Json;
 use crate::stamps::{Stamp, text_bytes};
 use crate::{Epoch, Fold};
 
-const fn field(
-    name: &'static str,
-    kind: FieldKind,
-    nullable: bool,
-    filterable: bool,
-    words: &'static str,
-) -> FieldDef {
-    FieldDef { name, kind, nullable, filterable, words }
-}
-
 /// The catalogue's entry.
 pub static DEF: ViewDef = ViewDef {
     name: "cases",
@@ -41,42 +31,54 @@ pub static DEF: ViewDef = ViewDef {
     shape: Shape::Fold,
     key: &["case"],
     fields: &[
-        field("case", FieldKind::Text, false, false, "The case."),
-        field(
+        FieldDef::new("case", FieldKind::Text, false, false, "The case."),
+        FieldDef::new(
             "status",
             FieldKind::Text,
             false,
             true,
             "open, assigned or resolved: what was said last, by event time.",
         ),
-        field("severity", FieldKind::Int, true, true, "1 (most severe) to 4."),
-        field("queue", FieldKind::Text, true, true, "Where it waits."),
-        field("agent", FieldKind::Text, true, true, "Who it was assigned to last."),
-        field("customer", FieldKind::Text, true, true, "Whose case."),
-        field(
+        FieldDef::new("severity", FieldKind::Int, true, true, "1 (most severe) to 4."),
+        FieldDef::new("queue", FieldKind::Text, true, true, "Where it waits."),
+        FieldDef::new("agent", FieldKind::Text, true, true, "Who it was assigned to last."),
+        FieldDef::new("customer", FieldKind::Text, true, true, "Whose case."),
+        FieldDef::new(
             "opened_at",
             FieldKind::Time,
             true,
             false,
             "When it was opened (last, if it was opened again).",
         ),
-        field("assigned_at", FieldKind::Time, true, false, "When it was assigned last."),
-        field(
+        FieldDef::new("assigned_at", FieldKind::Time, true, false, "When it was assigned last."),
+        FieldDef::new(
             "resolved_at",
             FieldKind::Time,
             true,
             false,
             "When it was resolved last; a case opened again since then keeps it.",
         ),
-        field("text", FieldKind::Text, true, false, "What it is about, in the customer's words."),
-        field(
+        FieldDef::new(
+            "text",
+            FieldKind::Text,
+            true,
+            false,
+            "What it is about, in the customer's words.",
+        ),
+        FieldDef::new(
             "skills",
             FieldKind::Json,
             false,
             false,
             "What it takes to solve it: a list of names.",
         ),
-        field("resolution", FieldKind::Text, true, false, "How it was resolved last, in words."),
+        FieldDef::new(
+            "resolution",
+            FieldKind::Text,
+            true,
+            false,
+            "How it was resolved last, in words.",
+        ),
     ],
 };
 

@@ -47,6 +47,19 @@ pub struct FieldDef {
     pub words: &'static str,
 }
 
+impl FieldDef {
+    /// A field: name, kind, nullable, filterable, words.
+    pub const fn new(
+        name: &'static str,
+        kind: FieldKind,
+        nullable: bool,
+        filterable: bool,
+        words: &'static str,
+    ) -> FieldDef {
+        FieldDef { name, kind, nullable, filterable, words }
+    }
+}
+
 /// What a field holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldKind {

@@ -80,6 +80,31 @@ pub struct Plan {
     pub progress: bool,
 }
 
+impl Plan {
+    /// All that the settings name, kept in their data folder and served, until told to end: what
+    /// `millstream run` does.
+    pub fn of(settings: &Settings) -> Plan {
+        let sources = settings.feeds.iter().map(|it| Source {
+            name: it.name.clone(),
+            path: it.path.clone(),
+            mapping: it.mapping.clone(),
+            repeat: 1,
+            rate: None,
+        });
+        Plan {
+            log: true,
+            sources: sources.collect(),
+            kafka: settings.kafka.clone(),
+            state: Some(settings.data_dir.clone()),
+            rebuild: false,
+            until_end: false,
+            clock: Clock::Wall,
+            serve: true,
+            progress: false,
+        }
+    }
+}
+
 /// A file, a folder or `-`.
 #[derive(Clone, Debug)]
 pub struct Source {

@@ -17,7 +17,6 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use http::{Client, post};
-use millstream::commands::replay::Clock;
 use millstream::config::Settings;
 use millstream::run::{Plan, Running, Source, start};
 use millstream::serve::routes::{Class, ROUTES};
@@ -97,16 +96,9 @@ fn running(dir: &TempDir, feed: &str) -> Running {
     };
     let mapping = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/mappings/crm_workload.toml");
     let plan = Plan {
-        log: true,
         // The same lines once more through a mapping, which takes none of them.
         sources: vec![source("shop", None), source("foreign", Some(mapping.into()))],
-        kafka: vec![],
-        state: Some(dir.0.join("data")),
-        rebuild: false,
-        until_end: false,
-        clock: Clock::Wall,
-        serve: true,
-        progress: false,
+        ..Plan::of(&settings)
     };
     start(settings, plan).unwrap()
 }

@@ -144,11 +144,12 @@ fn a_file_cut_short_is_an_alarm_and_no_readiness() {
     assert!(told.contains("ingest/cannot-read"), "{told}");
 }
 
-/// Goal: ready means read. Method: a file that takes a while; not ready before all of it counts.
+/// Goal: ready means read. Method: a file that takes a while; the moment it says ready, all
+/// of it counts. (A machine may have read it before the first question.)
 #[test]
 fn ready_is_when_the_files_are_read() {
     let folder = Folder::new("ready");
-    let text: String = (0..60_000).map(|n| event(n) + "\n").collect();
+    let text: String = (0..120_000).map(|n| event(n) + "\n").collect();
     let feed = format!("a={}", folder.file("a.jsonl", &text));
     let data = folder.path("data");
     let mut process = Process::spawn(&mut command(&[
@@ -168,13 +169,10 @@ fn ready_is_when_the_files_are_read() {
         let line = lines.iter().find(|it| it["feed"] == "a").cloned();
         line.map_or((0, 0), |it| (it["read"].as_u64().unwrap(), it["lag"].as_u64().unwrap()))
     };
-    let mut waited = false;
     while get(&address, "/health/ready").0 != 200 {
-        waited = true;
         assert!(Instant::now() < until);
     }
-    assert!(waited, "ready before anything was looked at");
-    assert_eq!(read(&address), (60_000, 0));
+    assert_eq!(read(&address), (120_000, 0));
     process.signal("-TERM");
     assert_eq!(process.end().0, 0);
 }

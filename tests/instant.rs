@@ -17,7 +17,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use http::{Client, post};
-use millstream::commands::replay::Clock;
 use millstream::config::Settings;
 use millstream::messages::{Append, AppendRefused};
 use millstream::run::{Plan, Running, start};
@@ -44,17 +43,7 @@ fn running(name: &str, change: impl FnOnce(&mut Settings)) -> Running {
     let mut settings = Settings::default_in(&folder(name));
     settings.serve.listen = "127.0.0.1:0".parse().unwrap();
     change(&mut settings);
-    let plan = Plan {
-        log: true,
-        sources: vec![],
-        kafka: vec![],
-        state: Some(settings.data_dir.clone()),
-        rebuild: false,
-        until_end: false,
-        clock: Clock::Wall,
-        serve: true,
-        progress: false,
-    };
+    let plan = Plan::of(&settings);
     start(settings, plan).unwrap()
 }
 

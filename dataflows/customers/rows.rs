@@ -10,16 +10,6 @@ use serde_json::{Map, Value as Json};
 use super::FIXED;
 use crate::sums::money;
 
-const fn field(
-    name: &'static str,
-    kind: FieldKind,
-    nullable: bool,
-    filterable: bool,
-    words: &'static str,
-) -> FieldDef {
-    FieldDef { name, kind, nullable, filterable, words }
-}
-
 /// The catalogue's entry.
 pub static DEF: ViewDef = ViewDef {
     name: "customers",
@@ -27,50 +17,68 @@ pub static DEF: ViewDef = ViewDef {
     shape: Shape::Fold,
     key: &["customer"],
     fields: &[
-        field("customer", FieldKind::Text, false, false, "The customer."),
-        field("name", FieldKind::Text, true, false, "Full name."),
-        field("email", FieldKind::Text, true, false, "E-mail address, as written."),
-        field("phone", FieldKind::Text, true, false, "Telephone number, as written."),
-        field("tier", FieldKind::Text, true, true, "Service tier, such as gold."),
-        field("language", FieldKind::Text, true, true, "BCP 47 language tag."),
-        field("country", FieldKind::Text, true, true, "ISO 3166-1 alpha-2 country."),
-        field("time_zone", FieldKind::Text, true, false, "IANA time zone."),
-        field("attributes", FieldKind::Json, false, false, "Anything else, by name."),
-        field("first_seen_at", FieldKind::Time, false, false, "Earliest event about the customer."),
-        field("last_seen_at", FieldKind::Time, false, false, "Latest event about the customer."),
-        field("n_events", FieldKind::Int, false, false, "Events that name the customer."),
-        field("n_orders", FieldKind::Int, false, false, "Orders placed."),
-        field(
+        FieldDef::new("customer", FieldKind::Text, false, false, "The customer."),
+        FieldDef::new("name", FieldKind::Text, true, false, "Full name."),
+        FieldDef::new("email", FieldKind::Text, true, false, "E-mail address, as written."),
+        FieldDef::new("phone", FieldKind::Text, true, false, "Telephone number, as written."),
+        FieldDef::new("tier", FieldKind::Text, true, true, "Service tier, such as gold."),
+        FieldDef::new("language", FieldKind::Text, true, true, "BCP 47 language tag."),
+        FieldDef::new("country", FieldKind::Text, true, true, "ISO 3166-1 alpha-2 country."),
+        FieldDef::new("time_zone", FieldKind::Text, true, false, "IANA time zone."),
+        FieldDef::new("attributes", FieldKind::Json, false, false, "Anything else, by name."),
+        FieldDef::new(
+            "first_seen_at",
+            FieldKind::Time,
+            false,
+            false,
+            "Earliest event about the customer.",
+        ),
+        FieldDef::new(
+            "last_seen_at",
+            FieldKind::Time,
+            false,
+            false,
+            "Latest event about the customer.",
+        ),
+        FieldDef::new("n_events", FieldKind::Int, false, false, "Events that name the customer."),
+        FieldDef::new("n_orders", FieldKind::Int, false, false, "Orders placed."),
+        FieldDef::new(
             "spend",
             FieldKind::Money,
             false,
             false,
             "Amounts placed, by currency; 9223372036854775807 means at least that.",
         ),
-        field(
+        FieldDef::new(
             "cancelled",
             FieldKind::Money,
             false,
             false,
             "Amounts cancelled, by currency; 9223372036854775807 means at least that.",
         ),
-        field(
+        FieldDef::new(
             "returned",
             FieldKind::Money,
             false,
             false,
             "Amounts returned, by currency; 9223372036854775807 means at least that.",
         ),
-        field("n_ratings", FieldKind::Int, false, false, "Ratings given."),
-        field("rating_sum", FieldKind::Int, false, false, "Sum of the ratings given, each 1 to 5."),
-        field(
+        FieldDef::new("n_ratings", FieldKind::Int, false, false, "Ratings given."),
+        FieldDef::new(
+            "rating_sum",
+            FieldKind::Int,
+            false,
+            false,
+            "Sum of the ratings given, each 1 to 5.",
+        ),
+        FieldDef::new(
             "n_cases",
             FieldKind::Int,
             false,
             false,
             "How often a case was opened for the customer: one opened again counts again.",
         ),
-        field(
+        FieldDef::new(
             "n_open_cases",
             FieldKind::Int,
             false,

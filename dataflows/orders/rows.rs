@@ -13,16 +13,6 @@ use crate::Epoch;
 use crate::packed::Reader;
 use crate::sums::money;
 
-const fn field(
-    name: &'static str,
-    kind: FieldKind,
-    nullable: bool,
-    filterable: bool,
-    words: &'static str,
-) -> FieldDef {
-    FieldDef { name, kind, nullable, filterable, words }
-}
-
 /// The catalogue's entry.
 pub static DEF: ViewDef = ViewDef {
     name: "orders",
@@ -30,91 +20,103 @@ pub static DEF: ViewDef = ViewDef {
     shape: Shape::Fold,
     key: &["order"],
     fields: &[
-        field("order", FieldKind::Text, false, false, "The order."),
-        field(
+        FieldDef::new("order", FieldKind::Text, false, false, "The order."),
+        FieldDef::new(
             "status",
             FieldKind::Text,
             true,
             true,
             "What was said last of the whole order, by event time; null while only lines were spoken of.",
         ),
-        field("customer", FieldKind::Text, true, true, "Who placed it."),
-        field("channel", FieldKind::Text, true, true, "Where it was placed, such as web."),
-        field("currency", FieldKind::Text, true, true, "ISO 4217; null until it is placed."),
-        field(
+        FieldDef::new("customer", FieldKind::Text, true, true, "Who placed it."),
+        FieldDef::new("channel", FieldKind::Text, true, true, "Where it was placed, such as web."),
+        FieldDef::new(
+            "currency",
+            FieldKind::Text,
+            true,
+            true,
+            "ISO 4217; null until it is placed.",
+        ),
+        FieldDef::new(
             "amount",
             FieldKind::Int,
             true,
             false,
             "Sum of its lines, minor units of its currency; null until it is placed.",
         ),
-        field("n_lines", FieldKind::Int, false, false, "Lines placed."),
-        field("placed_at", FieldKind::Time, true, false, "When it was placed (last, if twice)."),
-        field("promised_at", FieldKind::Time, true, false, "When it was promised."),
-        field(
+        FieldDef::new("n_lines", FieldKind::Int, false, false, "Lines placed."),
+        FieldDef::new(
+            "placed_at",
+            FieldKind::Time,
+            true,
+            false,
+            "When it was placed (last, if twice).",
+        ),
+        FieldDef::new("promised_at", FieldKind::Time, true, false, "When it was promised."),
+        FieldDef::new(
             "late",
             FieldKind::Bool,
             true,
             true,
             "Not delivered or cancelled by the promised instant; null without a promise.",
         ),
-        field(
+        FieldDef::new(
             "delivered_at",
             FieldKind::Time,
             true,
             false,
             "When it was first said to be delivered.",
         ),
-        field(
+        FieldDef::new(
             "cancelled_at",
             FieldKind::Time,
             true,
             false,
             "When it was first said to be cancelled.",
         ),
-        field(
+        FieldDef::new(
             "cancelled",
             FieldKind::Money,
             false,
             false,
             "Amounts cancelled, by currency; 9223372036854775807 means at least that.",
         ),
-        field(
+        FieldDef::new(
             "cancel_reason",
             FieldKind::Text,
             true,
             false,
             "The newest reason for cancelling, in words.",
         ),
-        field(
+        FieldDef::new(
             "returned_at",
             FieldKind::Time,
             true,
             false,
             "When it was first said to be returned.",
         ),
-        field(
+        FieldDef::new(
             "returned",
             FieldKind::Money,
             false,
             false,
             "Amounts returned, by currency; 9223372036854775807 means at least that.",
         ),
-        field(
+        FieldDef::new(
             "return_reason",
             FieldKind::Text,
             true,
             false,
             "The newest reason for returning, in words.",
         ),
-        field(
+        FieldDef::new(
             "lines",
             FieldKind::Json,
             false,
             false,
             "Its lines: line, sku, quantity, unit_price (minor units), the newest status said of the line; ship_from, ship_to, carrier, seller where stated.",
         ),
-        field(
+        FieldDef::new(
             "timeline",
             FieldKind::Json,
             false,

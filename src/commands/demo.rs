@@ -12,7 +12,6 @@
 use std::time::{Duration, Instant};
 
 use super::out::{Out, Reader};
-use super::replay::Clock;
 use super::typed::Demo;
 use crate::config::Settings;
 use crate::generator::{Generator, Shape, TENANTS};
@@ -32,17 +31,8 @@ const LINE_PERIOD: Duration = Duration::from_secs(1);
 pub fn main(it: &Demo, settings: Settings) -> Result<(), Report> {
     run::end_on_panic();
     let data_dir = settings.data_dir.display().to_string();
-    let plan = Plan {
-        log: true,
-        sources: vec![],
-        kafka: vec![],
-        state: Some(settings.data_dir.clone()),
-        rebuild: false,
-        until_end: false,
-        clock: Clock::Wall,
-        serve: true,
-        progress: false,
-    };
+    // The demonstration has its own events, whatever the settings would read.
+    let plan = Plan { sources: vec![], kafka: vec![], ..Plan::of(&settings) };
     let running = run::start(settings, plan)?;
     let played = match &running.append {
         Some(append) => play(it, &running, &**append, &data_dir),
