@@ -188,8 +188,9 @@ impl Keep for Records {
 }
 
 fn row(table: CompactString, key: CompactString, fields: &str, version: &str, at: i64) -> Row {
-    // Decoding has seen that it is an object.
-    let fields = serde_json::from_str(fields).unwrap_or_default();
+    // Decoding has seen that it is an object. One that JSON values cannot hold (a number beyond
+    // every range) is shown as it was written, never as nothing.
+    let fields = serde_json::from_str(fields).unwrap_or_else(|_| fields.into());
     Row {
         values: vec![
             Value::Text(table),

@@ -129,8 +129,9 @@ fn data<'a>(data: &'a Data<'_>) -> (Option<&'a str>, Map<String, Value>) {
         Data::RecordUpserted(RecordUpserted { table, key, fields, version }) => {
             out.put("table", &**table);
             out.put("key", &**key);
-            // Read before, so that it is an object.
-            out.put("fields", serde_json::from_str::<Value>(fields).unwrap_or_default());
+            // Read before, so that it is an object; as text where JSON values cannot hold it.
+            let read = serde_json::from_str::<Value>(fields);
+            out.put("fields", read.unwrap_or_else(|_| (&**fields).into()));
             out.put("version", &**version);
             Some(key)
         }

@@ -28,6 +28,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::report::Report;
+use crate::run::Rebuild;
 use chosen::Chosen;
 use typed::{Command, Typed};
 
@@ -83,7 +84,10 @@ fn obey(typed: Typed, variables: Vec<(String, String)>) -> Result<(), Problems> 
             let (replay, settings) = replay::chosen(&it, &chosen)?;
             replay::main(&replay, settings).map_err(one)
         }
-        Command::Run(it) => run::main(chosen.run(&it)?, it.rebuild).map_err(one),
+        Command::Run(it) => {
+            let rebuild = Rebuild { all: it.rebuild, accept_incomplete: it.accept_incomplete };
+            run::main(chosen.run(&it)?, rebuild).map_err(one)
+        }
         Command::Demo(it) => demo::main(&it, chosen.demo(&it)?).map_err(one),
     }
 }

@@ -34,13 +34,14 @@ use crate::epochs::{Epochs, Take};
 use crate::ledger::Book;
 use crate::messages::{AsOf, Chunk, Epoch, Feeds, Partition, ReadHandle, Rejected};
 use crate::report::Report;
+use crate::tasks;
 use decoder::{Judgement, Needs, Scratch};
 
 /// Where rejected records go; must not block for long.
 pub type OnRejected = Box<dyn Fn(Vec<Rejected>) + Send + Sync>;
 
-/// Told of identities that are new in an epoch, with the instant from which they are remembered; before
-/// the epoch can be complete.
+/// Told of identities that are new in an epoch, with the instant from which they are remembered;
+/// before the epoch can be complete.
 pub type OnFresh = Box<dyn Fn(Epoch, u64, Vec<u128>) + Send + Sync>;
 
 /// What an engine is made of.
@@ -201,7 +202,7 @@ impl Engine {
         };
         let theirs = Arc::clone(&shared);
         // The guards join when dropped: a thread of its own waits for the workers.
-        let workers = spawn("engine", move || {
+        let workers = tasks::thread("engine", move || {
             let guards = timely::execute(config, move |worker| work(worker, &theirs))?;
             for result in guards.join() {
                 result?;
@@ -209,7 +210,7 @@ impl Engine {
             Ok(())
         })?;
         let theirs = Arc::clone(&shared);
-        let housekeeping = spawn("housekeeping", move || keep_house(&theirs, &*now_ms))?;
+        let housekeeping = tasks::thread("housekeeping", move || keep_house(&theirs, &*now_ms))?;
         Ok(Engine { shared, newest, workers, housekeeping })
     }
 
@@ -278,20 +279,6 @@ impl Engine {
             fix: "start again; if it repeats, keep the log and report the message above".into(),
         })
     }
-}
-
-fn spawn<T: Send + 'static>(
-    name: &str,
-    body: impl FnOnce() -> T + Send + 'static,
-) -> Result<std::thread::JoinHandle<T>, Report> {
-    std::thread::Builder::new().name(name.into()).spawn(body).map_err(|why| Report {
-        code: "engine/thread",
-        what: "could not start a thread".into(),
-        at: vec![("thread", name.into())],
-        why: why.to_string(),
-        effect: "nothing was started; no data was touched".into(),
-        fix: "raise the limit on threads (`ulimit -u`), then start again".into(),
-    })
 }
 
 /// One worker's life: ask, open, decode, send, step.

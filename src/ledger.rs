@@ -193,7 +193,16 @@ impl Book {
 
     /// What is kept of the ledger, at the last complete epoch.
     pub fn state(&self) -> BookState {
+        self.state_of(&self.inner.lock())
+    }
+
+    /// The same, if this is the last complete epoch.
+    pub fn state_at(&self, epoch: Epoch) -> Option<BookState> {
         let inner = self.inner.lock();
+        (inner.complete == epoch).then(|| self.state_of(&inner))
+    }
+
+    fn state_of(&self, inner: &Inner) -> BookState {
         let feeds = self.feeds.all();
         let line = |(partition, next): (&Partition, &u64)| BookLine {
             feed: feeds[usize::from(partition.0)].name.clone(),

@@ -17,40 +17,50 @@
 //! completes, the workers end, the log and the rejects are closed. A thread that panics ends the
 //! process with its report ([`end_on_panic`]).
 
-mod kafka;
-mod keep;
-mod ports;
-mod serving;
+mod ends; // how threads end
+mod feeds; // how what is read is read
+mod files; // files on their way through threads
+mod folder; // what is durable, opened
+mod kafka; // clusters on their way through threads
+mod keep; // the state that is kept
+mod ports; // what serving may ask
+mod serving; // the server on its runtime
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::Sender;
-use schemas::mapping::Mapping;
 
 use crate::clock::{Seen, SteadyClock};
 use crate::commands::replay::Clock;
 use crate::config::{KafkaSettings, Settings};
 use crate::engine::{Engine, Parts, Prepared};
 use crate::epochs::{Epochs, Limits, TimeSource};
-use crate::ingest::file::{self, Progress};
+use crate::ingest::file::Progress;
 use crate::ingest::local_log::{Following, LocalLog};
 use crate::ingest::resets::Resets;
 use crate::ledger::Book;
-use crate::messages::{
-    Append, Chunk, Feed, FeedId, Feeds, Format, FormatOf, Ledger, Offsets, Outlet, ReadHandle,
-};
+use crate::messages::{Append, Chunk, FeedId, Feeds, Ledger, Offsets, Outlet, ReadHandle};
 use crate::metrics::Metrics;
 use crate::rejects::RejectStore;
 use crate::report::{Report, log_report};
 use crate::secret;
 use crate::segments::FolderLock;
 use crate::store::Checkpoints;
+use crate::tasks;
 use crate::watch::{self, Watched};
-use keep::Kept;
+pub use ends::end_on_panic;
+use ends::joined;
+use feeds::formats;
+pub use feeds::mapping;
+pub use files::Source;
+use files::{Files, Reading, note_tails, read_source, unread};
+use folder::{open_log, open_rejects, take_folder};
+pub use keep::Rebuild;
+use keep::{Covered, Kept};
 pub use serving::ADMIN_ADDRESS;
 use serving::{Serving, forget_address, serve};
 
@@ -68,16 +78,14 @@ pub struct Plan {
     pub kafka: Vec<KafkaSettings>,
     /// Where states are kept; in memory only if absent.
     pub state: Option<PathBuf>,
-    /// Build the state again from the log.
-    pub rebuild: bool,
+    /// What is to be built again from the log.
+    pub rebuild: Rebuild,
     /// Read of Kafka what is there at the start, and end; else go on for ever.
     pub until_end: bool,
     /// Where the epoch's time comes from.
     pub clock: Clock,
     /// Whether to serve HTTP.
     pub serve: bool,
-    /// A line of progress now and then, to standard error.
-    pub progress: bool,
 }
 
 impl Plan {
@@ -96,28 +104,12 @@ impl Plan {
             sources: sources.collect(),
             kafka: settings.kafka.clone(),
             state: Some(settings.data_dir.clone()),
-            rebuild: false,
+            rebuild: Rebuild::default(),
             until_end: false,
             clock: Clock::Wall,
             serve: true,
-            progress: false,
         }
     }
-}
-
-/// A file, a folder or `-`.
-#[derive(Clone, Debug)]
-pub struct Source {
-    /// Unique.
-    pub name: String,
-    /// Where.
-    pub path: PathBuf,
-    /// A mapping file; native CloudEvents if absent.
-    pub mapping: Option<PathBuf>,
-    /// How often it is read.
-    pub repeat: u32,
-    /// Records a second; as fast as it goes if absent.
-    pub rate: Option<f64>,
 }
 
 /// Between passes of a repeated replay: one day, so that passes of a file of less do not overlap.
@@ -142,13 +134,6 @@ pub struct Running {
     serving: Option<Serving>,
     watching: JoinHandle<()>,
     _lock: Option<FolderLock>,
-}
-
-/// A source on its way through a thread of its own.
-struct Reading {
-    name: String,
-    thread: JoinHandle<Result<(), Report>>,
-    progress: Arc<Progress>,
 }
 
 /// What is left when every record of every source is in a complete epoch.
@@ -180,16 +165,19 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         true => Some(open_log(&settings, &clock)?),
         false => None,
     };
-    let known = feeds(&plan)?;
+    let known = feeds::of(&plan)?;
     let topics = kafka::formats(&plan.kafka)?;
     let formats = formats(&known, &topics);
     let n_queues = known.len() + topics.len();
     let feeds = Feeds::new(known);
 
     let prepared = Prepared::new(&settings.engine, secret, plan.state.is_some())?;
-    let covered = log.as_ref().is_none_or(|it| it.first() == 0);
+    let covered =
+        Covered { log: log.as_ref().map(LocalLog::stats), topics: !plan.kafka.is_empty() };
     let kept = match &plan.state {
-        Some(dir) => Some(Kept::load(dir, &settings, &prepared, &clock, (covered, plan.rebuild))?),
+        Some(dir) => {
+            Some(Kept::load(dir, &settings, &prepared, &clock, (&covered, &plan.rebuild))?)
+        }
         None => None,
     };
     let after = kept.as_ref().map_or(0, Kept::epoch);
@@ -356,7 +344,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         stall_after: settings.engine.stall_after,
     };
     let until = Arc::clone(&stop);
-    let watching = thread("watch", move || watched.run(&until))?;
+    let watching = tasks::thread("watch", move || watched.run(&until))?;
     Ok(Running {
         read,
         append,
@@ -470,218 +458,13 @@ impl Ended {
     }
 }
 
-fn thread<T: Send + 'static>(
-    name: &str,
-    body: impl FnOnce() -> T + Send + 'static,
-) -> Result<JoinHandle<T>, Report> {
-    std::thread::Builder::new().name(name.into()).spawn(body).map_err(|why| Report {
-        code: "engine/thread",
-        what: "could not start a thread".into(),
-        at: vec![("thread", name.into())],
-        why: why.to_string(),
-        effect: "nothing was read; no data was touched".into(),
-        fix: "raise the limit on threads (`ulimit -u`), then start again".into(),
-    })
-}
-
-/// Where the log ends, told to the book (for lag) and to the metrics.
-fn note_tails(
-    book: &Arc<Book>,
-    log: Option<Arc<LocalLog>>,
-    files: Files,
-    metrics: &Metrics,
-    rejects: &RejectStore,
-) -> Arc<dyn Fn() + Send + Sync> {
-    let (book, metrics, rejects) = (Arc::clone(book), metrics.clone(), rejects.clone());
-    if let Some(log) = &log {
-        log.measure(&metrics.log_commit);
-    }
-    Arc::new(move || {
-        let (kept, summarised) = rejects.totals();
-        metrics.rejects_kept.set(kept.cast_signed());
-        metrics.rejects_summarised.raise_to(summarised);
-        if let Some(log) = &log {
-            let stats = log.stats();
-            book.tail((LOG, 0), stats.next, stats.newest_ms.unwrap_or(0));
-            metrics.log_bytes.set(stats.bytes.cast_signed());
-        }
-        for (feed, _, progress) in &files {
-            let (file, end) = progress.end();
-            book.estimate((*feed, file), end);
-        }
-    })
-}
-
-/// Files being read: feed, its name, how far.
-type Files = Vec<(FeedId, String, Arc<Progress>)>;
-
-/// What of the files is not read yet, or cannot be, in words.
-fn unread(files: &Files, book: &Book) -> Vec<String> {
-    let of = |(feed, name, progress): &(FeedId, String, Arc<Progress>)| {
-        use std::sync::atomic::Ordering::Relaxed;
-        if let Some(why) = progress.failed.get() {
-            return Some(format!("feed {name} cannot be read further: {why}"));
-        }
-        let (bytes, total) = (progress.bytes.load(Relaxed), progress.bytes_total.load(Relaxed));
-        let behind = book.read_of(*feed) < progress.lines.load(Relaxed);
-        // Of standard input nobody knows an end.
-        let reading = total > 0 && !progress.done.load(Relaxed);
-        (reading || behind).then(|| format!("feed {name}: {bytes} of {total} bytes read"))
-    };
-    files.iter().filter_map(of).collect()
-}
-
 /// The embedded log is the first feed where there is one.
 const LOG: FeedId = 0;
-
-fn take_folder(data_dir: &Path) -> Result<FolderLock, Report> {
-    std::fs::create_dir_all(data_dir).map_err(|why| Report {
-        code: "run/data-folder",
-        what: "could not make the data folder".into(),
-        at: vec![("folder", data_dir.display().to_string())],
-        why: why.to_string(),
-        effect: "nothing was started; no data was touched".into(),
-        fix: "name a folder that this user may write to (`--data-dir`)".into(),
-    })?;
-    FolderLock::take(data_dir, "the data folder")
-}
-
-fn open_log(settings: &Settings, clock: &Arc<SteadyClock>) -> Result<LocalLog, Report> {
-    let log = LocalLog::open(
-        &settings.data_dir.join("log"),
-        &settings.log,
-        settings.log.on_damage,
-        now_by(clock),
-    )?;
-    let newest = log.stats().newest_ms.unwrap_or(0);
-    let now = clock.now_ms();
-    if newest > now {
-        tracing::error!(
-            code = "run/clock-step",
-            ahead_ms = newest - now,
-            "the log's newest record is ahead of the system's clock; time stands until it is reached"
-        );
-        clock.not_before(newest);
-    }
-    for note in log.notes() {
-        log_report!(warn, *note, "found when the log was opened");
-    }
-    Ok(log)
-}
 
 /// The steady clock as a function.
 fn now_by(clock: &Arc<SteadyClock>) -> Arc<dyn Fn() -> u64 + Send + Sync> {
     let clock = Arc::clone(clock);
     Arc::new(move || clock.now_ms())
-}
-
-fn open_rejects(
-    settings: &Settings,
-    plan: &Plan,
-    feeds: Feeds,
-    clock: &Arc<SteadyClock>,
-) -> Result<RejectStore, Report> {
-    if !plan.log {
-        return RejectStore::in_memory(&settings.rejects, feeds, now_by(clock));
-    }
-    let folder = settings.data_dir.join("rejects");
-    let store = RejectStore::open(
-        &folder,
-        &settings.rejects,
-        feeds,
-        settings.log.on_damage,
-        now_by(clock),
-    )?;
-    for note in store.notes() {
-        log_report!(warn, *note, "found when the kept rejects were opened");
-    }
-    Ok(store)
-}
-
-fn feeds(plan: &Plan) -> Result<Vec<Feed>, Report> {
-    let mut feeds = Vec::new();
-    if plan.log {
-        let (name, format) = ("log".into(), Format::Native);
-        feeds.push(Feed { name, mapping: None, format, is_log: true, identity: None });
-    }
-    for source in &plan.sources {
-        let format = match &source.mapping {
-            Some(path) => Format::Mapped(Arc::new(mapping(path)?)),
-            None => Format::Native,
-        };
-        let (name, mapping) = (source.name.clone(), mapping_name(source.mapping.as_deref()));
-        feeds.push(Feed { name, mapping, format, is_log: false, identity: None });
-    }
-    Ok(feeds)
-}
-
-/// A retried record is read as its first feed is read, by the name of its mapping.
-fn formats(feeds: &[Feed], topics: &[kafka::Topics]) -> FormatOf {
-    let of_topics = topics.iter().filter_map(|it| Some((it.mapping.clone()?, it.format.clone())));
-    let named: Vec<(String, Format)> = feeds
-        .iter()
-        .filter_map(|feed| Some((feed.mapping.clone()?, feed.format.clone())))
-        .chain(of_topics)
-        .collect();
-    Arc::new(move |origin| {
-        let name = origin.mapping.as_deref();
-        let found = named.iter().find(|it| Some(it.0.as_str()) == name);
-        found.map_or(Format::Native, |it| it.1.clone())
-    })
-}
-
-/// How a mapping is called in what is kept: by its file's name.
-fn mapping_name(path: Option<&Path>) -> Option<String> {
-    Some(path?.file_name()?.to_string_lossy().into_owned())
-}
-
-/// Reads and compiles a mapping file. (Commands have told every problem of every mapping before.)
-pub fn mapping(path: &Path) -> Result<Mapping, Report> {
-    crate::commands::check::load_mapping(path).map_err(|mut all| all.swap_remove(0))
-}
-
-fn read_source(
-    feed: FeedId,
-    source: &Source,
-    settings: &Settings,
-    outlet: Outlet,
-    (resumed, stop): (&Offsets, &Arc<AtomicBool>),
-) -> Result<Reading, Report> {
-    file::there(&source.path)?;
-    let plan = file::Plan {
-        path: source.path.clone(),
-        feed,
-        first_read_ms: crate::clock::wall_ms(),
-        max_event_bytes: settings.serve.max_event_bytes,
-        rate: source.rate,
-        passes: source.repeat.max(1),
-        from: resumed.range((feed, 0)..=(feed, u32::MAX)).map(|it| (it.0.1, *it.1)).collect(),
-    };
-    let progress = Arc::new(Progress::default());
-    let (stop, shown) = (Arc::clone(stop), Arc::clone(&progress));
-    let name = source.name.clone();
-    let thread = thread(&format!("read-{}", source.name), move || {
-        let read = file::read(&plan, &outlet, &shown, &stop);
-        if let Err(report) = &read {
-            log_report!(error, *report, feed = name, "a feed cannot be read further");
-            shown.failed.get_or_init(|| report.why.clone());
-        }
-        read
-    })?;
-    Ok(Reading { name: source.name.clone(), thread, progress })
-}
-
-fn joined(name: &str, ended: std::thread::Result<Result<(), Report>>) -> Result<(), Report> {
-    ended.unwrap_or_else(|_| {
-        Err(Report {
-            code: "run/panic",
-            what: "a thread panicked".into(),
-            at: vec![("feed", name.into())],
-            why: "its message is above".into(),
-            effect: "nothing that was acknowledged is lost".into(),
-            fix: "start again; if it repeats, report the message".into(),
-        })
-    })
 }
 
 fn told_of_step(metrics: &Metrics, seen: Seen) {
@@ -699,26 +482,4 @@ fn told_of_step(metrics: &Metrics, seen: Seen) {
             tracing::warn!(code = "run/clock-step", step_ms = ms, "the step has stood; followed");
         }
     }
-}
-
-/// Ends the process with a report when any thread panics: never half dead.
-pub fn end_on_panic() {
-    std::panic::set_hook(Box::new(|info| {
-        let thread = std::thread::current();
-        let report = Report {
-            code: "run/panic",
-            what: "a thread panicked; the process ends".into(),
-            at: vec![
-                ("thread", thread.name().unwrap_or("unnamed").to_string()),
-                ("place", info.location().map_or_else(String::new, ToString::to_string)),
-            ],
-            why: info.payload_as_str().unwrap_or("no message").to_string(),
-            effect: "nothing that was acknowledged is lost; the views are computed again from \
-                     the log"
-                .into(),
-            fix: "start again; if it repeats, keep the log folder and report this text".into(),
-        };
-        report.tell_fatal_with(Some(&std::backtrace::Backtrace::force_capture()));
-        std::process::abort();
-    }));
 }

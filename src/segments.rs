@@ -33,6 +33,7 @@ mod lock;
 mod open;
 mod retain;
 mod trouble;
+mod whole;
 mod writer;
 
 pub use crate::config::OnDamage;
@@ -44,6 +45,7 @@ pub use format::{
     SegmentHeader, SegmentProblem,
 };
 pub use lock::FolderLock;
-pub use open::{Looked, Opened, VERIFY_AT_OPEN_BYTES, look, open};
+pub use open::{Looked, Opened, VERIFY_AT_OPEN_BYTES, look, open, open_to_read};
 pub use trouble::{cannot_read, cannot_write, damaged};
+pub use whole::replace;
 pub use writer::{Medium, NewBlock, Writer};

@@ -1,7 +1,7 @@
 //! Remembers: states, identities, counts and offsets of one complete epoch, durable together.
 //!
-//! In: records from the [`StateKeeper`](schemas::keeping::StateKeeper)s, identities from [`Fresh`], the
-//! ledger's [`BookState`].
+//! In: records from the [`StateKeeper`](schemas::keeping::StateKeeper)s, identities from
+//! [`Fresh`], the ledger's [`BookState`](crate::messages::BookState).
 //! Out: the same, put back at start ([`Store::load`]).
 //!
 //! ```text
@@ -38,20 +38,20 @@
 mod checkpoint; // one after the other, on a thread of its own
 mod clean; // gives old segments up
 mod fresh; // identities on their way
+mod incarnation; // which life of the state this is
 mod load; // puts it all back
 mod payload; // what is in the blocks
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::config;
-use crate::messages::BookState;
 use crate::report::Report;
 use crate::segments::{self, Folder, OnDamage, Writer};
 
-pub use checkpoint::{Checkpoints, Parts};
+pub use checkpoint::{BookStateAt, Checkpoints, Parts};
 pub use fresh::{FRESH_MAX, Fresh};
+pub use incarnation::{Began, INCARNATION_FILE, Incarnation};
 pub use load::{OTHER_VIEWS, Restored, lines};
 
 /// What holds states; the name of its folder in the data folder.
@@ -66,7 +66,7 @@ pub struct Store {
     settings: config::State,
     /// Number of the next checkpoint.
     seq: u32,
-    /// Which life of this state this is: one more at each start.
+    /// Which life of this state this is.
     incarnation: u64,
     /// Positions of identities that belong to no checkpoint.
     dead: Vec<(u64, u64)>,
@@ -93,7 +93,8 @@ impl Store {
         let mut open = |dir: &str, contents, bytes, what| -> Result<Log, Report> {
             let dir = data_dir.join(dir);
             // Damage in a state is never skipped: a wrong row would be served.
-            let opened = segments::open(&dir, contents, OnDamage::Refuse, bytes, what, now_ms)?;
+            let opened =
+                segments::open_to_read(&dir, contents, OnDamage::Refuse, bytes, what, now_ms)?;
             notes.extend(opened.notes);
             Ok(Log { folder: opened.folder, writer: opened.writer })
         };
@@ -105,7 +106,7 @@ impl Store {
             identities,
             settings: settings.clone(),
             seq: 1,
-            incarnation: 1,
+            incarnation: Incarnation::of(data_dir, now_ms)?.number,
             dead: Vec::new(),
             newest_in: std::collections::BTreeMap::new(),
             record_bytes: (0, 0),
@@ -113,8 +114,9 @@ impl Store {
         Ok((store, notes))
     }
 
-    /// Removes what is kept, so that it can be built again.
-    pub fn remove(data_dir: &Path) -> Result<(), Report> {
+    /// Removes what is kept, so that it can be built again: in another life.
+    pub fn remove(data_dir: &Path, now_ms: u64) -> Result<(), Report> {
+        Incarnation::begin(data_dir, Began::Rebuilt, now_ms)?;
         for dir in [STATE_DIR, IDENTITIES_DIR] {
             let dir = data_dir.join(dir);
             match std::fs::remove_dir_all(&dir) {
@@ -132,12 +134,6 @@ impl Store {
         (self.state.folder.bytes(), self.identities.folder.bytes())
     }
 }
-
-/// The ledger at one complete epoch.
-pub type BookStateOf = Arc<dyn Fn() -> BookState + Send + Sync>;
-
-/// Longest time between two looks whether to end.
-const LOOK: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests;

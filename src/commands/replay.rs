@@ -23,7 +23,7 @@ use crate::config::kafka::Start;
 use crate::config::{KafkaSettings, Settings};
 use crate::ledger::EpochTimes;
 use crate::report::Report;
-use crate::run::{self, Ended, Plan, Source};
+use crate::run::{self, Ended, Plan, Rebuild, Source};
 use crate::usage;
 
 /// What to replay, and how.
@@ -190,11 +190,10 @@ pub fn run(replay: &Replay, settings: Settings) -> Result<(Outcome, Ended), Repo
             .collect(),
         kafka: replay.kafka.iter().cloned().collect(),
         state: replay.state.clone(),
-        rebuild: false,
+        rebuild: Rebuild::default(),
         until_end: true,
         clock: replay.clock,
         serve: replay.serve || replay.stay,
-        progress: !replay.json,
     };
     let cpu = usage::cpu_seconds();
     let started = crate::clock::monotonic();

@@ -179,6 +179,9 @@ pub struct Run {
     /// Forget the state that is kept, and build it again from the log
     #[arg(long)]
     pub rebuild: bool,
+    /// Build again from what is left, where the log or the topics no longer reach back to the first record
+    #[arg(long)]
+    pub accept_incomplete: bool,
     /// Where everything durable lives
     #[arg(long, value_name = "FOLDER")]
     pub data_dir: Option<String>,

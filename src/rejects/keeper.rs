@@ -278,15 +278,8 @@ impl Keeper {
     /// Appends until it works or the store is closed. Gives the first id, and where its block is.
     fn append(&mut self, blocks: &[(u16, &[u8])]) -> Option<(u64, u64)> {
         let Keep::Disk(writer) = &mut self.keep else { return None };
-        let blocks: Vec<NewBlock<'_>> = blocks
-            .iter()
-            .map(|(tag, payload)| NewBlock {
-                tag: *tag,
-                count: 1,
-                payload,
-                payload_crc: crc32c::crc32c(payload),
-            })
-            .collect();
+        let blocks: Vec<NewBlock<'_>> =
+            blocks.iter().map(|(tag, payload)| NewBlock::new(*tag, 1, payload)).collect();
         let mut told = false;
         loop {
             match writer.append(&blocks, (self.shared.clock)()) {

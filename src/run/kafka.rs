@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::{joined, mapping, mapping_name, now_by};
+use super::ends::joined;
+use super::feeds::{mapping, mapping_name};
+use super::now_by;
 use crate::clock::SteadyClock;
 use crate::config::KafkaSettings;
 use crate::ingest::kafka::{self, Hooks, Plan, Reading, Recorded};

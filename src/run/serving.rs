@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::ports;
 use crate::config::Settings;
 use crate::report::Report;
+use crate::tasks::could_not_start;
 
 /// The server on its runtime.
 pub(super) struct Serving {
@@ -61,20 +62,12 @@ pub(super) fn serve(
     mut told: tokio::sync::watch::Receiver<bool>,
     address_file: Option<PathBuf>,
 ) -> Result<Serving, Report> {
-    let failed = |why: std::io::Error| Report {
-        code: "engine/thread",
-        what: "could not start a thread".into(),
-        at: vec![("runtime", "http".into())],
-        why: why.to_string(),
-        effect: "nothing was started; no data was touched".into(),
-        fix: "raise the limit on threads (`ulimit -u`), then start again".into(),
-    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).min(8))
         .thread_name("http")
         .enable_all()
         .build()
-        .map_err(failed)?;
+        .map_err(|why| could_not_start(("runtime", "http"), &why))?;
     let server = runtime.block_on(crate::serve::bind(settings.serve.clone(), ports))?;
     let address = server.address();
     let signals = end.clone();

@@ -53,10 +53,35 @@ pub fn open(
     what: &str,
     now_ms: u64,
 ) -> Result<Opened, Report> {
+    let verify = VERIFY_AT_OPEN_BYTES;
+    open_verifying(dir, contents, on_damage, segment_bytes, what, (now_ms, verify))
+}
+
+/// The same for a log that is read whole directly afterwards, and so is checked then: only what
+/// has no end mark is read here.
+pub fn open_to_read(
+    dir: &Path,
+    contents: Contents,
+    on_damage: OnDamage,
+    segment_bytes: u64,
+    what: &str,
+    now_ms: u64,
+) -> Result<Opened, Report> {
+    open_verifying(dir, contents, on_damage, segment_bytes, what, (now_ms, 0))
+}
+
+fn open_verifying(
+    dir: &Path,
+    contents: Contents,
+    on_damage: OnDamage,
+    segment_bytes: u64,
+    what: &str,
+    (now_ms, verify): (u64, u64),
+) -> Result<Opened, Report> {
     make_dir(dir).map_err(|why| trouble::cannot_open(dir, &why))?;
     let lock = FolderLock::take(dir, what)?;
     let Surveyed { folder, resume, notes } =
-        survey(dir, contents, on_damage, Some(lock), To::Write { now_ms })?;
+        survey(dir, contents, on_damage, Some(lock), To::Write { now_ms, verify })?;
     let next = folder.range().1;
     let newest_ms =
         folder.segments().iter().map(|it| it.extent().tally.newest_ms).max().unwrap_or(0);
@@ -82,7 +107,7 @@ pub fn look(
 
 #[derive(Clone, Copy)]
 enum To {
-    Write { now_ms: u64 },
+    Write { now_ms: u64, verify: u64 },
     Look,
 }
 
@@ -109,13 +134,16 @@ fn survey(
     let log_id = match found.iter().find_map(|it| it.header.as_ref().ok()) {
         Some((header, _)) => header.log_id,
         None => match to {
-            To::Write { now_ms } => {
+            To::Write { now_ms, .. } => {
                 std::hash::RandomState::new().hash_one((now_ms, std::process::id()))
             }
             To::Look => 0,
         },
     };
-    let mut budget = VERIFY_AT_OPEN_BYTES;
+    let mut budget = match to {
+        To::Write { verify, .. } => verify,
+        To::Look => VERIFY_AT_OPEN_BYTES,
+    };
     for it in found.iter_mut().rev() {
         it.verify = budget > 0;
         budget = budget.saturating_sub(it.len);

@@ -56,6 +56,13 @@ pub struct NewBlock<'a> {
     pub payload_crc: u32,
 }
 
+impl<'a> NewBlock<'a> {
+    /// With its checksum.
+    pub fn new(tag: u16, count: u32, payload: &'a [u8]) -> NewBlock<'a> {
+        NewBlock { tag, count, payload, payload_crc: crc32c::crc32c(payload) }
+    }
+}
+
 /// The one who appends.
 pub struct Writer {
     folder: Arc<Folder>,

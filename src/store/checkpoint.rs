@@ -18,12 +18,13 @@ use schemas::reading::{Instants, Pin};
 
 use super::fresh::{FRESH_MAX, Fresh};
 use super::payload::{self, Commit, Records};
-use super::{BookStateOf, LOOK, Store, load};
+use super::{Store, load};
 use crate::clock;
 use crate::messages::{BookState, Epoch};
 use crate::metrics::Metrics;
-use crate::report::Report;
+use crate::report::{Report, log_report};
 use crate::segments::NewBlock;
+use crate::tasks;
 
 /// A checkpoint takes at most this share of the time: after one that took long, the next waits
 /// so many times as long (up to `state.max_interval`).
@@ -36,6 +37,12 @@ const GROUP_BYTES: usize = 8 << 20;
 /// Tries to find the ledger at the very epoch that is pinned.
 const MEETINGS: usize = 10_000;
 
+/// Longest time between two looks whether to end, or whether much waits.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The ledger at this epoch, if it stands there now: only then is it put together.
+pub type BookStateAt = Arc<dyn Fn(Epoch) -> Option<BookState> + Send + Sync>;
+
 /// What checkpoints are made of.
 pub struct Parts {
     /// The folds' states.
@@ -43,7 +50,7 @@ pub struct Parts {
     /// Which epochs can be read.
     pub instants: Arc<dyn Instants>,
     /// Counts and offsets.
-    pub book: BookStateOf,
+    pub book: BookStateAt,
     /// Identities.
     pub fresh: Arc<Fresh>,
     /// Entities there are.
@@ -75,17 +82,7 @@ impl Checkpoints {
         let until = Arc::clone(&stop);
         parts.metrics.incarnation.set(store.incarnation.cast_signed());
         let maker = Maker::new(store, parts, last);
-        let thread = std::thread::Builder::new()
-            .name("checkpoints".into())
-            .spawn(move || maker.run(&until))
-            .map_err(|why| Report {
-                code: "engine/thread",
-                what: "could not start a thread".into(),
-                at: vec![("thread", "checkpoints".into())],
-                why: why.to_string(),
-                effect: "nothing was started; no data was touched".into(),
-                fix: "raise the limit on threads (`ulimit -u`), then start again".into(),
-            })?;
+        let thread = tasks::thread("checkpoints", move || maker.run(&until))?;
         Ok(Checkpoints { thread, stop })
     }
 
@@ -121,7 +118,8 @@ impl Maker {
             while !stop.load(SeqCst) && clock::monotonic() < until {
                 let left = until.saturating_duration_since(clock::monotonic());
                 std::thread::park_timeout(left.min(LOOK));
-                if self.parts.fresh.waiting() > FRESH_MAX / 2 {
+                // Sooner where much waits; not where the last one failed: the disk needs its time.
+                if !self.failing && self.parts.fresh.waiting() > FRESH_MAX / 2 {
                     break;
                 }
             }
@@ -143,7 +141,7 @@ impl Maker {
                         return Err(report);
                     }
                     if !std::mem::replace(&mut self.failing, true) {
-                        tracing::error!(code = report.code, "{report}");
+                        log_report!(error, report, "checkpoints cannot be written");
                     }
                 }
             }
@@ -161,22 +159,28 @@ impl Maker {
     }
 
     /// A complete epoch, held, and the ledger at exactly that epoch.
-    fn meet(&self) -> Option<(Pin, BookState)> {
+    fn meet(&self) -> Result<(Pin, BookState), Report> {
         for _ in 0..MEETINGS {
             let pin = self.parts.instants.pin();
-            let book = (self.parts.book)();
-            if book.epoch == pin.epoch() {
-                return Some((pin, book));
+            if let Some(book) = (self.parts.book)(pin.epoch()) {
+                return Ok((pin, book));
             }
             drop(pin);
             std::thread::yield_now();
         }
-        None
+        Err(Report {
+            code: "store/checkpoint",
+            what: "could not write a checkpoint".into(),
+            at: vec![("epoch", self.parts.instants.complete().to_string())],
+            why: format!("in {MEETINGS} tries the ledger never stood at the epoch that was held"),
+            effect: "nothing is lost: states go on in memory, the log holds the events".into(),
+            fix: "it is tried again; if it repeats, report it".into(),
+        })
     }
 
     /// One checkpoint, if there is anything new.
     pub(super) fn make(&mut self) -> Result<(), Report> {
-        let Some((pin, book)) = self.meet() else { return Ok(()) };
+        let (pin, book) = self.meet()?;
         let epoch = pin.epoch();
         let same = |it: &BookState| it.lines == book.lines;
         if epoch == 0 || self.last.as_ref().is_some_and(same) && self.retiring.is_empty() {
@@ -199,7 +203,6 @@ impl Maker {
             return Err(report);
         }
         self.last = Some(book);
-        self.clean(seq, now_ms)?;
         self.made = epoch;
         let metrics = &self.parts.metrics;
         metrics.checkpoints.one();
@@ -207,7 +210,8 @@ impl Maker {
         metrics.checkpoint_time.observe(clock::since(began));
         let (states, identities) = self.store.bytes();
         metrics.state_bytes.set((states + identities).cast_signed());
-        Ok(())
+        // The checkpoint counts whatever becomes of this.
+        self.clean(seq, now_ms)
     }
 
     /// The identities of the epochs up to this one.
@@ -223,15 +227,8 @@ impl Maker {
             .flat_map(|(ms, ids)| ids.chunks(payload::BLOCK_IDS).map(move |it| (ms, it)))
             .map(|(ms, ids)| (payload::claimed(*ms, ids), ids.len() as u32))
             .collect();
-        let blocks: Vec<NewBlock<'_>> = payloads
-            .iter()
-            .map(|(bytes, n)| NewBlock {
-                tag: payload::CLAIMED,
-                count: *n,
-                payload: bytes,
-                payload_crc: crc32c::crc32c(bytes),
-            })
-            .collect();
+        let blocks: Vec<NewBlock<'_>> =
+            payloads.iter().map(|(bytes, n)| NewBlock::new(payload::CLAIMED, *n, bytes)).collect();
         if blocks.is_empty() {
             return Ok(());
         }
@@ -329,15 +326,8 @@ fn append(
     blocks: &[(u16, &[u8])],
     now_ms: u64,
 ) -> Result<(), Report> {
-    let blocks: Vec<NewBlock<'_>> = blocks
-        .iter()
-        .map(|(tag, payload)| NewBlock {
-            tag: *tag,
-            count: 1,
-            payload,
-            payload_crc: crc32c::crc32c(payload),
-        })
-        .collect();
+    let blocks: Vec<NewBlock<'_>> =
+        blocks.iter().map(|(tag, payload)| NewBlock::new(*tag, 1, payload)).collect();
     store.state.writer.append(&blocks, now_ms)?;
     let bytes: usize = blocks.iter().map(|it| it.payload.len()).sum();
     metrics.state_written.add(bytes as u64);

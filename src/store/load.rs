@@ -31,7 +31,7 @@ use crate::segments::{self, Folder, OnDamage, Segment};
 pub struct Restored {
     /// The instant of the checkpoint.
     pub epoch: Epoch,
-    /// Which life of the state this is now.
+    /// Which life of the state this is.
     pub incarnation: u64,
     /// Counts and offsets at it.
     pub book: BookState,
@@ -41,7 +41,7 @@ pub struct Restored {
     pub n_identities: u64,
 }
 
-/// Takes identities, with the append time by which they age.
+/// Takes identities, with the instant from which they are remembered (milliseconds).
 pub(crate) type TakeIds<'a> = dyn Fn(&[u128], u64) + Sync + 'a;
 
 impl Store {
@@ -99,7 +99,6 @@ impl Store {
             self.dead.extend(Some(self.identities.folder.range()).filter(|it| it.0 < it.1));
             return Ok(None);
         };
-        self.incarnation = commit.incarnation + 1;
         self.dead = commit.dead.clone();
         let n_identities = self.load_identities(&commit, take_ids, horizon_from_ms, threads)?;
         Ok(Some(Restored {

@@ -235,7 +235,7 @@ fn start(dir: &Path, random: &Random, one_in: u64) -> (World, Option<Epoch>) {
     let parts = Parts {
         keepers,
         instants: now.clone(),
-        book: Arc::new(move || asked.lock().clone()),
+        book: Arc::new(move |epoch| Some(asked.lock().clone()).filter(|it| it.epoch == epoch)),
         fresh: fresh.clone(),
         n_entities: Arc::new(|| ENTITIES),
         hold: Arc::new(|_| {}),
@@ -300,11 +300,13 @@ impl World {
 #[test]
 fn a_start_finds_one_instant() {
     // One that fails is repeated by naming it here alone.
-    let seeds = 0..300;
+    let seeds = 0..1_000;
     let (mut resumed, mut cleaned) = (0, 0);
     for seed in seeds {
-        let dir =
-            std::env::temp_dir().join(format!("millstream-store-{}-{seed}", std::process::id()));
+        // Syncs cost nothing in memory; what they mean is simulated above.
+        let memory = Path::new("/dev/shm");
+        let dir = if memory.is_dir() { memory.into() } else { std::env::temp_dir() };
+        let dir = dir.join(format!("millstream-store-{}-{seed}", std::process::id()));
         let mut random = Random(seed);
         let mut made = 0;
         for life in 0..5 {
