@@ -47,6 +47,7 @@ mod shared; // what the two know of each other
 mod topic_ids; // which topics are there, by their ids (the raw interface)
 mod topics; // which partitions there are, and where each begins
 mod trouble; // what an error means, and how it is told
+mod work; // a partition at work
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

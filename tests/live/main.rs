@@ -3,6 +3,7 @@
 //! ```text
 //!  broker     a broker of the suite (shared), or one of a test's own that may be killed and paused
 //!  topics     topics made, grown, cut, deleted and made again
+//!  acls       who may read a topic of a broker that asks
 //!  client     another client: any codec, transactions, tombstones, any timestamp; reads it all back
 //!  raw        the protocol by hand: times that no client sends
 //!  kcat       a third client, by other people, for what should not depend on ours
@@ -10,11 +11,13 @@
 //!  wait       until something is so, with patience; seeds
 //! ```
 //!
-//! The tests are in `source`, `outages`, `resets`, `latency`, `produce`, `brokers` and `helpers` (that the helpers do what they say). Each
-//! topic and folder is a test's own, so that tests run beside each other.
+//! The tests are in `source`, `outages`, `resets`, `rights`, `debezium`, `latency`, `produce`,
+//! `brokers` and `helpers` (that the helpers do what they say). Each topic and folder is a test's
+//! own, so that tests run beside each other.
 
 #![allow(missing_docs, unreachable_pub, clippy::disallowed_methods)]
 
+mod acls;
 mod broker;
 mod client;
 mod engine;
@@ -30,4 +33,5 @@ mod outages; // reading while brokers die, stop, delete
 mod latency; // from produced to readable
 mod produce; // `millstream produce`
 mod resets; // `millstream feed reset`
+mod rights; // topics that we may not read
 mod source; // reading topics

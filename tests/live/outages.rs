@@ -158,6 +158,48 @@ fn a_topic_made_again_is_not_read_on() {
     assert!(it.said().contains("millstream feed reset"));
 }
 
+/// Goal: not one record of the new topic is taken for one of the old, however soon they come and
+/// however many: also before anybody has asked which topic it is. Method: made again and filled
+/// beyond our offset at once, while being read and between a stop and a start.
+#[test]
+fn nothing_of_another_topic_is_read() {
+    let (_, events) = generated("soon", seed(), 2_000);
+    let brokers = Broker::shared().brokers();
+    let topics: Vec<Topic> =
+        (0..3).map(|n| Topic::create(brokers, &format!("soon{n}"), 1, &[])).collect();
+    let mut it = Millstream::start("soon", &feed_of(&topics.iter().collect::<Vec<_>>()));
+    let send = |topic: &Topic, from: usize, to: usize| {
+        let records: Vec<Record> = events[from..to].iter().map(|it| record(it)).collect();
+        Sender::new(topic, &[]).all(&records);
+    };
+    topics.iter().for_each(|topic| send(topic, 0, 100));
+    it.until_read("k/", 300);
+    let alarms = |it: &Millstream, n: usize| {
+        let line = format!("kafka_alarms{{feed=\"k\",alarm=\"ingest/kafka-another-topic\"}} {n}");
+        until("it is told", || it.get("/metrics")?.1.contains(&line).then_some(()));
+        for topic in &topics {
+            let feed = format!("k/{}", topic.name);
+            assert_eq!((it.count(&feed, "read"), it.count(&feed, "next")), (100, 100), "{feed}");
+        }
+    };
+    for (n, topic) in topics[..2].iter().enumerate() {
+        topic.recreate(1, &[]);
+        send(topic, 100, 2_000);
+        alarms(&it, n + 1);
+    }
+    it.balances("k/");
+    assert_eq!(it.stop(), 0, "{}", it.said());
+    topics[2].recreate(1, &[]);
+    let it = std::thread::scope(|scope| {
+        let sending = scope.spawn(|| send(&topics[2], 100, 2_000));
+        let it = it.start_again();
+        sending.join().unwrap();
+        it
+    });
+    alarms(&it, 3);
+    it.balances("k/");
+}
+
 /// Goal: an open transaction that hides records is its own alarm, and none of a stall. Method: a
 /// transaction left open with records of others behind it.
 #[test]

@@ -108,6 +108,20 @@ impl Record<'_> {
     }
 }
 
+/// How many events wait in a consumer's own queue: errors, statistics, lines of its log.
+pub(super) fn events_waiting<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> usize {
+    // SAFETY: the client lives; the queue is one more reference, given back once.
+    unsafe {
+        let queue = raw::rd_kafka_queue_get_consumer(consumer.client().native_ptr());
+        if queue.is_null() {
+            return 0;
+        }
+        let n = raw::rd_kafka_queue_length(queue);
+        raw::rd_kafka_queue_destroy(queue);
+        n
+    }
+}
+
 /// A partition's queue, apart from the consumer's.
 pub(super) struct Batches<C: ConsumerContext + 'static> {
     queue: NonNull<raw::rd_kafka_queue_t>,

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -38,6 +38,10 @@ pub(super) struct Heard {
     errors: Mutex<BTreeMap<&'static str, u64>>,
     /// The last error that says why nothing works, with its words.
     cause: Mutex<Option<(RDKafkaErrorCode, String)>>,
+    /// Ids of topics as the reading client has them, by name.
+    ids: Mutex<BTreeMap<String, String>>,
+    /// How often it has learned one.
+    pub(super) n_ids: AtomicU64,
     /// Uncommitted ends, by topic and partition.
     high: Mutex<BTreeMap<(String, i32), u64>>,
     /// Commits refused.
@@ -79,6 +83,20 @@ impl Heard {
         self.cause.lock().take()
     }
 
+    /// A line of librdkafka's log: the only place where it says that a name has another topic now,
+    /// before it reads on there as if nothing had happened.
+    fn line(&self, words: &str) {
+        if let Some((topic, id)) = changed_id(words) {
+            self.ids.lock().insert(topic.to_string(), id.to_string());
+            self.n_ids.fetch_add(1, SeqCst);
+        }
+    }
+
+    /// The id of a topic as the reading client has it; `None`: it has none yet.
+    pub(super) fn id(&self, topic: &str) -> Option<String> {
+        self.ids.lock().get(topic).cloned()
+    }
+
     /// The uncommitted end of a partition.
     pub(super) fn high(&self, topic: &str, partition: i32) -> u64 {
         self.high.lock().get(&(topic.to_string(), partition)).copied().unwrap_or(0)
@@ -93,6 +111,7 @@ impl ClientContext for Ear {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, words: &str) {
         // What matters comes as an error too; a lost connection is said several times a second.
         tracing::debug!(?level, facility, words, "librdkafka");
+        self.0.line(words);
     }
 
     fn error(&self, error: KafkaError, words: &str) {
@@ -197,6 +216,9 @@ pub(super) fn reading(
     let share = (WAITING_KB / partitions.max(1) as u64).clamp(SHARE_KB.0, SHARE_KB.1);
     it.set("queued.max.messages.kbytes", share.to_string());
     it.set("statistics.interval.ms", STATISTICS_MS);
+    // Its log tells which topic a name has (`Heard::line`); some lines each ten seconds.
+    let more = it.get("debug").map_or_else(String::new, |it| format!("{it},"));
+    it.set("debug", format!("{more}topic")).set_log_level(RDKafkaLogLevel::Debug);
     make(&it, heard)
 }
 
@@ -209,6 +231,14 @@ fn make(config: &ClientConfig, heard: &Arc<Heard>) -> Result<BaseConsumer<Ear>, 
 pub(super) fn check(settings: &KafkaSettings) -> Result<(), CannotMake> {
     let made = common(settings)?.create_native_config();
     made.map(drop).map_err(|why| CannotMake::Setting(told(&why)))
+}
+
+/// Name and new id, if it is a line about that.
+fn changed_id(words: &str) -> Option<(&str, &str)> {
+    let (before, after) = words.split_once(" changed id from ")?;
+    // Neither names nor ids have blanks; before the name stands which thread says it.
+    let (_, topic) = before.rsplit_once("Topic ")?;
+    Some((topic, after.split_once(" to ")?.1.trim()))
 }
 
 fn told(why: &KafkaError) -> String {
@@ -225,3 +255,20 @@ fn told(why: &KafkaError) -> String {
 
 /// Longest wait for an answer of the cluster.
 pub(super) const ANSWER: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: librdkafka's words about a topic's id are understood, and no others taken for them.
+    /// Method: lines as it writes them.
+    #[test]
+    fn an_id_is_heard() {
+        let line = "[thrd:main]: Topic crm.a-1 changed id from AAAAAAAAAAAAAAAAAAAAAA to x-Y_9w";
+        assert_eq!(changed_id(line), Some(("crm.a-1", "x-Y_9w")));
+        assert_eq!(changed_id("[thrd:main]: Topic crm.a-1 partition 0 Leader 1 Epoch 0"), None);
+        let heard = Heard::default();
+        heard.line(line);
+        assert_eq!((heard.id("crm.a-1").as_deref(), heard.id("crm.a")), (Some("x-Y_9w"), None));
+    }
+}

@@ -43,7 +43,6 @@ const REPLAY_PATIENCE: Duration = Duration::from_secs(30);
 /// A topic that we know.
 pub(super) struct Known {
     pub(super) topic: Arc<Topic>,
-    pub(super) id: String,
     /// As the ledger keeps it.
     pub(super) identity: String,
     /// Where its partitions begin, those that are there at the first look.
@@ -107,9 +106,10 @@ impl Control {
                 End::Again => {}
             }
             // The consumer keeps what it has; without a working control client it is not trusted.
-            self.order(Order::Close).ok();
+            let closed = self.order(Order::Close);
             failures = if clock::since(connected) > BACKOFF.1 * 2 { 0 } else { failures + 1 };
-            if !self.wait(backoff(failures)) {
+            // Without a reader there is nothing to ask for.
+            if closed.is_err() || !self.wait(backoff(failures), |_| false) {
                 self.shared.end();
                 return Ok(());
             }
@@ -130,10 +130,11 @@ impl Control {
         let mut discovered = clock::monotonic();
         let mut committed = clock::monotonic();
         loop {
-            if !self.wait(LOOK) {
+            if !self.wait(LOOK, Control::any_to_decide) {
                 return Ok(End::Stopped);
             }
             self.hear(&client)?;
+            self.others()?;
             if clock::since(discovered) >= DISCOVER {
                 self.discover(&client)?;
                 discovered = clock::monotonic();
@@ -220,20 +221,35 @@ impl Control {
         Ok(())
     }
 
-    /// This topic is not read any more.
-    pub(super) fn leave(&mut self, topic: &str, report: Report) {
-        let Some(known) = self.known.get_mut(topic) else { return };
+    /// This topic is not read any more. A replay, which is to be whole, ends.
+    pub(super) fn leave(&mut self, topic: &str, report: Report) -> Result<(), End> {
+        let Some(known) = self.known.get_mut(topic) else { return Ok(()) };
         if std::mem::replace(&mut known.left, true) {
-            return;
+            return Ok(());
+        }
+        if self.plan.until_end {
+            return Err(End::Fatal(report));
         }
         for lane in &known.lanes {
             lane.left.store(true, SeqCst);
         }
         let feed = known.topic.feed;
         self.alarms.raise(topic, || report);
-        if self.order(Order::Leave(feed)).is_err() {
-            tracing::debug!("the reader has ended");
+        self.order(Order::Leave(feed))
+    }
+
+    /// The reading client has found another topic under a name: what it had of it was left out.
+    fn others(&mut self) -> Result<(), End> {
+        let found = |it: &Known| {
+            let other = it.topic.another.get().filter(|_| !it.left)?;
+            Some((Arc::clone(&it.topic), other.clone()))
+        };
+        let others: Vec<_> = self.known.values().filter_map(found).collect();
+        for (topic, other) in others {
+            let why = format!("expected the topic id {}, found {other}", topic.id);
+            self.leave(&topic.name, trouble::another_topic(&topic.feed_name, why))?;
         }
+        Ok(())
     }
 
     fn made(&mut self, why: &CannotMake) -> End {
@@ -268,8 +284,8 @@ impl Control {
         self.stop.load(Relaxed) || self.shared.ended.load(Relaxed)
     }
 
-    /// `false`: told to stop. Something to decide ends the wait.
-    fn wait(&self, wait: Duration) -> bool {
+    /// `false`: told to stop. What is asked for ends the wait.
+    fn wait(&self, wait: Duration, enough: fn(&Control) -> bool) -> bool {
         let from = clock::monotonic();
         while !self.stopped() {
             let passed = clock::since(from);
@@ -277,18 +293,18 @@ impl Control {
                 return true;
             }
             std::thread::park_timeout((wait - passed).min(Duration::from_millis(100)));
-            if self.shared.broken.load(Relaxed) || self.any_out_of_range() {
+            if enough(self) {
                 return !self.stopped();
             }
         }
         false
     }
 
-    fn any_out_of_range(&self) -> bool {
-        self.known
-            .values()
-            .flat_map(|it| &it.lanes)
-            .any(|it| it.out_of_range.load(Relaxed) && !it.left.load(Relaxed))
+    fn any_to_decide(&self) -> bool {
+        let out_of_range = |it: &Arc<Lane>| it.out_of_range.load(Relaxed);
+        let mut read = self.known.values().filter(|it| !it.left);
+        self.shared.broken.load(Relaxed)
+            || read.any(|it| it.topic.another.get().is_some() || it.lanes.iter().any(out_of_range))
     }
 }
 

@@ -55,7 +55,7 @@ impl Control {
         for (n, lane) in lanes.iter().enumerate() {
             let key = (lane.topic.feed, lane.number);
             if lane.out_of_range.load(SeqCst) {
-                self.out_of_range(client, lane);
+                self.out_of_range(client, lane)?;
             }
             let next = lane.next.load(SeqCst);
             if let Some(Some(end)) = ends.get(&key) {
@@ -152,10 +152,11 @@ impl Control {
     }
 
     /// The broker does not have what we asked for: removed, or another topic.
-    fn out_of_range(&mut self, client: &BaseConsumer<Ear>, lane: &Arc<Lane>) {
+    fn out_of_range(&mut self, client: &BaseConsumer<Ear>, lane: &Arc<Lane>) -> Result<(), End> {
         let wait = ANSWER;
         let answer = client.fetch_watermarks(&lane.topic.name, lane.number, wait);
-        let Ok((low, high)) = answer else { return };
+        // It is asked again at the next look.
+        let Ok((low, high)) = answer else { return Ok(()) };
         let (low, high) = (low.max(0).unsigned_abs(), high.max(0).unsigned_abs());
         let next = lane.next.load(SeqCst);
         lane.out_of_range.store(false, SeqCst);
@@ -163,16 +164,13 @@ impl Control {
         // The stable end may be below an offset that is there: only the log's end tells.
         let end = high.max(self.shared.heard.high(&lane.topic.name, lane.number));
         if next > end {
-            self.leave(&lane.topic.name, trouble::past_the_end(&feed, lane.number, next, end));
+            self.leave(&lane.topic.name, trouble::past_the_end(&feed, lane.number, next, end))
         } else {
             if next < low {
                 let report = trouble::lost(&feed, lane.number, next, low);
                 log_report!(error, report, "offsets of a topic are gone");
             }
-            let again = Order::Again(lane.partition(), low.max(next));
-            if self.order(again).is_err() {
-                tracing::debug!("the reader has ended");
-            }
+            self.order(Order::Again(lane.partition(), low.max(next)))
         }
     }
 

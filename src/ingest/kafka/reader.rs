@@ -8,6 +8,8 @@
 //!   is fetched twice.
 //! - The next offset of a partition is ours ([`Building::next`]), never librdkafka's.
 //! - A new consumer goes on at exactly that offset.
+//! - No record of another topic under the same name is handed over: before it reads there, the
+//!   client's log has said so, and the log is heard before records are handed over.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,14 +19,14 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, TryRecvError};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
-use super::batch::{Batches, Read, Stamp};
+use super::batch::{Read, Stamp, events_waiting};
 use super::chunks::{Building, appended_ms, taken};
 use super::clients::Ear;
-use super::shared::{Begin, Lane, Order, Shared};
+use super::shared::{Begin, Order, Shared};
 use super::trouble::{Kind, kind};
+use super::work::{Work, list};
 use crate::clock;
 use crate::messages::{Chunk, MAX_CHUNK_BYTES, NotTaken, Outlet};
 
@@ -34,6 +36,8 @@ const BATCH: usize = 2_048;
 const IDLE: Duration = Duration::from_millis(50);
 /// Longest wait for room before orders are looked at.
 const ROOM: Duration = Duration::from_millis(50);
+/// Events taken at once, where more can wait until the next time.
+const AT_ONCE: usize = 8;
 /// How often librdkafka's errors and statistics are asked for.
 const EVENTS: Duration = Duration::from_millis(20);
 
@@ -48,16 +52,6 @@ pub(super) struct Reader {
     pub(super) started: Instant,
 }
 
-/// A partition at work. The queue is dropped before the consumer.
-struct Work {
-    queue: Option<Batches<Ear>>,
-    lane: Arc<Lane>,
-    building: Building,
-    until: Option<u64>,
-    /// Bytes of a record, on average of the last turn.
-    record_bytes: usize,
-}
-
 /// Why a turn ended early.
 struct Ended;
 
@@ -65,7 +59,8 @@ impl Reader {
     /// Reads until told to stop, or (if there is an end) to it.
     pub(super) fn run(self) {
         self.shared.i_read();
-        let mut it = Turns { it: &self, works: vec![], consumer: None, pending: VecDeque::new() };
+        let mut it =
+            Turns { it: &self, works: vec![], consumer: None, pending: VecDeque::new(), n_ids: 0 };
         it.run();
         self.shared.end();
     }
@@ -77,6 +72,8 @@ struct Turns<'a> {
     consumer: Option<Arc<BaseConsumer<Ear>>>,
     /// Chunks that the outlet had no room for; at most those of one turn of one partition.
     pending: VecDeque<Chunk>,
+    /// How many ids of topics were heard when they were last looked at.
+    n_ids: u64,
 }
 
 impl Turns<'_> {
@@ -88,7 +85,7 @@ impl Turns<'_> {
                 Err(Ended) => return,
             }
             if clock::since(asked) >= EVENTS {
-                self.events();
+                self.events(AT_ONCE);
                 asked = clock::monotonic();
             }
             match self.hand_over() {
@@ -209,12 +206,10 @@ impl Turns<'_> {
     }
 
     /// Errors and statistics go to the ear; a record that comes this way was not detached.
-    fn events(&self) {
-        /// More can wait until the next time. (That nothing is returned does not mean that nothing
-        /// was there.)
-        const AT_ONCE: usize = 8;
+    /// (That nothing is returned does not mean that nothing was there.)
+    fn events(&self, n: usize) {
         let Some(consumer) = &self.consumer else { return };
-        for _ in 0..AT_ONCE {
+        for _ in 0..n {
             match consumer.poll(Duration::ZERO) {
                 None => {}
                 Some(Ok(record)) => {
@@ -230,6 +225,25 @@ impl Turns<'_> {
                 }
                 Some(Err(KafkaError::MessageConsumptionFatal(_))) => self.broken(),
                 Some(Err(_)) => {}
+            }
+        }
+    }
+
+    /// Hears all that the client has said; what it has in its log about a topic was said before a
+    /// record of it came.
+    fn hear_ids(&mut self) {
+        let Some(consumer) = &self.consumer else { return };
+        self.events(events_waiting(consumer));
+        let heard = &self.it.shared.heard;
+        let n = heard.n_ids.load(SeqCst);
+        if std::mem::replace(&mut self.n_ids, n) == n {
+            return;
+        }
+        for work in &self.works {
+            let topic = &work.lane.topic;
+            if let Some(id) = heard.id(&topic.name).filter(|it| *it != topic.id) {
+                topic.another.get_or_init(|| id);
+                self.it.shared.ring_control();
             }
         }
     }
@@ -255,7 +269,7 @@ impl Turns<'_> {
     /// A turn of one partition. How much its queue held.
     fn read(&mut self, at: usize) -> usize {
         let work = &mut self.works[at];
-        if work.is_done() {
+        if work.is_done() || work.is_another() {
             return 0;
         }
         let Work { queue, lane, building, until, record_bytes } = work;
@@ -315,6 +329,14 @@ impl Turns<'_> {
                 }
             }
         });
+        self.hear_ids();
+        let work = &mut self.works[at];
+        if work.is_another() {
+            // Nothing waited before this turn.
+            self.pending.clear();
+            return 0;
+        }
+        let Work { lane, building, record_bytes, .. } = work;
         if repeated > 0 {
             tracing::warn!(
                 repeated,
@@ -330,7 +352,7 @@ impl Turns<'_> {
             }
         }
         if building.has_something() {
-            pending.push_back(building.chunk());
+            self.pending.push_back(building.chunk());
         }
         work.note();
         match got {
@@ -341,34 +363,4 @@ impl Turns<'_> {
             }
         }
     }
-}
-
-impl Work {
-    fn is_done(&self) -> bool {
-        self.until.is_some_and(|it| self.building.next() >= it)
-    }
-
-    fn note(&self) {
-        self.lane.next.store(self.building.next(), SeqCst);
-    }
-
-    /// Its records come to us, not to the consumer's queue; to be done before it is assigned.
-    fn detach(&mut self, consumer: &Arc<BaseConsumer<Ear>>, shared: &Arc<Shared>) {
-        let ring = Arc::clone(shared);
-        let (topic, number) = (&self.lane.topic.name, self.lane.number);
-        self.queue = Batches::of(consumer, topic, number, move || ring.ring_reader());
-        if self.queue.is_none() {
-            shared.broken.store(true, SeqCst);
-            shared.ring_control();
-        }
-    }
-}
-
-fn list(works: &[&Work]) -> KafkaResult<TopicPartitionList> {
-    let mut list = TopicPartitionList::new();
-    for it in works {
-        let next = i64::try_from(it.building.next()).unwrap_or(i64::MAX);
-        list.add_partition_offset(&it.lane.topic.name, it.lane.number, Offset::Offset(next))?;
-    }
-    Ok(list)
 }

@@ -20,6 +20,11 @@ use crate::messages::{FeedId, Partition};
 pub(super) struct Topic {
     /// Its name in Kafka.
     pub(super) name: String,
+    /// Its id there.
+    pub(super) id: String,
+    /// The id of another topic that the reading client has found under its name: nothing that came
+    /// since is handed over.
+    pub(super) another: OnceLock<String>,
     /// Its feed.
     pub(super) feed: FeedId,
     /// Its feed's name.

@@ -8,7 +8,7 @@
 //! partition goes on where it had come to, and one that is not recorded begins at its oldest.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::Offset;
@@ -78,11 +78,10 @@ impl Control {
         self.alarms.clear("ingest/kafka-refused", &name);
         match self.known.get(&name) {
             Some(known) if known.left => Ok(()),
-            Some(known) if known.id != id => {
-                let why = format!("expected the topic id {}, found {id}", known.id);
+            Some(known) if known.topic.id != id => {
+                let why = format!("expected the topic id {}, found {id}", known.topic.id);
                 let report = trouble::another_topic(&known.topic.feed_name, why);
-                self.leave(&name, report);
-                Ok(())
+                self.leave(&name, report)
             }
             Some(known) if known.lanes.len() >= partitions as usize => Ok(()),
             Some(known) => {
@@ -145,7 +144,9 @@ impl Control {
             return Ok(());
         };
         tracing::info!(topic = name, id, partitions, feed = feed_name, "a topic is read");
-        let topic = Arc::new(Topic { name: name.clone(), feed, feed_name });
+        let another = OnceLock::new();
+        let topic =
+            Arc::new(Topic { name: name.clone(), id: id.clone(), another, feed, feed_name });
         let recorded = self.plan.recorded.get(&name);
         // Of a topic that we have read, a partition without a record was added while we were away:
         // all of it was written after we began.
@@ -158,7 +159,6 @@ impl Control {
         let accepted = recorded.is_some_and(Recorded::accepts_another);
         let known = Known {
             topic: Arc::clone(&topic),
-            id,
             start,
             lanes: Vec::new(),
             identity,
@@ -169,8 +169,7 @@ impl Control {
         self.known.insert(name.clone(), known);
         match differs {
             Some(why) if !accepted => {
-                self.leave(&name, trouble::another_topic(&topic.feed_name, why));
-                return Ok(());
+                return self.leave(&name, trouble::another_topic(&topic.feed_name, why));
             }
             Some(why) => {
                 tracing::warn!(
