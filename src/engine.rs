@@ -12,6 +12,8 @@
 //! that is missing would leave the others waiting for it without a word.
 
 mod decoder;
+#[cfg(feature = "crash")]
+mod hook; // a marked record brings the process down
 mod introspect;
 
 pub use introspect::OperatorLine;
@@ -346,6 +348,8 @@ fn decode(
     scratch: &mut Scratch,
     updates: &mut Updates,
 ) {
+    #[cfg(feature = "crash")]
+    hook::panic_on_marked(chunk);
     let feed = shared.feeds.of(chunk.partition.0);
     let needs = Needs {
         format: &feed.format,

@@ -24,6 +24,8 @@
 //! Each worker sealing for itself needs one owner per partition, and a file or the embedded log
 //! has only one. It is code that runs on the workers, not a thread: an event crosses one queue.
 
+mod guard; // takes chunks apart where records must be told from each other
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
@@ -35,6 +37,7 @@ use parking_lot::Mutex;
 use crate::clock::SteadyClock;
 use crate::config;
 use crate::messages::{Chunk, Epoch, Offsets};
+pub use guard::{Aside, Careful, Guard, OnTrying};
 
 /// Sealed epochs that may wait for completion before nothing more is handed out: one being
 /// computed while the next is being read, and one to spare.
@@ -125,6 +128,8 @@ type Ring = Box<dyn Fn() + Send>;
 
 struct Inner {
     queues: Vec<Queue>,
+    /// Where chunks are taken apart.
+    guard: Option<Guard>,
     turn: usize,
     open: Epoch,
     opened_at: Instant,
@@ -137,6 +142,8 @@ struct Inner {
 
 struct Queue {
     chunks: Receiver<Chunk>,
+    /// Pieces of a chunk that was taken apart.
+    pieces: VecDeque<Chunk>,
     open: bool,
 }
 
@@ -159,7 +166,8 @@ impl Epochs {
         let first = first.max(after + 1);
         let now = crate::clock::monotonic();
         let inner = Inner {
-            queues: queues.into_iter().map(|chunks| Queue { chunks, open: true }).collect(),
+            queues: queues.into_iter().map(Queue::new).collect(),
+            guard: None,
             turn: 0,
             open: first,
             opened_at: now,
@@ -181,6 +189,16 @@ impl Epochs {
         })
     }
 
+    /// From now on chunks are taken apart by this.
+    pub fn guarded(&self, guard: Guard) {
+        self.inner.lock().guard = Some(guard);
+    }
+
+    /// Whether few records are handed out at a time.
+    pub fn is_careful(&self) -> bool {
+        self.inner.lock().guard.as_ref().is_some_and(Guard::is_careful)
+    }
+
     /// The next chunk for a worker. `complete`: the last complete epoch.
     pub fn take(&self, complete: Epoch) -> Take {
         let inner = &mut *self.inner.lock();
@@ -200,14 +218,18 @@ impl Epochs {
         if must_close || (!room && inner.arrivals > 0 && age >= self.limits.max_period) {
             return Take::Nothing(inner.open, Duration::from_millis(1));
         }
-        let held = self.held.load(SeqCst);
+        let waits = inner.guard.as_mut().is_some_and(|it| it.waits(inner.arrivals));
+        let held = waits || self.held.load(SeqCst);
         if let Some(chunk) = if held { None } else { inner.next_chunk() } {
             // A gap is an arrival too: an epoch must carry the offsets after it.
             inner.arrivals += (chunk.next - chunk.first).max(1);
             inner.offsets.insert(chunk.partition, chunk.next);
+            if let Some(guard) = &mut inner.guard {
+                guard.hands(&chunk, inner.open);
+            }
             return Take::Chunk(inner.open, chunk);
         }
-        if !held && inner.queues.iter().all(|it| !it.open) {
+        if !held && inner.queues.iter().all(|it| !it.open && it.pieces.is_empty()) {
             if inner.arrivals > 0 {
                 if !room {
                     return Take::Nothing(inner.open, Duration::from_millis(1));
@@ -281,7 +303,7 @@ impl Epochs {
         if self.is_held() {
             return false;
         }
-        self.inner.lock().queues.iter().any(|it| !it.chunks.is_empty())
+        self.inner.lock().queues.iter().any(Queue::has_some)
     }
 
     /// Wakes one parked worker: there is something to do.
@@ -351,16 +373,35 @@ impl Inner {
             let at = self.turn % self.queues.len();
             self.turn = self.turn.wrapping_add(1);
             let queue = &mut self.queues[at];
+            if let Some(piece) = queue.pieces.pop_front() {
+                return Some(piece);
+            }
             if !queue.open {
                 continue;
             }
             match queue.chunks.try_recv() {
-                Ok(chunk) => return Some(chunk),
+                Ok(chunk) => match &self.guard {
+                    None => return Some(chunk),
+                    Some(guard) => {
+                        queue.pieces = guard.pieces(chunk);
+                        return queue.pieces.pop_front();
+                    }
+                },
                 Err(TryRecvError::Empty) => {}
                 Err(TryRecvError::Disconnected) => queue.open = false,
             }
         }
         None
+    }
+}
+
+impl Queue {
+    fn new(chunks: Receiver<Chunk>) -> Queue {
+        Queue { chunks, pieces: VecDeque::new(), open: true }
+    }
+
+    fn has_some(&self) -> bool {
+        !self.pieces.is_empty() || !self.chunks.is_empty()
     }
 }
 

@@ -150,6 +150,8 @@ pub enum Apart {
     Retried(RetriedAs),
     /// It could not be put together when it was read; it is rejected with this.
     Refused(Problem),
+    /// A fact of ours about ourselves (`system.…`): for those who look into the log; no view has it.
+    System,
 }
 
 impl Apart {
@@ -157,7 +159,7 @@ impl Apart {
     pub fn retried(&self) -> Option<&RetriedAs> {
         match self {
             Apart::Retried(it) => Some(it),
-            Apart::Refused(_) => None,
+            Apart::Refused(_) | Apart::System => None,
         }
     }
 }

@@ -265,6 +265,10 @@ metrics! {
     incarnation: Whole = "state_incarnation";
     /// From the start of the process to the state put back, seconds.
     restored_after: Gauge = "state_restored_after_seconds";
+    /// Times that the parent has started us again.
+    recoveries: Count = "recoveries";
+    /// From the last time the process went to all being caught up again, seconds.
+    recovery_seconds: Gauge = "recovery_seconds";
     /// Memory for identities.
     dedup_bytes: Whole = "dedup_bytes";
     /// How far back identities are remembered.

@@ -25,11 +25,12 @@ mod kafka; // clusters on their way through threads
 mod keep; // the state that is kept
 mod ports; // what serving may ask
 mod serving; // the server on its runtime
+mod supervised; // what a process does that has a parent
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::Sender;
@@ -50,6 +51,7 @@ use crate::report::{Report, log_report};
 use crate::secret;
 use crate::segments::FolderLock;
 use crate::store::Checkpoints;
+use crate::supervise::notes::Told;
 use crate::tasks;
 use crate::watch::{self, Watched};
 pub use ends::end_on_panic;
@@ -61,7 +63,7 @@ use files::{Files, Reading, note_tails, read_source, unread};
 use folder::{open_log, open_rejects, take_folder};
 pub use keep::Rebuild;
 use keep::{Covered, Kept};
-pub use serving::ADMIN_ADDRESS;
+pub use serving::{ADMIN_ADDRESS, listen_for_signals};
 use serving::{Serving, forget_address, serve};
 
 /// Chunks waiting per feed: two megabytes, some milliseconds of work for a worker.
@@ -82,6 +84,8 @@ pub struct Plan {
     pub rebuild: Rebuild,
     /// Read of Kafka what is there at the start, and end; else go on for ever.
     pub until_end: bool,
+    /// What the parent says, if one has started us.
+    pub told: Option<Told>,
     /// Where the epoch's time comes from.
     pub clock: Clock,
     /// Whether to serve HTTP.
@@ -106,6 +110,7 @@ impl Plan {
             state: Some(settings.data_dir.clone()),
             rebuild: Rebuild::default(),
             until_end: false,
+            told: None,
             clock: Clock::Wall,
             serve: true,
         }
@@ -215,6 +220,12 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         (time, after),
         Box::new(move |it| sealed.sealed(it.epoch, it.offsets)),
     );
+    let durable = Arc::new(AtomicU64::new(after));
+    if let Some(dir) = &plan.state
+        && let Some(guard) = supervised::guard(dir, plan.told.as_ref(), &feeds, &durable)?
+    {
+        epochs.guarded(guard);
+    }
     let rejects = open_rejects(&settings, &plan, feeds.clone(), &clock)?;
     let keep_rejects = rejects.clone();
     let engine = Engine::start(Parts {
@@ -234,13 +245,17 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     })?;
 
     let (end, told) = tokio::sync::watch::channel(false);
+    if plan.told.is_some() {
+        supervised::end_with_parent(end.clone())?;
+        supervised::remember_last_words(settings.data_dir.clone());
+    }
     let stop = Arc::new(AtomicBool::new(false));
     let looking = kept.as_ref().map(Kept::looking);
     let checkpoints = match kept {
         Some(kept) => Some(kept.start(
             &settings,
             &engine,
-            (&book, &epochs, &clock),
+            (&book, &epochs, &clock, &durable),
             &metrics,
             (&rejects, &stop),
         )?),
@@ -322,6 +337,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
                 settings: &settings,
                 engine: &engine,
                 book: &book,
+                epochs: &epochs,
                 log: log.as_ref().map(|it| Arc::clone(&it.0)),
                 rejects: &rejects,
                 health: Arc::clone(&health),
@@ -336,6 +352,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
             Some(serve(&settings, ports, end, told, address_file)?)
         }
     };
+    let told_metrics = metrics.clone();
     let watched = Watched {
         book: Arc::clone(&book),
         read: read.clone(),
@@ -348,6 +365,10 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         reading: Arc::new(move || unread(&files, &counted)),
         held: Arc::new(move || holding.is_held()),
         stall_after: settings.engine.stall_after,
+        on_look: plan.told.as_ref().map(|_| supervised::on_look(Arc::clone(&epochs))),
+        on_ready: plan.told.as_ref().map(|it| {
+            supervised::on_ready(it, &told_metrics, log.as_ref().map(|it| Arc::clone(&it.0)))
+        }),
     };
     let until = Arc::clone(&stop);
     let watching = tasks::thread("watch", move || watched.run(&until))?;

@@ -38,6 +38,11 @@ impl Health {
         Health { awaited: position, ..Health::default() }
     }
 
+    /// Whether the frontier stands although work waits.
+    pub fn is_stalled(&self) -> bool {
+        self.stalled.load(SeqCst)
+    }
+
     /// Why we are not ready; empty if we are.
     pub fn troubles(&self) -> Vec<String> {
         let mut troubles = Vec::new();
@@ -84,16 +89,27 @@ pub struct Watched {
     pub held: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Longest time without a complete epoch while work waits.
     pub stall_after: Duration,
+    /// Told at each look whether the frontier stands, and whether all is caught up.
+    pub on_look: Option<Box<dyn Fn(bool, bool) + Send>>,
+    /// Called once, when all is caught up.
+    pub on_ready: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl Watched {
     /// Looks until told to stop.
-    pub fn run(self, stop: &AtomicBool) {
+    pub fn run(mut self, stop: &AtomicBool) {
         let mut seen = (0, crate::clock::monotonic());
         let mut anomalies = 0;
         while !stop.load(SeqCst) {
             (self.note_tails)();
             self.look(&mut seen, &mut anomalies);
+            let ready = self.health.troubles().is_empty();
+            if let Some(on_look) = &self.on_look {
+                on_look(self.health.is_stalled(), ready);
+            }
+            if ready && let Some(on_ready) = self.on_ready.take() {
+                on_ready();
+            }
             std::thread::park_timeout(PERIOD);
         }
     }

@@ -82,6 +82,7 @@ pub enum Command {
     /// Start: read the log and the feeds, keep the views, serve them
     #[command(after_help = "Examples:\n  millstream run\n  \
                             millstream run --data-dir /var/lib/millstream --listen 0.0.0.0:8080\n  \
+                            millstream run --supervise\n  \
                             millstream run --feed \
                             orders=orders.jsonl,schemas/mappings/olist_orders.toml")]
     Run(Run),
@@ -199,6 +200,12 @@ pub struct Run {
     /// Build again from what is left, where the log or the topics no longer reach back to the first record
     #[arg(long)]
     pub accept_incomplete: bool,
+    /// Stay as a parent that starts the process again when it ends or hangs
+    #[arg(long)]
+    pub supervise: bool,
+    /// What a parent tells the process that it starts
+    #[arg(long, hide = true, value_name = "JSON", conflicts_with = "supervise", value_parser = super::run::told)]
+    pub supervised: Option<crate::supervise::notes::Told>,
     /// Where everything durable lives
     #[arg(long, value_name = "FOLDER")]
     pub data_dir: Option<String>,

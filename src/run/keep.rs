@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use super::now_by;
@@ -110,7 +110,12 @@ impl Kept {
         self,
         settings: &Settings,
         engine: &Engine,
-        (book, epochs, clock): (&Arc<Book>, &Arc<Epochs>, &Arc<SteadyClock>),
+        (book, epochs, clock, durable): (
+            &Arc<Book>,
+            &Arc<Epochs>,
+            &Arc<SteadyClock>,
+            &Arc<AtomicU64>,
+        ),
         metrics: &Metrics,
         (rejects, ending): (&RejectStore, &Arc<AtomicBool>),
     ) -> Result<Checkpoints, Report> {
@@ -134,6 +139,7 @@ impl Kept {
             rejects: Arc::new(move || rejects.flush(REJECTS_WITHIN)),
             hold: Arc::new(move |held| epochs.hold(held && !ending.load(SeqCst))),
             now_ms: now_by(clock),
+            durable: Arc::clone(durable),
             horizon: (
                 settings.engine.dedup_horizon.as_millis() as u64,
                 settings.engine.dedup_max_bytes.saturating_mul(2),

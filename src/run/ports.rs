@@ -15,6 +15,7 @@ use crate::commands::rejects::find;
 use crate::commands::state::verified;
 use crate::config::Settings;
 use crate::engine::Engine;
+use crate::epochs::Epochs;
 use crate::ingest::local_log::{self, LocalLog};
 use crate::ingest::resets::{Resets, To};
 use crate::ledger::Book;
@@ -33,6 +34,7 @@ pub(super) struct Behind<'a> {
     pub(super) settings: &'a Settings,
     pub(super) engine: &'a Engine,
     pub(super) book: &'a Arc<Book>,
+    pub(super) epochs: &'a Arc<Epochs>,
     pub(super) log: Option<Arc<LocalLog>>,
     pub(super) rejects: &'a RejectStore,
     pub(super) health: Arc<watch::Health>,
@@ -52,6 +54,7 @@ pub(super) fn of(behind: Behind<'_>) -> Ports {
         settings,
         engine,
         book,
+        epochs,
         log,
         rejects,
         health,
@@ -75,7 +78,10 @@ pub(super) fn of(behind: Behind<'_>) -> Ports {
         ledger,
         applied: Arc::new(move |first, next| counted.applied(first, next)),
         rejects: Arc::new(Kept(rejects.clone())),
-        health: Arc::new(move || Health { dead: vec![], not_ready: health.troubles() }),
+        health: {
+            let health = Arc::clone(&health);
+            Arc::new(move || Health { dead: vec![], not_ready: health.troubles() })
+        },
         debug: Arc::new(move || {
             let views = of_views.views.iter().map(|view| {
                 let stats = view.stats();
@@ -88,6 +94,8 @@ pub(super) fn of(behind: Behind<'_>) -> Ports {
         admin: Arc::new(Admin {
             data_dir: settings.data_dir.display().to_string(),
             log,
+            health,
+            epochs: Arc::clone(epochs),
             rejects: rejects.clone(),
             book: Arc::clone(book),
             resets,
@@ -152,6 +160,8 @@ impl RejectsPort for Kept {
 
 struct Admin {
     data_dir: String,
+    health: Arc<watch::Health>,
+    epochs: Arc<Epochs>,
     log: Option<Arc<LocalLog>>,
     rejects: RejectStore,
     book: Arc<Book>,
@@ -173,6 +183,9 @@ impl AdminPort for Admin {
                     "version": env!("CARGO_PKG_VERSION"),
                     "data_dir": self.data_dir,
                     "process": std::process::id(),
+                    "stalled": self.health.is_stalled(),
+                    "ready": self.health.troubles().is_empty(),
+                    "careful": self.epochs.is_careful(),
                 });
                 Box::pin(async move { Ok(status) })
             }

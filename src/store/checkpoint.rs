@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -61,6 +61,8 @@ pub struct Parts {
     pub hold: Arc<dyn Fn(bool) + Send + Sync>,
     /// The time.
     pub now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Told the epoch of each that was made.
+    pub durable: Arc<AtomicU64>,
     /// How far back identities are kept, milliseconds, and their most bytes.
     pub horizon: (u64, u64),
     /// How it is going.
@@ -210,6 +212,7 @@ impl Maker {
         }
         self.last = Some(book);
         self.made = epoch;
+        self.parts.durable.store(epoch, SeqCst);
         let metrics = &self.parts.metrics;
         metrics.checkpoints.one();
         metrics.checkpoint_epoch.set(epoch as f64 / 1e3);

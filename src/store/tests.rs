@@ -241,6 +241,7 @@ fn start(dir: &Path, random: &Random, one_in: u64) -> (World, Option<Epoch>) {
         rejects: Arc::new(|| true),
         hold: Arc::new(|_| {}),
         now_ms: Arc::new(|| 1_000),
+        durable: Arc::default(),
         horizon: (u64::MAX, u64::MAX),
         metrics: Metrics::default(),
     };

@@ -7,4 +7,5 @@ mod process;
 
 mod backup; // a copy taken under load, put back elsewhere
 mod killed; // again and again, at random instants
+mod supervised; // by a parent that starts it again
 mod load; // what they are loaded with, and held against
