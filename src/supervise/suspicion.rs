@@ -44,15 +44,14 @@ impl Suspicion {
 
     /// A process went down by itself, at these offsets of the newest checkpoint, trying this.
     pub(super) fn went_down(&mut self, lines: &[BookLine], tried: Option<&Trying>) -> Verdict {
-        let places: Vec<Place> = lines.iter().map(place).collect();
+        let mut places: Vec<Place> = lines.iter().map(place).collect();
+        if places.is_empty() {
+            // Before the first checkpoint is a position too.
+            places.push(Place { feed: String::new(), partition: 0, offset: 0 });
+        }
         let stood = self.ends == 0 || self.stood.iter().any(|it| places.contains(it));
         self.ends = if stood { self.ends + 1 } else { 1 };
-        // Nothing read yet is a position too.
         self.stood = places;
-        let stood_at_nothing = self.stood.is_empty();
-        if stood_at_nothing {
-            self.stood.push(Place { feed: String::new(), partition: 0, offset: 0 });
-        }
         let Some(careful) = &self.careful else {
             if self.ends >= ENDS {
                 self.careful = Some(CarefulPlan { limit: CAREFUL_LIMIT, until: None });
