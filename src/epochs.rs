@@ -28,7 +28,7 @@ mod guard; // takes chunks apart where records must be told from each other
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, TryRecvError};
@@ -51,6 +51,15 @@ pub enum TimeSource {
     Event,
     /// Ends at exactly this instant (milliseconds).
     Instant(u64),
+}
+
+/// Why nothing is handed out: something behind us must catch up first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// Too many identities wait for a checkpoint.
+    Checkpoints = 1,
+    /// The process is above its cap of memory.
+    Memory = 2,
 }
 
 /// What a worker gets when it asks.
@@ -112,8 +121,8 @@ pub struct Epochs {
     /// Newest event time decoded, microseconds.
     newest_event: AtomicI64,
     bells: Box<[Bell]>,
-    /// Nothing is handed out: something behind us must catch up first.
-    held: AtomicBool,
+    /// A bit for each [`Hold`]: nothing is handed out while there is one.
+    held: AtomicU8,
     limits: Limits,
     on_sealed: OnSealed,
 }
@@ -183,7 +192,7 @@ impl Epochs {
             open: AtomicU64::new(first),
             newest_event: AtomicI64::new(0),
             bells: (0..workers).map(|_| Bell::default()).collect(),
-            held: AtomicBool::new(false),
+            held: AtomicU8::new(0),
             limits,
             on_sealed,
         })
@@ -219,7 +228,7 @@ impl Epochs {
             return Take::Nothing(inner.open, Duration::from_millis(1));
         }
         let waits = inner.guard.as_mut().is_some_and(|it| it.waits(inner.arrivals));
-        let held = waits || self.held.load(SeqCst);
+        let held = waits || self.is_held();
         if let Some(chunk) = if held { None } else { inner.next_chunk() } {
             // A gap is an arrival too: an epoch must carry the offsets after it.
             inner.arrivals += (chunk.next - chunk.first).max(1);
@@ -287,15 +296,18 @@ impl Epochs {
     }
 
     /// Holds back what could be handed out, or lets it go on: back-pressure, on purpose.
-    pub fn hold(&self, held: bool) {
-        if self.held.swap(held, SeqCst) && !held {
+    pub fn hold(&self, why: Hold, held: bool) {
+        let bit = why as u8;
+        if held {
+            self.held.fetch_or(bit, SeqCst);
+        } else if self.held.fetch_and(!bit, SeqCst) == bit {
             self.ring();
         }
     }
 
     /// Whether reading is held back on purpose.
     pub fn is_held(&self) -> bool {
-        self.held.load(SeqCst)
+        self.held.load(SeqCst) != 0
     }
 
     /// Whether something could be handed out at once.

@@ -275,6 +275,8 @@ metrics! {
     dedup_horizon_seconds: Gauge = "dedup_effective_horizon_seconds";
     /// Resident memory.
     resident_bytes: Whole = "resident_memory_bytes";
+    /// Whether reading is held back for memory: 1 or 0.
+    memory_held: Whole = "memory_held";
     /// CPU time of all threads, in hundredths of a second.
     cpu_centiseconds: Count = "cpu_centiseconds";
     /// The embedded log's next position.

@@ -39,7 +39,7 @@ use crate::clock::{Seen, SteadyClock};
 use crate::commands::replay::Clock;
 use crate::config::{KafkaSettings, Settings};
 use crate::engine::{Engine, Parts, Prepared};
-use crate::epochs::{Epochs, Limits, TimeSource};
+use crate::epochs::{Epochs, Hold, Limits, TimeSource};
 use crate::ingest::file::Progress;
 use crate::ingest::local_log::{Following, LocalLog};
 use crate::ingest::resets::Resets;
@@ -365,6 +365,11 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         reading: Arc::new(move || unread(&files, &counted)),
         held: Arc::new(move || holding.is_held()),
         stall_after: settings.engine.stall_after,
+        cap: watch::Cap::new(settings.engine.memory_max),
+        hold_memory: {
+            let (epochs, ending) = (Arc::clone(&epochs), Arc::clone(&stop));
+            Box::new(move |held| epochs.hold(Hold::Memory, held && !ending.load(SeqCst)))
+        },
         on_look: plan.told.as_ref().map(|_| supervised::on_look(Arc::clone(&epochs))),
         on_ready: plan.told.as_ref().map(|it| {
             supervised::on_ready(it, &told_metrics, log.as_ref().map(|it| Arc::clone(&it.0)))
@@ -441,7 +446,8 @@ impl Running {
         let served = self.serving.map_or(Ok(()), Serving::stop);
         self.stop.store(true, SeqCst);
         // What is read already is to get through, whatever the disk does.
-        self.epochs.hold(false);
+        self.epochs.hold(Hold::Checkpoints, false);
+        self.epochs.hold(Hold::Memory, false);
         // The rest is closed whatever became of a feed; what it says is said at the end.
         let mut read: Vec<Result<(), Report>> =
             self.sources.into_iter().map(|it| joined(&it.name, it.thread.join())).collect();

@@ -9,7 +9,7 @@ use super::now_by;
 use crate::clock::SteadyClock;
 use crate::config::Settings;
 use crate::engine::{Engine, OnFresh, Prepared};
-use crate::epochs::Epochs;
+use crate::epochs::{Epochs, Hold};
 use crate::ingest::local_log::Stats;
 use crate::ledger::Book;
 use crate::messages::{BookState, Epoch, FeedId, Feeds, Offsets};
@@ -137,7 +137,9 @@ impl Kept {
                 of.collect()
             }),
             rejects: Arc::new(move || rejects.flush(REJECTS_WITHIN)),
-            hold: Arc::new(move |held| epochs.hold(held && !ending.load(SeqCst))),
+            hold: Arc::new(move |held| {
+                epochs.hold(Hold::Checkpoints, held && !ending.load(SeqCst));
+            }),
             now_ms: now_by(clock),
             durable: Arc::clone(durable),
             horizon: (

@@ -66,7 +66,7 @@ pub(super) fn of(behind: Behind<'_>) -> Ports {
         now_ms,
     } = behind;
     let append: Arc<dyn Append> = match &log {
-        Some(log) => Arc::clone(log) as _,
+        Some(log) => Arc::new(Gate { log: Arc::clone(log), health: Arc::clone(&health) }),
         None => Arc::new(NoLog),
     };
     let (operators, counted) = (engine.operators(), Arc::clone(book));
@@ -105,6 +105,28 @@ pub(super) fn of(behind: Behind<'_>) -> Ports {
         }),
         now_ms,
         future_limit: settings.engine.future_limit,
+    }
+}
+
+/// The log, closed while what is kept needs more memory than it may have: what nobody can read is
+/// not piled up.
+struct Gate {
+    log: Arc<LocalLog>,
+    health: Arc<watch::Health>,
+}
+
+/// When to try again: until there is more memory is a person's matter.
+const AFTER_MEMORY: Duration = Duration::from_secs(10);
+
+impl Append for Gate {
+    fn append(
+        &self,
+        records: Vec<Vec<u8>>,
+    ) -> Result<oneshot::Receiver<Result<Appended, AppendRefused>>, AppendRefused> {
+        if self.health.is_out_of_memory() {
+            return Err(AppendRefused::Busy(AFTER_MEMORY));
+        }
+        self.log.append(records)
     }
 }
 
