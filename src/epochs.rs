@@ -36,7 +36,7 @@ use parking_lot::Mutex;
 
 use crate::clock::SteadyClock;
 use crate::config;
-use crate::messages::{Chunk, Epoch, Offsets};
+use crate::messages::{BACKFILL, Chunk, Epoch, Offsets};
 pub use guard::{Aside, Careful, Guard, OnTrying};
 
 /// Sealed epochs that may wait for completion before nothing more is handed out: one being
@@ -232,7 +232,9 @@ impl Epochs {
         if let Some(chunk) = if held { None } else { inner.next_chunk() } {
             // A gap is an arrival too: an epoch must carry the offsets after it.
             inner.arrivals += (chunk.next - chunk.first).max(1);
-            inner.offsets.insert(chunk.partition, chunk.next);
+            if chunk.partition.0 != BACKFILL {
+                inner.offsets.insert(chunk.partition, chunk.next);
+            }
             if let Some(guard) = &mut inner.guard {
                 guard.hands(&chunk, inner.open);
             }

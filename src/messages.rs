@@ -14,6 +14,9 @@ pub use schemas::reading::Epoch;
 /// Where we read: a file, the embedded log, later a topic. An index into the list of feeds.
 pub type FeedId = u16;
 
+/// The log read once more, for views that are built again: no feed of its own, and in no ledger.
+pub const BACKFILL: FeedId = FeedId::MAX;
+
 /// A partition of a feed.
 pub type Partition = (FeedId, u32);
 

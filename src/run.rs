@@ -23,6 +23,7 @@ mod files; // files on their way through threads
 mod folder; // what is durable, opened
 mod kafka; // clusters on their way through threads
 mod keep; // the state that is kept
+mod rebuild; // views that are built again beside the others
 mod ports; // what serving may ask
 mod serving; // the server on its runtime
 mod supervised; // what a process does that has a parent
@@ -32,6 +33,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
@@ -63,6 +65,7 @@ use files::{Files, Reading, note_tails, read_source, unread};
 use folder::{open_log, open_rejects, take_folder};
 pub use keep::Rebuild;
 use keep::{Covered, Kept};
+use rebuild::Building;
 pub use serving::{ADMIN_ADDRESS, listen_for_signals};
 use serving::{Serving, forget_address, serve};
 
@@ -131,6 +134,7 @@ pub struct Running {
     engine: Engine,
     sources: Vec<Reading>,
     clusters: Vec<kafka::Cluster>,
+    rebuilding: Option<JoinHandle<Result<(), Report>>>,
     checkpoints: Option<Checkpoints>,
     epochs: Arc<Epochs>,
     stop: Arc<AtomicBool>,
@@ -204,7 +208,12 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     }
     let log_from = from.get(&(LOG, 0)).copied().unwrap_or(0);
     let resumed = from.clone();
-    let (queues, chunks): (Vec<Sender<Chunk>>, Vec<_>) =
+    let (anew, until) = kept.as_ref().map_or((&[][..], 0), Kept::building);
+    let building = Arc::new(Building::of(anew, until));
+    let anew = anew.to_vec();
+    // The last queue, if there is one to build from.
+    let n_queues = n_queues + usize::from(!anew.is_empty());
+    let (mut queues, chunks): (Vec<Sender<Chunk>>, Vec<_>) =
         (0..n_queues).map(|_| crossbeam_channel::bounded(QUEUE_CHUNKS)).unzip();
     let time = match plan.clock {
         Clock::Wall => TimeSource::Wall(Arc::clone(&clock)),
@@ -242,6 +251,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         max_event_bytes: settings.serve.max_event_bytes,
         now_ms: now_by(&clock),
         on_fresh: kept.as_ref().map(Kept::on_fresh),
+        building: anew.clone(),
     })?;
 
     let (end, told) = tokio::sync::watch::channel(false);
@@ -257,12 +267,14 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
             &engine,
             (&book, &epochs, &clock, &durable),
             &metrics,
-            (&rejects, &stop),
+            (&rejects, &building, &stop),
         )?),
         None => None,
     };
     let ringing = Arc::clone(&epochs);
     let bell: Arc<dyn Fn() + Send + Sync> = Arc::new(move || ringing.ring());
+    let backfill = if anew.is_empty() { None } else { queues.pop() };
+    let retried = Arc::clone(&formats);
     let mut outlets = queues.into_iter().map(|it| Outlet::new(it, Arc::clone(&bell)));
     let log = match log {
         Some(log) => {
@@ -301,9 +313,22 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     }
     let append = log.as_ref().map(|it| Arc::clone(&it.0) as Arc<dyn Append>);
     let read = engine.read_handle();
+    let rebuilding = match (backfill, &log) {
+        (Some(queue), Some((log, _))) => Some(rebuild::start(rebuild::Behind {
+            log,
+            formats: retried,
+            queue,
+            bell,
+            epochs: Arc::clone(&epochs),
+            read: read.clone(),
+            building: Arc::clone(&building),
+            stop: Arc::clone(&stop),
+        })?),
+        _ => None,
+    };
     // The relations are computed from the states that were put back: then all can be read.
     while read.instants.complete() < after {
-        std::thread::park_timeout(std::time::Duration::from_millis(1));
+        std::thread::park_timeout(Duration::from_millis(1));
     }
     if after > 0 {
         metrics.restored_after.set(crate::clock::since(began).as_secs_f64());
@@ -346,6 +371,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
                 end: end.clone(),
                 resets,
                 state: looking,
+                building: Arc::clone(&building),
                 now_ms: now_by(&clock),
             });
             let address_file = plan.log.then(|| settings.data_dir.join(ADMIN_ADDRESS));
@@ -362,7 +388,14 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         note_tails,
         metrics,
         health,
-        reading: Arc::new(move || unread(&files, &counted)),
+        reading: {
+            let building = Arc::clone(&building);
+            Arc::new(move || {
+                let mut words = unread(&files, &counted);
+                words.extend(building.words(None));
+                words
+            })
+        },
         held: Arc::new(move || holding.is_held()),
         stall_after: settings.engine.stall_after,
         cap: watch::Cap::new(settings.engine.memory_max),
@@ -385,6 +418,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         engine,
         sources,
         clusters,
+        rebuilding,
         checkpoints,
         epochs,
         stop,
@@ -444,6 +478,9 @@ impl Running {
     /// Ends it all: nobody is cut off unanswered, nothing acknowledged is lost.
     pub fn stop(self) -> Result<(), Report> {
         let served = self.serving.map_or(Ok(()), Serving::stop);
+        if let Some((log, _)) = &self.log {
+            drain(log, &self.book, &self.epochs);
+        }
         self.stop.store(true, SeqCst);
         // What is read already is to get through, whatever the disk does.
         self.epochs.hold(Hold::Checkpoints, false);
@@ -452,6 +489,7 @@ impl Running {
         let mut read: Vec<Result<(), Report>> =
             self.sources.into_iter().map(|it| joined(&it.name, it.thread.join())).collect();
         read.extend(self.clusters.into_iter().map(kafka::Cluster::join));
+        read.extend(self.rebuilding.map(|it| joined("rebuild", it.join())));
         if let Some((log, following)) = self.log {
             following.stop();
             read.push(following.join());
@@ -488,6 +526,24 @@ impl Ended {
     /// Ends serving, if there was any.
     pub fn stop(self) -> Result<(), Report> {
         self.serving.map_or(Ok(()), Serving::stop)
+    }
+}
+
+/// How long what was acknowledged may take to be read at the end, so that the next start has
+/// nothing to read; what is left then is read by that.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Waits until the views include all that the log holds. Nothing is appended any more.
+fn drain(log: &LocalLog, book: &Book, epochs: &Epochs) {
+    let began = crate::clock::monotonic();
+    let left = || log.end().saturating_sub(book.next((LOG, 0)).unwrap_or(0));
+    // Where reading is held back on purpose it would not come to an end.
+    while left() > 0 && !epochs.is_held() {
+        if crate::clock::since(began) > DRAIN {
+            tracing::warn!(records = left(), "ends before all of the log was read");
+            return;
+        }
+        std::thread::park_timeout(Duration::from_millis(2));
     }
 }
 

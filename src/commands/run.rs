@@ -17,8 +17,12 @@ pub fn main(settings: Settings, typed: &typed::Run) -> Result<(), Report> {
     run::end_on_panic();
     // What was to be built again has been, by the process before.
     let again = typed.supervised.as_ref().is_some_and(|it| it.restarts > 0);
-    let rebuild =
-        Rebuild { all: typed.rebuild && !again, accept_incomplete: typed.accept_incomplete };
+    let rebuild = if again { &[][..] } else { &typed.rebuild };
+    let rebuild = Rebuild {
+        all: rebuild.iter().any(String::is_empty),
+        views: rebuild.iter().filter(|it| !it.is_empty()).cloned().collect(),
+        accept_incomplete: typed.accept_incomplete,
+    };
     let plan = Plan { rebuild, told: typed.supervised.clone(), ..Plan::of(&settings) };
     let running = run::start(settings, plan)?;
     if let Some(address) = running.address() {

@@ -194,9 +194,9 @@ pub struct Demo {
 /// `millstream run`
 #[derive(Clone, Debug, Args)]
 pub struct Run {
-    /// Forget the state that is kept, and build it again from the log
-    #[arg(long)]
-    pub rebuild: bool,
+    /// Build a view again from the log, beside the others; every view, if none is named; may be repeated
+    #[arg(long, value_name = "VIEW", num_args = 0..=1, default_missing_value = "")]
+    pub rebuild: Vec<String>,
     /// Build again from what is left, where the log or the topics no longer reach back to the first record
     #[arg(long)]
     pub accept_incomplete: bool,

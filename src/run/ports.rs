@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+use super::rebuild::Building;
 use crate::backup;
 use crate::commands::backup::{SMALL, told};
 use crate::commands::feed;
@@ -45,6 +46,7 @@ pub(super) struct Behind<'a> {
     pub(super) resets: Option<Arc<Resets>>,
     /// What is kept of the views; none where no state is kept.
     pub(super) state: Option<Looking>,
+    pub(super) building: Arc<Building>,
     pub(super) now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 
@@ -63,6 +65,7 @@ pub(super) fn of(behind: Behind<'_>) -> Ports {
         end,
         resets,
         state,
+        building,
         now_ms,
     } = behind;
     let append: Arc<dyn Append> = match &log {
@@ -91,6 +94,7 @@ pub(super) fn of(behind: Behind<'_>) -> Ports {
             json!({"operators": operators(), "views": views.collect::<Vec<_>>()})
         }),
         metrics,
+        building: Arc::new(move |view| building.words(Some(view))),
         admin: Arc::new(Admin {
             data_dir: settings.data_dir.display().to_string(),
             log,

@@ -10,4 +10,5 @@ mod killed; // again and again, at random instants
 mod supervised; // by a parent that starts it again
 mod memory; // above its cap
 mod stop; // told to end
+mod rebuilt; // a view, beside the others
 mod load; // what they are loaded with, and held against
