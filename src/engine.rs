@@ -27,7 +27,7 @@ use dataflows::dedup::{Dedup, DedupLimits};
 use dataflows::inputs::Updates;
 use parking_lot::Mutex;
 use schemas::keeping::StateKeeper;
-use schemas::names::Secret;
+use schemas::names::{Kind, Secret};
 use schemas::reading::Instants;
 use timely::worker::Worker;
 
@@ -94,6 +94,12 @@ impl Prepared {
     /// The states, as the store sees them.
     pub fn keepers(&self) -> Vec<Arc<dyn StateKeeper>> {
         self.views.keepers().to_vec()
+    }
+
+    /// What the secret makes of a known text: a state that was kept under another is not read.
+    pub fn under(&self) -> String {
+        let made = self.secret.fingerprint("", Kind::Event, &["under which secret"]);
+        format!("{made:032x}")
     }
 
     /// Puts identities back.
