@@ -47,6 +47,7 @@ mod shared; // what the two know of each other
 mod topic_ids; // which topics are there, by their ids (the raw interface)
 mod topics; // which partitions there are, and where each begins
 mod trouble; // what an error means, and how it is told
+mod whole; // a record with its key and headers, as one JSON
 mod work; // a partition at work
 
 use std::collections::BTreeMap;
@@ -73,14 +74,25 @@ const ORDERS: usize = 64;
 pub struct Plan {
     /// Brokers, topics, who we are.
     pub settings: KafkaSettings,
-    /// Native CloudEvents, structured or binary; else through a mapping, by the value alone.
-    pub native: bool,
+    /// What is handed over of a record.
+    pub takes: Takes,
     /// Where each topic goes on; those that are not here begin where the settings say.
     pub recorded: BTreeMap<String, Recorded>,
     /// Read what is there at the start, and end.
     pub until_end: bool,
     /// Longest event (settings). Of a longer record one byte more is kept.
     pub max_event_bytes: u64,
+}
+
+/// What is handed over of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// The CloudEvent that it is, structured or binary.
+    Event,
+    /// Its value.
+    Value,
+    /// All of it, as one JSON text.
+    Whole,
 }
 
 /// Where a partition begins.
@@ -148,7 +160,7 @@ pub fn start(
         stop: Arc::clone(&stop),
         now_ms: Arc::clone(&hooks.now_ms),
         shared: Arc::clone(&shared),
-        native: plan.native,
+        takes: plan.takes,
         max_event_bytes: usize::try_from(plan.max_event_bytes).unwrap_or(usize::MAX / 2),
         started,
     };

@@ -9,7 +9,7 @@ use super::feeds::{mapping, mapping_name};
 use super::now_by;
 use crate::clock::SteadyClock;
 use crate::config::KafkaSettings;
-use crate::ingest::kafka::{self, Hooks, Plan, Reading, Recorded};
+use crate::ingest::kafka::{self, Hooks, Plan, Reading, Recorded, Takes};
 use crate::ingest::resets::{Reset, Resets};
 use crate::ledger::Book;
 use crate::messages::{Feed, Feeds, Format, Outlet};
@@ -67,7 +67,7 @@ impl Behind<'_> {
         let resets = self.resets.map(Arc::clone);
         let plan = Plan {
             settings: cluster.clone(),
-            native: matches!(topics.format, Format::Native),
+            takes: takes(&topics.format),
             recorded: recorded(self.book, &cluster.name, &decided),
             until_end: self.until_end,
             max_event_bytes: self.max_event_bytes,
@@ -99,6 +99,14 @@ impl Behind<'_> {
         let (metrics, stop) = (self.metrics.clone(), Arc::clone(self.stop));
         let reading = kafka::start(plan, outlet, hooks, metrics, stop)?;
         Ok(Cluster { name: cluster.name.clone(), reading })
+    }
+}
+
+fn takes(format: &Format) -> Takes {
+    match format {
+        Format::Native => Takes::Event,
+        Format::Mapped(mapping) if mapping.takes_whole_records() => Takes::Whole,
+        Format::Mapped(_) => Takes::Value,
     }
 }
 
