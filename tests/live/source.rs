@@ -73,6 +73,30 @@ fn a_topic_gives_the_views_of_its_file() {
     assert_eq!(it.count("k/", "duplicate"), repeats);
     assert_eq!((it.count("k/", "rejected"), it.count("k/", "absent")), (0, 0));
     assert_eq!(it.digests(&TENANTS), replayed(&file, &[]));
+    measured(&it, &topic);
+}
+
+/// What /metrics says of each partition once all is read, by the names that docs/kafka.md lists.
+fn measured(it: &Millstream, topic: &Topic) {
+    for line in it.ledger("k/") {
+        let (number, next) = (&line["partition"], line["next"].as_f64().unwrap());
+        let of = format!("{{feed=\"k/{}\",partition=\"{number}\"}} ", topic.name);
+        let told = |name: &str, expected: &dyn Fn(f64) -> bool| {
+            let start = format!("millstream_kafka_{name}{of}");
+            until(&start, || {
+                let all = it.get("/metrics")?.1;
+                let found = all.lines().find_map(|it| it.strip_prefix(start.as_str()))?;
+                expected(found.parse().unwrap()).then_some(())
+            });
+        };
+        for name in ["position", "stable_end", "high_watermark"] {
+            told(name, &|it| it == next);
+        }
+        for name in ["lag_records", "lag_seconds"] {
+            told(name, &|it| it == 0.0);
+        }
+        told("bytes_read_total", &|it| it > 0.0);
+    }
 }
 
 /// Goal: as a command, from the beginning to the end that there is. Method: `replay` of a topic

@@ -103,7 +103,7 @@ impl Control {
                 stuck = Some((Arc::clone(lane), next, end));
             }
             if n < MAX_SHOWN {
-                self.show(lane, next, end, behind_ms);
+                self.show(lane, Seen { next, end, high, full }, behind_ms);
             }
         }
         self.metrics
@@ -138,7 +138,8 @@ impl Control {
         Ok(())
     }
 
-    fn show(&self, lane: &Lane, next: u64, end: u64, behind_ms: u64) {
+    fn show(&self, lane: &Lane, seen: Seen, behind_ms: u64) {
+        let Seen { next, end, high, .. } = seen;
         let of = OfPartition {
             feed: lane.topic.feed_name.clone(),
             partition: lane.number.unsigned_abs(),
@@ -146,6 +147,7 @@ impl Control {
         let m = &self.metrics;
         m.kafka_position.get_or_create(&of).set(next.cast_signed());
         m.kafka_end.get_or_create(&of).set(end.cast_signed());
+        m.kafka_high_watermark.get_or_create(&of).set(high.max(end).cast_signed());
         m.kafka_lag.get_or_create(&of).set(end.saturating_sub(next).cast_signed());
         m.kafka_lag_seconds.get_or_create(&of).set(behind_ms as f64 / 1e3);
         m.kafka_bytes.get_or_create(&of).raise_to(lane.bytes.load(Relaxed));
