@@ -6,6 +6,7 @@
 //! What was typed ([`typed`]) becomes what is needed ([`chosen`]) before anything is done.
 
 pub mod ask; // asking the running process over its loopback routes
+pub mod backup; // a copy of everything durable, and back
 pub mod check; // settings and mappings: every problem at once
 pub mod chosen; // from what was typed to what is needed
 pub mod demo; // the generator and everything else in one process
@@ -19,6 +20,7 @@ pub mod out; // standard output that may be a closed pipe
 pub mod replay; // a file through the whole path, and what it made of it
 pub mod run; // everything, until told to stop
 pub mod rejects; // looking at kept rejects, trying them again
+pub mod state; // looking into what is kept of every entity
 pub mod schema; // what events may say
 pub mod typed; // what a person may type
 
@@ -77,6 +79,9 @@ fn obey(typed: Typed, variables: Vec<(String, String)>) -> Result<(), Problems> 
         Command::Schema { what } => schema::main(&what).map_err(one),
         Command::Map(it) => map::main(&it, &chosen),
         Command::Log { what } => log::main(&what, &chosen),
+        Command::State { what } => state::main(&what, &chosen),
+        Command::Backup(it) => backup::main(&it, &chosen),
+        Command::Restore(it) => backup::restore(&it, &chosen),
         Command::Feed { what } => feed::main(&what, &chosen),
         Command::Rejects { what } => rejects::main(&what, &chosen),
         Command::Produce(it) => produce::main(&it, &chosen),

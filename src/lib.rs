@@ -33,6 +33,7 @@ pub mod changes; // 4
 pub mod rejects; // what could not be decoded, kept with its report
 pub mod ledger; // where every record read has ended, by epoch
 pub mod store; // 5
+pub mod backup; // a copy of everything durable, and back
 pub mod serve; // 6
 pub mod watch; // looks at the whole: metrics, alarms, readiness
 

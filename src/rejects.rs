@@ -54,6 +54,9 @@ const CONTENTS: Contents = Contents::new(
     "rejects 1: tag 0 (len u32, head as JSON, bytes); tag 1 retried, JSON; tag 2 summary, JSON",
 );
 
+/// The name of their folder in the data folder.
+pub const DIR: &str = "rejects";
+
 /// Rejects waiting for the keeper: a thousand a second is far below, a feed that is nothing but
 /// rejects is not to fill the memory.
 const QUEUE: usize = 16 * 1024;

@@ -235,10 +235,15 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
 
     let (end, told) = tokio::sync::watch::channel(false);
     let stop = Arc::new(AtomicBool::new(false));
+    let looking = kept.as_ref().map(Kept::looking);
     let checkpoints = match kept {
-        Some(kept) => {
-            Some(kept.start(&settings, &engine, (&book, &epochs, &clock), &metrics, &stop)?)
-        }
+        Some(kept) => Some(kept.start(
+            &settings,
+            &engine,
+            (&book, &epochs, &clock),
+            &metrics,
+            (&rejects, &stop),
+        )?),
         None => None,
     };
     let ringing = Arc::clone(&epochs);
@@ -324,6 +329,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
                 ledger: Arc::clone(&ledger),
                 end: end.clone(),
                 resets,
+                state: looking,
                 now_ms: now_by(&clock),
             });
             let address_file = plan.log.then(|| settings.data_dir.join(ADMIN_ADDRESS));

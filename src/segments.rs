@@ -33,6 +33,7 @@ mod lock;
 mod open;
 mod retain;
 mod trouble;
+mod verify;
 mod whole;
 mod writer;
 
@@ -47,5 +48,6 @@ pub use format::{
 pub use lock::FolderLock;
 pub use open::{Looked, Opened, VERIFY_AT_OPEN_BYTES, look, open, open_to_read};
 pub use trouble::{cannot_read, cannot_write, damaged};
+pub use verify::{Held, Verified};
 pub use whole::replace;
 pub use writer::{Medium, NewBlock, Writer};

@@ -182,6 +182,20 @@ pub enum AdminAction {
         /// This partition only.
         partition: Option<u32>,
     },
+    /// What is kept of every entity, in figures.
+    StateStats,
+    /// The checkpoints there are, the newest first.
+    Checkpoints {
+        /// How many.
+        limit: usize,
+    },
+    /// Read everything that is durable.
+    Verify,
+    /// Copy everything durable.
+    Backup {
+        /// An empty folder of this machine.
+        to: String,
+    },
     /// Append rejects to the log again.
     RetryRejects {
         /// Only those with this reason.

@@ -40,6 +40,7 @@ mod clean; // gives old segments up
 mod fresh; // identities on their way
 mod incarnation; // which life of the state this is
 mod load; // puts it all back
+mod look; // as a person may see it
 mod payload; // what is in the blocks
 
 use std::path::Path;
@@ -53,6 +54,7 @@ pub use checkpoint::{BookStateAt, Checkpoints, Parts};
 pub use fresh::{FRESH_MAX, Fresh};
 pub use incarnation::{Began, INCARNATION_FILE, Incarnation};
 pub use load::{OTHER_VIEWS, Restored, lines};
+pub use look::{Checkpoint, Looking, Stats, ViewStats};
 
 /// What holds states; the name of its folder in the data folder.
 pub const STATE_DIR: &str = "state";
@@ -67,7 +69,7 @@ pub struct Store {
     /// Number of the next checkpoint.
     seq: u32,
     /// Which life of this state this is.
-    incarnation: u64,
+    incarnation: Incarnation,
     /// Positions of identities that belong to no checkpoint.
     dead: Vec<(u64, u64)>,
     /// The newest checkpoint with blocks in each segment, by the segment's first position.
@@ -106,7 +108,7 @@ impl Store {
             identities,
             settings: settings.clone(),
             seq: 1,
-            incarnation: Incarnation::of(data_dir, now_ms)?.number,
+            incarnation: Incarnation::of(data_dir, now_ms)?,
             dead: Vec::new(),
             newest_in: std::collections::BTreeMap::new(),
             record_bytes: (0, 0),
@@ -127,6 +129,11 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// For those who look, while it is open here.
+    pub fn looking(&self) -> Looking {
+        Looking::of(self, self.incarnation)
     }
 
     /// Bytes on disk: states, identities.

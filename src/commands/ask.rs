@@ -24,6 +24,8 @@ pub const ADDRESS_FILE: &str = "admin.addr";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A retry of many rejects waits for the disk.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// A backup of a large log, or reading all of it, lasts as long as the disk takes.
+const SLOW_TIMEOUT: Duration = Duration::from_secs(3_600);
 /// Longest answer: a page of records is far below.
 const MAX_ANSWER_BYTES: u64 = 256 << 20;
 
@@ -47,17 +49,27 @@ pub fn running(data_dir: &Path) -> Option<Peer> {
 impl Peer {
     /// Asks.
     pub fn get(&self, path: &str) -> Result<Value, Report> {
-        self.request("GET", path)
+        self.request("GET", path, ANSWER_TIMEOUT)
+    }
+
+    /// Asks what everything on the disk has to be read for.
+    pub fn get_slowly(&self, path: &str) -> Result<Value, Report> {
+        self.request("GET", path, SLOW_TIMEOUT)
+    }
+
+    /// Has something done that everything on the disk has to be read for.
+    pub fn post_slowly(&self, path: &str) -> Result<Value, Report> {
+        self.request("POST", path, SLOW_TIMEOUT)
     }
 
     /// Has something done.
     pub fn post(&self, path: &str) -> Result<Value, Report> {
-        self.request("POST", path)
+        self.request("POST", path, ANSWER_TIMEOUT)
     }
 
-    fn request(&self, method: &str, path: &str) -> Result<Value, Report> {
+    fn request(&self, method: &str, path: &str, within: Duration) -> Result<Value, Report> {
         let answer =
-            self.exchange(method, path).map_err(|why| self.told(path, &why.to_string()))?;
+            self.exchange(method, path, within).map_err(|why| self.told(path, &why.to_string()))?;
         let (status, body) = parse(&answer).ok_or_else(|| self.told(path, "no HTTP answer"))?;
         let mut value: Value = serde_json::from_slice(&body)
             .map_err(|why| self.told(path, &format!("expected JSON, found {why}")))?;
@@ -75,9 +87,9 @@ impl Peer {
         })
     }
 
-    fn exchange(&self, method: &str, path: &str) -> std::io::Result<Vec<u8>> {
+    fn exchange(&self, method: &str, path: &str, within: Duration) -> std::io::Result<Vec<u8>> {
         let mut stream = TcpStream::connect_timeout(&self.address, CONNECT_TIMEOUT)?;
-        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        stream.set_read_timeout(Some(within))?;
         stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
         let host = self.address;
         write!(

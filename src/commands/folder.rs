@@ -8,7 +8,8 @@ use crate::ingest::local_log::{self, LocalLog};
 use crate::messages::Feeds;
 use crate::rejects::{self, RejectStore};
 use crate::report::Report;
-use crate::segments::{FolderLock, OnDamage};
+use crate::segments::{Folder, FolderLock, OnDamage};
+use crate::store::Looking;
 
 /// A data folder under its lock, to be changed.
 pub struct Taken {
@@ -27,7 +28,7 @@ pub fn take(settings: &Settings) -> Result<Taken, Report> {
 impl Taken {
     /// The embedded log; what was found to be wrong with it is told.
     pub fn log(&self) -> Result<LocalLog, Report> {
-        let dir = self.settings.data_dir.join("log");
+        let dir = self.settings.data_dir.join(local_log::DIR);
         let clock = Arc::new(crate::clock::wall_ms);
         let log = LocalLog::open(&dir, &self.settings.log, OnDamage::Refuse, clock)?;
         log.notes().iter().for_each(note);
@@ -36,7 +37,7 @@ impl Taken {
 
     /// The kept rejects.
     pub fn rejects(&self) -> Result<RejectStore, Report> {
-        let dir = self.settings.data_dir.join("rejects");
+        let dir = self.settings.data_dir.join(rejects::DIR);
         let clock = Arc::new(crate::clock::wall_ms);
         let rejects = &self.settings.rejects;
         let store = RejectStore::open(&dir, rejects, Feeds::default(), OnDamage::Refuse, clock)?;
@@ -63,21 +64,45 @@ pub fn look(settings: &Settings) -> Result<LookedAt, Report> {
 impl LookedAt {
     /// The embedded log; what was found to be wrong with it is told.
     pub fn log(&self) -> Result<local_log::Looking, Report> {
-        let log = local_log::Looking::at(&self.data_dir.join("log"), OnDamage::Skip)?;
+        let log = local_log::Looking::at(&self.data_dir.join(local_log::DIR), OnDamage::Skip)?;
         log.notes().iter().for_each(note);
         Ok(log)
     }
 
     /// The kept rejects.
     pub fn rejects(&self) -> Result<rejects::Kept, Report> {
-        let looking = rejects::Looking::at(&self.data_dir.join("rejects"), OnDamage::Skip)?;
+        let looking = rejects::Looking::at(&self.data_dir.join(rejects::DIR), OnDamage::Skip)?;
         looking.notes.iter().for_each(note);
         Ok(looking.kept)
     }
 }
 
+impl LookedAt {
+    /// The state; told where none was ever kept.
+    pub fn state(&self) -> Result<Looking, Report> {
+        Looking::at(&self.data_dir)?.ok_or_else(|| Report {
+            what: "cannot find a state".into(),
+            why: "expected a data folder with a `state` in it, found none".into(),
+            ..no_data(&self.data_dir)
+        })
+    }
+
+    /// Every log there is, in the order in which they are to be copied.
+    pub fn logs(&self) -> Result<Vec<(&'static str, Arc<Folder>)>, Report> {
+        let mut logs: Vec<_> = Vec::new();
+        if let Some(state) = Looking::at(&self.data_dir)? {
+            logs.extend(state.logs());
+        }
+        if let Some(rejects) = self.rejects()?.folder() {
+            logs.push((rejects::DIR, Arc::clone(rejects)));
+        }
+        logs.push((local_log::DIR, self.log()?.folder()));
+        Ok(logs)
+    }
+}
+
 fn expect_log(dir: &Path) -> Result<(), Report> {
-    if dir.join("log").is_dir() { Ok(()) } else { Err(no_data(dir)) }
+    if dir.join(local_log::DIR).is_dir() { Ok(()) } else { Err(no_data(dir)) }
 }
 
 fn note(it: &Report) {

@@ -132,6 +132,23 @@ pub enum Command {
         #[command(subcommand)]
         what: Feed,
     },
+    /// Look into what is kept of every entity
+    #[command(after_help = "Examples:\n  millstream state stats\n  \
+                            millstream state list --limit 3\n  millstream state verify")]
+    State {
+        /// What to look at.
+        #[command(subcommand)]
+        what: State,
+    },
+    /// Copy everything durable into an empty folder, also while it is being written
+    #[command(after_help = "Example:\n  millstream backup backup-of-today")]
+    Backup(Backup),
+    /// Put a backup into an empty data folder
+    #[command(
+        after_help = "Example:\n  millstream restore backup-of-today --data-dir restored\n\n\
+                            What leaves from then on carries another incarnation."
+    )]
+    Restore(Restore),
     /// The JSON Schemas of the events that are taken
     #[command(after_help = "Examples:\n  millstream schema list\n  \
                             millstream schema show order.placed > order.placed.json")]
@@ -289,6 +306,57 @@ pub enum Log {
         #[command(flatten)]
         folder: Folder,
     },
+}
+
+/// `millstream state`
+#[derive(Clone, Debug, Subcommand)]
+pub enum State {
+    /// The checkpoints there are, the newest first
+    #[command(after_help = "Example:\n  millstream state list --limit 3 --json")]
+    List {
+        /// How many
+        #[arg(long, default_value_t = 10)]
+        limit: usize,
+        /// Which data folder, and how it is printed.
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Size, newest checkpoint, entities and records of each view
+    #[command(after_help = "Example:\n  millstream state stats --json")]
+    Stats {
+        /// Which data folder, and how it is printed.
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Read everything that is kept, and say what of it is damaged
+    #[command(after_help = "Example:\n  millstream state verify")]
+    Verify {
+        /// Which data folder, and how it is printed.
+        #[command(flatten)]
+        folder: Folder,
+    },
+}
+
+/// `millstream backup`
+#[derive(Clone, Debug, Args)]
+pub struct Backup {
+    /// An empty folder, or one that is not there
+    #[arg(value_name = "TO")]
+    pub to: PathBuf,
+    /// Which data folder, and how it is printed.
+    #[command(flatten)]
+    pub folder: Folder,
+}
+
+/// `millstream restore`
+#[derive(Clone, Debug, Args)]
+pub struct Restore {
+    /// A folder that `millstream backup` made
+    #[arg(value_name = "FROM")]
+    pub from: PathBuf,
+    /// Which data folder, and how it is printed.
+    #[command(flatten)]
+    pub folder: Folder,
 }
 
 /// Which data folder, and how it is printed.

@@ -46,6 +46,9 @@ pub use follow::Following;
 pub use record::Kind;
 pub use show::{Looking, Shown, Stats};
 
+/// The name of its folder in the data folder.
+pub const DIR: &str = "log";
+
 /// The layout of a block's payload; another one is another schema hash, and refused.
 const CONTENTS: Contents = Contents::new(
     *b"evlg",
@@ -85,6 +88,11 @@ struct Shared {
 }
 
 impl LocalLog {
+    /// Its segments, to be copied or verified.
+    pub fn folder(&self) -> Arc<Folder> {
+        Arc::clone(&self.shared.folder)
+    }
+
     /// Opens the log in this folder, making it if need be, and begins to take appends.
     pub fn open(
         dir: &Path,

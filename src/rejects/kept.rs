@@ -47,7 +47,8 @@ impl Kept {
         self.index.lock()
     }
 
-    pub(super) fn folder(&self) -> Option<&Arc<Folder>> {
+    /// Where their bytes are, unless they are in memory only.
+    pub fn folder(&self) -> Option<&Arc<Folder>> {
         self.folder.as_ref()
     }
 

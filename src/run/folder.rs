@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::{Plan, now_by};
 use crate::clock::SteadyClock;
 use crate::config::Settings;
-use crate::ingest::local_log::LocalLog;
+use crate::ingest::local_log::{self, LocalLog};
 use crate::messages::Feeds;
-use crate::rejects::RejectStore;
+use crate::rejects::{self, RejectStore};
 use crate::report::{Report, log_report};
 use crate::segments::FolderLock;
 
@@ -26,7 +26,7 @@ pub(super) fn take_folder(data_dir: &Path) -> Result<FolderLock, Report> {
 
 pub(super) fn open_log(settings: &Settings, clock: &Arc<SteadyClock>) -> Result<LocalLog, Report> {
     let log = LocalLog::open(
-        &settings.data_dir.join("log"),
+        &settings.data_dir.join(local_log::DIR),
         &settings.log,
         settings.log.on_damage,
         now_by(clock),
@@ -56,7 +56,7 @@ pub(super) fn open_rejects(
     if !plan.log {
         return RejectStore::in_memory(&settings.rejects, feeds, now_by(clock));
     }
-    let folder = settings.data_dir.join("rejects");
+    let folder = settings.data_dir.join(rejects::DIR);
     let store = RejectStore::open(
         &folder,
         &settings.rejects,

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
 
 use super::now_by;
 use crate::clock::SteadyClock;
@@ -13,8 +14,12 @@ use crate::ingest::local_log::Stats;
 use crate::ledger::Book;
 use crate::messages::{BookState, Epoch, FeedId, Feeds, Offsets};
 use crate::metrics::Metrics;
+use crate::rejects::RejectStore;
 use crate::report::{Report, log_report};
-use crate::store::{Checkpoints, Fresh, OTHER_VIEWS, Parts, Restored, Store};
+use crate::store::{Checkpoints, Fresh, Looking, OTHER_VIEWS, Parts, Restored, Store};
+
+/// Rejects are written at once; where the disk does not take them so long, the checkpoint fails.
+const REJECTS_WITHIN: Duration = Duration::from_secs(5);
 
 /// The store, with what was put back.
 pub(super) struct Kept {
@@ -79,6 +84,11 @@ impl Kept {
         Ok(Kept { store, restored, fresh: Arc::default() })
     }
 
+    /// For those who look.
+    pub(super) fn looking(&self) -> Looking {
+        self.store.looking()
+    }
+
     /// The instant of the checkpoint that was put back; 0 if there was none.
     pub(super) fn epoch(&self) -> Epoch {
         self.restored.as_ref().map_or(0, |it| it.epoch)
@@ -102,11 +112,12 @@ impl Kept {
         engine: &Engine,
         (book, epochs, clock): (&Arc<Book>, &Arc<Epochs>, &Arc<SteadyClock>),
         metrics: &Metrics,
-        ending: &Arc<AtomicBool>,
+        (rejects, ending): (&RejectStore, &Arc<AtomicBool>),
     ) -> Result<Checkpoints, Report> {
         let read = engine.read_handle();
         let (views, book) = (Arc::clone(&read.views), Arc::clone(book));
         let (epochs, ending) = (Arc::clone(epochs), Arc::clone(ending));
+        let rejects = rejects.clone();
         let keepers = engine.keepers();
         let kept: Vec<&str> = keepers.iter().map(|it| it.view()).collect();
         let of_folds: Vec<_> =
@@ -116,7 +127,11 @@ impl Kept {
             instants: read.instants,
             book: Arc::new(move |epoch| book.state_at(epoch)),
             fresh: self.fresh,
-            n_entities: Arc::new(move || of_folds.iter().map(|it| it.stats().entities).sum()),
+            entities: Arc::new(move || {
+                let of = of_folds.iter().map(|it| (it.def().name.to_string(), it.stats().entities));
+                of.collect()
+            }),
+            rejects: Arc::new(move || rejects.flush(REJECTS_WITHIN)),
             hold: Arc::new(move |held| epochs.hold(held && !ending.load(SeqCst))),
             now_ms: now_by(clock),
             horizon: (

@@ -1,26 +1,31 @@
 //! What serving may ask of the other rooms, and who answers.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+use crate::backup;
+use crate::commands::backup::{SMALL, told};
 use crate::commands::feed;
 use crate::commands::log::record;
 use crate::commands::rejects::find;
+use crate::commands::state::verified;
 use crate::config::Settings;
 use crate::engine::Engine;
-use crate::ingest::local_log::LocalLog;
+use crate::ingest::local_log::{self, LocalLog};
 use crate::ingest::resets::{Resets, To};
 use crate::ledger::Book;
 use crate::messages::{Append, AppendRefused, Appended, Ledger, ReadHandle};
 use crate::metrics::Metrics;
-use crate::rejects::{Filter, Reject, RejectStore, Select};
+use crate::rejects::{self, Filter, Reject, RejectStore, Select};
 use crate::report::Report;
 use crate::serve::{
     AdminAction, AdminAnswer, AdminPort, Health, KeptReject, KnownRejects, Ports, RejectsPort,
 };
+use crate::store::Looking;
 use crate::watch;
 
 /// What the ports are made of.
@@ -36,6 +41,8 @@ pub(super) struct Behind<'a> {
     pub(super) end: tokio::sync::watch::Sender<bool>,
     /// What was decided about feeds; none where no state is kept.
     pub(super) resets: Option<Arc<Resets>>,
+    /// What is kept of the views; none where no state is kept.
+    pub(super) state: Option<Looking>,
     pub(super) now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 
@@ -52,6 +59,7 @@ pub(super) fn of(behind: Behind<'_>) -> Ports {
         ledger,
         end,
         resets,
+        state,
         now_ms,
     } = behind;
     let append: Arc<dyn Append> = match &log {
@@ -83,7 +91,9 @@ pub(super) fn of(behind: Behind<'_>) -> Ports {
             rejects: rejects.clone(),
             book: Arc::clone(book),
             resets,
+            state,
             end,
+            now_ms: Arc::clone(&now_ms),
         }),
         now_ms,
         future_limit: settings.engine.future_limit,
@@ -146,6 +156,8 @@ struct Admin {
     rejects: RejectStore,
     book: Arc<Book>,
     resets: Option<Arc<Resets>>,
+    state: Option<Looking>,
+    now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
     end: tokio::sync::watch::Sender<bool>,
 }
 
@@ -186,6 +198,24 @@ impl AdminPort for Admin {
                     Ok(found.iter().map(Reject::told).collect())
                 }))
             }
+            AdminAction::StateStats => Box::pin(self.of_state(|it| Ok(json!(it.stats()?)))),
+            AdminAction::Checkpoints { limit } => {
+                Box::pin(self.of_state(move |it| Ok(json!(it.checkpoints(limit)?))))
+            }
+            AdminAction::Verify => {
+                let logs = self.logs();
+                Box::pin(slowly(move || verified(&logs)))
+            }
+            AdminAction::Backup { to } => {
+                let (logs, now_ms) = (self.logs(), (self.now_ms)());
+                let data_dir = PathBuf::from(&self.data_dir);
+                Box::pin(slowly(move || {
+                    if to.is_empty() {
+                        return Err(untellable("expected the parameter `to`, found none"));
+                    }
+                    Ok(told(&backup::make(&data_dir, &logs, SMALL, Path::new(&to), now_ms)?))
+                }))
+            }
             AdminAction::Feeds => {
                 let resets = self.resets.as_ref().map_or_else(Vec::new, |it| it.all());
                 let lines = feed::lines(&self.book.state().lines, &resets);
@@ -213,14 +243,40 @@ impl AdminPort for Admin {
     }
 }
 
+impl Admin {
+    /// Every log, in the order in which they are to be copied.
+    fn logs(&self) -> Vec<backup::Part> {
+        let mut logs: Vec<backup::Part> = Vec::new();
+        logs.extend(self.state.iter().flat_map(Looking::logs));
+        logs.extend(self.rejects.kept().folder().map(|it| (rejects::DIR, Arc::clone(it))));
+        logs.extend(self.log.iter().map(|it| (local_log::DIR, it.folder())));
+        logs
+    }
+
+    fn of_state(
+        &self,
+        ask: impl FnOnce(&Looking) -> Result<Value, Report> + Send + 'static,
+    ) -> impl Future<Output = Result<Value, Report>> + Send + 'static {
+        let state = self.state.clone();
+        slowly(move || ask(&state.ok_or_else(|| untellable(NO_LOG))?))
+    }
+}
+
 const NO_LOG: &str = "this process replays a file and keeps no log";
 
 /// Reads from the disk, on a thread that may wait.
 async fn on_disk(
     work: impl FnOnce() -> Result<Vec<Value>, Report> + Send + 'static,
 ) -> Result<Value, Report> {
+    slowly(|| work().map(Value::Array)).await
+}
+
+/// Does what waits for the disk, on a thread that may wait.
+async fn slowly(
+    work: impl FnOnce() -> Result<Value, Report> + Send + 'static,
+) -> Result<Value, Report> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|it| untellable(&it.to_string()))?.map(Value::Array)
+    done.map_err(|it| untellable(&it.to_string()))?
 }
 
 /// Waits for the disk: on a thread that may wait.

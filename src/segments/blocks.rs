@@ -82,6 +82,11 @@ impl<S: Source> Blocks<S> {
         Blocks { source, salt, gapless, at, end, expected: first, window, window_at: 0, filled: 0 }
     }
 
+    /// What it reads.
+    pub fn into_source(self) -> S {
+        self.source
+    }
+
     /// Where the next block begins.
     pub fn offset(&self) -> u64 {
         self.at

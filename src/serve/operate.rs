@@ -189,6 +189,14 @@ pub(super) async fn admin(
                 .number("partition", 0, u64::from(u32::MAX))?
                 .and_then(|it| u32::try_from(it).ok()),
         },
+        Endpoint::AdminState => AdminAction::StateStats,
+        Endpoint::AdminCheckpoints => AdminAction::Checkpoints {
+            limit: query.number("limit", 1, MAX_ADMIN_LIMIT)?.unwrap_or(LIMIT) as usize,
+        },
+        Endpoint::AdminVerify => AdminAction::Verify,
+        Endpoint::AdminBackup => {
+            AdminAction::Backup { to: query.take("to")?.unwrap_or_default().to_string() }
+        }
         _ => AdminAction::Status,
     };
     query.end()?;

@@ -53,8 +53,10 @@ pub struct Parts {
     pub book: BookStateAt,
     /// Identities.
     pub fresh: Arc<Fresh>,
-    /// Entities there are.
-    pub n_entities: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Entities there are, by view.
+    pub entities: Arc<dyn Fn() -> Vec<(String, u64)> + Send + Sync>,
+    /// Waits until what was rejected is durable; false where it cannot be.
+    pub rejects: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Holds reading back, or lets it go on.
     pub hold: Arc<dyn Fn(bool) + Send + Sync>,
     /// The time.
@@ -80,7 +82,7 @@ impl Checkpoints {
     ) -> Result<Checkpoints, Report> {
         let stop = Arc::new(AtomicBool::new(false));
         let until = Arc::clone(&stop);
-        parts.metrics.incarnation.set(store.incarnation.cast_signed());
+        parts.metrics.incarnation.set(store.incarnation.number.cast_signed());
         let maker = Maker::new(store, parts, last);
         let thread = tasks::thread("checkpoints", move || maker.run(&until))?;
         Ok(Checkpoints { thread, stop })
@@ -188,6 +190,10 @@ impl Maker {
         }
         let began = clock::monotonic();
         let now_ms = (self.parts.now_ms)();
+        // What the ledger counts as rejected is kept before the offsets go past it.
+        if !(self.parts.rejects)() {
+            return Err(rejects_waiting(epoch));
+        }
         let seq = self.store.seq;
         self.store.seq += 1;
         self.put_identities(epoch, now_ms)?;
@@ -297,9 +303,10 @@ impl Maker {
         let store = &mut self.store;
         let commit = Commit {
             seq,
-            incarnation: store.incarnation,
+            incarnation: store.incarnation.number,
             epoch: book.epoch,
             views: load::views(&self.parts.keepers),
+            entities: (self.parts.entities)(),
             identities: store.identities.writer.next(),
             dead: store.dead.clone(),
             lines: book.lines,
@@ -335,6 +342,17 @@ fn append(
         store.newest_in.insert(segment.header.first, seq);
     }
     Ok(())
+}
+
+fn rejects_waiting(epoch: Epoch) -> Report {
+    Report {
+        code: "store/checkpoint",
+        what: "could not write a checkpoint".into(),
+        at: vec![("epoch", epoch.to_string())],
+        why: "the rejects of its epochs are not durable yet".into(),
+        effect: "nothing is lost: states go on in memory, the log holds the events".into(),
+        fix: "it is tried again; if the disk is full, make room".into(),
+    }
 }
 
 fn lost_track(view: &str, epoch: Epoch, oldest: Epoch) -> Report {

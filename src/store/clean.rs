@@ -40,7 +40,8 @@ impl Maker {
             return Ok(());
         }
         let (bytes, n) = store.record_bytes;
-        let live = (self.parts.n_entities)() * bytes / n.max(1);
+        let entities: u64 = (self.parts.entities)().iter().map(|it| it.1).sum();
+        let live = entities * bytes / n.max(1);
         let wanted = 2 * live + SEGMENTS_MIN * store.settings.segment_bytes;
         let mut left = store.state.folder.bytes();
         // As much again as lives in one segment for each that goes: a slice at a time.

@@ -103,7 +103,7 @@ impl Store {
         let n_identities = self.load_identities(&commit, take_ids, horizon_from_ms, threads)?;
         Ok(Some(Restored {
             epoch: commit.epoch,
-            incarnation: self.incarnation,
+            incarnation: self.incarnation.number,
             book: BookState { epoch: commit.epoch, lines: commit.lines },
             n_entities,
             n_identities,
@@ -247,7 +247,7 @@ fn same_views(commit: &Commit, keepers: &[Arc<dyn StateKeeper>]) -> Result<(), R
 /// The code of a state that this build cannot read, but could build again.
 pub const OTHER_VIEWS: &str = "store/other-views";
 
-fn unreadable(segment: &Segment, why: &str) -> Report {
+pub(super) fn unreadable(segment: &Segment, why: &str) -> Report {
     Report {
         code: "store/unreadable",
         what: "cannot read the state that was kept".into(),

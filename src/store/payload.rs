@@ -87,6 +87,9 @@ pub(super) struct Commit {
     pub(super) epoch: u64,
     /// Each view's name and the layout of its records.
     pub(super) views: Vec<(String, String)>,
+    /// How many entities each had, about: others are counted while it is written.
+    #[serde(default)]
+    pub(super) entities: Vec<(String, u64)>,
     /// The next position of the identities' log.
     pub(super) identities: u64,
     /// Its positions that belong to no checkpoint.

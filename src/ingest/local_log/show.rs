@@ -32,6 +32,11 @@ impl Looking {
         &self.notes
     }
 
+    /// Its segments, to be copied or verified.
+    pub fn folder(&self) -> Arc<Folder> {
+        Arc::clone(&self.folder)
+    }
+
     /// First position that is still there.
     pub fn first(&self) -> u64 {
         self.folder.range().0

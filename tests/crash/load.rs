@@ -1,62 +1,49 @@
-//! Goal: killed at any instant it goes on as if nothing had happened: what was acknowledged is
-//! there once, nothing else is, the ledger is balanced, and a start takes up the state instead of
-//! reading everything again.
-//! Method: the real binary under load; a producer that sends each batch until it is acknowledged
-//! and keeps a list of what was; a nemesis with a seed that kills (or asks to end, then kills) and
-//! starts again with another number of workers. Then every row of every view is held against the
-//! plain computation over the list.
-//!
-//! `MILLSTREAM_SEED` repeats a run, `MILLSTREAM_KILLS` says how often (`scripts/soak`).
-
-#![allow(clippy::disallowed_methods)]
-
-#[path = "common/process.rs"]
-mod process;
+//! What the crash tests load a process with, and hold its answers against: events by number, a
+//! producer that keeps to what was acknowledged, and the plain computation.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use process::{Folder, Process, command};
+use crate::process::{Folder, Process, command};
 use schemas::events::Event;
 use serde_json::Value;
 
-/// Kills where nobody says how many.
-const KILLS: u64 = 30;
-const BATCH: u64 = 50;
+/// Events of a request.
+pub const BATCH: u64 = 50;
 const STATUSES: [&str; 4] = ["paid", "in_production", "shipped", "delivered"];
 
 /// SplitMix64: a seed is a bug report.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
-    fn below(&mut self, n: u64) -> u64 {
+    pub fn below(&mut self, n: u64) -> u64 {
         self.next() % n
     }
 }
 
-fn setting(name: &str) -> Option<u64> {
+pub fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|it| it.parse().expect("a number"))
 }
 
 /// A request is one tenant's.
-fn tenant_of(n: u64) -> &'static str {
+pub fn tenant_of(n: u64) -> &'static str {
     if (n / BATCH).is_multiple_of(3) { "b" } else { "default" }
 }
 
 /// Event `n`: orders are placed and walk on, customers write, cases are opened and resolved; two
 /// tenants with equal ids.
-fn event(n: u64) -> String {
+pub fn event(n: u64) -> String {
     let tenant = tenant_of(n);
     let (order, customer, case) = (n / 4 % 900, n * 7 % 120, n / 9 % 200);
     let time = schemas::time::rfc3339(1_767_225_600_000_000 + (n as i64 * 37_003) % 9_000_000_000);
@@ -96,7 +83,7 @@ fn event(n: u64) -> String {
 }
 
 /// An answer, or nothing if the connection broke.
-fn ask(address: &str, request: &str) -> Option<(u16, Value)> {
+pub fn ask(address: &str, request: &str) -> Option<(u16, Value)> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
     stream.write_all(request.as_bytes()).ok()?;
@@ -106,12 +93,12 @@ fn ask(address: &str, request: &str) -> Option<(u16, Value)> {
     Some((head.get(9..12)?.parse().ok()?, serde_json::from_str(body).ok()?))
 }
 
-fn get(address: &str, path: &str) -> Option<(u16, Value)> {
+pub fn get(address: &str, path: &str) -> Option<(u16, Value)> {
     ask(address, &format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"))
 }
 
 /// Posts the batch that begins with this event.
-fn post(address: &str, first: u64, wait: &str) -> Option<(u16, Value)> {
+pub fn post(address: &str, first: u64, wait: &str) -> Option<(u16, Value)> {
     let events: Vec<String> = (first..first + BATCH).map(event).collect();
     let tenant = tenant_of(first);
     let body = format!("[{}]", events.join(","));
@@ -127,14 +114,14 @@ fn post(address: &str, first: u64, wait: &str) -> Option<(u16, Value)> {
 
 /// What the producer and the nemesis share.
 #[derive(Default)]
-struct Stage {
-    address: Mutex<String>,
-    ended: AtomicBool,
-    acknowledged: AtomicU64,
+pub struct Stage {
+    pub address: Mutex<String>,
+    pub ended: AtomicBool,
+    pub acknowledged: AtomicU64,
 }
 
 /// Sends batch after batch, each until it is acknowledged; now and then one that was before.
-fn produce(stage: &Stage, mut random: Random) {
+pub fn produce(stage: &Stage, mut random: Random) {
     let mut next = 0;
     while !stage.ended.load(SeqCst) {
         let repeat = next > BATCH && random.below(10) == 0;
@@ -154,22 +141,40 @@ fn produce(stage: &Stage, mut random: Random) {
     }
 }
 
-fn start(folder: &Folder, workers: u64) -> (Process, String) {
-    let data = folder.path("data");
-    let workers = workers.to_string();
-    let mut run = command(&["run", "--data-dir", &data, "--listen", "127.0.0.1:0"]);
+/// Starts in the folder's `data`.
+pub fn start(folder: &Folder, workers: u64) -> (Process, String) {
+    started(folder, ".", workers)
+}
+
+/// Starts in the `data` of a folder within; small segments, so that many end and begin.
+pub fn started(folder: &Folder, within: &str, workers: u64) -> (Process, String) {
+    let data = folder.0.join(within).join("data");
+    let (dir, workers) = (data.display().to_string(), workers.to_string());
+    let mut run = command(&["run", "--data-dir", &dir, "--listen", "127.0.0.1:0"]);
     run.args(["--workers", &workers, "--set", "state.interval=50ms"]);
     run.args(["--set", "state.segment_bytes=1 MiB", "--set", "log.segment_bytes=4 MiB"]);
     run.env("RUST_BACKTRACE", "1");
     // One that was killed a moment ago has left its address behind.
-    std::fs::remove_file(folder.0.join("data/admin.addr")).ok();
+    std::fs::remove_file(data.join("admin.addr")).ok();
     let mut process = Process::spawn(&mut run);
-    let address = process.address(&folder.0.join("data"));
+    let address = process.address(&data);
     (process, address)
 }
 
+/// The log's line of the ledger, once it has come to this position.
+pub fn caught_up(address: &str, position: u64) -> Value {
+    loop {
+        let (_, ledger) = get(address, "/v1/ledger").expect("an answer");
+        let line = ledger["partitions"][0].clone();
+        if line["next"].as_u64() >= Some(position) {
+            return line;
+        }
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
 /// Every row of a view of a tenant, by key.
-fn rows(address: &str, view: &str, tenant: &str) -> BTreeMap<String, Value> {
+pub fn rows(address: &str, view: &str, tenant: &str) -> BTreeMap<String, Value> {
     let mut rows = BTreeMap::new();
     let mut cursor = String::new();
     loop {
@@ -187,7 +192,7 @@ fn rows(address: &str, view: &str, tenant: &str) -> BTreeMap<String, Value> {
 }
 
 /// The whole of what is served, against the plain computation over what was acknowledged.
-fn check(address: &str, n_events: u64) {
+pub fn check(address: &str, n_events: u64) {
     // Borrowed by the events for the rest of the test.
     let text = |n| &*Box::leak(event(n).into_boxed_str());
     let events: Vec<Event<'static>> =
@@ -210,84 +215,4 @@ fn check(address: &str, n_events: u64) {
         }
         assert!(expected.is_empty());
     }
-}
-
-#[test]
-fn killed_at_any_instant() {
-    let seed = setting("MILLSTREAM_SEED").unwrap_or_else(|| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        now.as_nanos() as u64
-    });
-    let kills = setting("MILLSTREAM_KILLS").unwrap_or(KILLS);
-    println!("MILLSTREAM_SEED={seed} MILLSTREAM_KILLS={kills}");
-    let mut random = Random(seed);
-    let folder = Folder::new("crash");
-    let stage = Arc::new(Stage::default());
-    let (mut process, address) = start(&folder, 1);
-    *stage.address.lock().unwrap() = address;
-    let producer = {
-        let (stage, random) = (Arc::clone(&stage), Random(random.next()));
-        std::thread::spawn(move || produce(&stage, random))
-    };
-    let (mut recoveries, mut resumed) = (Vec::new(), 0);
-    for kill in 0..kills {
-        // Sometimes at once: in the middle of starting, or twice in a row.
-        let life = match random.below(4) {
-            0 => random.below(30),
-            _ => random.below(700),
-        };
-        let until = Instant::now() + Duration::from_millis(life);
-        while Instant::now() < until {
-            assert!(!producer.is_finished(), "the producer has failed");
-            std::thread::park_timeout(Duration::from_millis(2));
-        }
-        if random.below(5) == 0 {
-            process.signal("-TERM");
-            std::thread::park_timeout(Duration::from_millis(random.below(40)));
-        }
-        process.signal("-KILL");
-        let died = Instant::now();
-        drop(process);
-        let workers = random.below(3) + 1;
-        let address;
-        (process, address) = start(&folder, workers);
-        let acknowledged = stage.acknowledged.load(SeqCst);
-        let (status, ledger) = get(&address, "/v1/ledger").expect("an answer");
-        assert_eq!(status, 200);
-        recoveries.push(died.elapsed());
-        let line = &ledger["partitions"][0];
-        resumed += u64::from(line["read"].as_u64().unwrap_or(0) > 0);
-        *stage.address.lock().unwrap() = address;
-        println!(
-            "kill {kill} after {life} ms, {workers} workers: reads again after {:?}, at {} of {acknowledged}",
-            recoveries.last().unwrap(),
-            line["read"]
-        );
-    }
-    stage.ended.store(true, SeqCst);
-    producer.join().unwrap();
-    let n = stage.acknowledged.load(SeqCst);
-    let address = stage.address.lock().unwrap().clone();
-    // The last batch once more: it is known, and with it everything is readable.
-    let (status, taken) = post(&address, n - BATCH, "&wait=applied").expect("an answer");
-    assert_eq!((status, &taken["duplicate"]), (202, &Value::from(BATCH)), "{taken}");
-    check(&address, n);
-    let (_, ledger) = get(&address, "/v1/ledger").unwrap();
-    let line = &ledger["partitions"][0];
-    let of = |name: &str| line[name].as_u64().unwrap();
-    assert_eq!(of("next") - of("first"), of("read") + of("lost") + of("absent"), "{line}");
-    assert_eq!(of("applied"), n, "each event is applied once: {line}");
-    assert_eq!(of("read"), of("applied") + of("duplicate"), "{line}");
-    assert!(resumed * 2 > kills, "only {resumed} of {kills} starts took up a state");
-    recoveries.sort_unstable();
-    let at = |share: usize| recoveries[(recoveries.len() - 1) * share / 100];
-    println!("{n} events; reads again after p50 {:?}, p99 {:?}, max {:?}", at(50), at(99), at(100));
-    process.signal("-TERM");
-    let (code, _, told) = process.end();
-    assert_eq!(code, 0, "{told}");
-    // After a clean end nothing is read again.
-    let (process, address) = start(&folder, 2);
-    check(&address, n);
-    process.signal("-TERM");
-    assert_eq!(process.end().0, 0);
 }

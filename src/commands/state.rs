@@ -1,0 +1,162 @@
+//! `millstream state`: looking into what is kept of every entity, of the running process or of a
+//! folder that nobody has open.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::Problems;
+use super::ask;
+use super::chosen::Chosen;
+use super::folder;
+use super::out::{Out, Reader};
+use super::typed::State;
+use crate::config::Settings;
+use crate::report::Report;
+use crate::segments::{Folder, Verified};
+use crate::store::{Began, Looking};
+
+/// Most checkpoints of one look.
+pub const MAX_LIMIT: usize = 1_000;
+
+/// Lists, counts or verifies.
+pub fn main(what: &State, chosen: &Chosen) -> Result<(), Problems> {
+    let (State::List { folder, .. } | State::Stats { folder } | State::Verify { folder }) = what;
+    let settings = chosen.folder(folder)?;
+    let done = match what {
+        State::List { limit, folder } => list(&settings, (*limit).min(MAX_LIMIT), folder.json),
+        State::Stats { folder } => stats(&settings, folder.json),
+        State::Verify { folder } => verify(&settings, folder.json),
+    };
+    done.map_err(|it| vec![it])
+}
+
+/// A folder's state, where one was kept.
+fn looking(settings: &Settings) -> Result<(folder::LookedAt, Looking), Report> {
+    let looked = folder::look(settings)?;
+    let state = looked.state()?;
+    Ok((looked, state))
+}
+
+fn list(settings: &Settings, limit: usize, json: bool) -> Result<(), Report> {
+    let found = match ask::running(&settings.data_dir) {
+        Some(peer) => {
+            let limit = [("limit", Some(limit.to_string()))];
+            peer.get(&format!("/v1/admin/state/checkpoints{}", ask::query(&limit)))?
+        }
+        None => json!(looking(settings)?.1.checkpoints(limit)?),
+    };
+    let mut out = Out::default();
+    for it in found.as_array().into_iter().flatten() {
+        let line = match json {
+            true => it.to_string(),
+            false => format!(
+                "checkpoint {:>8}  {}  position {:>10}  {:>9} records  {:>11} bytes  {}",
+                it["checkpoint"],
+                instant(&it["epoch_ms"]),
+                it["position"],
+                it["records"],
+                it["bytes"],
+                it["segment"].as_str().unwrap_or(""),
+            ),
+        };
+        if out.line(line)? == Reader::Gone {
+            return Ok(());
+        }
+    }
+    if !json && found.as_array().is_none_or(Vec::is_empty) {
+        out.line("none")?;
+    }
+    out.end()
+}
+
+fn stats(settings: &Settings, json: bool) -> Result<(), Report> {
+    let stats = match ask::running(&settings.data_dir) {
+        Some(peer) => peer.get("/v1/admin/state")?,
+        None => json!(looking(settings)?.1.stats()?),
+    };
+    let mut out = Out::default();
+    if json {
+        out.line(stats.to_string())?;
+        return out.end();
+    }
+    let newest = &stats["newest"];
+    let mut line = |name: &str, value: String| out.line(format!("{name:<18} {value}"));
+    line("folder", stats["folder"].as_str().unwrap_or("").into())?;
+    let began = stats["began"].as_str().unwrap_or("");
+    line("incarnation", format!("{}  ({began})", stats["incarnation"]))?;
+    let at = instant(&newest["epoch_ms"]);
+    line("newest checkpoint", format!("{}  {at}", newest["checkpoint"]))?;
+    line("position", newest["position"].to_string())?;
+    for name in ["n_checkpoints", "n_segments", "state_bytes", "n_identities", "identities_bytes"] {
+        line(name, stats[name].to_string())?;
+    }
+    for it in stats["views"].as_array().into_iter().flatten() {
+        let (entities, records, bytes) = (&it["entities"], &it["records"], &it["bytes"]);
+        let words = format!("{entities} entities, {records} records of {bytes} bytes on disk");
+        line(it["view"].as_str().unwrap_or(""), words)?;
+    }
+    out.end()
+}
+
+fn verify(settings: &Settings, json: bool) -> Result<(), Report> {
+    let found = match ask::running(&settings.data_dir) {
+        Some(peer) => peer.get_slowly("/v1/admin/state/verify")?,
+        None => {
+            let looked = folder::look(settings)?;
+            verified(&looked.logs()?)?
+        }
+    };
+    let mut out = Out::default();
+    let logs = found["logs"].as_array().cloned().unwrap_or_default();
+    if json {
+        out.line(found.to_string())?;
+    } else {
+        for it in &logs {
+            let (blocks, bytes) = (&it["blocks"], &it["bytes"]);
+            let name = it["log"].as_str().unwrap_or("");
+            let damaged = it["damaged"].as_array().map_or(0, Vec::len);
+            out.line(format!(
+                "{name:<12} {blocks:>10} blocks  {bytes:>14} bytes  {damaged} damaged"
+            ))?;
+        }
+    }
+    out.end()?;
+    let damaged = logs.iter().flat_map(|it| it["damaged"].as_array().cloned().unwrap_or_default());
+    match damaged.last() {
+        None => Ok(()),
+        Some(last) => Err(Report {
+            code: "store/damaged",
+            what: "found damage in what is kept".into(),
+            at: vec![("file", last["at"]["file"].as_str().unwrap_or("").to_string())],
+            why: last["why"].as_str().unwrap_or("").to_string(),
+            effect: "nothing was changed; a start would refuse it too".into(),
+            fix: "restore a backup; a damaged state alone can be built again from the log: \
+                  `millstream run --rebuild`"
+                .into(),
+        }),
+    }
+}
+
+/// Reads all of these logs, and says of each what of it does not hold.
+pub fn verified(logs: &[(&'static str, std::sync::Arc<Folder>)]) -> Result<Value, Report> {
+    let mut all = Vec::new();
+    for (name, folder) in logs {
+        let Verified { n_segments, blocks, bytes, damaged } = folder.verify()?;
+        let damaged: Vec<Value> = damaged.iter().map(Report::as_json).collect();
+        all.push(json!({"log": name, "n_segments": n_segments, "blocks": blocks, "bytes": bytes,
+                        "damaged": damaged}));
+    }
+    Ok(json!({"logs": all}))
+}
+
+/// The life that a restored folder begins.
+pub(super) fn begin_restored(data_dir: &Path) -> Result<(), Report> {
+    let now_ms = crate::clock::wall_ms();
+    crate::store::Incarnation::begin(data_dir, Began::Restored, now_ms).map(|_| ())
+}
+
+fn instant(ms: &Value) -> String {
+    let at = ms.as_i64().map(|it| schemas::time::rfc3339(it * 1_000));
+    at.unwrap_or_else(|| "none".into())
+}

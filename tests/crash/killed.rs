@@ -1,0 +1,101 @@
+//! Goal: killed at any instant it goes on as if nothing had happened: what was acknowledged is
+//! there once, nothing else is, the ledger is balanced, and a start takes up the state instead of
+//! reading everything again.
+//! Method: the real binary under load; a producer that sends each batch until it is acknowledged
+//! and keeps a list of what was; a nemesis with a seed that kills (or asks to end, then kills) and
+//! starts again with another number of workers. Then every row of every view is held against the
+//! plain computation over the list.
+//!
+//! `MILLSTREAM_SEED` repeats a run, `MILLSTREAM_KILLS` says how often (`scripts/soak`).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::load::*;
+use crate::process::Folder;
+
+/// Kills where nobody says how many.
+const KILLS: u64 = 30;
+
+#[test]
+fn killed_at_any_instant() {
+    let seed = setting("MILLSTREAM_SEED").unwrap_or_else(|| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        now.as_nanos() as u64
+    });
+    let kills = setting("MILLSTREAM_KILLS").unwrap_or(KILLS);
+    println!("MILLSTREAM_SEED={seed} MILLSTREAM_KILLS={kills}");
+    let mut random = Random(seed);
+    let folder = Folder::new("crash");
+    let stage = Arc::new(Stage::default());
+    let (mut process, address) = start(&folder, 1);
+    *stage.address.lock().unwrap() = address;
+    let producer = {
+        let (stage, random) = (Arc::clone(&stage), Random(random.next()));
+        std::thread::spawn(move || produce(&stage, random))
+    };
+    let (mut recoveries, mut resumed) = (Vec::new(), 0);
+    for kill in 0..kills {
+        // Sometimes at once: in the middle of starting, or twice in a row.
+        let life = match random.below(4) {
+            0 => random.below(30),
+            _ => random.below(700),
+        };
+        let until = Instant::now() + Duration::from_millis(life);
+        while Instant::now() < until {
+            assert!(!producer.is_finished(), "the producer has failed");
+            std::thread::park_timeout(Duration::from_millis(2));
+        }
+        if random.below(5) == 0 {
+            process.signal("-TERM");
+            std::thread::park_timeout(Duration::from_millis(random.below(40)));
+        }
+        process.signal("-KILL");
+        let died = Instant::now();
+        drop(process);
+        let workers = random.below(3) + 1;
+        let address;
+        (process, address) = start(&folder, workers);
+        let acknowledged = stage.acknowledged.load(SeqCst);
+        let (status, ledger) = get(&address, "/v1/ledger").expect("an answer");
+        assert_eq!(status, 200);
+        recoveries.push(died.elapsed());
+        let line = &ledger["partitions"][0];
+        resumed += u64::from(line["read"].as_u64().unwrap_or(0) > 0);
+        *stage.address.lock().unwrap() = address;
+        println!(
+            "kill {kill} after {life} ms, {workers} workers: reads again after {:?}, at {} of {acknowledged}",
+            recoveries.last().unwrap(),
+            line["read"]
+        );
+    }
+    stage.ended.store(true, SeqCst);
+    producer.join().unwrap();
+    let n = stage.acknowledged.load(SeqCst);
+    let address = stage.address.lock().unwrap().clone();
+    // The last batch once more: it is known, and with it everything is readable.
+    let (status, taken) = post(&address, n - BATCH, "&wait=applied").expect("an answer");
+    assert_eq!((status, &taken["duplicate"]), (202, &Value::from(BATCH)), "{taken}");
+    check(&address, n);
+    let (_, ledger) = get(&address, "/v1/ledger").unwrap();
+    let line = &ledger["partitions"][0];
+    let of = |name: &str| line[name].as_u64().unwrap();
+    assert_eq!(of("next") - of("first"), of("read") + of("lost") + of("absent"), "{line}");
+    assert_eq!(of("applied"), n, "each event is applied once: {line}");
+    assert_eq!(of("read"), of("applied") + of("duplicate"), "{line}");
+    assert!(resumed * 2 > kills, "only {resumed} of {kills} starts took up a state");
+    recoveries.sort_unstable();
+    let at = |share: usize| recoveries[(recoveries.len() - 1) * share / 100];
+    println!("{n} events; reads again after p50 {:?}, p99 {:?}, max {:?}", at(50), at(99), at(100));
+    process.signal("-TERM");
+    let (code, _, told) = process.end();
+    assert_eq!(code, 0, "{told}");
+    // After a clean end nothing is read again.
+    let (process, address) = start(&folder, 2);
+    check(&address, n);
+    process.signal("-TERM");
+    assert_eq!(process.end().0, 0);
+}

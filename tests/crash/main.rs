@@ -1,0 +1,10 @@
+//! Killed, filled, damaged, restored: does it go on as if nothing had happened? Real processes.
+
+#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods)]
+
+#[path = "../common/process.rs"]
+mod process;
+
+mod backup; // a copy taken under load, put back elsewhere
+mod killed; // again and again, at random instants
+mod load; // what they are loaded with, and held against
