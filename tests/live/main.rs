@@ -23,6 +23,8 @@ mod client;
 mod engine;
 mod kcat;
 mod raw;
+#[path = "../support/skipped.rs"]
+mod skipped;
 mod topics;
 mod wait;
 

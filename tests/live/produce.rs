@@ -115,6 +115,7 @@ fn binary_mode_is_the_binding_for_kafka() {
 /// lines are not sent. Method: text, number, nothing, and what is not JSON.
 #[test]
 fn foreign_lines_are_keyed_by_their_pointer() {
+    seed();
     let file = folder("foreign").join("in.jsonl.gz");
     let lines =
         ["{\"a\":{\"id\":\"A\"}}", "", "{\"a\":{\"id\":7}}\r", "{\"b\":1}", "no JSON", "  "];
@@ -271,6 +272,7 @@ fn an_interrupted_file_is_gone_on_with() {
 /// is kept. Method: a topic with a small limit, a long line in the middle.
 #[test]
 fn a_line_that_is_refused_is_named() {
+    seed();
     let limit = [("max.message.bytes", "1000")];
     let topic = Topic::create(Broker::shared().brokers(), "refused", 1, &limit);
     let file = folder("refused").join("in.jsonl");
@@ -290,6 +292,7 @@ fn a_line_that_is_refused_is_named() {
 /// ones; no secret is shown. Method: each listener; then a wrong password, then a CA of another.
 #[test]
 fn secured_listeners_are_reached_and_wrong_secrets_refused() {
+    seed();
     const CANARY: &str = "kestrel-7731-canary";
     let broker = Broker::shared();
     let plain = Topic::create(broker.brokers(), "secured", 1, &[]);
@@ -335,6 +338,7 @@ fn secured_listeners_are_reached_and_wrong_secrets_refused() {
 /// not.
 #[test]
 fn what_is_not_there_is_told() {
+    seed();
     let (file, _) = generated("absent", 1, 1);
     let topic = Topic { brokers: Broker::shared().brokers().into(), name: unique("absent") };
     let (code, outcome, err) = produce(&file, &topic, &[]);
