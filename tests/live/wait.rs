@@ -8,7 +8,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// A machine may stand still for so long.
 const PAUSE: Duration = Duration::from_secs(120);
 /// Longer than anything here takes on a loaded machine; what takes longer has failed.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Asks again and again until there is an answer; fails with these words when patience ends.
 pub fn until<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
