@@ -281,6 +281,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
             resets: resets.as_ref(),
             max_event_bytes: settings.serve.max_event_bytes,
             until_end: plan.until_end,
+            keeps: plan.state.is_some(),
         };
         clusters.push(behind.read(cluster, topics, outlet)?);
     }

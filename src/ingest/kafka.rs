@@ -18,7 +18,7 @@
 //!
 //! # Invariants
 //! - A partition goes on at the offset that we say, from the epochs' own record; never from a
-//!   group. The group is told how far complete epochs are, so that tools can show lag.
+//!   group. The group is told how far checkpoints are, so that tools can show lag.
 //! - Only what is committed is read. Checksums are checked. A topic is known by its id.
 //! - Nothing is paused, and no position is asked for: with batches and partition ends, both lose
 //!   records. When the workers are behind, a partition's queue is left unread.
@@ -116,6 +116,9 @@ pub type OnPlaced = Arc<dyn Fn(u64, &str, &BTreeMap<u32, u64>) -> Result<(), Rep
 /// A feed's name, and how many partitions it has now.
 pub type OnAccepted = Arc<dyn Fn(&str, u32) + Send + Sync>;
 
+/// The next offset of a partition in the newest checkpoint.
+pub type Durable = Arc<dyn Fn(Partition) -> Option<u64> + Send + Sync>;
+
 /// What reading tells and asks of the rest.
 #[derive(Clone)]
 pub struct Hooks {
@@ -129,8 +132,8 @@ pub struct Hooks {
     pub accepted: OnAccepted,
     /// A partition's stable end, and how long its oldest unread record has been there, in ms.
     pub tail: Arc<dyn Fn(Partition, u64, u64) + Send + Sync>,
-    /// The next offset of a partition at the last complete epoch.
-    pub complete: Arc<dyn Fn(Partition) -> Option<u64> + Send + Sync>,
+    /// Absent: nothing is kept.
+    pub durable: Option<Durable>,
     /// The time, milliseconds: what records without a broker's time are dated by.
     pub now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// The process is to end.

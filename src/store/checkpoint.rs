@@ -63,6 +63,8 @@ pub struct Parts {
     pub now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// How far back identities are kept, milliseconds, and their most bytes.
     pub horizon: (u64, u64),
+    /// Told what is durable from now on.
+    pub kept: Arc<dyn Fn(&BookState) + Send + Sync>,
     /// How it is going.
     pub metrics: Metrics,
 }
@@ -208,6 +210,7 @@ impl Maker {
             }
             return Err(report);
         }
+        (self.parts.kept)(&book);
         self.last = Some(book);
         self.made = epoch;
         let metrics = &self.parts.metrics;

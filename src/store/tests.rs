@@ -242,6 +242,7 @@ fn start(dir: &Path, random: &Random, one_in: u64) -> (World, Option<Epoch>) {
         hold: Arc::new(|_| {}),
         now_ms: Arc::new(|| 1_000),
         horizon: (u64::MAX, u64::MAX),
+        kept: Arc::new(|_| {}),
         metrics: Metrics::default(),
     };
     let maker = Maker::new(store, parts, book);

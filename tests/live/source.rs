@@ -271,6 +271,29 @@ fn a_topic_begins_where_it_is_told_to() {
     latest.until_read("k/", 2);
 }
 
+/// Goal: where a topic begins is chosen once: a process that is killed soon after goes on from there,
+/// and what came meanwhile is read. Method: the latest; a record is read only when the choice is
+/// kept, here some seconds later; killed as soon as it is, and a record more.
+#[test]
+fn where_a_topic_begins_is_chosen_once() {
+    let (_, events) = generated("once", seed(), 3);
+    let topic = Topic::create(Broker::shared().brokers(), "once", 1, &[]);
+    let sender = Sender::new(&topic, &[]);
+    sender.all(&[record(&events[0])]);
+    let more = format!("topics = [{:?}]\nstart = \"latest\"", topic.name);
+    let slowly = "[state]\ninterval = \"3s\"\nmax_interval = \"10s\"\n";
+    let settings = format!("{}{slowly}", feed(&topic.brokers, &more));
+    let mut it = Millstream::start("once", &settings);
+    until("its partition is known", || (!it.ledger("k/").is_empty()).then_some(()));
+    sender.all(&[record(&events[1])]);
+    it.until_read("k/", 1);
+    it = it.kill_and_start_again();
+    sender.all(&[record(&events[2])]);
+    it.until_read("k/", 2);
+    assert_eq!((it.count("k/", "first"), it.count("k/", "next")), (1, 3));
+    it.balances("k/");
+}
+
 /// Goal: a wrong password is an alarm and never printed; corrected, reading begins by itself; an
 /// unknown authority is refused; other clusters go on. Method: three feeds, the password in a file.
 #[test]

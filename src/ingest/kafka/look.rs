@@ -54,6 +54,8 @@ impl Control {
         let mut stuck = None;
         for (n, lane) in lanes.iter().enumerate() {
             let key = (lane.topic.feed, lane.number);
+            let waits = lane.held.load(SeqCst) && !self.is_recorded(lane);
+            lane.held.store(waits, SeqCst);
             if lane.out_of_range.load(SeqCst) {
                 self.out_of_range(client, lane)?;
             }
@@ -73,7 +75,7 @@ impl Control {
             }
             // Without the cluster's answer nothing is judged: what we know of the end is old.
             let verdict = match ends.contains_key(&key) {
-                true => progress.look(Seen { next, end, high, full }, now),
+                true => progress.look(Seen { next, end, high, full: full || waits }, now),
                 false => {
                     progress.again(now);
                     Verdict::Fine
@@ -138,6 +140,11 @@ impl Control {
         Ok(())
     }
 
+    /// A checkpoint knows where it begins.
+    fn is_recorded(&self, lane: &Lane) -> bool {
+        self.hooks.durable.as_ref().is_none_or(|it| it(lane.partition()).is_some())
+    }
+
     fn show(&self, lane: &Lane, seen: Seen, behind_ms: u64) {
         let Seen { next, end, high, .. } = seen;
         let of = OfPartition {
@@ -176,11 +183,12 @@ impl Control {
         }
     }
 
-    /// Tells the group how far complete epochs reach. A courtesy: whatever becomes of it.
+    /// Tells the group how far checkpoints reach. A courtesy: whatever becomes of it.
     pub(super) fn commit(&self, client: &BaseConsumer<Ear>) {
+        let Some(durable) = &self.hooks.durable else { return };
         let mut list = TopicPartitionList::new();
         for lane in self.known.values().filter(|it| !it.left).flat_map(|it| &it.lanes) {
-            let Some(next) = (self.hooks.complete)(lane.partition()) else { continue };
+            let Some(next) = durable(lane.partition()) else { continue };
             let next = Offset::Offset(next.cast_signed());
             if let Err(why) = list.add_partition_offset(&lane.topic.name, lane.number, next) {
                 tracing::debug!(%why, "an offset was not told");

@@ -270,7 +270,7 @@ impl Turns<'_> {
     /// A turn of one partition. How much its queue held.
     fn read(&mut self, at: usize) -> usize {
         let work = &mut self.works[at];
-        if work.is_done() || work.is_another() {
+        if work.is_done() || work.is_another() || work.lane.held.load(Relaxed) {
             return 0;
         }
         let Work { queue, lane, building, until, record_bytes } = work;
