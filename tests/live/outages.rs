@@ -248,6 +248,7 @@ fn killed_ourselves_we_have_the_same_views() {
     until("some are read", || (it.count("k/", "read") > 0).then_some(()));
     it = it.kill_and_start_again();
     it.until_read("k/", events.len() as u64);
+    it.balances("k/");
     assert_eq!(it.digests(&TENANTS), replayed(&file, &[]));
     assert_eq!(it.stop(), 0, "{}", it.said());
 }

@@ -8,11 +8,13 @@ const LOOK: Duration = Duration::from_millis(20);
 /// A machine may stand still for so long.
 const PAUSE: Duration = Duration::from_secs(120);
 /// Longer than anything here takes on a loaded machine; what takes longer has failed.
+const LOOKED_FOR: Duration = Duration::from_secs(90);
+/// The same for one wait by the clock, in which a machine may stand still.
 pub const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Asks again and again until there is an answer; fails with these words when patience ends.
 pub fn until<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
-    until_within(PATIENCE, what, ask)
+    until_within(LOOKED_FOR, what, ask)
 }
 
 /// Patience is counted in looks, not by the clock alone: a machine that is slow, or that stood still
