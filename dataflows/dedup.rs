@@ -13,7 +13,7 @@
 //! for each other in a ring.
 //!
 //! # State
-//! 18 bytes a slot at 56 to 75 % load, about 27 an identity: 1,024 shards, each grown by a third
+//! 16 bytes a slot at 50 to 75 % load, about 26 an identity: 1,024 shards, each grown by half
 //! and swept by itself, so that no claim ever waits for the whole. What is past the horizon goes
 //! when its shard fills up, or by the sweep, which comes round once in an eighth of the horizon.
 //! At `max_bytes` a full shard forgets its oldest eighth instead of growing: the horizon is
@@ -60,7 +60,7 @@ pub struct DedupStats {
 const SHARDS: usize = 1_024;
 
 /// Shards locked at a time, so that the memory of all their probes is asked for together.
-const WINDOW: usize = 8;
+const WINDOW: usize = 32;
 
 /// Ages are told apart in steps of a minute, or coarser for long horizons: a horizon is at most
 /// this many steps, so that sixteen bits hold twice of it.

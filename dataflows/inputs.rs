@@ -79,9 +79,12 @@ impl Updates {
     }
 }
 
-/// Where names are put together: one copy into a small string instead of three appends to it.
+/// Where names are put together: the tenant of the one before, NUL, and the id.
 #[derive(Default)]
-struct Texts(String);
+struct Texts {
+    text: String,
+    tenant: usize,
+}
 
 impl Texts {
     /// The name of an entity with a key of one part.
@@ -91,11 +94,15 @@ impl Texts {
         if !id.bytes().all(plain) {
             return Name::new(tenant, &key_text(&[id]));
         }
-        self.0.clear();
-        self.0.push_str(tenant);
-        self.0.push('\0');
-        self.0.push_str(id);
-        Name::from_text(&self.0)
+        if self.text.get(..self.tenant) != Some(tenant) || self.text.is_empty() {
+            self.text.clear();
+            self.text.push_str(tenant);
+            self.tenant = tenant.len();
+            self.text.push('\0');
+        }
+        self.text.truncate(self.tenant + 1);
+        self.text.push_str(id);
+        Name::from_text(&self.text)
     }
 }
 

@@ -75,6 +75,10 @@ pub trait Fold: Send + Sync + 'static {
         None
     }
 
+    /// Asks for the memory outside the state that [`Fold::apply`] will look at, if it has some:
+    /// called for many states before the first of them is changed.
+    fn bring_near(_state: &Self::State) {}
+
     /// Bytes kept outside the state itself.
     fn heap_bytes(_state: &Self::State) -> usize {
         0

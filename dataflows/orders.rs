@@ -13,7 +13,7 @@
 //! delivery or cancellation came after it. The first delivery and the first cancellation count.
 //!
 //! # State
-//! 96 bytes in place; the timeline, the facts and the reversals behind one allocation each.
+//! 104 bytes in place; the timeline, the facts and the reversals behind one allocation each.
 //! Lines are bounded by the contract, the timeline as [`crate::timeline`] says.
 
 use std::sync::Arc;
@@ -25,6 +25,7 @@ use schemas::rows::{Row, ViewDef};
 use serde::{Deserialize, Serialize};
 
 use crate::packed::{Reader, Writer};
+use crate::served::prefetch::prefetch_shared;
 use crate::stamps::{Stamp, text_bytes};
 use crate::sums::Sums;
 use crate::timeline::{Entry, Timeline};
@@ -345,6 +346,14 @@ impl Fold for Orders {
         state.facts.as_ref().map(|it| Facts::unpack(it).owner)
     }
 
+    #[inline]
+    fn bring_near(state: &State) {
+        state.timeline.bring_near();
+        if let Some(facts) = &state.facts {
+            prefetch_shared(facts);
+        }
+    }
+
     fn heap_bytes(state: &State) -> usize {
         let reversals = state.reversals.as_ref().map_or(0, |it| {
             let one = |it: &Reversed| {
@@ -367,6 +376,6 @@ mod tests {
     #[test]
     fn sizes() {
         assert!(size_of::<crate::Addressed<Update>>() <= 128);
-        assert!(size_of::<State>() <= 96);
+        assert!(size_of::<State>() <= 104);
     }
 }

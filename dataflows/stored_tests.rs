@@ -204,7 +204,7 @@ fn bytes_change_only_with_the_layout() {
     };
     let deleted = RecordDeleted { table: "t".into(), key: "2".into(), version: "6/1".into() };
     let data = [
-        Data::CustomerRegistered(customer),
+        Data::CustomerRegistered(customer.into()),
         Data::OrderPlaced(placed),
         Data::OrderCancelled(cancelled),
         Data::CaseOpened(opened),

@@ -11,21 +11,31 @@
 //! dropping it at once gives the same as dropping it at the end.
 //!
 //! # State
-//! One allocation, packed: time (8 bytes), status, line (2), length of the tie (2), the tie; at the
-//! end the length of the newest entry, for most statements come in order. It is never changed in
-//! place: a new one replaces it, so older versions of the entry stay as they were, and nothing is
-//! reserved for growth.
+//! Packed: time (8 bytes), status, line (2), length of the tie (2), the tie. The newest entries
+//! are one allocation of some [`RECENT_BYTES`], with the length of the newest at the end, for most
+//! statements come in order; when it is full it is put before a new one, and shared from then on.
+//! Nothing is ever changed in place: a new allocation replaces the newest, so older versions of
+//! the order stay as they were, nothing is reserved for growth, and what a statement costs does
+//! not grow with the history before it. One that comes late, among older ones, puts all of it
+//! together again.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use schemas::events::{MAX_LINES, Status};
+
+use crate::served::prefetch::prefetch_shared;
 
 /// Most entries of a timeline, apart from those that say what holds now.
 pub(crate) const MAX_ENTRIES: usize = 256;
 
 /// Time, status, line, length of the tie.
 const HEAD: usize = 13;
+
+/// The newest entries are copied with each new one; from so many bytes on they no longer are.
+/// Most orders never have as many.
+const RECENT_BYTES: usize = 256;
 
 thread_local! {
     /// Where the next timeline is put together, so that each costs one allocation of its own size.
@@ -50,65 +60,145 @@ impl Entry<'_> {
         (self.at, self.tie)
     }
 
+    #[inline]
     fn write(&self, bytes: &mut Vec<u8>) {
-        bytes.extend_from_slice(&self.at.to_le_bytes());
-        bytes.push(self.status as u8);
-        bytes.extend_from_slice(&self.line.to_le_bytes());
-        bytes.extend_from_slice(&(self.tie.len() as u16).to_le_bytes());
+        let mut head = [0; HEAD];
+        head[..8].copy_from_slice(&self.at.to_le_bytes());
+        head[8] = self.status as u8;
+        head[9..11].copy_from_slice(&self.line.to_le_bytes());
+        head[11..].copy_from_slice(&(self.tie.len() as u16).to_le_bytes());
+        bytes.extend_from_slice(&head);
         bytes.extend_from_slice(self.tie);
+    }
+
+    fn length(&self) -> usize {
+        HEAD + self.tie.len()
     }
 }
 
 /// Sorted entries.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Timeline(Option<Arc<[u8]>>);
+pub(crate) struct Timeline {
+    /// The newest ones, and the length of the newest.
+    recent: Option<Arc<[u8]>>,
+    older: Option<Arc<Older>>,
+}
+
+/// Entries that stand before all newer ones.
+#[derive(Debug)]
+struct Older {
+    /// As in [`Timeline::recent`].
+    entries: Arc<[u8]>,
+    before: Option<Arc<Older>>,
+    /// Of this and all before.
+    n_entries: usize,
+    heap_bytes: usize,
+}
 
 /// Bytes behind the entries: the length of the newest one, so that it is found from the end.
 const TAIL: usize = 2;
 
+/// Without what stands behind the entries.
+#[inline]
+fn entries_of(packed: &[u8]) -> &[u8] {
+    &packed[..packed.len() - TAIL]
+}
+
+#[inline]
+fn newest_of(packed: &[u8]) -> Option<Entry<'_>> {
+    let (entries, tail) = packed.split_last_chunk::<TAIL>()?;
+    Entries(&entries[entries.len() - usize::from(u16::from_le_bytes(*tail))..]).next()
+}
+
 impl Timeline {
     /// Oldest first.
-    pub(crate) fn entries(&self) -> Entries<'_> {
-        Entries(self.bytes())
+    pub(crate) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.parts().into_iter().flat_map(Entries)
     }
 
-    /// The newest entry.
+    /// Asks for the memory that [`Timeline::insert`] will look at.
     #[inline]
-    fn newest(&self) -> Option<Entry<'_>> {
-        let (entries, tail) = self.0.as_deref()?.split_last_chunk::<TAIL>()?;
-        Entries(&entries[entries.len() - usize::from(u16::from_le_bytes(*tail))..]).next()
+    pub(crate) fn bring_near(&self) {
+        if let Some(recent) = &self.recent {
+            prefetch_shared(recent);
+        }
+    }
+
+    /// Oldest first.
+    fn parts(&self) -> Vec<&[u8]> {
+        let mut parts: Vec<&[u8]> = self.recent.iter().map(|it| entries_of(it)).collect();
+        let mut older = self.older.as_deref();
+        while let Some(it) = older {
+            parts.push(entries_of(&it.entries));
+            older = it.before.as_deref();
+        }
+        parts.reverse();
+        parts
     }
 
     /// Puts an entry where it belongs, if it is not there yet; true if it is the newest now.
     #[inline]
     pub(crate) fn insert(&mut self, new: Entry<'_>) -> bool {
-        let bytes = self.bytes();
+        let recent = self.recent.as_deref().map_or(&[][..], entries_of);
+        let newest = self.recent.as_deref().and_then(newest_of);
+        let is_newest = newest.is_none_or(|it| it.order() < new.order());
+        let n_older = self.older.as_ref().map_or(0, |it| it.n_entries);
+        let is_bounded = n_older + recent.len() / HEAD < MAX_ENTRIES;
         // Most statements come in the order of their times: nothing is looked through for them.
-        let is_newest = self.newest().is_none_or(|it| it.order() < new.order());
-        let place = if is_newest { Some(bytes.len()) } else { place_of(bytes, &new) };
-        let Some(place) = place else { return false };
-        let packed = SCRATCH.with_borrow_mut(|grown| {
-            grown.clear();
-            grown.extend_from_slice(&bytes[..place]);
-            new.write(grown);
-            grown.extend_from_slice(&bytes[place..]);
-            if grown.len() > MAX_ENTRIES * HEAD && Entries(grown).count() > MAX_ENTRIES {
-                *grown = bounded(grown);
+        if is_newest && is_bounded {
+            let is_full = recent.len() + new.length() > RECENT_BYTES && !recent.is_empty();
+            let packed = packed(if is_full { &[] } else { recent }, &new, &[], new.length());
+            let recent = self.recent.replace(packed);
+            if is_full {
+                self.put_before(recent);
             }
-            // The newest entry is never dropped.
-            let newest = match is_newest {
-                true => ((HEAD + new.tie.len()) as u16).to_le_bytes(),
-                false => self.tail(),
-            };
-            grown.extend_from_slice(&newest);
-            grown.as_slice().into()
-        });
-        self.0 = Some(packed);
+            return true;
+        }
+        self.insert_between(new, is_newest, is_bounded);
         is_newest
     }
 
-    fn tail(&self) -> [u8; TAIL] {
-        self.0.as_deref().and_then(|it| it.last_chunk()).copied().unwrap_or_default()
+    #[cold]
+    fn put_before(&mut self, recent: Option<Arc<[u8]>>) {
+        let Some(entries) = recent else { return };
+        let before = self.older.take();
+        let (n, bytes) = before.as_ref().map_or((0, 0), |it| (it.n_entries, it.heap_bytes));
+        self.older = Some(Arc::new(Older {
+            n_entries: n + Entries(entries_of(&entries)).count(),
+            heap_bytes: bytes + 32 + size_of::<Older>() + entries.len(),
+            entries,
+            before,
+        }));
+    }
+
+    #[cold]
+    fn insert_between(&mut self, new: Entry<'_>, is_newest: bool, is_bounded: bool) {
+        let is_after = |it: &Arc<Older>| {
+            newest_of(&it.entries).is_none_or(|newest| newest.order() < new.order())
+        };
+        let among_recent = is_bounded && self.older.as_ref().is_none_or(is_after);
+        let bytes = match among_recent {
+            true => Cow::Borrowed(self.recent.as_deref().map_or(&[][..], entries_of)),
+            false => self.bytes(),
+        };
+        let place = if is_newest { Some(bytes.len()) } else { place_of(&bytes, &new) };
+        let Some(place) = place else { return };
+        let newest = match is_newest {
+            true => new.length(),
+            false => self.recent.as_deref().and_then(newest_of).map_or(0, |it| it.length()),
+        };
+        // The newest entry is never dropped.
+        let mut grown = packed(&bytes[..place], &new, &bytes[place..], newest);
+        let entries = entries_of(&grown);
+        if !among_recent && Entries(entries).count() > MAX_ENTRIES {
+            let mut kept = bounded(entries);
+            kept.extend_from_slice(&(newest as u16).to_le_bytes());
+            grown = kept.into();
+        }
+        self.recent = Some(grown);
+        if !among_recent {
+            self.older = None;
+        }
     }
 
     /// The status of the whole order: what was said of it last.
@@ -116,10 +206,14 @@ impl Timeline {
         self.entries().filter(|it| it.line == 0).last().map(|it| it.status)
     }
 
-    /// As it is kept, for the disk.
+    /// In one piece, for the disk.
     #[inline]
-    pub(crate) fn bytes(&self) -> &[u8] {
-        self.0.as_deref().map_or(&[], |it| &it[..it.len() - TAIL])
+    pub(crate) fn bytes(&self) -> Cow<'_, [u8]> {
+        match (&self.recent, &self.older) {
+            (None, _) => Cow::Borrowed(&[]),
+            (Some(recent), None) => Cow::Borrowed(entries_of(recent)),
+            (Some(_), Some(_)) => Cow::Owned(self.parts().concat()),
+        }
     }
 
     /// What [`Timeline::bytes`] gave; `None` if it cannot have: every entry whole and in order,
@@ -143,13 +237,28 @@ impl Timeline {
         }
         let most = MAX_ENTRIES + MAX_LINES + 1;
         let packed = || [bytes, &newest.to_le_bytes()].concat().into();
-        (n <= most).then(|| Timeline((n > 0).then(packed)))
+        (n <= most).then(|| Timeline { recent: (n > 0).then(packed), older: None })
     }
 
     /// Bytes kept outside.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.0.as_ref().map_or(0, |it| 16 + it.len())
+        self.recent.as_ref().map_or(0, |it| 16 + it.len())
+            + self.older.as_ref().map_or(0, |it| it.heap_bytes)
     }
+}
+
+/// One allocation of its own size: what is before an entry, the entry, what is behind it, and the
+/// length of the newest.
+#[inline]
+fn packed(before: &[u8], new: &Entry<'_>, behind: &[u8], newest: usize) -> Arc<[u8]> {
+    SCRATCH.with_borrow_mut(|grown| {
+        grown.clear();
+        grown.extend_from_slice(before);
+        new.write(grown);
+        grown.extend_from_slice(behind);
+        grown.extend_from_slice(&(newest as u16).to_le_bytes());
+        grown.as_slice().into()
+    })
 }
 
 /// Where an entry belongs; `None`: it is there.
@@ -258,7 +367,7 @@ mod tests {
         };
         let restored = |entries: &[i64]| {
             let bytes: Vec<u8> = entries.iter().flat_map(|it| entry(*it)).collect();
-            Timeline::restore(&bytes).map(|it| it.bytes() == bytes)
+            Timeline::restore(&bytes).map(|it| *it.bytes() == bytes)
         };
         assert_eq!(restored(&[]), Some(true));
         assert_eq!(restored(&[-1, 0, 1]), Some(true));

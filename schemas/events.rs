@@ -42,13 +42,14 @@ pub struct Event<'a> {
     pub data: Data<'a>,
 }
 
-/// What is said, by `type`.
+/// What is said, by `type`. What is large and rare is boxed: every event is as large as the
+/// largest of these, and is moved a few times on its way.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Data<'a> {
     /// `customer.registered`
-    CustomerRegistered(Customer<'a>),
+    CustomerRegistered(Box<Customer<'a>>),
     /// `customer.updated`
-    CustomerUpdated(Customer<'a>),
+    CustomerUpdated(Box<Customer<'a>>),
     /// `order.placed`
     OrderPlaced(OrderPlaced<'a>),
     /// `order.status_changed`

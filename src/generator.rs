@@ -183,7 +183,7 @@ impl World {
         let number = base + self.customers;
         let (name, email) = words::person(random, number);
         let country = words::pick(random, words::COUNTRIES);
-        Data::CustomerRegistered(Customer {
+        Data::CustomerRegistered(Box::new(Customer {
             customer: customer_id(number).into(),
             name: Field::Is(name.into()),
             email: Field::Is(email.into()),
@@ -193,7 +193,7 @@ impl World {
             country: Field::Is(country.0.into()),
             time_zone: Field::Is(country.2.into()),
             attributes: vec![],
-        })
+        }))
     }
 
     fn update(&mut self, base: u64, random: &mut Random) -> Data<'static> {
@@ -208,7 +208,7 @@ impl World {
                 it.attributes = vec![("interest".into(), Some(kept.into()))];
             }
         }
-        Data::CustomerUpdated(it)
+        Data::CustomerUpdated(it.into())
     }
 
     fn place(&mut self, base: u64, random: &mut Random, time: i64) -> Data<'static> {

@@ -1,4 +1,11 @@
-//! One shard of the identities: open addressing, the age of each beside it.
+//! One shard of the identities: open addressing, the age of each in its own slot.
+//!
+//! ```text
+//!  slot (128 bits):  lower 112 bits of the fingerprint | step, 16 bits; 0: empty
+//! ```
+//!
+//! Two fingerprints that differ only in their upper 16 bits are taken for one: among a billion
+//! identities that happens with a chance of 10^-16, and nobody who lacks the secret can make it.
 
 use schemas::names::Fingerprint;
 
@@ -7,12 +14,35 @@ use crate::served::prefetch::prefetch;
 /// Slots at first.
 const SLOTS_MIN: usize = 8;
 
-/// No identity (a fingerprint of 0 is taken for 1).
-const EMPTY: Fingerprint = 0;
+/// No identity.
+const EMPTY: u128 = 0;
+
+/// What of a slot is the step.
+const STEP: u128 = u16::MAX as u128;
+
+/// What of a slot is the fingerprint.
+const ID: u128 = !STEP;
+
+/// Slots in a line of the cache.
+const LINE: usize = 64 / size_of::<u128>();
+
+/// What is kept of a fingerprint, at its place in a slot; never [`EMPTY`].
+#[inline]
+fn stored(id: Fingerprint) -> u128 {
+    match id << STEP.count_ones() {
+        EMPTY => ID,
+        id => id,
+    }
+}
 
 /// Spreads fingerprints, also poor ones, over 64 bits.
 #[inline]
 pub(super) fn hash(id: Fingerprint) -> u64 {
+    spread(stored(id))
+}
+
+#[inline]
+fn spread(id: u128) -> u64 {
     let product = u128::from(id as u64 ^ 0xa076_1d64_78bd_642f)
         * u128::from((id >> 64) as u64 ^ 0xe703_7ed1_a0b4_28db);
     product as u64 ^ (product >> 64) as u64
@@ -32,9 +62,8 @@ impl Age {
 }
 
 pub(super) struct Shard {
-    ids: Box<[Fingerprint]>,
-    /// Step of each, from `base`.
-    steps: Box<[u16]>,
+    slots: Box<[u128]>,
+    /// Steps are counted from here.
     base: u64,
     len: usize,
     /// No identity is older.
@@ -47,8 +76,7 @@ impl Shard {
     /// Shards are filled to different loads, so that they do not all grow at once.
     pub(super) fn new(number: usize) -> Shard {
         Shard {
-            ids: vec![EMPTY; SLOTS_MIN].into(),
-            steps: vec![0; SLOTS_MIN].into(),
+            slots: vec![EMPTY; SLOTS_MIN].into(),
             base: 0,
             len: 0,
             oldest: 0,
@@ -61,11 +89,11 @@ impl Shard {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        bytes(self.ids.len())
+        bytes(self.slots.len())
     }
 
     pub(super) fn is_full(&self) -> bool {
-        (self.len + 1) * 128 > self.ids.len() * self.load
+        (self.len + 1) * 128 > self.slots.len() * self.load
     }
 
     /// The step that none remembered is older than.
@@ -75,31 +103,31 @@ impl Shard {
 
     #[inline]
     pub(super) fn prefetch(&self, id: Fingerprint) {
-        prefetch(&self.ids[self.home(id)]);
+        let home = self.home(stored(id));
+        prefetch(&self.slots[home]);
+        // Where many are looked through, they do not end in the line in which they begin.
+        if let Some(next) = self.slots.get(home + LINE / 2) {
+            prefetch(next);
+        }
     }
 
     /// Whether it is new, or was last new beyond the horizon. There must be room.
     #[inline]
     pub(super) fn claim(&mut self, id: Fingerprint, age: Age) -> bool {
-        let id = id.max(1);
-        let mut at = self.home(id);
-        while self.ids[at] != EMPTY {
-            if self.ids[at] == id {
-                let expired = age.is_expired(self.base + u64::from(self.steps[at]));
-                if expired {
-                    self.date(at, age.newest, age);
-                }
-                return expired;
+        let id = stored(id);
+        let at = self.find(id);
+        let slot = self.slots[at];
+        if slot != EMPTY {
+            let expired = age.is_expired(self.step(slot));
+            if expired {
+                self.date(at, age.newest, age);
             }
-            at += 1;
-            if at == self.ids.len() {
-                at = 0;
-            }
+            return expired;
         }
         if self.len == 0 {
             (self.base, self.oldest) = (age.newest, age.newest);
         }
-        self.ids[at] = id;
+        self.slots[at] = id;
         self.len += 1;
         self.date(at, age.newest, age);
         true
@@ -110,20 +138,17 @@ impl Shard {
         if age.is_expired(step) {
             return;
         }
-        let id = id.max(1);
-        let mut at = self.home(id);
-        while self.ids[at] != EMPTY && self.ids[at] != id {
-            at = (at + 1) % self.ids.len();
-        }
+        let id = stored(id);
+        let at = self.find(id);
         if self.len == 0 {
             // All that is not expired fits above it, in whatever order it comes.
             self.base = step.saturating_sub(age.horizon + 1);
             self.oldest = step;
         }
-        if self.ids[at] == EMPTY {
-            self.ids[at] = id;
+        if self.slots[at] == EMPTY {
+            self.slots[at] = id;
             self.len += 1;
-        } else if self.base + u64::from(self.steps[at]) >= step {
+        } else if self.step(self.slots[at]) >= step {
             return;
         }
         self.oldest = self.oldest.min(step);
@@ -136,19 +161,19 @@ impl Shard {
             return false;
         }
         let kept = self.each().filter(|it| !age.is_expired(it.1)).count();
-        if kept == self.len || kept * 128 > self.ids.len() * self.load * 7 / 8 {
+        if kept == self.len || kept * 128 > self.slots.len() * self.load * 7 / 8 {
             return false;
         }
-        self.rebuild(self.ids.len(), |step| !age.is_expired(step));
+        self.rebuild(self.slots.len(), |step| !age.is_expired(step));
         true
     }
 
     /// Drops what is expired, and gives memory back where much is free.
     pub(super) fn sweep(&mut self, age: Age) {
         let kept = self.each().filter(|it| !age.is_expired(it.1)).count();
-        let slots = (kept * 2).max(SLOTS_MIN).min(self.ids.len());
-        if kept < self.len || slots * 2 < self.ids.len() {
-            let slots = if slots * 2 < self.ids.len() { slots } else { self.ids.len() };
+        let slots = (kept * 2).max(SLOTS_MIN).min(self.slots.len());
+        if kept < self.len || slots * 2 < self.slots.len() {
+            let slots = if slots * 2 < self.slots.len() { slots } else { self.slots.len() };
             self.rebuild(slots, |step| !age.is_expired(step));
         }
     }
@@ -168,7 +193,7 @@ impl Shard {
         let drop = (steps.len() / 8).max(1);
         let upto = *steps.select_nth_unstable(drop - 1).1;
         let mut of_last = drop - steps[..drop].iter().filter(|it| **it < upto).count();
-        self.rebuild(self.ids.len(), |step| {
+        self.rebuild(self.slots.len(), |step| {
             if step == upto && of_last > 0 {
                 of_last -= 1;
                 return false;
@@ -179,11 +204,32 @@ impl Shard {
     }
 
     fn grown(&self) -> usize {
-        (self.ids.len() * 4).div_ceil(3)
+        (self.slots.len() * 3).div_ceil(2)
     }
 
-    fn home(&self, id: Fingerprint) -> usize {
-        (((hash(id.max(1)) >> 32) * self.ids.len() as u64) >> 32) as usize
+    /// `id`: as [`stored`], like all below.
+    fn home(&self, id: u128) -> usize {
+        (((spread(id) >> 32) * self.slots.len() as u64) >> 32) as usize
+    }
+
+    /// Where an identity is, or would be: an empty slot. There must be room.
+    #[inline]
+    fn find(&self, id: u128) -> usize {
+        let mut at = self.home(id);
+        loop {
+            let slot = self.slots[at];
+            if slot == EMPTY || slot & ID == id {
+                return at;
+            }
+            at += 1;
+            if at == self.slots.len() {
+                at = 0;
+            }
+        }
+    }
+
+    fn step(&self, slot: u128) -> u64 {
+        self.base + (slot & STEP) as u64
     }
 
     /// Dates a slot: new at this step.
@@ -192,44 +238,41 @@ impl Shard {
             self.base_on(age);
         }
         // Below the base: another worker has seen newer records meanwhile.
-        self.steps[at] = step.saturating_sub(self.base) as u16;
+        let step = step.saturating_sub(self.base) as u16;
+        self.slots[at] = self.slots[at] & ID | u128::from(step);
     }
 
     /// Moves the base up to the horizon; what is older is expired already and reads as just so.
     fn base_on(&mut self, age: Age) {
         let base = age.newest.saturating_sub(age.horizon + 1);
         let by = base - self.base;
-        for step in &mut self.steps {
-            *step = u64::from(*step).saturating_sub(by) as u16;
+        for slot in self.slots.iter_mut().filter(|it| **it != EMPTY) {
+            *slot = *slot & ID | (*slot & STEP).saturating_sub(u128::from(by));
         }
         self.base = base;
     }
 
-    fn each(&self) -> impl Iterator<Item = (Fingerprint, u64)> {
-        let all = self.ids.iter().zip(&self.steps);
-        all.filter(|it| *it.0 != EMPTY).map(|(id, step)| (*id, self.base + u64::from(*step)))
+    /// Each as [`stored`], and its step.
+    fn each(&self) -> impl Iterator<Item = (u128, u64)> {
+        let taken = self.slots.iter().filter(|it| **it != EMPTY);
+        taken.map(|it| (*it & ID, self.step(*it)))
     }
 
     fn rebuild(&mut self, slots: usize, mut keep: impl FnMut(u64) -> bool) {
-        let old = Shard {
-            ids: std::mem::replace(&mut self.ids, vec![EMPTY; slots].into()),
-            steps: std::mem::replace(&mut self.steps, vec![0; slots].into()),
-            ..*self
-        };
+        let old = std::mem::replace(&mut self.slots, vec![EMPTY; slots].into());
         (self.len, self.oldest) = (0, u64::MAX);
-        for (id, step) in old.each().filter(|it| keep(it.1)) {
-            let mut at = self.home(id);
-            while self.ids[at] != EMPTY {
-                at = (at + 1) % slots;
+        for slot in old.iter().filter(|it| **it != EMPTY) {
+            let step = self.step(*slot);
+            if keep(step) {
+                let at = self.find(*slot & ID);
+                self.slots[at] = *slot;
+                self.len += 1;
+                self.oldest = self.oldest.min(step);
             }
-            self.ids[at] = id;
-            self.steps[at] = (step - self.base) as u16;
-            self.len += 1;
-            self.oldest = self.oldest.min(step);
         }
     }
 }
 
 fn bytes(slots: usize) -> usize {
-    slots * (size_of::<Fingerprint>() + size_of::<u16>()) + size_of::<Shard>()
+    slots * size_of::<u128>() + size_of::<Shard>()
 }

@@ -45,7 +45,7 @@ impl Keep for Orders {
         instants.iter().for_each(|(bit, at)| flag(*bit, *at != NEVER));
         into.push(flags);
         let mut writer = Writer(into);
-        block(&mut writer, state.timeline.bytes());
+        block(&mut writer, &state.timeline.bytes());
         if let Some(facts) = &state.facts {
             writer.int(state.facts_at);
             block(&mut writer, facts);

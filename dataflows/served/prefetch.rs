@@ -5,6 +5,8 @@
 //! sixteen at a time they overlap. This is the only unsafe code of the crate: one instruction
 //! that can neither fault nor change anything, whatever the address.
 
+use std::sync::Arc;
+
 /// Most lines asked for per value: beyond four the processor's own read-ahead has started.
 const LINES_MAX: usize = 4;
 
@@ -17,6 +19,16 @@ pub(crate) fn prefetch<T>(value: &T) {
     let start = std::ptr::from_ref(value).cast::<i8>();
     let lines = size_of::<T>().div_ceil(LINE).clamp(1, LINES_MAX);
     for line in 0..lines {
+        line_at(start.wrapping_add(line * LINE));
+    }
+}
+
+/// Brings shared bytes near, with the count of those who share them, which stands before them.
+#[inline(always)]
+pub(crate) fn prefetch_shared(bytes: &Arc<[u8]>) {
+    const COUNTS: usize = 2 * size_of::<usize>();
+    let start = bytes.as_ptr().cast::<i8>().wrapping_sub(COUNTS);
+    for line in 0..(COUNTS + bytes.len()).div_ceil(LINE).min(LINES_MAX) {
         line_at(start.wrapping_add(line * LINE));
     }
 }

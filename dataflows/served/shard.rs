@@ -345,8 +345,8 @@ impl<S: Clone + Default> Shard<S> {
         self.dead.push_back((epoch, slot));
     }
 
-    /// Opens the list of an epoch, not below the last one.
-    pub(crate) fn open(&mut self, epoch: Epoch) {
+    /// Opens the list of an epoch, not below the last one, with room for so many steps.
+    pub(crate) fn open(&mut self, epoch: Epoch, steps: usize) {
         if self.undo.back().is_none_or(|it| it.epoch != epoch) {
             let mut undo = self.spare.take().unwrap_or(Undo {
                 epoch,
@@ -355,6 +355,7 @@ impl<S: Clone + Default> Shard<S> {
                 bytes: 0,
             });
             (undo.epoch, undo.bytes) = (epoch, 0);
+            undo.steps.reserve_exact(steps.min(self.slots as usize));
             self.undo.push_back(undo);
         }
     }

@@ -51,6 +51,13 @@ struct Spot {
     at: u32,
 }
 
+/// Which shard, at which instant, and how many updates wait for it.
+struct At {
+    number: usize,
+    epoch: Epoch,
+    updates: usize,
+}
+
 pub(crate) struct Writer<F: Fold> {
     map: Arc<Served<F>>,
     worker: usize,
@@ -120,8 +127,9 @@ impl<F: Fold> Writer<F> {
                 let guard = if round < PUT_OFF_MAX { lock.try_write() } else { Some(lock.write()) };
                 let Some(mut shard) = guard else { return true };
                 let group = &sorted[starts[number] as usize..starts[number + 1] as usize];
-                self.change(&mut shard, (number, epoch), touched, |shard| {
-                    walk(shard, group, batches, change);
+                let at = At { number, epoch, updates: group.len() };
+                self.change(&mut shard, at, touched, |shard| {
+                    walk::<F, U>(shard, group, batches, change);
                 });
                 false
             });
@@ -142,7 +150,8 @@ impl<F: Fold> Writer<F> {
             let mut shard = map.parts[self.worker].shards[place.shard as usize].write();
             let entry = shard.entry(place.slot);
             if entry.epoch < epoch && F::next_due(&entry.state, entry.epoch) == Some(epoch) {
-                self.change(&mut shard, (place.shard as usize, epoch), touched, |shard| {
+                let at = At { number: place.shard as usize, epoch, updates: 1 };
+                self.change(&mut shard, at, touched, |shard| {
                     shard.keep(place.slot);
                 });
             }
@@ -233,12 +242,12 @@ impl<F: Fold> Writer<F> {
     fn change(
         &mut self,
         shard: &mut Shard<F::State>,
-        (number, epoch): (usize, Epoch),
+        At { number, epoch, updates }: At,
         touched: &mut impl FnMut(Touch<'_, F::State>),
         make: impl FnOnce(&mut Shard<F::State>),
     ) {
         self.trim(shard, number);
-        shard.open(epoch);
+        shard.open(epoch, updates);
         self.shards.add(number);
         let before = shard.undo_last().map_or((0, 0), |it| (it.steps.len(), it.born.len()));
         make(shard);
@@ -299,20 +308,32 @@ impl<F: Fold> Writer<F> {
 }
 
 /// The updates of one shard, sixteen at a time.
-fn walk<S: Clone + Default, U>(
-    shard: &mut Shard<S>,
+fn walk<F: Fold, U>(
+    shard: &mut Shard<F::State>,
     spots: &[Spot],
     batches: &[Vec<Addressed<U>>],
-    change: &impl Fn(&mut S, &U),
+    change: &impl Fn(&mut F::State, &U),
 ) {
-    for group in spots.chunks(GROUP) {
+    let near = |shard: &Shard<F::State>, group: &[Spot]| {
         for spot in group {
             shard.prefetch_index(spot.hash);
             prefetch(&batches[spot.batch as usize][spot.at as usize]);
         }
+    };
+    let mut groups = spots.chunks(GROUP).peekable();
+    if let Some(first) = groups.peek() {
+        near(shard, first);
+    }
+    while let Some(group) = groups.next() {
         let mut guesses = [NONE; GROUP];
         for (guess, spot) in guesses.iter_mut().zip(group) {
             *guess = shard.guess(spot.hash);
+        }
+        if let Some(next) = groups.peek() {
+            near(shard, next);
+        }
+        for guess in guesses.into_iter().filter(|it| *it != NONE) {
+            F::bring_near(&shard.entry(guess).state);
         }
         for (guess, spot) in guesses.into_iter().zip(group) {
             let it = &batches[spot.batch as usize][spot.at as usize];

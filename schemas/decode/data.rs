@@ -28,8 +28,8 @@ pub(super) fn data<'a>(
         return Err(Stop::Told);
     }
     *out = Some(match kind {
-        EventType::CustomerRegistered => Data::CustomerRegistered(customer(s, tell)?),
-        EventType::CustomerUpdated => Data::CustomerUpdated(customer(s, tell)?),
+        EventType::CustomerRegistered => Data::CustomerRegistered(customer(s, tell)?.into()),
+        EventType::CustomerUpdated => Data::CustomerUpdated(customer(s, tell)?.into()),
         EventType::OrderPlaced => Data::OrderPlaced(order_placed(s, tell)?),
         EventType::OrderStatusChanged => Data::OrderStatusChanged(order_status_changed(s, tell)?),
         EventType::OrderCancelled => Data::OrderCancelled(order_reversed(s, tell)?),

@@ -103,43 +103,46 @@ fn unfit(
 
 impl Becomes {
     /// Hands every event of the record to `emit`, or none.
-    #[inline]
+    #[inline(always)]
     pub(super) fn events<'a>(
         &'a self,
         frames: &Frames<'_, 'a>,
-        mut emit: impl FnMut(Event<'a>),
+        emit: impl FnMut(Event<'a>),
     ) -> Result<u32, Fault> {
         let Some(each) = &self.each else {
-            emit(self.event(frames)?);
-            return Ok(1);
+            return self.event(frames, emit).map(|()| 1);
         };
         let mut events = Vec::new();
         each.elements(frames, MAX_EACH, |frames| {
-            events.push(self.event(frames)?);
-            Ok(())
+            self.event(frames, |event| events.push(event))
         })?;
         let n = events.len() as u32;
         events.into_iter().for_each(emit);
         Ok(n)
     }
 
-    #[inline]
-    fn event<'a>(&'a self, frames: &Frames<'_, 'a>) -> Result<Event<'a>, Fault> {
-        Ok(Event {
-            tenant: need(frames, &self.tenant, Frames::identifier)?,
-            source: need(frames, &self.source, Frames::identifier)?,
-            id: need(frames, &self.id, Frames::identifier)?,
-            time: need(frames, &self.time, Frames::time)?,
-            data: self.data(frames)?,
-        })
+    /// Put together where it is wanted: an event is large, and each move of it is seen.
+    #[inline(always)]
+    fn event<'a>(
+        &'a self,
+        frames: &Frames<'_, 'a>,
+        emit: impl FnOnce(Event<'a>),
+    ) -> Result<(), Fault> {
+        let tenant = need(frames, &self.tenant, Frames::identifier)?;
+        let source = need(frames, &self.source, Frames::identifier)?;
+        let id = need(frames, &self.id, Frames::identifier)?;
+        let time = need(frames, &self.time, Frames::time)?;
+        let data = self.data(frames)?;
+        emit(Event { tenant, source, id, time, data });
+        Ok(())
     }
 
     #[inline]
     fn data<'a>(&'a self, frames: &Frames<'_, 'a>) -> Result<Data<'a>, Fault> {
         let it = Fields { fields: &self.data, frames };
         Ok(match self.event {
-            EventType::CustomerRegistered => Data::CustomerRegistered(self.customer(it)?),
-            EventType::CustomerUpdated => Data::CustomerUpdated(self.customer(it)?),
+            EventType::CustomerRegistered => Data::CustomerRegistered(self.customer(it)?.into()),
+            EventType::CustomerUpdated => Data::CustomerUpdated(self.customer(it)?.into()),
             EventType::OrderPlaced => Data::OrderPlaced(OrderPlaced {
                 order: it.must(0, "order", Frames::identifier)?,
                 customer: it.must(1, "customer", Frames::identifier)?,

@@ -49,10 +49,10 @@ fn events() -> Vec<Data<'static>> {
         skills: vec!["german".into()],
     };
     vec![
-        Data::CustomerRegistered(whole.clone()),
-        Data::CustomerUpdated(whole),
-        Data::CustomerRegistered(plain.clone()),
-        Data::CustomerUpdated(plain),
+        Data::CustomerRegistered(whole.clone().into()),
+        Data::CustomerUpdated(whole.into()),
+        Data::CustomerRegistered(plain.clone().into()),
+        Data::CustomerUpdated(plain.into()),
         Data::OrderPlaced(OrderPlaced {
             order: "O-1".into(),
             customer: "C-1".into(),

@@ -471,14 +471,14 @@ fn updated(data: &toml::Value, levels: &[&Value]) -> Result<Data<'static>, No> {
             Field::Is(text) => attributes.push((Text::Owned(name.clone()), Some(text))),
         }
     }
-    Ok(Data::CustomerUpdated(Customer {
+    Ok(Data::CustomerUpdated(Box::new(Customer {
         customer: must(data, "customer", levels, identifier)?,
         name: clearable(data.get("name"), levels, |_| true)?,
         tier: clearable(data.get("tier"), levels, tier)?,
         country: clearable(data.get("country"), levels, country)?,
         attributes,
         ..Customer::default()
-    }))
+    })))
 }
 
 fn feedback(data: &toml::Value, levels: &[&Value]) -> Result<Data<'static>, No> {

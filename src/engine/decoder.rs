@@ -100,6 +100,7 @@ pub(crate) fn decode_chunk(
         keep_duplicates,
         scratch,
         updates,
+        again: format!("~{}", chunk.pass),
         events: Vec::with_capacity(STAGE + 16),
         staged: Vec::with_capacity(STAGE + 16),
         outcome: Outcome { newest, appended_ms: chunk.appended_ms, ..Outcome::default() },
@@ -143,6 +144,8 @@ struct Pass<'c, 'n> {
     keep_duplicates: bool,
     scratch: &'n mut Scratch,
     updates: &'n mut Updates,
+    /// Behind the ids when a file is read once more.
+    again: String,
     events: Vec<Event<'c>>,
     staged: Vec<Staged>,
     outcome: Outcome,
@@ -216,7 +219,7 @@ where
         for event in &mut self.events[from..] {
             if pass > 0 {
                 event.time += self.needs.judgement.shift_per_pass * i64::from(pass);
-                event.id = Cow::Owned(format!("{}~{pass}", event.id));
+                event.id = Cow::Owned([&*event.id, &*self.again].concat());
             }
             if event.time > limit {
                 return Err(Problem::future_time(event.time, limit));

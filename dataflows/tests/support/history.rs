@@ -186,8 +186,8 @@ fn record() -> impl Strategy<Value = Data<'static>> {
 
 fn data() -> impl Strategy<Value = Data<'static>> {
     prop_oneof![
-        1 => customer_data().prop_map(Data::CustomerRegistered),
-        3 => customer_data().prop_map(Data::CustomerUpdated),
+        1 => customer_data().prop_map(|it| Data::CustomerRegistered(it.into())),
+        3 => customer_data().prop_map(|it| Data::CustomerUpdated(it.into())),
         5 => placed(),
         6 => status_changed(),
         2 => reversed(),

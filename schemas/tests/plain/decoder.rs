@@ -152,11 +152,11 @@ fn typed(kind: EventType, data: &str) -> Result<(Data<'static>, Vec<String>), Wh
         EventType::CustomerRegistered => {
             let it: doc::CustomerUpdated = read(data)?;
             read::<doc::CustomerRegistered>(data)?;
-            (Data::CustomerRegistered(customer(&it, data)?), vec![it.customer.0])
+            (Data::CustomerRegistered(customer(&it, data)?.into()), vec![it.customer.0])
         }
         EventType::CustomerUpdated => {
             let it: doc::CustomerUpdated = read(data)?;
-            (Data::CustomerUpdated(customer(&it, data)?), vec![it.customer.0])
+            (Data::CustomerUpdated(customer(&it, data)?.into()), vec![it.customer.0])
         }
         EventType::OrderPlaced => {
             let it: doc::OrderPlaced = read(data)?;
