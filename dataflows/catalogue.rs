@@ -76,6 +76,19 @@ impl ViewSet {
     const ORDERS_BY_STATUS: u32 = 32;
     const TOP_CUSTOMERS: u32 = 64;
 
+    /// Relations, each with the fold whose rows it is made from.
+    const NEEDS: [(u32, u32); 2] = [
+        (ViewSet::ORDERS_BY_STATUS, ViewSet::ORDERS),
+        (ViewSet::TOP_CUSTOMERS, ViewSet::CUSTOMERS),
+    ];
+
+    /// The fold whose rows a view is made from; itself, if it is none's.
+    pub fn fold_of(view: &str) -> &str {
+        let name = |bit: u32| definitions()[bit.trailing_zeros() as usize].name;
+        let found = Self::NEEDS.iter().find(|it| name(it.0) == view);
+        found.map_or(view, |it| name(it.1))
+    }
+
     /// Every view.
     pub fn all() -> ViewSet {
         ViewSet((1 << definitions().len()) - 1)
@@ -94,11 +107,7 @@ impl ViewSet {
             };
             chosen.0 |= 1 << place;
         }
-        let needs = [
-            (ViewSet::ORDERS_BY_STATUS, ViewSet::ORDERS),
-            (ViewSet::TOP_CUSTOMERS, ViewSet::CUSTOMERS),
-        ];
-        for (relation, fold) in needs {
+        for (relation, fold) in Self::NEEDS {
             if chosen.0 & relation != 0 && chosen.0 & fold == 0 {
                 let name = |bit: u32| definitions()[bit.trailing_zeros() as usize].name;
                 return Err(format!(

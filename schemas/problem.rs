@@ -17,6 +17,7 @@ pub struct Problem {
 
 /// Every code that a record can be rejected with.
 pub const CODES: &[&str] = &[
+    "engine/brought-down",
     "engine/future-time",
     "schemas/identifier",
     "schemas/not-json",

@@ -30,7 +30,6 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::report::Report;
-use crate::run::Rebuild;
 use chosen::Chosen;
 use typed::{Command, Typed};
 
@@ -58,7 +57,7 @@ pub fn main(
         crate::report::lines_are_json();
     }
     match obey(typed, variables) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         // `check --json` has told them on standard output.
         Err(_) if json => ExitCode::FAILURE,
         Err(problems) => {
@@ -68,12 +67,12 @@ pub fn main(
     }
 }
 
-fn obey(typed: Typed, variables: Vec<(String, String)>) -> Result<(), Problems> {
+fn obey(typed: Typed, variables: Vec<(String, String)>) -> Result<ExitCode, Problems> {
     let Typed { common, command } = typed;
     start_log(&common)?;
     let chosen = Chosen { common, variables };
     let one = |it: Report| vec![it];
-    match command {
+    let done = match command {
         Command::Check(it) => check::main(&it, &chosen),
         Command::Generate(it) => generate::main(&it),
         Command::Schema { what } => schema::main(&what).map_err(one),
@@ -89,12 +88,11 @@ fn obey(typed: Typed, variables: Vec<(String, String)>) -> Result<(), Problems> 
             let (replay, settings) = replay::chosen(&it, &chosen)?;
             replay::main(&replay, settings).map_err(one)
         }
-        Command::Run(it) => {
-            let rebuild = Rebuild { all: it.rebuild, accept_incomplete: it.accept_incomplete };
-            run::main(chosen.run(&it)?, rebuild).map_err(one)
-        }
+        Command::Run(it) if it.supervise => return run::supervised(chosen.run(&it)?).map_err(one),
+        Command::Run(it) => run::main(chosen.run(&it)?, &it).map_err(one),
         Command::Demo(it) => demo::main(&it, chosen.demo(&it)?).map_err(one),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// Log lines go to standard error, one a problem, where it is handled.

@@ -18,6 +18,7 @@
 //! same row reads a line of the file, a variable and a flag.
 
 pub mod kafka; // `[[kafka]]`: topics, who we are, what is passed through
+mod machine; // what this machine has
 mod layers; // file, variables and flags, laid over each other
 pub mod page; // the table as documentation and as an example file
 mod problem; // how a wrong setting is told
@@ -78,6 +79,8 @@ pub struct Engine {
     pub dedup_horizon: Duration,
     /// Memory for identities (1 GiB).
     pub dedup_max_bytes: u64,
+    /// Resident memory above which nothing more is read (60 % of the machine).
+    pub memory_max: u64,
     /// Undo kept for readers before the oldest lease is revoked (64 MiB).
     pub undo_max_bytes: u64,
 }
@@ -192,6 +195,7 @@ impl Settings {
                 future_limit: secs(300),
                 dedup_horizon: 7 * DAY,
                 dedup_max_bytes: GIB,
+                memory_max: machine::memory_bytes() / 100 * 60,
                 undo_max_bytes: 64 * MIB,
             },
             log: Log {

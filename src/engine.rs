@@ -12,6 +12,8 @@
 //! that is missing would leave the others waiting for it without a word.
 
 mod decoder;
+#[cfg(feature = "crash")]
+mod hook; // a marked record brings the process down
 mod introspect;
 
 pub use introspect::OperatorLine;
@@ -32,7 +34,9 @@ use timely::worker::Worker;
 use crate::config;
 use crate::epochs::{Epochs, Take};
 use crate::ledger::Book;
-use crate::messages::{AsOf, Chunk, Epoch, Feeds, Partition, ReadHandle, Rejected};
+use crate::messages::{
+    AsOf, BACKFILL, Chunk, Epoch, Feeds, Format, Partition, ReadHandle, Rejected,
+};
 use crate::report::Report;
 use crate::tasks;
 use decoder::{Judgement, Needs, Scratch};
@@ -64,6 +68,8 @@ pub struct Parts {
     pub now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// Where new identities go, if states are kept.
     pub on_fresh: Option<OnFresh>,
+    /// Views that are built again from what [`BACKFILL`] brings.
+    pub building: Vec<&'static str>,
 }
 
 /// Views and identities of an engine that does not run yet: states can be put back.
@@ -81,10 +87,7 @@ impl Prepared {
         let chosen = chosen(&settings.views)?;
         let make = if keep { Views::keeping } else { Views::new };
         let views = make(chosen, settings.workers, secret, settings.undo_max_bytes);
-        let dedup = Dedup::new(DedupLimits {
-            horizon_ms: settings.dedup_horizon.as_millis() as u64,
-            max_bytes: settings.dedup_max_bytes,
-        });
+        let dedup = dedup(settings);
         Ok(Prepared { settings: settings.clone(), secret, chosen, views, dedup })
     }
 
@@ -122,7 +125,36 @@ struct Shared {
     /// Newest event time per partition, for lateness.
     newest_event: Mutex<std::collections::BTreeMap<Partition, i64>>,
     on_fresh: Option<OnFresh>,
+    backfill: Option<Backfill>,
     stopped: AtomicBool,
+}
+
+/// What is built again: these views, with identities of their own.
+struct Backfill {
+    views: ViewSet,
+    dedup: Dedup,
+}
+
+impl Backfill {
+    fn of(views: &[&'static str], settings: &config::Engine) -> Option<Backfill> {
+        if views.is_empty() {
+            return None;
+        }
+        let views = ViewSet::parse(views).expect("folds of the catalogue");
+        Some(Backfill { views, dedup: dedup(settings) })
+    }
+}
+
+fn dedup(settings: &config::Engine) -> Dedup {
+    Dedup::new(DedupLimits {
+        horizon_ms: settings.dedup_horizon.as_millis() as u64,
+        max_bytes: settings.dedup_max_bytes,
+    })
+}
+
+/// The fold whose rows a view is made from; itself, if it is none's.
+pub fn fold_of(view: &str) -> &str {
+    ViewSet::fold_of(view)
 }
 
 /// The definitions of every view of this build.
@@ -159,7 +191,9 @@ impl Engine {
             max_event_bytes,
             now_ms,
             on_fresh,
+            building,
         } = parts;
+        let backfill = Backfill::of(&building, &settings);
         let workers = settings.workers;
         let judgement = Judgement {
             future_limit: settings.future_limit.as_micros() as i64,
@@ -194,6 +228,7 @@ impl Engine {
             introspection: introspect::Introspection::default(),
             newest_event: Mutex::default(),
             on_fresh,
+            backfill,
             stopped: AtomicBool::new(false),
         });
         let config = match workers {
@@ -346,6 +381,11 @@ fn decode(
     scratch: &mut Scratch,
     updates: &mut Updates,
 ) {
+    #[cfg(feature = "crash")]
+    hook::panic_on_marked(chunk);
+    if chunk.partition.0 == BACKFILL {
+        return decode_again(shared, chunk, scratch, updates);
+    }
     let feed = shared.feeds.of(chunk.partition.0);
     let needs = Needs {
         format: &feed.format,
@@ -377,6 +417,22 @@ fn decode(
     if !outcome.rejected.is_empty() {
         (shared.on_rejected)(outcome.rejected);
     }
+}
+
+/// A chunk of the log for views that are built again: it was counted, and what of it cannot be
+/// taken kept, when it was first read.
+fn decode_again(shared: &Shared, chunk: &Chunk, scratch: &mut Scratch, updates: &mut Updates) {
+    let Some(backfill) = &shared.backfill else { return };
+    let needs = Needs {
+        format: &Format::Native,
+        secret: &shared.secret,
+        views: backfill.views,
+        dedup: &backfill.dedup,
+        judgement: shared.judgement,
+        max_event_bytes: shared.max_event_bytes,
+        tell_fresh: false,
+    };
+    decoder::decode_chunk(chunk, &needs, i64::MIN / 2, false, scratch, updates);
 }
 
 /// Keeps the ordered indexes merged and the leases in their bounds.

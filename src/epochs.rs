@@ -24,9 +24,11 @@
 //! Each worker sealing for itself needs one owner per partition, and a file or the embedded log
 //! has only one. It is code that runs on the workers, not a thread: an event crosses one queue.
 
+mod guard; // takes chunks apart where records must be told from each other
+
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, TryRecvError};
@@ -34,7 +36,8 @@ use parking_lot::Mutex;
 
 use crate::clock::SteadyClock;
 use crate::config;
-use crate::messages::{Chunk, Epoch, Offsets};
+use crate::messages::{BACKFILL, Chunk, Epoch, Offsets};
+pub use guard::{Aside, Careful, Guard, OnTrying};
 
 /// Sealed epochs that may wait for completion before nothing more is handed out: one being
 /// computed while the next is being read, and one to spare.
@@ -48,6 +51,15 @@ pub enum TimeSource {
     Event,
     /// Ends at exactly this instant (milliseconds).
     Instant(u64),
+}
+
+/// Why nothing is handed out: something behind us must catch up first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// Too many identities wait for a checkpoint.
+    Checkpoints = 1,
+    /// The process is above its cap of memory.
+    Memory = 2,
 }
 
 /// What a worker gets when it asks.
@@ -109,8 +121,8 @@ pub struct Epochs {
     /// Newest event time decoded, microseconds.
     newest_event: AtomicI64,
     bells: Box<[Bell]>,
-    /// Nothing is handed out: something behind us must catch up first.
-    held: AtomicBool,
+    /// A bit for each [`Hold`]: nothing is handed out while there is one.
+    held: AtomicU8,
     limits: Limits,
     on_sealed: OnSealed,
 }
@@ -125,6 +137,8 @@ type Ring = Box<dyn Fn() + Send>;
 
 struct Inner {
     queues: Vec<Queue>,
+    /// Where chunks are taken apart.
+    guard: Option<Guard>,
     turn: usize,
     open: Epoch,
     opened_at: Instant,
@@ -137,6 +151,8 @@ struct Inner {
 
 struct Queue {
     chunks: Receiver<Chunk>,
+    /// Pieces of a chunk that was taken apart.
+    pieces: VecDeque<Chunk>,
     open: bool,
 }
 
@@ -159,7 +175,8 @@ impl Epochs {
         let first = first.max(after + 1);
         let now = crate::clock::monotonic();
         let inner = Inner {
-            queues: queues.into_iter().map(|chunks| Queue { chunks, open: true }).collect(),
+            queues: queues.into_iter().map(Queue::new).collect(),
+            guard: None,
             turn: 0,
             open: first,
             opened_at: now,
@@ -175,10 +192,20 @@ impl Epochs {
             open: AtomicU64::new(first),
             newest_event: AtomicI64::new(0),
             bells: (0..workers).map(|_| Bell::default()).collect(),
-            held: AtomicBool::new(false),
+            held: AtomicU8::new(0),
             limits,
             on_sealed,
         })
+    }
+
+    /// From now on chunks are taken apart by this.
+    pub fn guarded(&self, guard: Guard) {
+        self.inner.lock().guard = Some(guard);
+    }
+
+    /// Whether few records are handed out at a time.
+    pub fn is_careful(&self) -> bool {
+        self.inner.lock().guard.as_ref().is_some_and(Guard::is_careful)
     }
 
     /// The next chunk for a worker. `complete`: the last complete epoch.
@@ -200,14 +227,20 @@ impl Epochs {
         if must_close || (!room && inner.arrivals > 0 && age >= self.limits.max_period) {
             return Take::Nothing(inner.open, Duration::from_millis(1));
         }
-        let held = self.held.load(SeqCst);
+        let waits = inner.guard.as_mut().is_some_and(|it| it.waits(inner.arrivals));
+        let held = waits || self.is_held();
         if let Some(chunk) = if held { None } else { inner.next_chunk() } {
             // A gap is an arrival too: an epoch must carry the offsets after it.
             inner.arrivals += (chunk.next - chunk.first).max(1);
-            inner.offsets.insert(chunk.partition, chunk.next);
+            if chunk.partition.0 != BACKFILL {
+                inner.offsets.insert(chunk.partition, chunk.next);
+            }
+            if let Some(guard) = &mut inner.guard {
+                guard.hands(&chunk, inner.open);
+            }
             return Take::Chunk(inner.open, chunk);
         }
-        if !held && inner.queues.iter().all(|it| !it.open) {
+        if !held && inner.queues.iter().all(|it| !it.open && it.pieces.is_empty()) {
             if inner.arrivals > 0 {
                 if !room {
                     return Take::Nothing(inner.open, Duration::from_millis(1));
@@ -265,15 +298,18 @@ impl Epochs {
     }
 
     /// Holds back what could be handed out, or lets it go on: back-pressure, on purpose.
-    pub fn hold(&self, held: bool) {
-        if self.held.swap(held, SeqCst) && !held {
+    pub fn hold(&self, why: Hold, held: bool) {
+        let bit = why as u8;
+        if held {
+            self.held.fetch_or(bit, SeqCst);
+        } else if self.held.fetch_and(!bit, SeqCst) == bit {
             self.ring();
         }
     }
 
     /// Whether reading is held back on purpose.
     pub fn is_held(&self) -> bool {
-        self.held.load(SeqCst)
+        self.held.load(SeqCst) != 0
     }
 
     /// Whether something could be handed out at once.
@@ -281,7 +317,7 @@ impl Epochs {
         if self.is_held() {
             return false;
         }
-        self.inner.lock().queues.iter().any(|it| !it.chunks.is_empty())
+        self.inner.lock().queues.iter().any(Queue::has_some)
     }
 
     /// Wakes one parked worker: there is something to do.
@@ -351,16 +387,35 @@ impl Inner {
             let at = self.turn % self.queues.len();
             self.turn = self.turn.wrapping_add(1);
             let queue = &mut self.queues[at];
+            if let Some(piece) = queue.pieces.pop_front() {
+                return Some(piece);
+            }
             if !queue.open {
                 continue;
             }
             match queue.chunks.try_recv() {
-                Ok(chunk) => return Some(chunk),
+                Ok(chunk) => match &self.guard {
+                    None => return Some(chunk),
+                    Some(guard) => {
+                        queue.pieces = guard.pieces(chunk);
+                        return queue.pieces.pop_front();
+                    }
+                },
                 Err(TryRecvError::Empty) => {}
                 Err(TryRecvError::Disconnected) => queue.open = false,
             }
         }
         None
+    }
+}
+
+impl Queue {
+    fn new(chunks: Receiver<Chunk>) -> Queue {
+        Queue { chunks, pieces: VecDeque::new(), open: true }
+    }
+
+    fn has_some(&self) -> bool {
+        !self.pieces.is_empty() || !self.chunks.is_empty()
     }
 }
 

@@ -35,6 +35,7 @@ pub mod ledger; // where every record read has ended, by epoch
 pub mod store; // 5
 pub mod backup; // a copy of everything durable, and back
 pub mod serve; // 6
+pub mod supervise; // the parent that starts it again
 pub mod watch; // looks at the whole: metrics, alarms, readiness
 
 pub mod produce; // lines into a Kafka topic, for tests and for those who try

@@ -14,6 +14,9 @@ pub use schemas::reading::Epoch;
 /// Where we read: a file, the embedded log, later a topic. An index into the list of feeds.
 pub type FeedId = u16;
 
+/// The log read once more, for views that are built again: no feed of its own, and in no ledger.
+pub const BACKFILL: FeedId = FeedId::MAX;
+
 /// A partition of a feed.
 pub type Partition = (FeedId, u32);
 
@@ -150,6 +153,8 @@ pub enum Apart {
     Retried(RetriedAs),
     /// It could not be put together when it was read; it is rejected with this.
     Refused(Problem),
+    /// A fact of ours about ourselves (`system.…`): for those who look into the log; no view has it.
+    System,
 }
 
 impl Apart {
@@ -157,7 +162,7 @@ impl Apart {
     pub fn retried(&self) -> Option<&RetriedAs> {
         match self {
             Apart::Retried(it) => Some(it),
-            Apart::Refused(_) => None,
+            Apart::Refused(_) | Apart::System => None,
         }
     }
 }

@@ -265,12 +265,18 @@ metrics! {
     incarnation: Whole = "state_incarnation";
     /// From the start of the process to the state put back, seconds.
     restored_after: Gauge = "state_restored_after_seconds";
+    /// Times that the parent has started us again.
+    recoveries: Count = "recoveries";
+    /// From the last time the process went to all being caught up again, seconds.
+    recovery_seconds: Gauge = "recovery_seconds";
     /// Memory for identities.
     dedup_bytes: Whole = "dedup_bytes";
     /// How far back identities are remembered.
     dedup_horizon_seconds: Gauge = "dedup_effective_horizon_seconds";
     /// Resident memory.
     resident_bytes: Whole = "resident_memory_bytes";
+    /// Whether reading is held back for memory: 1 or 0.
+    memory_held: Whole = "memory_held";
     /// CPU time of all threads, in hundredths of a second.
     cpu_centiseconds: Count = "cpu_centiseconds";
     /// The embedded log's next position.

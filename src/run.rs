@@ -23,14 +23,17 @@ mod files; // files on their way through threads
 mod folder; // what is durable, opened
 mod kafka; // clusters on their way through threads
 mod keep; // the state that is kept
+mod rebuild; // views that are built again beside the others
 mod ports; // what serving may ask
 mod serving; // the server on its runtime
+mod supervised; // what a process does that has a parent
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
@@ -38,7 +41,7 @@ use crate::clock::{Seen, SteadyClock};
 use crate::commands::replay::Clock;
 use crate::config::{KafkaSettings, Settings};
 use crate::engine::{Engine, Parts, Prepared};
-use crate::epochs::{Epochs, Limits, TimeSource};
+use crate::epochs::{Epochs, Hold, Limits, TimeSource};
 use crate::ingest::file::Progress;
 use crate::ingest::local_log::{Following, LocalLog};
 use crate::ingest::resets::Resets;
@@ -50,6 +53,7 @@ use crate::report::{Report, log_report};
 use crate::secret;
 use crate::segments::FolderLock;
 use crate::store::Checkpoints;
+use crate::supervise::notes::Told;
 use crate::tasks;
 use crate::watch::{self, Watched};
 pub use ends::end_on_panic;
@@ -61,7 +65,8 @@ use files::{Files, Reading, note_tails, read_source, unread};
 use folder::{open_log, open_rejects, take_folder};
 pub use keep::Rebuild;
 use keep::{Covered, Kept};
-pub use serving::ADMIN_ADDRESS;
+use rebuild::Building;
+pub use serving::{ADMIN_ADDRESS, listen_for_signals};
 use serving::{Serving, forget_address, serve};
 
 /// Chunks waiting per feed: two megabytes, some milliseconds of work for a worker.
@@ -82,6 +87,8 @@ pub struct Plan {
     pub rebuild: Rebuild,
     /// Read of Kafka what is there at the start, and end; else go on for ever.
     pub until_end: bool,
+    /// What the parent says, if one has started us.
+    pub told: Option<Told>,
     /// Where the epoch's time comes from.
     pub clock: Clock,
     /// Whether to serve HTTP.
@@ -106,6 +113,7 @@ impl Plan {
             state: Some(settings.data_dir.clone()),
             rebuild: Rebuild::default(),
             until_end: false,
+            told: None,
             clock: Clock::Wall,
             serve: true,
         }
@@ -126,6 +134,7 @@ pub struct Running {
     engine: Engine,
     sources: Vec<Reading>,
     clusters: Vec<kafka::Cluster>,
+    rebuilding: Option<JoinHandle<Result<(), Report>>>,
     checkpoints: Option<Checkpoints>,
     epochs: Arc<Epochs>,
     stop: Arc<AtomicBool>,
@@ -199,7 +208,12 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     }
     let log_from = from.get(&(LOG, 0)).copied().unwrap_or(0);
     let resumed = from.clone();
-    let (queues, chunks): (Vec<Sender<Chunk>>, Vec<_>) =
+    let (anew, until) = kept.as_ref().map_or((&[][..], 0), Kept::building);
+    let building = Arc::new(Building::of(anew, until));
+    let anew = anew.to_vec();
+    // The last queue, if there is one to build from.
+    let n_queues = n_queues + usize::from(!anew.is_empty());
+    let (mut queues, chunks): (Vec<Sender<Chunk>>, Vec<_>) =
         (0..n_queues).map(|_| crossbeam_channel::bounded(QUEUE_CHUNKS)).unzip();
     let time = match plan.clock {
         Clock::Wall => TimeSource::Wall(Arc::clone(&clock)),
@@ -215,6 +229,12 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         (time, after),
         Box::new(move |it| sealed.sealed(it.epoch, it.offsets)),
     );
+    let durable = Arc::new(AtomicU64::new(after));
+    if let Some(dir) = &plan.state
+        && let Some(guard) = supervised::guard(dir, plan.told.as_ref(), &feeds, &durable)?
+    {
+        epochs.guarded(guard);
+    }
     let rejects = open_rejects(&settings, &plan, feeds.clone(), &clock)?;
     let keep_rejects = rejects.clone();
     let engine = Engine::start(Parts {
@@ -231,23 +251,30 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         max_event_bytes: settings.serve.max_event_bytes,
         now_ms: now_by(&clock),
         on_fresh: kept.as_ref().map(Kept::on_fresh),
+        building: anew.clone(),
     })?;
 
     let (end, told) = tokio::sync::watch::channel(false);
+    if plan.told.is_some() {
+        supervised::end_with_parent(end.clone())?;
+        supervised::remember_last_words(settings.data_dir.clone());
+    }
     let stop = Arc::new(AtomicBool::new(false));
     let looking = kept.as_ref().map(Kept::looking);
     let checkpoints = match kept {
         Some(kept) => Some(kept.start(
             &settings,
             &engine,
-            (&book, &epochs, &clock),
+            (&book, &epochs, &clock, &durable),
             &metrics,
-            (&rejects, &stop),
+            (&rejects, &building, &stop),
         )?),
         None => None,
     };
     let ringing = Arc::clone(&epochs);
     let bell: Arc<dyn Fn() + Send + Sync> = Arc::new(move || ringing.ring());
+    let backfill = if anew.is_empty() { None } else { queues.pop() };
+    let retried = Arc::clone(&formats);
     let mut outlets = queues.into_iter().map(|it| Outlet::new(it, Arc::clone(&bell)));
     let log = match log {
         Some(log) => {
@@ -287,9 +314,22 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     }
     let append = log.as_ref().map(|it| Arc::clone(&it.0) as Arc<dyn Append>);
     let read = engine.read_handle();
+    let rebuilding = match (backfill, &log) {
+        (Some(queue), Some((log, _))) => Some(rebuild::start(rebuild::Behind {
+            log,
+            formats: retried,
+            queue,
+            bell,
+            epochs: Arc::clone(&epochs),
+            read: read.clone(),
+            building: Arc::clone(&building),
+            stop: Arc::clone(&stop),
+        })?),
+        _ => None,
+    };
     // The relations are computed from the states that were put back: then all can be read.
     while read.instants.complete() < after {
-        std::thread::park_timeout(std::time::Duration::from_millis(1));
+        std::thread::park_timeout(Duration::from_millis(1));
     }
     if after > 0 {
         metrics.restored_after.set(crate::clock::since(began).as_secs_f64());
@@ -323,6 +363,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
                 settings: &settings,
                 engine: &engine,
                 book: &book,
+                epochs: &epochs,
                 log: log.as_ref().map(|it| Arc::clone(&it.0)),
                 rejects: &rejects,
                 health: Arc::clone(&health),
@@ -331,12 +372,14 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
                 end: end.clone(),
                 resets,
                 state: looking,
+                building: Arc::clone(&building),
                 now_ms: now_by(&clock),
             });
             let address_file = plan.log.then(|| settings.data_dir.join(ADMIN_ADDRESS));
             Some(serve(&settings, ports, end, told, address_file)?)
         }
     };
+    let told_metrics = metrics.clone();
     let watched = Watched {
         book: Arc::clone(&book),
         read: read.clone(),
@@ -346,9 +389,25 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         note_tails,
         metrics,
         health,
-        reading: Arc::new(move || unread(&files, &counted)),
+        reading: {
+            let building = Arc::clone(&building);
+            Arc::new(move || {
+                let mut words = unread(&files, &counted);
+                words.extend(building.words(None));
+                words
+            })
+        },
         held: Arc::new(move || holding.is_held()),
         stall_after: settings.engine.stall_after,
+        cap: watch::Cap::new(settings.engine.memory_max),
+        hold_memory: {
+            let (epochs, ending) = (Arc::clone(&epochs), Arc::clone(&stop));
+            Box::new(move |held| epochs.hold(Hold::Memory, held && !ending.load(SeqCst)))
+        },
+        on_look: plan.told.as_ref().map(|_| supervised::on_look(Arc::clone(&epochs))),
+        on_ready: plan.told.as_ref().map(|it| {
+            supervised::on_ready(it, &told_metrics, log.as_ref().map(|it| Arc::clone(&it.0)))
+        }),
     };
     let until = Arc::clone(&stop);
     let watching = tasks::thread("watch", move || watched.run(&until))?;
@@ -360,6 +419,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         engine,
         sources,
         clusters,
+        rebuilding,
         checkpoints,
         epochs,
         stop,
@@ -419,13 +479,18 @@ impl Running {
     /// Ends it all: nobody is cut off unanswered, nothing acknowledged is lost.
     pub fn stop(self) -> Result<(), Report> {
         let served = self.serving.map_or(Ok(()), Serving::stop);
+        if let Some((log, _)) = &self.log {
+            drain(log, &self.book, &self.epochs);
+        }
         self.stop.store(true, SeqCst);
         // What is read already is to get through, whatever the disk does.
-        self.epochs.hold(false);
+        self.epochs.hold(Hold::Checkpoints, false);
+        self.epochs.hold(Hold::Memory, false);
         // The rest is closed whatever became of a feed; what it says is said at the end.
         let mut read: Vec<Result<(), Report>> =
             self.sources.into_iter().map(|it| joined(&it.name, it.thread.join())).collect();
         read.extend(self.clusters.into_iter().map(kafka::Cluster::join));
+        read.extend(self.rebuilding.map(|it| joined("rebuild", it.join())));
         if let Some((log, following)) = self.log {
             following.stop();
             read.push(following.join());
@@ -462,6 +527,24 @@ impl Ended {
     /// Ends serving, if there was any.
     pub fn stop(self) -> Result<(), Report> {
         self.serving.map_or(Ok(()), Serving::stop)
+    }
+}
+
+/// How long what was acknowledged may take to be read at the end, so that the next start has
+/// nothing to read; what is left then is read by that.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Waits until the views include all that the log holds. Nothing is appended any more.
+fn drain(log: &LocalLog, book: &Book, epochs: &Epochs) {
+    let began = crate::clock::monotonic();
+    let left = || log.end().saturating_sub(book.next((LOG, 0)).unwrap_or(0));
+    // Where reading is held back on purpose it would not come to an end.
+    while left() > 0 && !epochs.is_held() {
+        if crate::clock::since(began) > DRAIN {
+            tracing::warn!(records = left(), "ends before all of the log was read");
+            return;
+        }
+        std::thread::park_timeout(Duration::from_millis(2));
     }
 }
 

@@ -75,6 +75,8 @@ pub struct Ports {
     pub debug: Arc<dyn Fn() -> Value + Send + Sync>,
     /// Every metric.
     pub metrics: Metrics,
+    /// How far a view is that is being built again; none where it is whole.
+    pub building: WordsOf,
     /// What the command line asks of a running process.
     pub admin: Arc<dyn AdminPort>,
     /// The wall clock, milliseconds.
@@ -82,6 +84,9 @@ pub struct Ports {
     /// An event whose time is further ahead is refused at the door.
     pub future_limit: Duration,
 }
+
+/// How far a view is that is being built again, in words.
+pub type WordsOf = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// How many events of these positions were new, and how many known.
 pub type AppliedOf = Arc<dyn Fn(u64, u64) -> Option<(u64, u64)> + Send + Sync>;

@@ -53,7 +53,7 @@ use crate::segments::{self, Folder, OnDamage, Writer};
 pub use checkpoint::{BookStateAt, Checkpoints, Parts};
 pub use fresh::{FRESH_MAX, Fresh};
 pub use incarnation::{Began, INCARNATION_FILE, Incarnation};
-pub use load::{OTHER_VIEWS, Restored, lines};
+pub use load::{OTHER_VIEWS, Others, Restored, lines, other_views};
 pub use look::{Checkpoint, Looking, Stats, ViewStats};
 
 /// What holds states; the name of its folder in the data folder.
@@ -70,6 +70,8 @@ pub struct Store {
     seq: u32,
     /// Which life of this state this is.
     incarnation: Incarnation,
+    /// Views that were built again, each with the first checkpoint whose records count.
+    since: std::collections::BTreeMap<String, u32>,
     /// Positions of identities that belong to no checkpoint.
     dead: Vec<(u64, u64)>,
     /// The newest checkpoint with blocks in each segment, by the segment's first position.
@@ -109,6 +111,7 @@ impl Store {
             settings: settings.clone(),
             seq: 1,
             incarnation: Incarnation::of(data_dir, now_ms)?,
+            since: std::collections::BTreeMap::new(),
             dead: Vec::new(),
             newest_in: std::collections::BTreeMap::new(),
             record_bytes: (0, 0),

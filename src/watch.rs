@@ -7,6 +7,8 @@
 //! *Stalled*: something is sealed or waits to be read, and no epoch has completed for
 //! `engine.stall_after`. *Ready*: not stalled, and caught up once with what the log held at start.
 
+mod memory; // holds reading back before memory runs out
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
@@ -17,6 +19,7 @@ use crate::ledger::Book;
 use crate::messages::{Feeds, ReadHandle};
 use crate::metrics::{Metrics, OfFeed, OfView};
 use crate::usage;
+pub use memory::Cap;
 
 /// How often it looks.
 pub const PERIOD: Duration = Duration::from_millis(250);
@@ -25,6 +28,8 @@ pub const PERIOD: Duration = Duration::from_millis(250);
 #[derive(Debug, Default)]
 pub struct Health {
     stalled: AtomicBool,
+    /// What lives is above the cap of memory.
+    out_of_memory: AtomicBool,
     caught_up: AtomicBool,
     position: AtomicU64,
     awaited: u64,
@@ -38,11 +43,24 @@ impl Health {
         Health { awaited: position, ..Health::default() }
     }
 
+    /// Whether the frontier stands although work waits.
+    pub fn is_stalled(&self) -> bool {
+        self.stalled.load(SeqCst)
+    }
+
+    /// Whether what lives is above the cap of memory: nothing more is taken.
+    pub fn is_out_of_memory(&self) -> bool {
+        self.out_of_memory.load(SeqCst)
+    }
+
     /// Why we are not ready; empty if we are.
     pub fn troubles(&self) -> Vec<String> {
         let mut troubles = Vec::new();
         if self.stalled.load(SeqCst) {
             troubles.push("the frontier has stopped: no epoch completes".to_string());
+        }
+        if self.is_out_of_memory() {
+            troubles.push("what is kept needs more memory than it may have".to_string());
         }
         if self.position.load(SeqCst) < self.awaited {
             troubles.push(format!(
@@ -84,17 +102,55 @@ pub struct Watched {
     pub held: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Longest time without a complete epoch while work waits.
     pub stall_after: Duration,
+    /// What of memory may be used.
+    pub cap: Cap,
+    /// Holds reading back for memory, or lets it go on.
+    pub hold_memory: Box<dyn Fn(bool) + Send>,
+    /// Told at each look whether the frontier stands, and whether all is caught up.
+    pub on_look: Option<Box<dyn Fn(bool, bool) + Send>>,
+    /// Called once, when all is caught up.
+    pub on_ready: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl Watched {
     /// Looks until told to stop.
-    pub fn run(self, stop: &AtomicBool) {
+    pub fn run(mut self, stop: &AtomicBool) {
         let mut seen = (0, crate::clock::monotonic());
         let mut anomalies = 0;
+        let began = crate::clock::monotonic();
         while !stop.load(SeqCst) {
             (self.note_tails)();
             self.look(&mut seen, &mut anomalies);
+            self.look_at_memory(crate::clock::since(began));
+            let ready = self.health.troubles().is_empty();
+            if let Some(on_look) = &self.on_look {
+                on_look(self.health.is_stalled(), ready);
+            }
+            if ready && let Some(on_ready) = self.on_ready.take() {
+                on_ready();
+            }
             std::thread::park_timeout(PERIOD);
+        }
+    }
+
+    fn look_at_memory(&mut self, now: Duration) {
+        let resident_bytes = usage::resident_bytes();
+        let verdict = self.cap.look(resident_bytes, now);
+        (self.hold_memory)(verdict.held);
+        self.metrics.memory_held.set(i64::from(verdict.held));
+        self.health.out_of_memory.store(verdict.alarmed, SeqCst);
+        if verdict.news && verdict.alarmed {
+            let views_bytes: u64 = self.read.views.iter().map(|it| it.stats().bytes).sum();
+            let dedup_bytes = (self.dedup)()["bytes"].as_u64().unwrap_or(0);
+            tracing::error!(
+                code = "watch/memory",
+                resident_bytes,
+                views_bytes,
+                dedup_bytes,
+                "what is kept needs more memory than it may have; nothing more is read"
+            );
+        } else if verdict.news {
+            tracing::warn!(code = "watch/memory", resident_bytes, "there is room again");
         }
     }
 

@@ -282,7 +282,9 @@ fn the_example_file_says_the_defaults() {
     it.feeds.clear();
     assert_eq!(it.kafka.len(), 1, "and one Kafka feed");
     it.kafka.clear();
+    // These two are the machine's.
     it.engine.workers = Settings::default().engine.workers;
+    it.engine.memory_max = Settings::default().engine.memory_max;
     assert_eq!(format!("{it:?}"), format!("{:?}", Settings::default()));
     assert!(
         text == page::example(),

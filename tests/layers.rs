@@ -26,6 +26,7 @@ const ROOMS: &[(&str, &[&str], &str)] = &[
     ("store", &["segments"], "states are kept in segments; folds are known through `schemas` only"),
     ("ledger", &[], ""),
     ("backup", &["segments"], "a copy of logs: it knows files, not what is in them"),
+    ("supervise", &["segments"], "its notes are files replaced whole; the process it only asks"),
     ("segments", &[], "a format, not a place: it knows nobody"),
     ("rejects", &["segments"], "kept rejects are made of segments"),
     ("secret", &[], "the deployment's secret, in a file"),

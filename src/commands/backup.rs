@@ -21,9 +21,10 @@ use crate::ingest::resets;
 use crate::report::Report;
 use crate::secret;
 use crate::store::INCARNATION_FILE;
+use crate::supervise::notes::ASIDE_FILE;
 
 /// Small files of a data folder that a backup holds.
-pub const SMALL: &[&str] = &[secret::FILE, INCARNATION_FILE, resets::FILE];
+pub const SMALL: &[&str] = &[secret::FILE, INCARNATION_FILE, resets::FILE, ASIDE_FILE];
 
 /// Makes one.
 pub fn main(it: &Backup, chosen: &Chosen) -> Result<(), Problems> {

@@ -82,6 +82,7 @@ pub enum Command {
     /// Start: read the log and the feeds, keep the views, serve them
     #[command(after_help = "Examples:\n  millstream run\n  \
                             millstream run --data-dir /var/lib/millstream --listen 0.0.0.0:8080\n  \
+                            millstream run --supervise\n  \
                             millstream run --feed \
                             orders=orders.jsonl,schemas/mappings/olist_orders.toml")]
     Run(Run),
@@ -193,12 +194,18 @@ pub struct Demo {
 /// `millstream run`
 #[derive(Clone, Debug, Args)]
 pub struct Run {
-    /// Forget the state that is kept, and build it again from the log
-    #[arg(long)]
-    pub rebuild: bool,
+    /// Build a view again from the log, beside the others; every view, if none is named; may be repeated
+    #[arg(long, value_name = "VIEW", num_args = 0..=1, default_missing_value = "")]
+    pub rebuild: Vec<String>,
     /// Build again from what is left, where the log or the topics no longer reach back to the first record
     #[arg(long)]
     pub accept_incomplete: bool,
+    /// Stay as a parent that starts the process again when it ends or hangs
+    #[arg(long)]
+    pub supervise: bool,
+    /// What a parent tells the process that it starts
+    #[arg(long, hide = true, value_name = "JSON", conflicts_with = "supervise", value_parser = super::run::told)]
+    pub supervised: Option<crate::supervise::notes::Told>,
     /// Where everything durable lives
     #[arg(long, value_name = "FOLDER")]
     pub data_dir: Option<String>,

@@ -17,6 +17,7 @@ pub fn markdown() -> String {
         for it in rows {
             let shown = match it.name {
                 "engine.workers" => "all cores but one, at least 1".to_string(),
+                "engine.memory_max" => "60 % of the machine or of its group".to_string(),
                 _ => format!("`{}`", it.show(&defaults)),
             };
             let may = match &it.kind {
@@ -61,7 +62,11 @@ pub fn example() -> String {
             out.push_str(&format!("\n# {words}\n[{section}]\n"));
         }
         for it in TABLE.iter().filter(|it| it.parts().0 == *section) {
-            let shown = if it.name == "engine.workers" { "1".into() } else { it.show(&defaults) };
+            let shown = match it.name {
+                "engine.workers" => "1".into(),
+                "engine.memory_max" => "\"4 GiB\"".into(),
+                _ => it.show(&defaults),
+            };
             out.push_str(&format!("\n# {}\n#{} = {shown}\n", it.words, it.parts().1));
         }
     }

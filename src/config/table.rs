@@ -110,6 +110,11 @@ pub const TABLE: &[Setting] = &[
         "Memory for identities. When it is short, the horizon shrinks: an alarm, and the effective horizon on `/v1/ledger`.",
     ),
     row(
+        "engine.memory_max",
+        Kind::Size(|s| &mut s.engine.memory_max, "16 MiB", "64 TiB"),
+        "Resident memory. Above it nothing more is read until what is on its way has been worked off; when what lives alone is above it, reading stops with an alarm (HTTP answers 429) and reads go on.",
+    ),
+    row(
         "engine.undo_max_bytes",
         Kind::Size(|s| &mut s.engine.undo_max_bytes, "1 MiB", "64 GiB"),
         "Old versions kept for readers of earlier instants. Above it the oldest cursor or stream loses its instant (410).",

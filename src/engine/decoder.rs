@@ -166,6 +166,10 @@ where
             Apart::Retried(it) => {
                 self.record(bytes, offset, it.origin.appended_ms, &it.format, Some(&it.origin));
             }
+            Apart::System => {
+                self.outcome.counts.read += 1;
+                self.outcome.counts.skipped += 1;
+            }
             Apart::Refused(problem) => {
                 self.outcome.counts.read += 1;
                 self.reject(bytes, offset, at.appended_ms, None, problem.clone());

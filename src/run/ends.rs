@@ -1,6 +1,18 @@
 //! How threads end, well or not, and what is said of it.
 
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
 use crate::report::Report;
+use crate::supervise::notes;
+
+/// Where a parent finds what we said when we went down.
+static LAST_WORDS: OnceLock<PathBuf> = OnceLock::new();
+
+/// From now on a panic is also told there.
+pub(super) fn last_words_to(data_dir: PathBuf) {
+    LAST_WORDS.get_or_init(|| data_dir);
+}
 
 pub(super) fn joined(
     name: &str,
@@ -35,6 +47,10 @@ pub fn end_on_panic() {
                 .into(),
             fix: "start again; if it repeats, keep the log folder and report this text".into(),
         };
+        let said = LAST_WORDS.get().map(|it| notes::last_words(it, &report.why));
+        if let Some(Err(report)) = said {
+            report.tell_fatal();
+        }
         report.tell_fatal_with(Some(&std::backtrace::Backtrace::force_capture()));
         std::process::abort();
     }));

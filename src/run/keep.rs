@@ -2,21 +2,25 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use super::now_by;
+use super::rebuild::Building;
 use crate::clock::SteadyClock;
 use crate::config::Settings;
 use crate::engine::{Engine, OnFresh, Prepared};
-use crate::epochs::Epochs;
+use crate::epochs::{Epochs, Hold};
 use crate::ingest::local_log::Stats;
 use crate::ledger::Book;
 use crate::messages::{BookState, Epoch, FeedId, Feeds, Offsets};
 use crate::metrics::Metrics;
 use crate::rejects::RejectStore;
 use crate::report::{Report, log_report};
-use crate::store::{Checkpoints, Fresh, Looking, OTHER_VIEWS, Parts, Restored, Store};
+use crate::store::{
+    Began, Checkpoints, Fresh, Incarnation, Looking, OTHER_VIEWS, Others, Parts, Restored, Store,
+    other_views,
+};
 
 /// Rejects are written at once; where the disk does not take them so long, the checkpoint fails.
 const REJECTS_WITHIN: Duration = Duration::from_secs(5);
@@ -25,12 +29,15 @@ const REJECTS_WITHIN: Duration = Duration::from_secs(5);
 pub(super) struct Kept {
     store: Store,
     restored: Option<Restored>,
+    /// Views of which nothing was put back.
+    anew: Vec<&'static str>,
     fresh: Arc<Fresh>,
 }
 
 impl Kept {
-    /// Opens what is kept in this folder and puts the newest checkpoint back. A state that this
-    /// build cannot read is built again by itself where every event there ever was is `covered`.
+    /// Opens what is kept in this folder and puts the newest checkpoint back. Views that this
+    /// build cannot read, or that are to be built again, are built from the log beside the others;
+    /// where that cannot be, all are, if every event there ever was is `covered`.
     pub(super) fn load(
         dir: &Path,
         settings: &Settings,
@@ -38,20 +45,43 @@ impl Kept {
         clock: &SteadyClock,
         (covered, rebuild): (&Covered, &Rebuild),
     ) -> Result<Kept, Report> {
-        if rebuild.all {
-            covered.or(rebuild.accept_incomplete)?;
-            Store::remove(dir, clock.now_ms())?;
+        let keepers = prepared.keepers();
+        let known: Vec<&'static str> = keepers.iter().map(|it| it.view()).collect();
+        if let Some(it) = rebuild.views.iter().find(|it| !known.contains(&it.as_str())) {
+            return Err(no_such_view(it, &known));
         }
-        match Kept::open(dir, settings, prepared, clock) {
-            Err(report) if report.code == OTHER_VIEWS => {
-                covered.or(rebuild.accept_incomplete)?;
-                log_report!(warn, report, "the state kept is not of these views");
-                tracing::warn!(code = report.code, "the state is built again from the log");
-                Store::remove(dir, clock.now_ms())?;
-                Kept::open(dir, settings, prepared, clock)
+        let asked = known.iter().filter(|it| rebuild.views.iter().any(|asked| asked == *it));
+        let mut anew: Vec<&'static str> = asked.copied().collect();
+        let mut all = rebuild.all;
+        if !all && let Some(Others { views: differ, lines }) = other_views(dir, &keepers)? {
+            if !differ.is_empty() {
+                let views = differ.join(", ");
+                tracing::warn!(code = OTHER_VIEWS, views, "views that this build lays out anew");
             }
-            it => it,
+            anew.extend(differ.iter().filter(|it| !anew.contains(it)).collect::<Vec<_>>());
+            // Only the log can be read beside itself.
+            all = !anew.is_empty()
+                && (covered.log.is_none() || lines.iter().any(|it| it.feed != "log"));
         }
+        if all || !anew.is_empty() {
+            covered.or(rebuild.accept_incomplete)?;
+        }
+        if all {
+            tracing::warn!("every view is built again");
+            Store::remove(dir, clock.now_ms())?;
+            anew.clear();
+        } else if !anew.is_empty() {
+            tracing::warn!(views = anew.join(", "), "views are built again beside the others");
+            Incarnation::begin(dir, Began::Rebuilt, clock.now_ms())?;
+        }
+        Kept::open(dir, settings, prepared, clock, anew)
+    }
+
+    /// Views that are to be built again, and up to which record of the log.
+    pub(super) fn building(&self) -> (&[&'static str], u64) {
+        let log = self.book().and_then(|it| it.lines.iter().find(|it| it.feed == "log"));
+        // Without a checkpoint everything is read again anyhow.
+        (if log.is_some() { &self.anew } else { &[] }, log.map_or(0, |it| it.next))
     }
 
     fn open(
@@ -59,6 +89,7 @@ impl Kept {
         settings: &Settings,
         prepared: &Prepared,
         clock: &SteadyClock,
+        anew: Vec<&'static str>,
     ) -> Result<Kept, Report> {
         let began = crate::clock::monotonic();
         let now_ms = clock.now_ms();
@@ -70,7 +101,7 @@ impl Kept {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
         let take_ids = |ids: &[u128], claimed_ms| prepared.take_ids(ids, claimed_ms);
         let from_ms = now_ms.saturating_sub(horizon_ms);
-        let restored = store.load(&prepared.keepers(), &take_ids, from_ms, threads)?;
+        let restored = store.load(&prepared.keepers(), &take_ids, from_ms, threads, &anew)?;
         if let Some(it) = &restored {
             tracing::info!(
                 epoch = it.epoch,
@@ -81,7 +112,7 @@ impl Kept {
                 "state put back"
             );
         }
-        Ok(Kept { store, restored, fresh: Arc::default() })
+        Ok(Kept { store, restored, anew, fresh: Arc::default() })
     }
 
     /// For those who look.
@@ -110,9 +141,14 @@ impl Kept {
         self,
         settings: &Settings,
         engine: &Engine,
-        (book, epochs, clock): (&Arc<Book>, &Arc<Epochs>, &Arc<SteadyClock>),
+        (book, epochs, clock, durable): (
+            &Arc<Book>,
+            &Arc<Epochs>,
+            &Arc<SteadyClock>,
+            &Arc<AtomicU64>,
+        ),
         metrics: &Metrics,
-        (rejects, ending): (&RejectStore, &Arc<AtomicBool>),
+        (rejects, building, ending): (&RejectStore, &Arc<Building>, &Arc<AtomicBool>),
     ) -> Result<Checkpoints, Report> {
         let read = engine.read_handle();
         let (views, book) = (Arc::clone(&read.views), Arc::clone(book));
@@ -133,8 +169,15 @@ impl Kept {
                 of.collect()
             }),
             rejects: Arc::new(move || rejects.flush(REJECTS_WITHIN)),
-            hold: Arc::new(move |held| epochs.hold(held && !ending.load(SeqCst))),
+            hold: Arc::new(move |held| {
+                epochs.hold(Hold::Checkpoints, held && !ending.load(SeqCst));
+            }),
             now_ms: now_by(clock),
+            durable: Arc::clone(durable),
+            building: {
+                let building = Arc::clone(building);
+                Arc::new(move |view| building.has(view))
+            },
             horizon: (
                 settings.engine.dedup_horizon.as_millis() as u64,
                 settings.engine.dedup_max_bytes.saturating_mul(2),
@@ -154,11 +197,24 @@ pub(super) fn offsets(kept: &BookState, feeds: &Feeds) -> Offsets {
     lines.filter_map(|it| Some(((of(&it.feed)?, it.partition), it.next))).collect()
 }
 
+fn no_such_view(found: &str, known: &[&str]) -> Report {
+    Report {
+        code: "store/no-such-view",
+        what: "cannot build a view again".into(),
+        at: vec![("flag", "--rebuild".into())],
+        why: format!("expected one of {}, found {found:?}", known.join(", ")),
+        effect: "nothing was started; the state is as it was".into(),
+        fix: "name one of them, or none: then every state is built again".into(),
+    }
+}
+
 /// What is to be built again from the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rebuild {
     /// Every view.
     pub all: bool,
+    /// These, beside the others.
+    pub views: Vec<String>,
     /// Also from a log that no longer has its first records.
     pub accept_incomplete: bool,
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+use super::rebuild::Building;
 use crate::backup;
 use crate::commands::backup::{SMALL, told};
 use crate::commands::feed;
@@ -15,6 +16,7 @@ use crate::commands::rejects::find;
 use crate::commands::state::verified;
 use crate::config::Settings;
 use crate::engine::Engine;
+use crate::epochs::Epochs;
 use crate::ingest::local_log::{self, LocalLog};
 use crate::ingest::resets::{Resets, To};
 use crate::ledger::Book;
@@ -33,6 +35,7 @@ pub(super) struct Behind<'a> {
     pub(super) settings: &'a Settings,
     pub(super) engine: &'a Engine,
     pub(super) book: &'a Arc<Book>,
+    pub(super) epochs: &'a Arc<Epochs>,
     pub(super) log: Option<Arc<LocalLog>>,
     pub(super) rejects: &'a RejectStore,
     pub(super) health: Arc<watch::Health>,
@@ -43,6 +46,7 @@ pub(super) struct Behind<'a> {
     pub(super) resets: Option<Arc<Resets>>,
     /// What is kept of the views; none where no state is kept.
     pub(super) state: Option<Looking>,
+    pub(super) building: Arc<Building>,
     pub(super) now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 
@@ -52,6 +56,7 @@ pub(super) fn of(behind: Behind<'_>) -> Ports {
         settings,
         engine,
         book,
+        epochs,
         log,
         rejects,
         health,
@@ -60,10 +65,11 @@ pub(super) fn of(behind: Behind<'_>) -> Ports {
         end,
         resets,
         state,
+        building,
         now_ms,
     } = behind;
     let append: Arc<dyn Append> = match &log {
-        Some(log) => Arc::clone(log) as _,
+        Some(log) => Arc::new(Gate { log: Arc::clone(log), health: Arc::clone(&health) }),
         None => Arc::new(NoLog),
     };
     let (operators, counted) = (engine.operators(), Arc::clone(book));
@@ -75,7 +81,10 @@ pub(super) fn of(behind: Behind<'_>) -> Ports {
         ledger,
         applied: Arc::new(move |first, next| counted.applied(first, next)),
         rejects: Arc::new(Kept(rejects.clone())),
-        health: Arc::new(move || Health { dead: vec![], not_ready: health.troubles() }),
+        health: {
+            let health = Arc::clone(&health);
+            Arc::new(move || Health { dead: vec![], not_ready: health.troubles() })
+        },
         debug: Arc::new(move || {
             let views = of_views.views.iter().map(|view| {
                 let stats = view.stats();
@@ -85,9 +94,12 @@ pub(super) fn of(behind: Behind<'_>) -> Ports {
             json!({"operators": operators(), "views": views.collect::<Vec<_>>()})
         }),
         metrics,
+        building: Arc::new(move |view| building.words(Some(view))),
         admin: Arc::new(Admin {
             data_dir: settings.data_dir.display().to_string(),
             log,
+            health,
+            epochs: Arc::clone(epochs),
             rejects: rejects.clone(),
             book: Arc::clone(book),
             resets,
@@ -97,6 +109,28 @@ pub(super) fn of(behind: Behind<'_>) -> Ports {
         }),
         now_ms,
         future_limit: settings.engine.future_limit,
+    }
+}
+
+/// The log, closed while what is kept needs more memory than it may have: what nobody can read is
+/// not piled up.
+struct Gate {
+    log: Arc<LocalLog>,
+    health: Arc<watch::Health>,
+}
+
+/// When to try again: until there is more memory is a person's matter.
+const AFTER_MEMORY: Duration = Duration::from_secs(10);
+
+impl Append for Gate {
+    fn append(
+        &self,
+        records: Vec<Vec<u8>>,
+    ) -> Result<oneshot::Receiver<Result<Appended, AppendRefused>>, AppendRefused> {
+        if self.health.is_out_of_memory() {
+            return Err(AppendRefused::Busy(AFTER_MEMORY));
+        }
+        self.log.append(records)
     }
 }
 
@@ -152,6 +186,8 @@ impl RejectsPort for Kept {
 
 struct Admin {
     data_dir: String,
+    health: Arc<watch::Health>,
+    epochs: Arc<Epochs>,
     log: Option<Arc<LocalLog>>,
     rejects: RejectStore,
     book: Arc<Book>,
@@ -173,6 +209,9 @@ impl AdminPort for Admin {
                     "version": env!("CARGO_PKG_VERSION"),
                     "data_dir": self.data_dir,
                     "process": std::process::id(),
+                    "stalled": self.health.is_stalled(),
+                    "ready": self.health.troubles().is_empty(),
+                    "careful": self.epochs.is_careful(),
                 });
                 Box::pin(async move { Ok(status) })
             }

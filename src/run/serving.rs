@@ -114,6 +114,30 @@ pub(super) fn serve(
     Ok(Serving { address, runtime, task, end, address_file })
 }
 
+/// Calls this at SIGINT or SIGTERM, for as long as what is given lives.
+pub fn listen_for_signals(
+    told: impl FnOnce() + Send + 'static,
+) -> Result<tokio::runtime::Runtime, Report> {
+    let failed = |why| could_not_start(("runtime", "signals"), &why);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("signals")
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    let entered = runtime.enter();
+    let (mut interrupt, mut terminate) = listeners().map_err(failed)?;
+    crate::tasks::spawn("signals", async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        told();
+    });
+    drop(entered);
+    Ok(runtime)
+}
+
 type Listeners = (tokio::signal::unix::Signal, tokio::signal::unix::Signal);
 
 /// SIGINT and SIGTERM.

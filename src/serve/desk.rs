@@ -95,6 +95,15 @@ impl Desk {
 
     /// The view of this name.
     pub(super) fn view(&self, name: &str) -> Result<&Arc<dyn ViewReader>, Refusal> {
+        if let Some(words) = (self.ports.building)(name) {
+            return Err(Refusal::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "serve/rebuilding",
+                "the view is being built again",
+                words,
+                "ask again; it ends by itself",
+            ));
+        }
         self.ports.read.views.iter().find(|it| it.def().name == name).ok_or_else(|| {
             let names: Vec<_> = self.ports.read.views.iter().map(|it| it.def().name).collect();
             Refusal::new(

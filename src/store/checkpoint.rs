@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -61,6 +61,10 @@ pub struct Parts {
     pub hold: Arc<dyn Fn(bool) + Send + Sync>,
     /// The time.
     pub now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Whether a view is being built again.
+    pub building: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    /// Told the epoch of each that was made.
+    pub durable: Arc<AtomicU64>,
     /// How far back identities are kept, milliseconds, and their most bytes.
     pub horizon: (u64, u64),
     /// Told what is durable from now on.
@@ -106,13 +110,15 @@ pub(super) struct Maker {
     /// Epoch of the newest checkpoint of this life.
     pub(super) made: Epoch,
     failing: bool,
+    /// Views that were being built when the newest was made.
+    n_building: usize,
     /// Segments of which nothing is needed once this checkpoint and one more have been made.
     pub(super) retiring: Vec<super::clean::Retiring>,
 }
 
 impl Maker {
     pub(super) fn new(store: Store, parts: Parts, last: Option<BookState>) -> Maker {
-        Maker { store, parts, last, made: 0, failing: false, retiring: Vec::new() }
+        Maker { store, parts, last, made: 0, failing: false, n_building: 0, retiring: Vec::new() }
     }
 
     fn run(mut self, stop: &AtomicBool) -> Result<(), Report> {
@@ -186,7 +192,11 @@ impl Maker {
     pub(super) fn make(&mut self) -> Result<(), Report> {
         let (pin, book) = self.meet()?;
         let epoch = pin.epoch();
-        let same = |it: &BookState| it.lines == book.lines;
+        let n_building = self.parts.keepers.iter().filter(|it| (self.parts.building)(it.view()));
+        let n_building = n_building.count();
+        // What is built again changes states, and no offset.
+        let same =
+            |it: &BookState| it.lines == book.lines && n_building == 0 && self.n_building == 0;
         if epoch == 0 || self.last.as_ref().is_some_and(same) && self.retiring.is_empty() {
             return Ok(());
         }
@@ -212,7 +222,9 @@ impl Maker {
         }
         (self.parts.kept)(&book);
         self.last = Some(book);
+        self.n_building = n_building;
         self.made = epoch;
+        self.parts.durable.store(epoch, SeqCst);
         let metrics = &self.parts.metrics;
         metrics.checkpoints.one();
         metrics.checkpoint_epoch.set(epoch as f64 / 1e3);
@@ -304,11 +316,15 @@ impl Maker {
         group: &[Vec<u8>],
     ) -> Result<(), Report> {
         let store = &mut self.store;
+        // One that is being built again is not whole: no checkpoint has it.
+        let mut views = load::layouts(&self.parts.keepers);
+        views.retain(|it| !(self.parts.building)(&it.0));
         let commit = Commit {
             seq,
             incarnation: store.incarnation.number,
             epoch: book.epoch,
-            views: load::views(&self.parts.keepers),
+            views,
+            since: store.since.iter().map(|it| (it.0.clone(), *it.1)).collect(),
             entities: (self.parts.entities)(),
             identities: store.identities.writer.next(),
             dead: store.dead.clone(),

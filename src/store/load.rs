@@ -46,14 +46,17 @@ pub(crate) type TakeIds<'a> = dyn Fn(&[u128], u64) + Sync + 'a;
 
 impl Store {
     /// Puts the newest checkpoint back; `None` if there is none. `threads`: how many load at once.
+    /// `anew`: views that are to be built again; of them nothing is put back.
     pub fn load(
         &mut self,
         keepers: &[Arc<dyn StateKeeper>],
         take_ids: &TakeIds<'_>,
         horizon_from_ms: u64,
         threads: usize,
+        anew: &[&'static str],
     ) -> Result<Option<Restored>, Report> {
         let mut newest: Option<Commit> = None;
+        let mut since = BTreeMap::new();
         let mut committed = BTreeSet::new();
         let (mut seq_max, mut n_entities) = (0, 0);
         let mut written = (0, 0);
@@ -70,7 +73,8 @@ impl Store {
                     newest_here = newest_here.max(commit.seq);
                     committed.insert(commit.seq);
                     if newest.is_none() {
-                        same_views(&commit, keepers)?;
+                        same_views(&commit, keepers, anew)?;
+                        since = commit.since.iter().cloned().collect();
                         newest = Some(commit);
                     }
                     continue;
@@ -79,7 +83,8 @@ impl Store {
                     .ok_or_else(|| unreadable(&segment, "a block of records is cut short"))?;
                 seq_max = seq_max.max(seq);
                 newest_here = newest_here.max(seq);
-                if !committed.contains(&seq) {
+                let of_now = since.get(view).is_none_or(|it| seq >= *it) && !anew.contains(&view);
+                if !committed.contains(&seq) || !of_now {
                     continue;
                 }
                 // A view that is not kept any more: its records are left behind.
@@ -93,6 +98,8 @@ impl Store {
             self.newest_in.insert(segment.header.first, newest_here);
         }
         self.seq = seq_max + 1;
+        since.extend(anew.iter().map(|it| (it.to_string(), self.seq)));
+        self.since = since;
         self.record_bytes = written;
         let Some(commit) = newest else {
             // Killed before its first commit: what it left behind belongs to no checkpoint.
@@ -165,20 +172,23 @@ impl Store {
 /// What the newest checkpoint of a data folder has of the ledger, looked at: nothing is written.
 /// None where none was made.
 pub fn lines(data_dir: &Path) -> Result<Vec<BookLine>, Report> {
+    Ok(newest_commit(data_dir)?.map_or_else(Vec::new, |it| it.lines))
+}
+
+fn newest_commit(data_dir: &Path) -> Result<Option<Commit>, Report> {
     let dir = data_dir.join(super::STATE_DIR);
     if !dir.is_dir() {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let looked = segments::look(&dir, payload::STATES, OnDamage::Refuse, "the state")?;
     for segment in looked.folder.segments().iter().rev() {
         let blocks = blocks_of(&looked.folder, segment)?;
         if let Some((_, payload)) = blocks.iter().rev().find(|it| it.0 == payload::COMMIT) {
-            let commit: Commit = serde_json::from_slice(payload)
-                .map_err(|why| unreadable(segment, &why.to_string()))?;
-            return Ok(commit.lines);
+            let commit = serde_json::from_slice(payload);
+            return commit.map(Some).map_err(|why| unreadable(segment, &why.to_string()));
         }
     }
-    Ok(Vec::new())
+    Ok(None)
 }
 
 /// Every block of a segment, in order: tag and payload.
@@ -221,16 +231,44 @@ fn restore(
 }
 
 /// The views of now as a commit says them.
-pub(super) fn views(keepers: &[Arc<dyn StateKeeper>]) -> Vec<(String, String)> {
+pub(super) fn layouts(keepers: &[Arc<dyn StateKeeper>]) -> Vec<(String, String)> {
     keepers.iter().map(|it| (it.view().to_string(), it.layout().to_string())).collect()
 }
 
-/// Every view that is kept now was kept then, in the same layout.
-fn same_views(commit: &Commit, keepers: &[Arc<dyn StateKeeper>]) -> Result<(), Report> {
+/// Views that are kept now, but were not then, or in another layout.
+fn differing(commit: &Commit, keepers: &[Arc<dyn StateKeeper>]) -> Vec<&'static str> {
     let then: BTreeMap<&str, &str> =
         commit.views.iter().map(|it| (it.0.as_str(), it.1.as_str())).collect();
     let differ = keepers.iter().filter(|it| then.get(it.view()) != Some(&it.layout()));
-    let differ: Vec<&str> = differ.map(|it| it.view()).collect();
+    differ.map(|it| it.view()).collect()
+}
+
+/// What of the newest checkpoint this build cannot take up.
+pub struct Others {
+    /// Views that it does not have, or in another layout.
+    pub views: Vec<&'static str>,
+    /// Where reading stood.
+    pub lines: Vec<BookLine>,
+}
+
+/// The same of the newest checkpoint of a data folder, with the feeds it had read; none where
+/// there is none. Nothing is written.
+pub fn other_views(
+    data_dir: &Path,
+    keepers: &[Arc<dyn StateKeeper>],
+) -> Result<Option<Others>, Report> {
+    let commit = newest_commit(data_dir)?;
+    Ok(commit.map(|it| Others { views: differing(&it, keepers), lines: it.lines }))
+}
+
+/// Every view that is kept now was kept then, in the same layout; but for those built anew.
+fn same_views(
+    commit: &Commit,
+    keepers: &[Arc<dyn StateKeeper>],
+    anew: &[&'static str],
+) -> Result<(), Report> {
+    let mut differ = differing(commit, keepers);
+    differ.retain(|it| !anew.contains(it));
     if differ.is_empty() {
         return Ok(());
     }

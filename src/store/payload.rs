@@ -87,6 +87,10 @@ pub(super) struct Commit {
     pub(super) epoch: u64,
     /// Each view's name and the layout of its records.
     pub(super) views: Vec<(String, String)>,
+    /// Views that were built again, each with the first checkpoint whose records are of what it
+    /// is now.
+    #[serde(default)]
+    pub(super) since: Vec<(String, u32)>,
     /// How many entities each had, about: others are counted while it is written.
     #[serde(default)]
     pub(super) entities: Vec<(String, u64)>,

@@ -216,7 +216,7 @@ fn start(dir: &Path, random: &Random, one_in: u64) -> (World, Option<Epoch>) {
     let (keeper, known) = (Arc::new(Plain::default()), Mutex::new(BTreeSet::new()));
     let keepers: Vec<Arc<dyn StateKeeper>> = vec![keeper.clone()];
     let take = |ids: &[u128], _: u64| known.lock().extend(ids);
-    let restored = store.load(&keepers, &take, 0, 1).expect("loads");
+    let restored = store.load(&keepers, &take, 0, 1, &[]).expect("loads");
     let trouble = Trouble { random: random.clone(), one_in, dead: false };
     let trouble = Arc::new(Mutex::new(trouble));
     for log in [&mut store.state, &mut store.identities] {
@@ -241,6 +241,8 @@ fn start(dir: &Path, random: &Random, one_in: u64) -> (World, Option<Epoch>) {
         rejects: Arc::new(|| true),
         hold: Arc::new(|_| {}),
         now_ms: Arc::new(|| 1_000),
+        building: Arc::new(|_| false),
+        durable: Arc::default(),
         horizon: (u64::MAX, u64::MAX),
         kept: Arc::new(|_| {}),
         metrics: Metrics::default(),

@@ -76,7 +76,9 @@ fn killed_at_any_instant() {
     producer.join().unwrap();
     let n = stage.acknowledged.load(SeqCst);
     let address = stage.address.lock().unwrap().clone();
-    // The last batch once more: it is known, and with it everything is readable.
+    // The last batch once more: it is known, and with it everything is readable. (While it were
+    // still on its way, two workers might take the repeat first.)
+    settled(&address);
     let (status, taken) = post(&address, n - BATCH, "&wait=applied").expect("an answer");
     assert_eq!((status, &taken["duplicate"]), (202, &Value::from(BATCH)), "{taken}");
     check(&address, n);

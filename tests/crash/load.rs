@@ -148,17 +148,34 @@ pub fn start(folder: &Folder, workers: u64) -> (Process, String) {
 
 /// Starts in the `data` of a folder within; small segments, so that many end and begin.
 pub fn started(folder: &Folder, within: &str, workers: u64) -> (Process, String) {
+    started_with(folder, within, workers, &[])
+}
+
+/// The same, with more words.
+pub fn started_with(
+    folder: &Folder,
+    within: &str,
+    workers: u64,
+    more: &[&str],
+) -> (Process, String) {
     let data = folder.0.join(within).join("data");
     let (dir, workers) = (data.display().to_string(), workers.to_string());
     let mut run = command(&["run", "--data-dir", &dir, "--listen", "127.0.0.1:0"]);
     run.args(["--workers", &workers, "--set", "state.interval=50ms"]);
     run.args(["--set", "state.segment_bytes=1 MiB", "--set", "log.segment_bytes=4 MiB"]);
-    run.env("RUST_BACKTRACE", "1");
+    run.args(more).env("RUST_BACKTRACE", "1");
     // One that was killed a moment ago has left its address behind.
     std::fs::remove_file(data.join("admin.addr")).ok();
     let mut process = Process::spawn(&mut run);
     let address = process.address(&data);
     (process, address)
+}
+
+/// Waits until everything that the log holds is applied: what is sent again is known then.
+pub fn settled(address: &str) {
+    while get(address, "/v1/ledger").expect("an answer").1["partitions"][0]["lag"] != 0 {
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
 }
 
 /// The log's line of the ledger, once it has come to this position.

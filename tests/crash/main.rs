@@ -7,4 +7,8 @@ mod process;
 
 mod backup; // a copy taken under load, put back elsewhere
 mod killed; // again and again, at random instants
+mod supervised; // by a parent that starts it again
+mod memory; // above its cap
+mod stop; // told to end
+mod rebuilt; // a view, beside the others
 mod load; // what they are loaded with, and held against

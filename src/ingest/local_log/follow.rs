@@ -266,6 +266,16 @@ impl From<Stopped> for Take {
     }
 }
 
+/// Whether a fact is about ourselves.
+fn is_of_system(record: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Typed<'a> {
+        #[serde(borrow, rename = "type")]
+        kind: std::borrow::Cow<'a, str>,
+    }
+    serde_json::from_slice::<Typed<'_>>(record).is_ok_and(|it| it.kind.starts_with("system."))
+}
+
 /// A chunk in the making.
 struct Building {
     feed: FeedId,
@@ -288,6 +298,9 @@ impl Building {
         let apart = place.origin(block.payload).map(|origin| {
             Arc::new(Apart::Retried(RetriedAs { format: (self.formats)(&origin), origin }))
         });
+        let ours = block.header.tag == Kind::Fact as u16;
+        let system = ours && is_of_system(place.bytes(block.payload));
+        let apart = if system { Some(Arc::new(Apart::System)) } else { apart };
         self.records.push(RecordAt {
             start: (base + place.start) as u32,
             len: place.len as u32,

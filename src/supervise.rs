@@ -1,0 +1,321 @@
+//! The parent that starts the process again when it ended or hangs, and says how long it took.
+//!
+//! In: how the process ends, and what it answers. Out: another process; log lines; what the next
+//! one is [`Told`].
+//!
+//! ```text
+//!  parent ──holds its standard input───────▶ process (closed: it ends by itself)
+//!     ▲                                          │
+//!     └──a line at each look at the frontier─────┘ standard output
+//! ```
+//!
+//! # Meaning
+//! *Hangs* is no progress, not no life: nobody in it looks at its frontier any more, or the
+//! frontier stands although work waits that is not held back on purpose. *Healthy*
+//! is one that has been ready. After a healthy one the next starts at once, however often that
+//! happens; after one that never was, the wait doubles, up to [`WAIT_MAX`], unless a record is
+//! being looked for.
+//!
+//! # Invariants
+//! - One process at a time: the next starts when the one before has ended.
+//! - Ending the parent ends the process: cleanly if told, and when the parent is gone.
+//!
+//! # Why this way
+//! A restart takes less than a second and needs no other code than a start: what hangs is not
+//! mended from inside. Lines through a pipe need neither ports nor a disk, which may be what it
+//! hangs on.
+
+pub mod notes; // what they write down for each other
+mod suspicion; // which record brings the process down
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use crate::clock;
+use crate::messages::BookLine;
+use crate::report::{Report, log_report};
+use crate::tasks;
+use notes::{Aside, Told};
+use suspicion::{Suspicion, Verdict};
+
+/// From an end to the next start, after one that never was healthy: at first, and at most.
+pub const WAIT_MIN: Duration = Duration::from_millis(200);
+/// The most.
+pub const WAIT_MAX: Duration = Duration::from_secs(10);
+/// How often it is looked whether the process has ended.
+const LOOK: Duration = Duration::from_millis(20);
+/// A process that uses the processor but says nothing yet is starting; so long at most.
+const START_MAX: Duration = Duration::from_secs(1_800);
+/// For a clean end; then it is killed.
+const END_MAX: Duration = Duration::from_secs(30);
+
+/// What a process says of itself at each look at its frontier: a line of JSON.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Says {
+    /// The frontier stands, with work waiting.
+    pub stalled: bool,
+    /// Caught up.
+    pub ready: bool,
+    /// It hands out few records at a time.
+    pub careful: bool,
+}
+
+/// What is supervised.
+pub struct Supervised {
+    /// The program.
+    pub program: PathBuf,
+    /// Its words; what it is told is added.
+    pub words: Vec<OsString>,
+    /// Its data folder.
+    pub data_dir: PathBuf,
+    /// No progress for so long is a hang.
+    pub stall_after: Duration,
+    /// The offsets of the newest checkpoint, while no process has the folder.
+    pub lines: Box<dyn Fn() -> Result<Vec<BookLine>, Report>>,
+}
+
+/// How a process ended.
+enum Ended {
+    /// By itself, in this way.
+    Itself(ExitStatus),
+    /// It hung, and was killed.
+    Hung(&'static str),
+    /// We were told to end.
+    Told(ExitStatus),
+}
+
+/// Starts it again until it ends well, or `end` is told. Gives the exit code.
+pub fn run(it: &Supervised, end: &Arc<AtomicBool>) -> Result<u8, Report> {
+    let mut told = Told::default();
+    let mut suspicion = Suspicion::default();
+    let mut wait = WAIT_MIN;
+    notes::forget_all(&it.data_dir);
+    loop {
+        let started = clock::monotonic();
+        let child = start(it, &told)?;
+        let (ended, was_ready) = watch(it, child, (end, &told), &mut suspicion)?;
+        let went_ms = clock::wall_ms();
+        let last_words = notes::take_last_words(&it.data_dir);
+        let (why, by_itself) = match &ended {
+            Ended::Told(status) => return Ok(code(*status)),
+            Ended::Itself(status) if status.success() => return Ok(0),
+            Ended::Itself(status)
+                if told.restarts == 0 && !was_ready && status.code().is_some() =>
+            {
+                // What it said is for the person who has just started it.
+                return Ok(code(*status));
+            }
+            Ended::Itself(status) => (status.to_string(), !killed_from_outside(*status)),
+            Ended::Hung(why) => ((*why).to_string(), true),
+        };
+        let why = last_words.unwrap_or(why);
+        tracing::error!(
+            code = "supervise/restart",
+            why,
+            lived_ms = clock::since(started).as_millis() as u64,
+            restarts = told.restarts + 1,
+            "the process went; it is started again"
+        );
+        if by_itself {
+            judge(it, &mut suspicion, &why)?;
+        }
+        told = Told { went_ms, why, restarts: told.restarts + 1, careful: suspicion.careful() };
+        // While a record is looked for, each end brings us nearer.
+        if was_ready || told.careful.is_some() {
+            wait = WAIT_MIN;
+        }
+        if !was_ready {
+            let until = clock::monotonic() + wait;
+            while clock::monotonic() < until && !end.load(SeqCst) {
+                std::thread::park_timeout(LOOK);
+            }
+            wait = (wait * 2).min(WAIT_MAX);
+        }
+        if end.load(SeqCst) {
+            return Ok(0);
+        }
+    }
+}
+
+/// Looks for the record that did it.
+fn judge(it: &Supervised, suspicion: &mut Suspicion, why: &str) -> Result<(), Report> {
+    let lines = match (it.lines)() {
+        Ok(lines) => lines,
+        // The next start tells of it, if it has not mended itself.
+        Err(report) => {
+            log_report!(warn, report, "the newest checkpoint could not be looked at");
+            return Ok(());
+        }
+    };
+    let tried = notes::tried(&it.data_dir)?;
+    if let Verdict::PutAside(place) = suspicion.went_down(&lines, tried.as_ref()) {
+        let (feed, partition, offset) = (place.feed.clone(), place.partition, place.offset);
+        let put = notes::put_aside(&it.data_dir, Aside { place, why: why.into() })?;
+        tracing::error!(
+            code = if put { "engine/brought-down" } else { "supervise/too-many" },
+            feed,
+            partition,
+            offset,
+            why,
+            put_aside = put,
+            "a record brings the process down"
+        );
+    }
+    Ok(())
+}
+
+fn start(it: &Supervised, told: &Told) -> Result<Child, Report> {
+    let text = serde_json::to_string(told).expect("text and numbers");
+    let mut command = Command::new(&it.program);
+    command
+        .args(&it.words)
+        .arg("--supervised")
+        .arg(text)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    command.spawn().map_err(|why| Report {
+        code: "supervise/start",
+        what: "could not start the process".into(),
+        at: vec![("program", it.program.display().to_string())],
+        why: why.to_string(),
+        effect: "nothing runs; no data was touched".into(),
+        fix: "see whether the program is still there, and whether the system has room for another \
+              process"
+            .into(),
+    })
+}
+
+/// What is known of a process while it lives.
+struct Seen {
+    /// Nothing yet: it is starting.
+    says: Option<Says>,
+    /// The last progress.
+    at: Instant,
+}
+
+/// Listens to a process until it has ended.
+fn listen(said: ChildStdout, seen: &Mutex<Seen>) {
+    for line in BufReader::new(said).lines() {
+        let Ok(line) = line else { return };
+        // What else it prints is for nobody.
+        if let Ok(says) = serde_json::from_str::<Says>(&line) {
+            let mut seen = seen.lock();
+            if !says.stalled {
+                seen.at = clock::monotonic();
+            }
+            seen.says = Some(says);
+        }
+    }
+}
+
+/// Watches one process to its end. Also says whether it was ever ready.
+fn watch(
+    it: &Supervised,
+    mut child: Child,
+    (end, told): (&Arc<AtomicBool>, &Told),
+    suspicion: &mut Suspicion,
+) -> Result<(Ended, bool), Report> {
+    let began = clock::monotonic();
+    let pid = child.id();
+    let seen = Arc::new(Mutex::new(Seen { says: None, at: began }));
+    let listening = match child.stdout.take() {
+        Some(said) => {
+            let theirs = Arc::clone(&seen);
+            Some(tasks::thread("listen", move || listen(said, &theirs))?)
+        }
+        None => None,
+    };
+    let mut cpu = 0;
+    let (mut was_ready, mut told_at) = (false, None);
+    let ended = loop {
+        if let Some(status) = child.try_wait().map_err(lost_child)? {
+            break if told_at.is_some() { Ended::Told(status) } else { Ended::Itself(status) };
+        }
+        let (says, at) = {
+            let mut seen = seen.lock();
+            let spent = if seen.says.is_none() { cpu_of(pid) } else { cpu };
+            if spent > cpu {
+                seen.at = clock::monotonic();
+                cpu = spent;
+            }
+            (seen.says, seen.at)
+        };
+        let it_says = says.unwrap_or_default();
+        if it_says.ready && !was_ready {
+            was_ready = true;
+            if told.restarts > 0 {
+                tracing::warn!(
+                    code = "supervise/restart",
+                    restarts = told.restarts,
+                    took_ms = clock::wall_ms().saturating_sub(told.went_ms),
+                    "recovered"
+                );
+            }
+        }
+        if it_says.ready && !it_says.careful && suspicion.careful().is_some() {
+            suspicion.passed();
+            notes::forget_all(&it.data_dir);
+        }
+        if told_at.is_none() && end.load(SeqCst) {
+            told_at = Some(clock::monotonic());
+            // It ends by itself when its standard input is closed.
+            drop(child.stdin.take());
+        }
+        let too_long = told_at.is_some_and(|it| clock::since(it) > END_MAX);
+        let starting = says.is_none() && clock::since(began) > START_MAX;
+        let stands = clock::since(at) > it.stall_after;
+        if told_at.is_none() && (it_says.stalled || stands || starting) || too_long {
+            let why = match says {
+                None => "it said nothing after its start",
+                Some(it) if it.stalled => "the frontier stood although work waited",
+                Some(_) => "nobody looked at its frontier any more",
+            };
+            child.kill().map_err(lost_child)?;
+            let status = child.wait().map_err(lost_child)?;
+            break if too_long { Ended::Told(status) } else { Ended::Hung(why) };
+        }
+        std::thread::park_timeout(LOOK);
+    };
+    if listening.is_some_and(|it| it.join().is_err()) {
+        tracing::error!("the thread that listens to the process panicked");
+    }
+    Ok((ended, was_ready))
+}
+
+/// Hundredths of a second of processor that it has used.
+fn cpu_of(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = text.rsplit_once(')').map_or("", |it| it.1).split_whitespace();
+    // utime and stime.
+    fields.skip(11).take(2).filter_map(|it| it.parse::<u64>().ok()).sum()
+}
+
+/// By a person, the system short of memory, or another program: no record's fault.
+fn killed_from_outside(status: ExitStatus) -> bool {
+    use std::os::unix::process::ExitStatusExt;
+    const SIGNALS: [i32; 4] = [1, 2, 9, 15]; // HUP, INT, KILL, TERM
+    status.signal().is_some_and(|it| SIGNALS.contains(&it))
+}
+
+fn code(status: ExitStatus) -> u8 {
+    status.code().and_then(|it| u8::try_from(it).ok()).unwrap_or(1)
+}
+
+fn lost_child(why: std::io::Error) -> Report {
+    Report {
+        code: "supervise/lost",
+        what: "could not learn how the process fares".into(),
+        at: vec![],
+        why: why.to_string(),
+        effect: "the parent ends, and with it the process; nothing acknowledged is lost".into(),
+        fix: "start again; if it repeats, report it".into(),
+    }
+}

@@ -1,0 +1,93 @@
+//! Goal: a view is built again from the log while the others go on, also when the process goes
+//! down meanwhile, and is what it was; until then it is not served half. Method: the real binary
+//! under load, started with `--rebuild`; killed at once, started again without a word.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+use crate::load::*;
+use crate::process::{Folder, run};
+
+/// The number of this life of the state.
+fn incarnation(data: &str) -> u64 {
+    let (code, out, err) = run(&["state", "stats", "--json", "--data-dir", data]);
+    assert_eq!(code, 0, "{err}");
+    let stats: serde_json::Value = serde_json::from_str(&out).unwrap();
+    stats["incarnation"].as_u64().unwrap()
+}
+
+#[test]
+fn a_view_is_built_again_beside_the_others() {
+    let folder = Folder::new("rebuilt");
+    let data = folder.path("data");
+    let (process, address) = start(&folder, 2);
+    let stage = Arc::new(Stage::default());
+    *stage.address.lock().unwrap() = address.clone();
+    let producer = {
+        let stage = Arc::clone(&stage);
+        std::thread::spawn(move || produce(&stage, Random(3)))
+    };
+    let go_on = |batches: u64| {
+        let until = stage.acknowledged.load(SeqCst) + batches * BATCH;
+        while stage.acknowledged.load(SeqCst) < until {
+            assert!(!producer.is_finished(), "the producer has failed");
+            std::thread::yield_now();
+        }
+    };
+    go_on(60);
+    // Those of 60 batches, at least, once they are applied.
+    let position = get(&address, "/v1/ledger").unwrap().1["partitions"][0]["next"].as_u64();
+    caught_up(&address, position.unwrap());
+    let n_orders = rows(&address, "orders", "default").len();
+    process.signal("-TERM");
+    assert_eq!(process.end().0, 0);
+    let before = incarnation(&data);
+
+    let mut killed = 0;
+    for (n, rebuild) in
+        [&["--rebuild", "orders"][..], &[], &["--rebuild", "orders"], &[]].iter().enumerate()
+    {
+        let (process, address) = started_with(&folder, ".", n as u64 % 3 + 1, rebuild);
+        *stage.address.lock().unwrap() = address.clone();
+        let (status, answer) = get(&address, "/v1/views/orders?limit=1").unwrap();
+        // Not yet, or whole: never half.
+        match status {
+            503 => assert_eq!(answer["code"], "serve/rebuilding", "{answer}"),
+            _ => assert!(rows(&address, "orders", "default").len() >= n_orders, "{status}"),
+        }
+        // The others go on.
+        assert_eq!(get(&address, "/v1/views/customers?limit=1").unwrap().0, 200);
+        if n < 3 {
+            process.signal("-KILL");
+            killed += 1;
+            drop(process);
+            continue;
+        }
+        go_on(5);
+        while get(&address, "/v1/views/orders?limit=1").unwrap().0 == 503 {
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        stage.ended.store(true, SeqCst);
+        producer.join().unwrap();
+        let n_events = stage.acknowledged.load(SeqCst);
+        let (status, _) = post(&address, n_events - BATCH, "&wait=applied").unwrap();
+        assert_eq!(status, 202);
+        check(&address, n_events);
+        process.signal("-TERM");
+        assert_eq!(process.end().0, 0);
+        // The next start takes all of it from the state.
+        let (process, address) = start(&folder, 1);
+        assert_eq!(get(&address, "/v1/views/orders?limit=1").unwrap().0, 200);
+        check(&address, n_events);
+        process.signal("-TERM");
+        let (code, _, err) = process.end();
+        assert_eq!(code, 0);
+        assert!(!err.contains("built again"), "{err}");
+        break;
+    }
+    assert_eq!(killed, 3);
+    assert!(incarnation(&data) > before);
+    let (code, _, err) = run(&["run", "--rebuild", "orders_by_status", "--data-dir", &data]);
+    assert!(code == 1 && err.contains("store/no-such-view"), "{err}");
+}
