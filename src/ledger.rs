@@ -327,6 +327,11 @@ impl Book {
         inner.totals.range((feed, 0)..=(feed, u32::MAX)).map(|it| it.1.read).sum()
     }
 
+    /// The next offset of a partition, as of the last complete epoch.
+    pub fn next(&self, partition: Partition) -> Option<u64> {
+        self.inner.lock().next.get(&partition).copied()
+    }
+
     /// A checkpoint holds this.
     pub fn kept(&self, state: &BookState) {
         let feeds = self.feeds.all();
