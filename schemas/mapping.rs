@@ -46,6 +46,7 @@ use values::{Fault, Frames};
 #[derive(Debug)]
 pub struct Mapping {
     reads: Reads,
+    whole: bool,
 }
 
 /// The two kinds of mapping.
@@ -83,7 +84,13 @@ impl std::fmt::Display for MappingProblem {
 impl Mapping {
     /// Checks the whole text and compiles it; every problem at once, in the order of the text.
     pub fn compile(text: &str) -> Result<Mapping, Vec<MappingProblem>> {
-        compile::compile(text).map(|reads| Mapping { reads })
+        compile::compile(text).map(|(reads, whole)| Mapping { reads, whole })
+    }
+
+    /// Its pointers speak of a record of Kafka with key and headers (`record = "whole"`), not of
+    /// the record's value alone.
+    pub fn takes_whole_records(&self) -> bool {
+        self.whole
     }
 
     /// Makes events of one record. `each` over an array may give several; every one is handed to

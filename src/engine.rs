@@ -31,6 +31,7 @@ use schemas::names::{Kind, Secret};
 use schemas::reading::Instants;
 use timely::worker::Worker;
 
+use crate::buffers;
 use crate::config;
 use crate::epochs::{Epochs, Take};
 use crate::ledger::Book;
@@ -356,6 +357,7 @@ fn work(worker: &mut Worker, shared: &Shared) {
                     worker.step_or_park(Some(Duration::from_micros(50)));
                 }
                 decode(shared, epoch, &chunk, &mut scratch, &mut updates);
+                buffers::give_back(chunk.bytes);
                 sources.send(&mut updates);
                 worker.step();
             }

@@ -60,6 +60,17 @@ pub struct Shape {
     pub rate: u32,
 }
 
+/// As `generate` has it unless it is told otherwise: 2026-01-01T00:00:00Z.
+const START_MS: u64 = 1_767_225_600_000;
+const RATE: u32 = 1_000;
+
+impl Shape {
+    /// What `millstream generate` makes of this seed.
+    pub fn of(seed: u64) -> Shape {
+        Shape { seed, base: 0, start_ms: START_MS, rate: RATE }
+    }
+}
+
 /// The events.
 pub struct Generator {
     shape: Shape,

@@ -46,6 +46,8 @@ struct Inner {
     newest_event: BTreeMap<Partition, i64>,
     first: Offsets,
     next: Offsets,
+    /// The next offsets of the newest checkpoint.
+    durable: Offsets,
     resets: BTreeMap<Partition, u64>,
     instants: VecDeque<(Epoch, u64)>,
     duplicates: VecDeque<u64>,
@@ -102,6 +104,7 @@ impl Book {
             newest_event: BTreeMap::new(),
             first: from.clone(),
             next: from,
+            durable: Offsets::new(),
             resets: BTreeMap::new(),
             instants: VecDeque::from([(0, position)]),
             duplicates: VecDeque::new(),
@@ -327,6 +330,19 @@ impl Book {
     /// The next offset of a partition, as of the last complete epoch.
     pub fn next(&self, partition: Partition) -> Option<u64> {
         self.inner.lock().next.get(&partition).copied()
+    }
+
+    /// A checkpoint holds this.
+    pub fn kept(&self, state: &BookState) {
+        let feeds = self.feeds.all();
+        let of = |name: &str| feeds.iter().position(|it| it.name == name);
+        let line = |it: &BookLine| Some(((of(&it.feed)? as FeedId, it.partition), it.next));
+        self.inner.lock().durable = state.lines.iter().filter_map(line).collect();
+    }
+
+    /// The next offset of a partition in the newest checkpoint of this life.
+    pub fn durable(&self, partition: Partition) -> Option<u64> {
+        self.inner.lock().durable.get(&partition).copied()
     }
 
     /// The ledger as of the last complete epoch.

@@ -290,6 +290,8 @@ metrics! {
     kafka_position: Family<OfPartition, Whole> = "kafka_position";
     /// The stable end of a Kafka partition: its high watermark, less what open transactions hide.
     kafka_end: Family<OfPartition, Whole> = "kafka_stable_end";
+    /// The end of a Kafka partition, with what open transactions hide; some seconds old.
+    kafka_high_watermark: Family<OfPartition, Whole> = "kafka_high_watermark";
     /// Offsets of a Kafka partition not yet read.
     kafka_lag: Family<OfPartition, Whole> = "kafka_lag_records";
     /// How long the oldest record of a Kafka partition has been waiting to be read.

@@ -70,7 +70,7 @@ pub use serving::{ADMIN_ADDRESS, listen_for_signals};
 use serving::{Serving, forget_address, serve};
 
 /// Chunks waiting per feed: two megabytes, some milliseconds of work for a worker.
-pub const QUEUE_CHUNKS: usize = 8;
+pub const QUEUE_CHUNKS: usize = 3;
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -308,6 +308,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
             resets: resets.as_ref(),
             max_event_bytes: settings.serve.max_event_bytes,
             until_end: plan.until_end,
+            keeps: plan.state.is_some(),
         };
         clusters.push(behind.read(cluster, topics, outlet)?);
     }

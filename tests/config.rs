@@ -102,6 +102,14 @@ fn kafka_feeds_are_checked() {
     check(&with("start = \"soon\""), &["5 kafka.start: config/value: `earliest`, `latest` or"]);
     check(&with("start = 3"), &["5 kafka.start: config/value: text, found the plain number 3"]);
     check(&with("librdkafka = { \"client.id\" = \"me\", \"fetch.wait.max.ms\" = 100 }"), &[]);
+    check(&with("librdkafka = { \"ssl.key.password\" = \"file:key.password\" }"), &[]);
+    check(
+        &with("librdkafka = { \"ssl.key.password\" = \"hush\" }"),
+        &[
+            "5 kafka.librdkafka.ssl.key.password: config/conflict: a setting that breaks no promise \
+           (say `\"file:PATH\"`: secrets come from a file",
+        ],
+    );
     check(
         &with(
             "[kafka.librdkafka]\nenable.auto.commit = true\n\"auto.offset.reset\" = \"latest\"\n\

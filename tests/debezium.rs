@@ -1,13 +1,14 @@
 //! Goal: the view `records` of a database's change stream is the table as it is in the end, however
 //! the stream comes. Method: the published stream of a PostgreSQL table through the whole engine:
 //! as it is, every record twice, and in the reverse order of each key, in several shapes; compared
-//! with the published final table. The data sets come from `MILLSTREAM_SHARED`; without it the test
-//! says so and passes.
+//! with the published final table. Without the data sets (`support/skipped.rs`) it says so
+//! and passes.
 
 mod common;
+#[path = "support/skipped.rs"]
+mod skipped;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use common::{START_MS, Shape, run_as};
@@ -17,12 +18,7 @@ use serde_json::Value;
 
 /// A file of the data sets.
 fn shared(file: &str) -> Option<Vec<String>> {
-    #[allow(clippy::disallowed_methods)]
-    let Some(folder) = std::env::var_os("MILLSTREAM_SHARED") else {
-        eprintln!("skipped: MILLSTREAM_SHARED names no data sets");
-        return None;
-    };
-    let path = PathBuf::from(folder).join("data/conformance").join(file);
+    let path = skipped::shared(&format!("data/conformance/{file}"))?;
     let done = std::process::Command::new("zstd").arg("-dc").arg(&path).output().expect("zstd");
     assert!(done.status.success(), "{path:?}");
     Some(String::from_utf8(done.stdout).expect("text").lines().map(String::from).collect())

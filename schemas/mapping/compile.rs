@@ -19,8 +19,8 @@ use super::{MappingProblem, Reads};
 /// Largest mapping: a person writes some kilobytes, and every record pays for what it names.
 const MAX_MAPPING_BYTES: usize = 1024 * 1024;
 
-const FILE_KEYS: [&str; 7] =
-    ["about", "shape", "discriminator", "other_types", "event", "types", "always"];
+const FILE_KEYS: [&str; 8] =
+    ["about", "shape", "record", "discriminator", "other_types", "event", "types", "always"];
 const RULE_KEYS: [&str; 9] =
     ["becomes", "skip", "when", "each", "data", "tenant", "source", "id", "time"];
 const ENVELOPE_KEYS: [&str; 4] = ["tenant", "source", "id", "time"];
@@ -33,7 +33,8 @@ static ATTRIBUTE: Spec =
     Spec { name: "attributes", kind: Kind::Clearable(Within::Text), required: false };
 static SKILL: Spec = Spec { name: "skills", kind: Kind::Identifier, required: false };
 
-pub(super) fn compile(text: &str) -> Result<Reads, Vec<MappingProblem>> {
+/// What it reads, and whether that is a whole record of Kafka.
+pub(super) fn compile(text: &str) -> Result<(Reads, bool), Vec<MappingProblem>> {
     let mut notes = Notes::new(text);
     if text.len() > MAX_MAPPING_BYTES {
         notes.note("", &(0..0), format!("expected at most {MAX_MAPPING_BYTES} bytes"));
@@ -48,6 +49,8 @@ pub(super) fn compile(text: &str) -> Result<Reads, Vec<MappingProblem>> {
     }
     let file = Place { table: root.get_ref(), at: String::new(), span: 0..0 };
     let mut work = Work::new(text);
+    let record = file.get("record");
+    let whole = record.and_then(|it| work.notes.word(&it, &["value", "whole"])) == Some("whole");
     let reads = match file.get("shape") {
         None => work.file(&file).map(Reads::Rules),
         Some(part) => work.notes.word(&part, &["debezium"]).map(|_| {
@@ -56,7 +59,7 @@ pub(super) fn compile(text: &str) -> Result<Reads, Vec<MappingProblem>> {
         }),
     };
     match reads {
-        Some(reads) if work.notes.is_empty() => Ok(reads),
+        Some(reads) if work.notes.is_empty() => Ok((reads, whole)),
         _ => Err(work.notes.finish()),
     }
 }

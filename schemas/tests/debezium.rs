@@ -2,11 +2,13 @@
 //!
 //! Goal: the three databases, both forms of the envelope, every operation, and the words for what
 //! is wrong. Method: texts and what is made of them; the published stream of a table ends in its
-//! published final table, whatever the order. The data sets come from `MILLSTREAM_SHARED`; without
-//! it those tests say so and pass.
+//! published final table, whatever the order. Without the data sets
+//! (`tests/support/skipped.rs`) those tests say so and pass.
+
+#[path = "../../tests/support/skipped.rs"]
+mod skipped;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use schemas::decode;
 use schemas::encode;
@@ -214,12 +216,7 @@ fn the_mapping_itself() {
 
 /// A file of the data sets; `None`: they are not here.
 fn shared(file: &str) -> Option<String> {
-    #[allow(clippy::disallowed_methods)]
-    let Some(folder) = std::env::var_os("MILLSTREAM_SHARED") else {
-        eprintln!("skipped: MILLSTREAM_SHARED names no data sets");
-        return None;
-    };
-    let path = PathBuf::from(folder).join("data/conformance").join(file);
+    let path = skipped::shared(&format!("data/conformance/{file}"))?;
     let done = std::process::Command::new("zstd").arg("-dc").arg(&path).output().expect("zstd");
     assert!(done.status.success(), "{path:?}");
     Some(String::from_utf8(done.stdout).expect("text"))

@@ -1,10 +1,12 @@
-//! `millstream produce`: a file's lines into a Kafka topic.
+//! `millstream produce`: a file's lines, or the generator's events, into a Kafka topic.
 //!
 //! # Meaning
 //! The file is read as a feed's is; [`crate::produce`] sends. Progress goes to standard error, a
 //! line a second; what came of it to standard output, also when it failed: with the line to go on
 //! from.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -12,9 +14,10 @@ use super::Problems;
 use super::chosen::{Chosen, wrong_flag};
 use super::out::Out;
 use super::typed::produce::{Mode, Produce};
+use crate::generator::{Generator, Shape};
 use crate::ingest::file;
-use crate::messages::Outlet;
-use crate::produce::record::{self, Pointer, Shape};
+use crate::messages::{Chunk, Framing, Gap, MAX_CHUNK_BYTES, Outlet};
+use crate::produce::record::{self, Pointer};
 use crate::produce::{self, Ended, Outcome, Plan, Word, client};
 use crate::report::Report;
 
@@ -24,15 +27,6 @@ const AHEAD: usize = 4;
 /// Sends, and says what came of it.
 pub fn main(it: &Produce, chosen: &Chosen) -> Result<(), Problems> {
     let plan = plan(it, chosen)?;
-    let reading = file::Plan {
-        path: it.input.clone(),
-        feed: 0,
-        first_read_ms: crate::clock::wall_ms(),
-        max_event_bytes: produce::LINE_MAX_BYTES as u64,
-        rate: None,
-        passes: 1,
-        from: std::collections::BTreeMap::new(),
-    };
     let progress = Arc::new(file::Progress::default());
     let stop = Arc::new(AtomicBool::new(false));
     let one = |it: Report| vec![it];
@@ -40,8 +34,17 @@ pub fn main(it: &Produce, chosen: &Chosen) -> Result<(), Problems> {
     let reader = {
         let (stop, progress) = (stop.clone(), progress.clone());
         let outlet = Outlet::new(send, Arc::new(|| {}));
-        let read = move || file::read(&reading, &outlet, &progress, &stop);
-        thread("produce-read", read).map_err(one)?
+        match it.input.clone() {
+            Some(path) => {
+                let reading = reading(path);
+                thread("produce-read", move || file::read(&reading, &outlet, &progress, &stop))
+            }
+            None => {
+                let (events, seed) = (it.events.unwrap_or(0), it.seed);
+                thread("produce-make", move || make(events, seed, &outlet, &stop))
+            }
+        }
+        .map_err(one)?
     };
     let heard = stop.clone();
     // It waits for a signal that may never come, and ends with the process.
@@ -55,6 +58,54 @@ pub fn main(it: &Produce, chosen: &Chosen) -> Result<(), Problems> {
     match outcome.ended {
         Ended::Interrupted => Err(vec![not_whole(&outcome)]),
         Ended::Whole | Ended::Failed => Ok(()),
+    }
+}
+
+fn reading(path: PathBuf) -> file::Plan {
+    file::Plan {
+        path,
+        feed: 0,
+        first_read_ms: crate::clock::wall_ms(),
+        max_event_bytes: produce::LINE_MAX_BYTES as u64,
+        rate: None,
+        passes: 1,
+        from: BTreeMap::new(),
+    }
+}
+
+/// Events of the generator as if they were a file's lines: the same ones each time, so that
+/// `--from` goes on with them.
+fn make(events: u64, seed: u64, outlet: &Outlet, stop: &AtomicBool) -> Result<(), Report> {
+    let mut made =
+        Generator::new(Shape::of(seed)).take(usize::try_from(events).unwrap_or(usize::MAX));
+    let mut first = 0;
+    loop {
+        let (mut bytes, mut next) = (Vec::with_capacity(MAX_CHUNK_BYTES), first);
+        while bytes.len() < MAX_CHUNK_BYTES
+            && let Some(event) = made.next()
+        {
+            bytes.extend_from_slice(&event);
+            bytes.push(b'\n');
+            next += 1;
+        }
+        if next == first || stop.load(Relaxed) {
+            return Ok(());
+        }
+        let chunk = Chunk {
+            partition: (0, 0),
+            first,
+            next,
+            gap: Gap::default(),
+            pass: 0,
+            appended_ms: 0,
+            bytes,
+            framing: Framing::Lines,
+        };
+        if outlet.send(chunk).is_err() {
+            // Sending has ended, and says why.
+            return Ok(());
+        }
+        first = next;
     }
 }
 
@@ -82,7 +133,7 @@ fn plan(it: &Produce, chosen: &Chosen) -> Result<Plan, Problems> {
         },
         topic: it.topic.clone(),
         partitions: it.partitions,
-        shape: Shape { mode, key_pointer: key_pointer.transpose()? },
+        shape: record::Shape { mode, key_pointer: key_pointer.transpose()? },
         rate,
         from: it.from,
     })

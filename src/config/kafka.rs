@@ -17,6 +17,10 @@ use toml::de::{DeTable, DeValue};
 
 use super::problem::{Place, Trouble};
 
+mod refused;
+
+pub use refused::{REFUSED, is_secret, refused, secret_file};
+
 /// A `[[kafka]]`, checked.
 #[derive(Clone, Debug)]
 pub struct KafkaSettings {
@@ -160,56 +164,6 @@ pub const KAFKA_KEYS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-const NOTHING_LOST: &str =
-    "nothing lost, nothing doubled: where reading goes on comes from our own record";
-const NOTHING_SILENT: &str = "nothing silent: every offset is counted in one place";
-const SECRETS: &str = "secrets come from a file or a variable and are never printed";
-const BOUNDED: &str = "memory stays under its cap";
-
-/// librdkafka settings that are refused: a name (or a beginning of names, with `*`), and the
-/// promise that it would break, or what to say instead.
-pub const REFUSED: &[(&str, &str)] = &[
-    ("allow.auto.create.topics", "a name with a mistake in it makes no topic"),
-    ("auto.commit.*", NOTHING_LOST),
-    ("auto.offset.reset", NOTHING_LOST),
-    ("bootstrap.servers", "say `brokers`"),
-    ("check.crcs", "damage is detected, never decoded"),
-    ("enable.auto.commit", NOTHING_LOST),
-    ("enable.auto.offset.store", NOTHING_LOST),
-    ("enable.partition.eof", NOTHING_SILENT),
-    ("enable.ssl.certificate.verification", "a broker that we cannot trust is refused"),
-    ("group.*", "say `group`; it is told how far we are and decides nothing"),
-    ("isolation.level", "what a transaction took back is never read"),
-    ("log.queue", "nothing silent: librdkafka's own words are heard"),
-    ("metadata.broker.list", "say `brokers`"),
-    ("offset.store.*", NOTHING_LOST),
-    ("partition.assignment.strategy", NOTHING_LOST),
-    ("plugin.library.paths", "no code of others is loaded into this process"),
-    ("queued.max.messages.kbytes", BOUNDED),
-    ("sasl.mechanism", "say `sasl`"),
-    ("sasl.mechanisms", "say `sasl`"),
-    ("sasl.password", SECRETS),
-    ("sasl.username", "say `username`"),
-    ("sasl.oauthbearer.client.secret", SECRETS),
-    ("sasl.oauthbearer.config", SECRETS),
-    ("security.protocol", "say `tls_ca` and `sasl`"),
-    ("ssl.ca.location", "say `tls_ca`"),
-    ("ssl.ca.pem", "say `tls_ca`"),
-    ("ssl.key.password", SECRETS),
-    ("ssl.key.pem", SECRETS),
-    ("ssl.keystore.password", SECRETS),
-    ("statistics.interval.ms", NOTHING_SILENT),
-];
-
-/// The promise that a librdkafka setting would break.
-pub fn refused(name: &str) -> Option<&'static str> {
-    let matches = |it: &&(&str, &str)| match it.0.strip_suffix('*') {
-        Some(beginning) => name.starts_with(beginning),
-        None => it.0 == name,
-    };
-    REFUSED.iter().find(matches).map(|it| it.1)
-}
-
 /// One thing wrong: what kind, where, which setting, expected, found, nearest.
 pub(super) type Wrong = (Trouble, Place, String, String, String, Option<String>);
 
@@ -233,7 +187,7 @@ pub(super) fn read(
                 let expected = format!("one of {}", names.join(", "));
                 it.say(Trouble::Name, at, name, expected, format!("{name:?}"), meant);
             }
-            "librdkafka" => it.passed_through(at, value.get_ref(), &mut librdkafka),
+            "librdkafka" => it.passed_through(at, value.get_ref(), folder, &mut librdkafka),
             "brokers" | "topics" => it.list(at, name, value.get_ref()),
             _ => match value.get_ref().as_str() {
                 Some(text) if !text.trim().is_empty() => {
@@ -284,7 +238,13 @@ impl Reader<'_> {
         }
     }
 
-    fn passed_through(&mut self, at: Place, value: &DeValue<'_>, to: &mut Vec<(String, String)>) {
+    fn passed_through(
+        &mut self,
+        at: Place,
+        value: &DeValue<'_>,
+        folder: &Path,
+        to: &mut Vec<(String, String)>,
+    ) {
         let DeValue::Table(table) = value else {
             let expected = "a table `{ \"name\" = value }`";
             return self.say(Trouble::Value, at, "librdkafka", expected, told(value), None);
@@ -292,7 +252,10 @@ impl Reader<'_> {
         for (key, value) in table {
             let (name, place) = (key.get_ref().as_ref(), (self.at)(key.span().start));
             let setting = format!("librdkafka.{name}");
-            if let Some(promise) = refused(name) {
+            let file = value.get_ref().as_str().and_then(|it| secret_file(name, it));
+            if let Some(file) = file {
+                to.push((name.to_string(), format!("file:{}", folder.join(file).display())));
+            } else if let Some(promise) = refused(name) {
                 let expected = format!("a setting that breaks no promise ({promise})");
                 self.say(Trouble::Conflict, place, &setting, expected, format!("{name:?}"), None);
                 continue;

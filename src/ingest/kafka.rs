@@ -18,7 +18,7 @@
 //!
 //! # Invariants
 //! - A partition goes on at the offset that we say, from the epochs' own record; never from a
-//!   group. The group is told how far complete epochs are, so that tools can show lag.
+//!   group. The group is told how far checkpoints are, so that tools can show lag.
 //! - Only what is committed is read. Checksums are checked. A topic is known by its id.
 //! - Nothing is paused, and no position is asked for: with batches and partition ends, both lose
 //!   records. When the workers are behind, a partition's queue is left unread.
@@ -47,6 +47,7 @@ mod shared; // what the two know of each other
 mod topic_ids; // which topics are there, by their ids (the raw interface)
 mod topics; // which partitions there are, and where each begins
 mod trouble; // what an error means, and how it is told
+mod whole; // a record with its key and headers, as one JSON
 mod work; // a partition at work
 
 use std::collections::BTreeMap;
@@ -73,14 +74,25 @@ const ORDERS: usize = 64;
 pub struct Plan {
     /// Brokers, topics, who we are.
     pub settings: KafkaSettings,
-    /// Native CloudEvents, structured or binary; else through a mapping, by the value alone.
-    pub native: bool,
+    /// What is handed over of a record.
+    pub takes: Takes,
     /// Where each topic goes on; those that are not here begin where the settings say.
     pub recorded: BTreeMap<String, Recorded>,
     /// Read what is there at the start, and end.
     pub until_end: bool,
     /// Longest event (settings). Of a longer record one byte more is kept.
     pub max_event_bytes: u64,
+}
+
+/// What is handed over of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// The CloudEvent that it is, structured or binary.
+    Event,
+    /// Its value.
+    Value,
+    /// All of it, as one JSON text.
+    Whole,
 }
 
 /// Where a partition begins.
@@ -104,6 +116,9 @@ pub type OnPlaced = Arc<dyn Fn(u64, &str, &BTreeMap<u32, u64>) -> Result<(), Rep
 /// A feed's name, and how many partitions it has now.
 pub type OnAccepted = Arc<dyn Fn(&str, u32) + Send + Sync>;
 
+/// The next offset of a partition in the newest checkpoint.
+pub type Durable = Arc<dyn Fn(Partition) -> Option<u64> + Send + Sync>;
+
 /// What reading tells and asks of the rest.
 #[derive(Clone)]
 pub struct Hooks {
@@ -117,8 +132,8 @@ pub struct Hooks {
     pub accepted: OnAccepted,
     /// A partition's stable end, and how long its oldest unread record has been there, in ms.
     pub tail: Arc<dyn Fn(Partition, u64, u64) + Send + Sync>,
-    /// The next offset of a partition at the last complete epoch.
-    pub complete: Arc<dyn Fn(Partition) -> Option<u64> + Send + Sync>,
+    /// Absent: nothing is kept.
+    pub durable: Option<Durable>,
     /// The time, milliseconds: what records without a broker's time are dated by.
     pub now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// The process is to end.
@@ -148,7 +163,7 @@ pub fn start(
         stop: Arc::clone(&stop),
         now_ms: Arc::clone(&hooks.now_ms),
         shared: Arc::clone(&shared),
-        native: plan.native,
+        takes: plan.takes,
         max_event_bytes: usize::try_from(plan.max_event_bytes).unwrap_or(usize::MAX / 2),
         started,
     };

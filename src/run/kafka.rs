@@ -9,7 +9,7 @@ use super::feeds::{mapping, mapping_name};
 use super::now_by;
 use crate::clock::SteadyClock;
 use crate::config::KafkaSettings;
-use crate::ingest::kafka::{self, Hooks, Plan, Reading, Recorded};
+use crate::ingest::kafka::{self, Durable, Hooks, Plan, Reading, Recorded, Takes};
 use crate::ingest::resets::{Reset, Resets};
 use crate::ledger::Book;
 use crate::messages::{Feed, Feeds, Format, Outlet};
@@ -47,6 +47,8 @@ pub(super) struct Behind<'a> {
     pub(super) resets: Option<&'a Arc<Resets>>,
     pub(super) max_event_bytes: u64,
     pub(super) until_end: bool,
+    /// There are checkpoints.
+    pub(super) keeps: bool,
 }
 
 /// A cluster that is being read.
@@ -65,9 +67,10 @@ impl Behind<'_> {
     ) -> Result<Cluster, Report> {
         let decided = self.resets.map_or_else(Vec::new, |it| it.all());
         let resets = self.resets.map(Arc::clone);
+        let keeps = self.keeps;
         let plan = Plan {
             settings: cluster.clone(),
-            native: matches!(topics.format, Format::Native),
+            takes: takes(&topics.format),
             recorded: recorded(self.book, &cluster.name, &decided),
             until_end: self.until_end,
             max_event_bytes: self.max_event_bytes,
@@ -89,7 +92,7 @@ impl Behind<'_> {
             }),
             accepted: Arc::new(move |feed, partitions| accepted.forget(feed, partitions)),
             tail: Arc::new(move |partition, end, ms| behind.behind(partition, end, ms)),
-            complete: Arc::new(move |partition| book.next(partition)),
+            durable: keeps.then(|| durable(book)),
             now_ms: now_by(self.clock),
             on_fatal: Arc::new(move |report| {
                 log_report!(error, *report, "reading from Kafka ends");
@@ -99,6 +102,18 @@ impl Behind<'_> {
         let (metrics, stop) = (self.metrics.clone(), Arc::clone(self.stop));
         let reading = kafka::start(plan, outlet, hooks, metrics, stop)?;
         Ok(Cluster { name: cluster.name.clone(), reading })
+    }
+}
+
+fn durable(book: Arc<Book>) -> Durable {
+    Arc::new(move |partition| book.durable(partition))
+}
+
+fn takes(format: &Format) -> Takes {
+    match format {
+        Format::Native => Takes::Event,
+        Format::Mapped(mapping) if mapping.takes_whole_records() => Takes::Whole,
+        Format::Mapped(_) => Takes::Value,
     }
 }
 

@@ -159,6 +159,7 @@ impl Kept {
         let kept: Vec<&str> = keepers.iter().map(|it| it.view()).collect();
         let of_folds: Vec<_> =
             views.iter().filter(|it| kept.contains(&it.def().name)).cloned().collect();
+        let keeps = Arc::clone(&book);
         let parts = Parts {
             keepers,
             instants: read.instants,
@@ -182,6 +183,7 @@ impl Kept {
                 settings.engine.dedup_horizon.as_millis() as u64,
                 settings.engine.dedup_max_bytes.saturating_mul(2),
             ),
+            kept: Arc::new(move |it| keeps.kept(it)),
             metrics: metrics.clone(),
         };
         Checkpoints::start(self.store, parts, self.restored.map(|it| it.book))

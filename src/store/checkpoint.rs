@@ -67,6 +67,8 @@ pub struct Parts {
     pub durable: Arc<AtomicU64>,
     /// How far back identities are kept, milliseconds, and their most bytes.
     pub horizon: (u64, u64),
+    /// Told what is durable from now on.
+    pub kept: Arc<dyn Fn(&BookState) + Send + Sync>,
     /// How it is going.
     pub metrics: Metrics,
 }
@@ -218,6 +220,7 @@ impl Maker {
             }
             return Err(report);
         }
+        (self.parts.kept)(&book);
         self.last = Some(book);
         self.n_building = n_building;
         self.made = epoch;

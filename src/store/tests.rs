@@ -244,6 +244,7 @@ fn start(dir: &Path, random: &Random, one_in: u64) -> (World, Option<Epoch>) {
         building: Arc::new(|_| false),
         durable: Arc::default(),
         horizon: (u64::MAX, u64::MAX),
+        kept: Arc::new(|_| {}),
         metrics: Metrics::default(),
     };
     let maker = Maker::new(store, parts, book);

@@ -61,7 +61,8 @@ impl Broker {
         let owner = std::process::id().to_string();
         words.extend(["--owner", &owner]);
         if !broker.script("start", &words).status.success() {
-            std::fs::remove_dir_all(&broker.folder).ok();
+            broker.must("kill", &[]);
+            std::fs::remove_dir_all(&broker.folder).unwrap();
             broker.must("start", &words);
         }
         broker.status = broker.status();

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 use crate::broker::Broker;
 use crate::client::{Record, Sender, read_all};
 use crate::topics::Topic;
-use crate::wait::until;
+use crate::wait::{seed, until};
 
 /// Goal: a killed broker is back within seconds with everything that it acknowledged; in order it
 /// stops as well; reset makes another cluster. Method: records and cluster id before and after.
 #[test]
 fn a_killed_broker_comes_back_with_its_data() {
+    seed();
     let broker = Broker::own("killed", &["message.max.bytes=2000000"]);
     let topic = Topic::create(broker.brokers(), "kept", 2, &[]);
     let records: Vec<_> = (0..1_000).map(|n| Record::new(&format!("k{n}"), "v")).collect();
@@ -39,6 +40,7 @@ fn a_killed_broker_comes_back_with_its_data() {
 /// is acknowledged only afterwards.
 #[test]
 fn a_paused_broker_is_silent_and_goes_on() {
+    seed();
     let broker = Broker::own("paused", &[]);
     let topic = Topic::create(broker.brokers(), "paused", 1, &[]);
     let sender = Sender::new(&topic, &[]);

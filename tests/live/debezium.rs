@@ -1,7 +1,6 @@
 //! A database's change stream in a topic: the view `records` is its table.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::Value;
@@ -9,18 +8,14 @@ use serde_json::Value;
 use crate::broker::Broker;
 use crate::client::{Record, Sender};
 use crate::engine::Millstream;
+use crate::skipped;
 use crate::source::feed;
 use crate::topics::Topic;
-use crate::wait;
+use crate::wait::{self, seed};
 
 /// The lines of a file of the data sets, each parsed beside its text.
 fn shared(file: &str) -> Option<Vec<(String, Value)>> {
-    #[allow(clippy::disallowed_methods)]
-    let Some(folder) = std::env::var_os("MILLSTREAM_SHARED") else {
-        println!("skipped: MILLSTREAM_SHARED names no data sets");
-        return None;
-    };
-    let path = PathBuf::from(folder).join("data/conformance").join(file);
+    let path = skipped::shared(&format!("data/conformance/{file}"))?;
     let done = Command::new("zstd").arg("-dc").arg(&path).output().unwrap();
     assert!(done.status.success(), "{path:?}");
     let text = String::from_utf8(done.stdout).unwrap();
@@ -46,6 +41,7 @@ fn records(envelopes: &[&(String, Value)]) -> Vec<Record> {
 /// three partitions, once as they came and once backwards, both ways in one topic and each alone.
 #[test]
 fn a_change_stream_ends_in_its_final_table() {
+    seed();
     let Some(stream) = shared("debezium_postgres_orders.jsonl.zst") else { return };
     let table = shared("debezium_postgres_orders_final_table.jsonl.zst").unwrap();
     let expected: BTreeMap<String, Value> =

@@ -117,9 +117,27 @@ impl Millstream {
 
     /// `GET`: status and body. `None`: it does not answer.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
+        self.ask(&format!("GET {path}"), "")
+    }
+
+    /// Events of a tenant, as one batch that is applied when this returns.
+    pub fn post(&self, tenant: &str, events: &[&String]) {
+        let all: Vec<&str> = events.iter().map(|it| it.as_str()).collect();
+        let body = format!("[{}]", all.join(","));
+        let more = format!(
+            "Content-Type: application/cloudevents-batch+json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let path = format!("POST /v1/events?wait=applied&tenant={tenant}");
+        let (status, answer) = self.ask(&path, &more).unwrap();
+        assert!((200..300).contains(&status), "{status}: {answer}");
+    }
+
+    fn ask(&self, what: &str, more: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(&self.address).ok()?;
+        let more = if more.is_empty() { "\r\n" } else { more };
         let request =
-            format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
+            format!("{what} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{more}", self.address);
         stream.write_all(request.as_bytes()).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;

@@ -17,6 +17,7 @@ fn values(all: &[crate::client::Read]) -> Vec<String> {
 /// tombstones, times. Method: one record of each kind, per codec; kcat reads the same.
 #[test]
 fn records_come_back_as_they_were_sent() {
+    seed();
     for codec in CODECS {
         let topic = Topic::create(Broker::shared().brokers(), "back", 1, &[]);
         let sent = [
@@ -43,6 +44,7 @@ fn records_come_back_as_they_were_sent() {
 /// far in the future, which a broker takes only where it is told to.
 #[test]
 fn any_time_can_be_sent() {
+    seed();
     let brokers = Broker::shared().brokers();
     let times = [0, -1, -5_000, 4_102_444_800_000]; // the last one is 2100
     let send = |topic: &Topic| {
@@ -66,6 +68,7 @@ fn any_time_can_be_sent() {
 /// one aborted.
 #[test]
 fn an_aborted_transaction_is_not_there() {
+    seed();
     let topic = Topic::create(Broker::shared().brokers(), "transactions", 1, &[]);
     let [kept, aborted] = ["kept", "aborted"].map(|it| Sender::transactional(&topic, &unique(it)));
     for sender in [&kept, &aborted] {
@@ -85,6 +88,7 @@ fn an_aborted_transaction_is_not_there() {
 /// Goal: topics are cut, grown and made again. Method: what the broker says afterwards.
 #[test]
 fn topics_are_cut_grown_and_made_again() {
+    seed();
     let topic = Topic::create(Broker::shared().brokers(), "life", 2, &[]);
     let sender = Sender::new(&topic, &[]);
     let records: Vec<_> = (0..20).map(|n| Record::new("k", n.to_string()).on(n % 2)).collect();

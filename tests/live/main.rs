@@ -11,7 +11,7 @@
 //!  wait       until something is so, with patience; seeds
 //! ```
 //!
-//! The tests are in `source`, `outages`, `resets`, `rights`, `debezium`, `latency`, `produce`,
+//! The tests are in `source`, `outages`, `resets`, `rights`, `debezium`, `mapped`, `latency`, `produce`,
 //! `brokers` and `helpers` (that the helpers do what they say). Each topic and folder is a test's
 //! own, so that tests run beside each other.
 
@@ -23,12 +23,15 @@ mod client;
 mod engine;
 mod kcat;
 mod raw;
+#[path = "../support/skipped.rs"]
+mod skipped;
 mod topics;
 mod wait;
 
 mod debezium; // a database's change stream
 mod brokers; // what scripts/kafka promises
 mod helpers; // what the files above promise
+mod mapped; // key and headers through a mapping
 mod outages; // reading while brokers die, stop, delete
 mod latency; // from produced to readable
 mod produce; // `millstream produce`

@@ -3,22 +3,32 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(20);
+/// A machine may stand still for so long.
+const PAUSE: Duration = Duration::from_secs(120);
 /// Longer than anything here takes on a loaded machine; what takes longer has failed.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+const LOOKED_FOR: Duration = Duration::from_secs(90);
+/// The same for one wait by the clock, in which a machine may stand still.
+pub const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Asks again and again until there is an answer; fails with these words when patience ends.
 pub fn until<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
-    until_within(PATIENCE, what, ask)
+    until_within(LOOKED_FOR, what, ask)
 }
 
+/// Patience is counted in looks, not by the clock alone: a machine that is slow, or that stood still
+/// (a minute was seen), has not been looked at more often for that.
 pub fn until_within<T>(patience: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let began = Instant::now();
+    let (began, mut looks) = (Instant::now(), 0);
     loop {
         if let Some(it) = ask() {
             return it;
         }
-        assert!(began.elapsed() < patience, "after {patience:?} still not: {what}");
-        std::thread::park_timeout(Duration::from_millis(20));
+        looks += 1;
+        let over = LOOK * looks >= patience || began.elapsed() > patience * 2 + PAUSE;
+        assert!(!over, "after {looks} looks, {:?}, still not: {what}", began.elapsed());
+        std::thread::park_timeout(LOOK);
     }
 }
 

@@ -8,8 +8,14 @@ use clap::{Args, ValueEnum};
 #[derive(Clone, Debug, Args)]
 pub struct Produce {
     /// A file of JSON lines (plain, .gz, .zst), a folder of such files, or `-`
-    #[arg(long, value_name = "INPUT")]
-    pub input: PathBuf,
+    #[arg(long, value_name = "INPUT", required_unless_present = "events")]
+    pub input: Option<PathBuf>,
+    /// Instead of a file: so many events of the generator, as `generate` and the demo have them
+    #[arg(long, value_name = "N", conflicts_with = "input")]
+    pub events: Option<u64>,
+    /// Of `--events`: the same seed makes the same events
+    #[arg(long, default_value_t = 1, requires = "events")]
+    pub seed: u64,
     /// The topic
     #[arg(long)]
     pub topic: String,

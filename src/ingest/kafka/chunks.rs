@@ -9,16 +9,19 @@
 //!
 //! # Invariants
 //! - `next` is what we have handed over or will with the chunk at hand; it never goes back.
-//! - Nothing is decoded, with one exception: an event in binary mode is put together as the log
-//!   would keep it, because its attributes are outside of its bytes. One that cannot be is rejected
-//!   where the others are, with the same words.
+//! - Nothing is decoded, with two exceptions: an event in binary mode is put together as the log
+//!   would keep it, because its attributes are outside of its bytes; and so is a record of which a
+//!   mapping wants key and headers. One that cannot be is rejected where the others are, with the
+//!   same words.
 
 use std::sync::Arc;
 
 use schemas::decode::binary_to_structured;
 use schemas::problem::Problem;
 
+use super::Takes;
 use super::batch::{Record, Stamp};
+use super::whole::Parts;
 use crate::messages::{Apart, Chunk, Framing, Gap, MAX_CHUNK_BYTES, Partition, RecordAt};
 
 /// A chunk in the making.
@@ -151,22 +154,47 @@ impl Building {
 
 /// The bytes of a record as they are handed over: at most one byte more than an event may have, so
 /// that a longer one is seen to be too long.
-pub(super) fn taken<'a>(record: &Record<'a>, native: bool, max_event_bytes: usize) -> Taken<'a> {
-    let whole = record.payload.unwrap_or_default();
-    let bytes = &whole[..whole.len().min(max_event_bytes + 1)];
-    if native {
-        let mut headers = Headers::default();
-        record.headers(|name, value| headers.note(name, value));
-        if headers.binary() && whole.len() <= max_event_bytes {
-            return match headers.structured(record.key, whole) {
-                Ok(bytes) => Taken { bytes: bytes.into(), apart: None },
-                Err(problem) => {
-                    Taken { bytes: bytes.into(), apart: Some(Arc::new(Apart::Refused(problem))) }
-                }
+pub(super) fn taken<'a>(
+    record: &Record<'a>,
+    topic: &str,
+    partition: i32,
+    takes: Takes,
+    max_event_bytes: usize,
+) -> Taken<'a> {
+    let value = record.payload.unwrap_or_default();
+    let bytes = &value[..value.len().min(max_event_bytes + 1)];
+    let made = match takes {
+        Takes::Value => None,
+        _ if value.len() > max_event_bytes => None,
+        Takes::Event => {
+            let mut headers = Headers::default();
+            record.headers(|name, value| headers.note(name, value));
+            headers.binary().then(|| headers.structured(record.key, value))
+        }
+        Takes::Whole => {
+            let mut headers = Vec::new();
+            record.headers(|name, value| {
+                headers.push((String::from_utf8_lossy(name).into(), value.map(<[u8]>::to_vec)));
+            });
+            let (offset, key, value) = (record.offset, record.key, record.payload);
+            let timestamp_ms = match record.stamp() {
+                Stamp::Appended(at) | Stamp::Created(at) => Some(at),
+                Stamp::Absent => None,
             };
+            let it = Parts { topic, partition, offset, timestamp_ms, key, headers, value };
+            Some(it.written().map(|mut it| {
+                it.truncate(max_event_bytes + 1);
+                it
+            }))
+        }
+    };
+    match made {
+        None => Taken { bytes: bytes.into(), apart: None },
+        Some(Ok(bytes)) => Taken { bytes: bytes.into(), apart: None },
+        Some(Err(problem)) => {
+            Taken { bytes: bytes.into(), apart: Some(Arc::new(Apart::Refused(problem))) }
         }
     }
-    Taken { bytes: bytes.into(), apart: None }
 }
 
 /// When the log took it: the broker's time if that is what the topic keeps, else the time of first

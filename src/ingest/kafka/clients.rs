@@ -7,6 +7,7 @@
 //!   never printed whole.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
@@ -21,7 +22,7 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::trouble::{self, Kind};
-use crate::config::kafka::{KafkaSettings, Password, Tls};
+use crate::config::kafka::{KafkaSettings, Password, Tls, is_secret, secret_file};
 
 /// Bytes that wait in librdkafka for one cluster, over all partitions. It counts payloads only:
 /// a record of 130 bytes takes about five times as much.
@@ -162,7 +163,10 @@ fn common(settings: &KafkaSettings) -> Result<ClientConfig, CannotMake> {
     // Of each partition at once, compressed: with 1 MiB, one answer is some 20 MB of memory.
     it.set("fetch.message.max.bytes", "262144");
     for (name, value) in &settings.librdkafka {
-        it.set(name, value);
+        match secret_file(name, value) {
+            Some(path) => it.set(name, secret(path)?),
+            None => it.set(name, value),
+        };
     }
     it.set("bootstrap.servers", settings.brokers.join(","));
     it.set("group.id", &settings.group);
@@ -183,18 +187,20 @@ fn common(settings: &KafkaSettings) -> Result<ClientConfig, CannotMake> {
     if let Some(sasl) = &settings.sasl {
         let password = match &sasl.password {
             Password::Variable(_, it) => it.clone(),
-            Password::File(path) => {
-                let read = std::fs::read_to_string(path);
-                let told = |why: std::io::Error| {
-                    CannotMake::Password(path.display().to_string(), why.to_string())
-                };
-                read.map_err(told)?.trim_end_matches(['\r', '\n']).to_string()
-            }
+            Password::File(path) => secret(path)?,
         };
         it.set("sasl.mechanism", sasl.mechanism);
         it.set("sasl.username", &sasl.username).set("sasl.password", password);
     }
     Ok(it)
+}
+
+/// What a file holds, without the end of its line.
+fn secret(path: &Path) -> Result<String, CannotMake> {
+    let told =
+        |why: std::io::Error| CannotMake::Password(path.display().to_string(), why.to_string());
+    let read = std::fs::read_to_string(path).map_err(told)?;
+    Ok(read.trim_end_matches(['\r', '\n']).to_string())
 }
 
 /// A client for questions, with connections of its own: on a reading consumer's they would wait
@@ -244,7 +250,9 @@ fn changed_id(words: &str) -> Option<(&str, &str)> {
 fn told(why: &KafkaError) -> String {
     match why {
         // The value may be a secret: it is left out.
-        KafkaError::ClientConfig(_, words, name, _) if words.contains("password") => {
+        KafkaError::ClientConfig(_, words, name, _)
+            if is_secret(name) || words.contains("password") =>
+        {
             format!("{name} is not taken")
         }
         KafkaError::ClientConfig(_, words, name, _) => format!("{name}: {words}"),

@@ -54,6 +54,8 @@ impl Control {
         let mut stuck = None;
         for (n, lane) in lanes.iter().enumerate() {
             let key = (lane.topic.feed, lane.number);
+            let waits = lane.held.load(SeqCst) && !self.is_recorded(lane);
+            lane.held.store(waits, SeqCst);
             if lane.out_of_range.load(SeqCst) {
                 self.out_of_range(client, lane)?;
             }
@@ -73,7 +75,7 @@ impl Control {
             }
             // Without the cluster's answer nothing is judged: what we know of the end is old.
             let verdict = match ends.contains_key(&key) {
-                true => progress.look(Seen { next, end, high, full }, now),
+                true => progress.look(Seen { next, end, high, full: full || waits }, now),
                 false => {
                     progress.again(now);
                     Verdict::Fine
@@ -103,7 +105,7 @@ impl Control {
                 stuck = Some((Arc::clone(lane), next, end));
             }
             if n < MAX_SHOWN {
-                self.show(lane, next, end, behind_ms);
+                self.show(lane, Seen { next, end, high, full }, behind_ms);
             }
         }
         self.metrics
@@ -138,7 +140,13 @@ impl Control {
         Ok(())
     }
 
-    fn show(&self, lane: &Lane, next: u64, end: u64, behind_ms: u64) {
+    /// A checkpoint knows where it begins.
+    fn is_recorded(&self, lane: &Lane) -> bool {
+        self.hooks.durable.as_ref().is_none_or(|it| it(lane.partition()).is_some())
+    }
+
+    fn show(&self, lane: &Lane, seen: Seen, behind_ms: u64) {
+        let Seen { next, end, high, .. } = seen;
         let of = OfPartition {
             feed: lane.topic.feed_name.clone(),
             partition: lane.number.unsigned_abs(),
@@ -146,6 +154,7 @@ impl Control {
         let m = &self.metrics;
         m.kafka_position.get_or_create(&of).set(next.cast_signed());
         m.kafka_end.get_or_create(&of).set(end.cast_signed());
+        m.kafka_high_watermark.get_or_create(&of).set(high.max(end).cast_signed());
         m.kafka_lag.get_or_create(&of).set(end.saturating_sub(next).cast_signed());
         m.kafka_lag_seconds.get_or_create(&of).set(behind_ms as f64 / 1e3);
         m.kafka_bytes.get_or_create(&of).raise_to(lane.bytes.load(Relaxed));
@@ -174,11 +183,12 @@ impl Control {
         }
     }
 
-    /// Tells the group how far complete epochs reach. A courtesy: whatever becomes of it.
+    /// Tells the group how far checkpoints reach. A courtesy: whatever becomes of it.
     pub(super) fn commit(&self, client: &BaseConsumer<Ear>) {
+        let Some(durable) = &self.hooks.durable else { return };
         let mut list = TopicPartitionList::new();
         for lane in self.known.values().filter(|it| !it.left).flat_map(|it| &it.lanes) {
-            let Some(next) = (self.hooks.complete)(lane.partition()) else { continue };
+            let Some(next) = durable(lane.partition()) else { continue };
             let next = Offset::Offset(next.cast_signed());
             if let Err(why) = list.add_partition_offset(&lane.topic.name, lane.number, next) {
                 tracing::debug!(%why, "an offset was not told");

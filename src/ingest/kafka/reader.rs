@@ -21,6 +21,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
+use super::Takes;
 use super::batch::{Read, Stamp, events_waiting};
 use super::chunks::{Building, appended_ms, taken};
 use super::clients::Ear;
@@ -47,7 +48,7 @@ pub(super) struct Reader {
     pub(super) stop: Arc<AtomicBool>,
     pub(super) shared: Arc<Shared>,
     pub(super) now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
-    pub(super) native: bool,
+    pub(super) takes: Takes,
     pub(super) max_event_bytes: usize,
     pub(super) started: Instant,
 }
@@ -269,7 +270,7 @@ impl Turns<'_> {
     /// A turn of one partition. How much its queue held.
     fn read(&mut self, at: usize) -> usize {
         let work = &mut self.works[at];
-        if work.is_done() || work.is_another() {
+        if work.is_done() || work.is_another() || work.lane.held.load(Relaxed) {
             return 0;
         }
         let Work { queue, lane, building, until, record_bytes } = work;
@@ -278,7 +279,7 @@ impl Turns<'_> {
         let read_ms = (self.it.now_ms)();
         let (mut n_bytes, mut n_records, mut stamp_ms, mut repeated) = (0, 0, 0, 0_u64);
         let (pending, shared) = (&mut self.pending, &self.it.shared);
-        let (native, max_event_bytes) = (self.it.native, self.it.max_event_bytes);
+        let (takes, max_event_bytes) = (self.it.takes, self.it.max_event_bytes);
         let got = queue.read(max, |read| match read {
             Read::Record(record) => {
                 let Ok(offset) = u64::try_from(record.offset) else { return };
@@ -293,7 +294,7 @@ impl Turns<'_> {
                 if let Stamp::Appended(at) | Stamp::Created(at) = stamp {
                     stamp_ms = at;
                 }
-                let bytes = taken(&record, native, max_event_bytes);
+                let bytes = taken(&record, &lane.topic.name, lane.number, takes, max_event_bytes);
                 if !building.record(offset, &bytes, appended_ms(stamp, read_ms)) {
                     repeated += 1;
                 }

@@ -50,6 +50,9 @@ pub(super) struct Lane {
     pub(super) refused_at: AtomicU64,
     /// Not read any more.
     pub(super) left: AtomicBool,
+    /// Not read yet: where it begins was chosen (the latest, an instant), and is to be in a
+    /// checkpoint first, so that it is chosen once.
+    pub(super) held: AtomicBool,
 }
 
 impl Lane {
@@ -64,6 +67,7 @@ impl Lane {
             out_of_range: AtomicBool::new(false),
             refused_at: AtomicU64::new(0),
             left: AtomicBool::new(false),
+            held: AtomicBool::new(false),
         }
     }
 

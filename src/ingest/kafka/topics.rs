@@ -8,6 +8,7 @@
 //! partition goes on where it had come to, and one that is not recorded begins at its oldest.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, OnceLock};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -225,6 +226,8 @@ impl Control {
         };
         let identity = known.map(|it| it.identity.clone()).unwrap_or_default();
         let (mut found, mut placed) = (Vec::new(), BTreeMap::new());
+        // Where it is always the same, it need not be kept.
+        let keeps = start != Start::Earliest && self.hooks.durable.is_some();
         for lane in &asked {
             let key = (topic.feed, lane.number);
             let of = |it: &Offsets| it.get(&key).copied();
@@ -255,7 +258,8 @@ impl Control {
             }
             // No record of this time or later: what comes next is.
             let start = at.unwrap_or(end);
-            let (first, next, anew) = match kept.map(|it| it.place(number, another, decided)) {
+            let place = kept.map(|it| it.place(number, another, decided));
+            let (first, next, anew) = match place {
                 None | Some(Place::Start) => (start, start, false),
                 Some(Place::On { first, next }) => (first, next, false),
                 Some(Place::Anew(next)) => (next.max(low), next.max(low), true),
@@ -269,7 +273,9 @@ impl Control {
                 tracing::warn!(feed, partition, first, next, anew, "a partition was placed anew");
             }
             let lane = Arc::new(Lane::new(Arc::clone(topic), lane.number, next.max(low)));
-            lane.end.store(end, std::sync::atomic::Ordering::SeqCst);
+            lane.end.store(end, SeqCst);
+            let chosen = keeps && matches!(place, None | Some(Place::Start));
+            lane.held.store(chosen, SeqCst);
             let reset = recorded.map_or(0, |it| it.number(number));
             let until = self.plan.until_end.then_some(end);
             found.push((Begin { lane, first, until }, Begins { first, anew, reset }));
