@@ -31,12 +31,11 @@ use schemas::names::{Kind, Secret};
 use schemas::reading::Instants;
 use timely::worker::Worker;
 
-use crate::buffers;
 use crate::config;
 use crate::epochs::{Epochs, Take};
 use crate::ledger::Book;
 use crate::messages::{
-    AsOf, BACKFILL, Chunk, Epoch, Feeds, Format, Partition, ReadHandle, Rejected,
+    AsOf, BACKFILL, Chunk, Epoch, Feeds, Format, Partition, ReadHandle, Rejected, buffers,
 };
 use crate::report::Report;
 use crate::tasks;

@@ -16,7 +16,6 @@
 //! **Invariant**: the offsets of an epoch travel with it. There is no side table to look them up
 //! in, so nothing has to walk back.
 
-mod buffers; // for what is read, used again
 pub mod messages; // what rooms hand each other
 pub mod config; // settings: the file, the variables, the flags; checked whole
 pub mod report; // how a problem is told

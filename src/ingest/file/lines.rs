@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::pace::Pace;
 use super::{Plan, Progress};
-use crate::buffers;
-use crate::messages::{Chunk, Framing, Gap, MAX_CHUNK_BYTES, Outlet, Partition};
+
+use crate::messages::{Chunk, Framing, Gap, MAX_CHUNK_BYTES, Outlet, Partition, buffers};
 
 /// Where the lines are.
 pub(super) struct At {

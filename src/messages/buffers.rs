@@ -10,7 +10,7 @@
 
 use parking_lot::Mutex;
 
-use crate::messages::MAX_CHUNK_BYTES;
+use super::MAX_CHUNK_BYTES;
 
 /// Buffers kept: as many as may wait between a reader and its workers.
 const SPARE_MAX: usize = 8;
