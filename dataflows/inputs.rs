@@ -184,10 +184,11 @@ impl Counts {
     ) {
         self.put_aside();
         for ((tenant, minute), counts) in self.others.drain() {
+            let text = schemas::time::rfc3339(minute);
             for (kind, n) in EventType::ALL.into_iter().zip(counts).filter(|it| it.1 > 0) {
-                let parts = [&*schemas::time::rfc3339(minute), kind.as_str()];
+                let parts = [&*text, kind.as_str()];
                 let key = secret.fingerprint(&tenant, Kind::Volume, &parts);
-                let name = Name::new(&tenant, &volume::key_of(minute, kind));
+                let name = Name::new(&tenant, &volume::key_of(&text, kind));
                 let update = volume::Count { minute, n, kind: kind as u8 };
                 emit(Addressed { key, name, update });
             }

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use schemas::events::{Event, EventType};
 use schemas::names::{Name, key_text};
 use schemas::rows::{FieldDef, FieldKind, Row, Shape, Value, ViewDef};
+use schemas::time::rfc3339;
 use serde::{Deserialize, Serialize};
 
 use crate::packed::{Checked, Writer};
@@ -122,8 +123,8 @@ pub(crate) fn minute_of(time: i64) -> i64 {
 }
 
 /// A cell's key: its minute in RFC 3339, as in the row, and its type.
-pub(crate) fn key_of(minute: i64, kind: EventType) -> compact_str::CompactString {
-    key_text(&[&schemas::time::rfc3339(minute), kind.as_str()])
+pub(crate) fn key_of(minute: &str, kind: EventType) -> compact_str::CompactString {
+    key_text(&[minute, kind.as_str()])
 }
 
 fn row(minute: i64, kind: EventType, n: u64) -> Row {
@@ -141,7 +142,7 @@ pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> 
     let cells = counts.into_iter();
     cells
         .map(|((tenant, minute, kind), n)| {
-            (Name::new(tenant, &key_of(minute, kind)), row(minute, kind, n))
+            (Name::new(tenant, &key_of(&rfc3339(minute), kind)), row(minute, kind, n))
         })
         .collect()
 }

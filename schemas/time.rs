@@ -78,10 +78,30 @@ pub fn rfc3339(micros: Micros) -> String {
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let (year, month, day) = civil_from_days(days);
     let (h, m, s) = (second / 3_600, second / 60 % 60, second % 60);
-    if fraction % 1_000 == 0 {
-        format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{:03}Z", fraction / 1_000)
+    let (fraction, width) =
+        if fraction % 1_000 == 0 { (fraction / 1_000, 3) } else { (fraction, 6) };
+    let mut text = String::with_capacity(27);
+    if !(0..=9_999).contains(&year) {
+        text.push_str(&year.to_string());
     } else {
-        format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{fraction:06}Z")
+        push_digits(&mut text, year, 4);
+    }
+    let parts = [('-', month), ('-', day), ('T', h), (':', m), (':', s)];
+    for (separator, part) in parts {
+        text.push(separator);
+        push_digits(&mut text, part, 2);
+    }
+    text.push('.');
+    push_digits(&mut text, fraction, width);
+    text.push('Z');
+    text
+}
+
+/// The last `width` decimal digits.
+fn push_digits(text: &mut String, number: i64, width: u32) {
+    for place in (0..width).rev() {
+        let digit = number / 10_i64.pow(place) % 10;
+        text.push(char::from(b'0' + digit as u8));
     }
 }
 

@@ -65,7 +65,7 @@ pub struct Engine {
     pub epoch_period: Duration,
     /// At the latest under backlog (250 ms).
     pub epoch_max_period: Duration,
-    /// At the latest after so many arrivals (50,000: docs/decisions/epochs-of-fifty-thousand.md).
+    /// At the latest after so many arrivals (30,000: docs/decisions/epochs-of-thirty-thousand.md).
     pub epoch_max_arrivals: u64,
     /// How often `as_of` moves when nothing comes (200 ms).
     pub idle_period: Duration,
@@ -188,7 +188,7 @@ impl Settings {
                 views: Vec::new(),
                 epoch_period: millis(5),
                 epoch_max_period: millis(250),
-                epoch_max_arrivals: 50_000,
+                epoch_max_arrivals: 30_000,
                 idle_period: millis(200),
                 stall_after: secs(10),
                 late_after: secs(5),

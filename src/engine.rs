@@ -27,7 +27,7 @@ use dataflows::dedup::{Dedup, DedupLimits};
 use dataflows::inputs::Updates;
 use parking_lot::Mutex;
 use schemas::keeping::StateKeeper;
-use schemas::names::Secret;
+use schemas::names::{Kind, Secret};
 use schemas::reading::Instants;
 use timely::worker::Worker;
 
@@ -35,7 +35,7 @@ use crate::config;
 use crate::epochs::{Epochs, Take};
 use crate::ledger::Book;
 use crate::messages::{
-    AsOf, BACKFILL, Chunk, Epoch, Feeds, Format, Partition, ReadHandle, Rejected,
+    AsOf, BACKFILL, Chunk, Epoch, Feeds, Format, Partition, ReadHandle, Rejected, buffers,
 };
 use crate::report::Report;
 use crate::tasks;
@@ -94,6 +94,12 @@ impl Prepared {
     /// The states, as the store sees them.
     pub fn keepers(&self) -> Vec<Arc<dyn StateKeeper>> {
         self.views.keepers().to_vec()
+    }
+
+    /// What the secret makes of a known text: a state that was kept under another is not read.
+    pub fn under(&self) -> String {
+        let made = self.secret.fingerprint("", Kind::Event, &["under which secret"]);
+        format!("{made:032x}")
     }
 
     /// Puts identities back.
@@ -350,6 +356,7 @@ fn work(worker: &mut Worker, shared: &Shared) {
                     worker.step_or_park(Some(Duration::from_micros(50)));
                 }
                 decode(shared, epoch, &chunk, &mut scratch, &mut updates);
+                buffers::give_back(chunk.bytes);
                 sources.send(&mut updates);
                 worker.step();
             }

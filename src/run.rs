@@ -70,7 +70,7 @@ pub use serving::{ADMIN_ADDRESS, listen_for_signals};
 use serving::{Serving, forget_address, serve};
 
 /// Chunks waiting per feed: two megabytes, some milliseconds of work for a worker.
-pub const QUEUE_CHUNKS: usize = 8;
+pub const QUEUE_CHUNKS: usize = 3;
 
 /// What to run.
 #[derive(Clone, Debug)]

@@ -70,6 +70,8 @@ pub struct Store {
     seq: u32,
     /// Which life of this state this is.
     incarnation: Incarnation,
+    /// What the deployment's secret makes of a known text.
+    under: String,
     /// Views that were built again, each with the first checkpoint whose records count.
     since: std::collections::BTreeMap<String, u32>,
     /// Positions of identities that belong to no checkpoint.
@@ -111,6 +113,7 @@ impl Store {
             settings: settings.clone(),
             seq: 1,
             incarnation: Incarnation::of(data_dir, now_ms)?,
+            under: String::new(),
             since: std::collections::BTreeMap::new(),
             dead: Vec::new(),
             newest_in: std::collections::BTreeMap::new(),
@@ -132,6 +135,11 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// States are read and written under the secret that makes this of a known text.
+    pub fn under(&mut self, told: String) {
+        self.under = told;
     }
 
     /// For those who look, while it is open here.

@@ -4,7 +4,7 @@
 //! time. One thread writes through the whole
 //! fold operator (exchange included), one reads. The sketch reached 101 to 116 ns an upsert at a
 //! million entities of fixed size in epochs of 10,000, 0.3 / 0.85 µs p50 / p99 a get, and 98 ns
-//! and 27 bytes an identity (docs/performance.md has ours).
+//! and 26 bytes an identity (docs/performance.md has ours).
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
 
 use std::sync::Arc;

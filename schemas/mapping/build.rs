@@ -113,9 +113,7 @@ impl Becomes {
             return self.event(frames, emit).map(|()| 1);
         };
         let mut events = Vec::new();
-        each.elements(frames, MAX_EACH, |frames| {
-            self.event(frames, |event| events.push(event))
-        })?;
+        each.elements(frames, MAX_EACH, |frames| self.event(frames, |event| events.push(event)))?;
         let n = events.len() as u32;
         events.into_iter().for_each(emit);
         Ok(n)

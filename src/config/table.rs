@@ -161,7 +161,7 @@ pub const TABLE: &[Setting] = &[
     ),
     row(
         "state.segment_bytes",
-        Kind::Size(|s| &mut s.state.segment_bytes, "1 MiB", "1 GiB"),
+        Kind::Size(|s| &mut s.state.segment_bytes, "64 KiB", "1 GiB"),
         "Size of a segment of the state: what is written again and removed at once.",
     ),
     row(

@@ -94,6 +94,7 @@ impl Kept {
         let began = crate::clock::monotonic();
         let now_ms = clock.now_ms();
         let (mut store, notes) = Store::open(dir, &settings.state, now_ms)?;
+        store.under(prepared.under());
         for note in notes {
             log_report!(warn, note, "found in the state kept");
         }

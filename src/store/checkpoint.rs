@@ -324,6 +324,7 @@ impl Maker {
             incarnation: store.incarnation.number,
             epoch: book.epoch,
             views,
+            under: store.under.clone(),
             since: store.since.iter().map(|it| (it.0.clone(), *it.1)).collect(),
             entities: (self.parts.entities)(),
             identities: store.identities.writer.next(),

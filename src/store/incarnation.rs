@@ -41,11 +41,8 @@ impl Incarnation {
     /// What the folder says; none where no state was ever kept.
     pub fn read(data_dir: &Path) -> Result<Option<Incarnation>, Report> {
         let path = data_dir.join(INCARNATION_FILE);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(why) if why.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(why) => return Err(told(&path, &why.to_string())),
-        };
+        let bytes = segments::read_checked(&path).map_err(|why| told(&path, &why.to_string()))?;
+        let Some(bytes) = bytes else { return Ok(None) };
         serde_json::from_slice(&bytes).map(Some).map_err(|why| told(&path, &why.to_string()))
     }
 
@@ -63,7 +60,7 @@ impl Incarnation {
         let next = Incarnation { number: now_ms.max(before + 1), began };
         let path = data_dir.join(INCARNATION_FILE);
         let bytes = serde_json::to_vec(&next).map_err(|why| told(&path, &why.to_string()))?;
-        segments::replace(&path, &bytes).map_err(|why| told(&path, &why.to_string()))?;
+        segments::replace_checked(&path, &bytes).map_err(|why| told(&path, &why.to_string()))?;
         Ok(next)
     }
 }

@@ -74,6 +74,7 @@ impl Store {
                     committed.insert(commit.seq);
                     if newest.is_none() {
                         same_views(&commit, keepers, anew)?;
+                        same_secret(&commit, &self.under)?;
                         since = commit.since.iter().cloned().collect();
                         newest = Some(commit);
                     }
@@ -295,6 +296,20 @@ pub(super) fn unreadable(segment: &Segment, why: &str) -> Report {
         fix: "restore a backup, or let it be built again from the log: `millstream run --rebuild`"
             .into(),
     }
+}
+
+fn same_secret(commit: &Commit, under: &str) -> Result<(), Report> {
+    if commit.under.is_empty() || commit.under == under {
+        return Ok(());
+    }
+    Err(Report {
+        code: "store/other-secret",
+        what: "cannot read a state that was kept under another secret".into(),
+        at: vec![("checkpoint", commit.seq.to_string())],
+        why: "the deployment's secret is not the one under which its keys were made".into(),
+        effect: "nothing was started; nothing was changed".into(),
+        fix: "restore the file `secret` from the backup that the rest of the folder is from".into(),
+    })
 }
 
 fn missing(expected: u64, found: u64) -> Report {

@@ -87,6 +87,9 @@ pub(super) struct Commit {
     pub(super) epoch: u64,
     /// Each view's name and the layout of its records.
     pub(super) views: Vec<(String, String)>,
+    /// What the deployment's secret makes of a known text: keys are fingerprints under it.
+    #[serde(default)]
+    pub(super) under: String,
     /// Views that were built again, each with the first checkpoint whose records are of what it
     /// is now.
     #[serde(default)]

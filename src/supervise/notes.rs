@@ -127,18 +127,14 @@ fn forget(path: &Path) {
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Report> {
-    match std::fs::read(path) {
-        Ok(bytes) => {
-            serde_json::from_slice(&bytes).map(Some).map_err(|why| cannot(path, &why.to_string()))
-        }
-        Err(why) if why.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(why) => Err(cannot(path, &why.to_string())),
-    }
+    let bytes = segments::read_checked(path).map_err(|why| cannot(path, &why.to_string()))?;
+    let read = |bytes: Vec<u8>| serde_json::from_slice(&bytes);
+    bytes.map(read).transpose().map_err(|why| cannot(path, &why.to_string()))
 }
 
 fn write(path: &Path, it: &impl Serialize) -> Result<(), Report> {
     let bytes = serde_json::to_vec(it).map_err(|why| cannot(path, &why.to_string()))?;
-    segments::replace(path, &bytes).map_err(|why| cannot(path, &why.to_string()))
+    segments::replace_checked(path, &bytes).map_err(|why| cannot(path, &why.to_string()))
 }
 
 fn cannot(path: &Path, why: &str) -> Report {

@@ -68,6 +68,10 @@ impl Process {
         let out = BufReader::new(child.stdout.take().unwrap());
         Process { child, out, started }
     }
+    /// One that was started otherwise.
+    pub fn of(child: Child, out: BufReader<std::process::ChildStdout>) -> Process {
+        Process { child, out, started: SystemTime::now() }
+    }
     /// The first line in which this stands; fails when the process ends before.
     pub fn until(&mut self, words: &str) -> String {
         loop {

@@ -8,6 +8,7 @@
 //!
 //! `MILLSTREAM_SEED` repeats a run, `MILLSTREAM_KILLS` says how often (`scripts/soak`).
 
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::load::*;
-use crate::process::Folder;
+use crate::process::{Folder, command};
 
 /// Kills where nobody says how many.
 const KILLS: u64 = 30;
@@ -38,7 +39,16 @@ fn killed_at_any_instant() {
         std::thread::spawn(move || produce(&stage, random))
     };
     let (mut recoveries, mut resumed) = (Vec::new(), 0);
+    let (mut in_backup, mut in_start) = (0, 0);
     for kill in 0..kills {
+        // Sometimes while a backup is being made of it: what is left of that is none.
+        let to = folder.path(&format!("backup-{kill}"));
+        let backing_up = (random.below(6) == 0).then(|| {
+            in_backup += 1;
+            let data = folder.path("data");
+            let mut backup = command(&["backup", &to, "--data-dir", &data]);
+            backup.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        });
         // Sometimes at once: in the middle of starting, or twice in a row.
         let life = match random.below(4) {
             0 => random.below(30),
@@ -56,7 +66,19 @@ fn killed_at_any_instant() {
         process.signal("-KILL");
         let died = Instant::now();
         drop(process);
+        if let Some(mut backup) = backing_up {
+            // It was made before, or it is not whole: never taken for one.
+            let made = backup.wait().unwrap().success();
+            assert_eq!(made, folder.0.join(format!("backup-{kill}/backup.json")).exists());
+        }
         let workers = random.below(3) + 1;
+        if random.below(4) == 0 {
+            // Once more before it has said where it is.
+            in_start += 1;
+            let process = starting(&folder, ".", workers, &[]);
+            std::thread::park_timeout(Duration::from_millis(random.below(60)));
+            process.signal("-KILL");
+        }
         let address;
         (process, address) = start(&folder, workers);
         let acknowledged = stage.acknowledged.load(SeqCst);
@@ -88,6 +110,7 @@ fn killed_at_any_instant() {
     assert_eq!(of("next") - of("first"), of("read") + of("lost") + of("absent"), "{line}");
     assert_eq!(of("applied"), n, "each event is applied once: {line}");
     assert_eq!(of("read"), of("applied") + of("duplicate"), "{line}");
+    println!("{in_backup} kills in a backup, {in_start} more in a start");
     assert!(resumed * 2 > kills, "only {resumed} of {kills} starts took up a state");
     recoveries.sort_unstable();
     let at = |share: usize| recoveries[(recoveries.len() - 1) * share / 100];

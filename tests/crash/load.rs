@@ -158,17 +158,22 @@ pub fn started_with(
     workers: u64,
     more: &[&str],
 ) -> (Process, String) {
+    let mut process = starting(folder, within, workers, more);
+    let address = process.address(&folder.0.join(within).join("data"));
+    (process, address)
+}
+
+/// The same, on its way.
+pub fn starting(folder: &Folder, within: &str, workers: u64, more: &[&str]) -> Process {
     let data = folder.0.join(within).join("data");
     let (dir, workers) = (data.display().to_string(), workers.to_string());
     let mut run = command(&["run", "--data-dir", &dir, "--listen", "127.0.0.1:0"]);
     run.args(["--workers", &workers, "--set", "state.interval=50ms"]);
-    run.args(["--set", "state.segment_bytes=1 MiB", "--set", "log.segment_bytes=4 MiB"]);
+    run.args(["--set", "state.segment_bytes=64 KiB", "--set", "log.segment_bytes=4 MiB"]);
     run.args(more).env("RUST_BACKTRACE", "1");
     // One that was killed a moment ago has left its address behind.
     std::fs::remove_file(data.join("admin.addr")).ok();
-    let mut process = Process::spawn(&mut run);
-    let address = process.address(&data);
-    (process, address)
+    Process::spawn(&mut run)
 }
 
 /// Waits until everything that the log holds is applied: what is sent again is known then.

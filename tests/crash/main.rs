@@ -11,4 +11,7 @@ mod supervised; // by a parent that starts it again
 mod memory; // above its cap
 mod stop; // told to end
 mod rebuilt; // a view, beside the others
+mod shim; // between the program and the disk
+mod writes; // every one of them, as the last or failing
+mod disk; // full, not to be written, slow
 mod load; // what they are loaded with, and held against

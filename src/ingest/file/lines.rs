@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::pace::Pace;
 use super::{Plan, Progress};
-use crate::messages::{Chunk, Framing, Gap, MAX_CHUNK_BYTES, Outlet, Partition};
+
+use crate::messages::{Chunk, Framing, Gap, MAX_CHUNK_BYTES, Outlet, Partition, buffers};
 
 /// Where the lines are.
 pub(super) struct At {
@@ -58,7 +59,7 @@ impl<'a> Lines<'a> {
         mut pace: Option<&mut Pace>,
     ) -> Result<(), End> {
         let capacity = MAX_CHUNK_BYTES.max(self.line_bytes + 1);
-        let mut buffer = vec![0; capacity];
+        let mut buffer = buffers::take(capacity);
         // Bytes of a line that was begun; bytes of it are dropped once it is too long.
         let (mut filled, mut dropping) = (0, false);
         loop {
@@ -91,7 +92,7 @@ impl<'a> Lines<'a> {
             }
             match memchr::memrchr(b'\n', &buffer[..filled]) {
                 Some(end) => {
-                    let mut next = vec![0; capacity];
+                    let mut next = buffers::take(capacity);
                     let left = filled - (end + 1);
                     next[..left].copy_from_slice(&buffer[end + 1..filled]);
                     self.hand_over(std::mem::replace(&mut buffer, next), end + 1, &mut pace)?;
