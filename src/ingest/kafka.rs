@@ -27,7 +27,7 @@
 //!   given up, or three new ones bring nothing although there is something, the process ends.
 //!
 //! # State
-//! An entry a topic (at most [`MAX_TOPICS`]) and partition; librdkafka's queues, 8 MiB of payload
+//! An entry a topic (at most [`MAX_TOPICS`]) and partition; librdkafka's queues, 3 MiB of payload
 //! over all partitions or 512 KiB each; chunks that the outlet has no room for, of one turn of one partition.
 //!
 //! # When it fails

@@ -26,7 +26,7 @@ use crate::config::kafka::{KafkaSettings, Password, Tls, is_secret, secret_file}
 
 /// Bytes that wait in librdkafka for one cluster, over all partitions. It counts payloads only:
 /// a record of 130 bytes takes about five times as much.
-const WAITING_KB: u64 = 8 << 10;
+const WAITING_KB: u64 = 3 << 10;
 /// Bounds of a partition's share: with less a partition alone is read slower.
 const SHARE_KB: (u64, u64) = (512, 2 << 10);
 /// How often a consumer says how far its partitions reach.
