@@ -1,6 +1,6 @@
 //! The segments of one log, as readers and the writer share them.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -131,6 +131,19 @@ impl Folder {
 pub(super) const SEGMENT_ENDING: &str = "seg";
 /// A segment that is being made; it becomes one by being renamed.
 pub(super) const NEW_ENDING: &str = "new";
+
+/// A file of this name that was not there before. What an attempt that failed has left is removed
+/// and not written to again: a sync that failed is never tried again on the same file.
+pub(super) fn create_anew(path: &Path) -> io::Result<File> {
+    let make = || OpenOptions::new().write(true).create_new(true).open(path);
+    match make() {
+        Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {
+            std::fs::remove_file(path)?;
+            make()
+        }
+        it => it,
+    }
+}
 
 /// Makes names in the folder durable.
 pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {

@@ -9,7 +9,6 @@
 //! The new file is renamed over the old one once it is durable, so that a crash leaves the one or
 //! the other; the leftover of a merge is known by its positions and removed at the next opening.
 
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -18,7 +17,7 @@ use parking_lot::Mutex;
 
 use super::blocks::Block;
 use super::examine::{Damaged, Tally};
-use super::folder::{Extent, Folder, NEW_ENDING, Segment, sync_dir};
+use super::folder::{Extent, Folder, NEW_ENDING, Segment, create_anew, sync_dir};
 use super::format::{BlockHeader, END_TAG, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::trouble;
 use super::writer::end_mark;
@@ -93,7 +92,7 @@ impl Folder {
         let bytes = header.encode();
         let salt = super::format::u32_at(&bytes, SEGMENT_HEADER_BYTES - 4);
         let aside = path.with_extension(NEW_ENDING);
-        let mut out = BufWriter::new(File::create(&aside).map_err(cannot)?);
+        let mut out = BufWriter::new(create_anew(&aside).map_err(cannot)?);
         let mut tally = Tally::default();
         let mut end = bytes.len() as u64;
         out.write_all(&bytes).map_err(cannot)?;

@@ -5,7 +5,7 @@
 //! append tries again. A sync that failed says nothing about what is on the disk: the segment is
 //! given up, read again and checked, and the log goes on in a new one.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::examine::{Tally, examine};
-use super::folder::{Extent, Folder, NEW_ENDING, Segment, sync_dir};
+use super::folder::{Extent, Folder, NEW_ENDING, Segment, create_anew, sync_dir};
 use super::format::{
     BLOCK_HEADER_BYTES, BlockHeader, END_TAG, MAX_BLOCK_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader,
 };
@@ -247,8 +247,7 @@ impl Writer {
         let wrap = &mut self.wrap;
         let mut make = |path: &Path| -> io::Result<Box<dyn Medium>> {
             let aside = path.with_extension(NEW_ENDING);
-            let file = OpenOptions::new().write(true).create(true).truncate(true).open(&aside)?;
-            let mut medium = wrap(file);
+            let mut medium = wrap(create_anew(&aside)?);
             medium.write_at(&bytes, 0)?;
             medium.sync()?;
             std::fs::rename(&aside, path)?;

@@ -162,7 +162,10 @@ int rename(const char *from, const char *to) {
 
 int unlink(const char *path) {
     REAL(int, "unlink", const char *);
+    struct stat it;
     int why = below(path) ? verdict(0) : 0;
     if (why > 0) { errno = why; return -1; }
+    /* Its number may be the next file's. */
+    if (stat(path, &it) == 0 && it.st_ino == failed_inode) failed_inode = 0;
     return real(path);
 }
