@@ -10,6 +10,8 @@
 
 #[path = "common/process.rs"]
 mod process;
+#[path = "common/random.rs"]
+mod random;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,23 +25,11 @@ use millstream::secret;
 use millstream::segments::OnDamage;
 use millstream::store::{Incarnation, Store};
 use process::{Folder, run};
+use random::Random;
 use schemas::keeping::{StateKeeper, Unreadable};
 use schemas::reading::{Epoch, Gone};
 
 const FLIPS: u64 = 10_000;
-
-/// SplitMix64: a seed is a bug report.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % n
-    }
-}
 
 /// Records as they are put back, whatever they are.
 struct Recorder {
@@ -234,6 +224,15 @@ fn files(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// A process that keeps its state often.
+fn started(dir: &Path, more: &[&str]) -> process::Process {
+    let dir = dir.display().to_string();
+    let mut all = vec!["run", "--data-dir", &dir, "--listen", "127.0.0.1:0"];
+    all.extend(["--set", "state.interval=10ms"]);
+    all.extend(more);
+    process::Process::start(&all)
+}
+
 /// A data folder with some of everything.
 fn written(folder: &Folder) -> PathBuf {
     let (_, events, _) = run(&["generate", "--events", "600", "--seed", "3"]);
@@ -241,17 +240,7 @@ fn written(folder: &Folder) -> PathBuf {
     let dir = folder.0.join("data");
     for part in lines.chunks(200) {
         let file = folder.file("part.jsonl", part.join("\n"));
-        let mut process = process::Process::start(&[
-            "run",
-            "--data-dir",
-            &dir.display().to_string(),
-            "--listen",
-            "127.0.0.1:0",
-            "--set",
-            "state.interval=10ms",
-            "--set",
-            "state.segment_bytes=64 KiB",
-        ]);
+        let mut process = started(&dir, &["--set", "state.segment_bytes=64 KiB"]);
         let address = process.address(&dir);
         for line in std::fs::read_to_string(&file).unwrap().lines() {
             send(&address, line);
@@ -261,17 +250,7 @@ fn written(folder: &Folder) -> PathBuf {
     }
     // Rejects: a feed of what is no event.
     let feed = folder.file("bad.jsonl", "garbage\n{\"specversion\":\"1.0\"}\n");
-    let mut process = process::Process::start(&[
-        "run",
-        "--data-dir",
-        &dir.display().to_string(),
-        "--listen",
-        "127.0.0.1:0",
-        "--set",
-        "state.interval=10ms",
-        "--feed",
-        &format!("bad={feed}"),
-    ]);
+    let mut process = started(&dir, &["--feed", &format!("bad={feed}")]);
     let address = process.address(&dir);
     while process::get(&address, "/health/ready").0 != 200 {
         std::thread::park_timeout(std::time::Duration::from_millis(5));

@@ -74,7 +74,8 @@ impl Peer {
         let mut value: Value = serde_json::from_slice(&body)
             .map_err(|why| self.told(path, &format!("expected JSON, found {why}")))?;
         if status == 200 {
-            return Ok(value["result"].take());
+            let result = value.get_mut("result").map(Value::take);
+            return result.ok_or_else(|| self.told(path, "an answer without a result"));
         }
         let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or("").to_string();
         Err(Report {

@@ -108,11 +108,15 @@ fn verify(settings: &Settings, json: bool) -> Result<(), Report> {
         }
     };
     let mut out = Out::default();
-    let logs = found["logs"].as_array().cloned().unwrap_or_default();
+    let logs = listed(&found, "logs")?;
+    let mut damaged = Vec::new();
+    for it in logs {
+        damaged.extend(listed(it, "damaged")?);
+    }
     if json {
         out.line(found.to_string())?;
     } else {
-        for it in &logs {
+        for it in logs {
             let (blocks, bytes) = (&it["blocks"], &it["bytes"]);
             let name = it["log"].as_str().unwrap_or("");
             let damaged = it["damaged"].as_array().map_or(0, Vec::len);
@@ -122,7 +126,6 @@ fn verify(settings: &Settings, json: bool) -> Result<(), Report> {
         }
     }
     out.end()?;
-    let damaged = logs.iter().flat_map(|it| it["damaged"].as_array().cloned().unwrap_or_default());
     match damaged.last() {
         None => Ok(()),
         Some(last) => Err(Report {
@@ -136,6 +139,18 @@ fn verify(settings: &Settings, json: bool) -> Result<(), Report> {
                 .into(),
         }),
     }
+}
+
+/// What must be in an answer: taken for empty, damage would go unseen.
+fn listed<'v>(value: &'v Value, name: &'static str) -> Result<&'v [Value], Report> {
+    value[name].as_array().map(Vec::as_slice).ok_or_else(|| Report {
+        code: "commands/no-answer",
+        what: "cannot use the answer of the running process".into(),
+        at: vec![("field", name.into())],
+        why: format!("expected a list, found {}", value[name]),
+        effect: "nothing is known of what is kept".into(),
+        fix: "ask with the program of the same version, or stop the process and ask again".into(),
+    })
 }
 
 /// Reads all of these logs, and says of each what of it does not hold.
@@ -159,4 +174,17 @@ pub(super) fn begin_restored(data_dir: &Path) -> Result<(), Report> {
 fn instant(ms: &Value) -> String {
     let at = ms.as_i64().map(|it| schemas::time::rfc3339(it * 1_000));
     at.unwrap_or_else(|| "none".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: an answer that says nothing of damage is not taken for one that says there is none.
+    #[test]
+    fn a_list_that_is_missing_is_told() {
+        assert_eq!(listed(&json!({}), "logs").unwrap_err().code, "commands/no-answer");
+        assert_eq!(listed(&json!({"logs": null}), "logs").unwrap_err().code, "commands/no-answer");
+        assert!(listed(&json!({"logs": []}), "logs").unwrap().is_empty());
+    }
 }

@@ -5,6 +5,7 @@ const UNKNOWN_BYTES: u64 = 4 << 30;
 
 /// Memory of the machine, or of the group of processes that we are confined to, whichever is less.
 pub(super) fn memory_bytes() -> u64 {
+    // What is not there says nothing: of these files a machine has one or two.
     let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let number = |path: &str| text(path).trim().parse::<u64>().ok();
     let meminfo = text("/proc/meminfo");

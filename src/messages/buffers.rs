@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::MAX_CHUNK_BYTES;
 
-/// Buffers kept: as many as may wait between a reader and its workers.
+/// Buffers kept: more than a reader and its workers have between them.
 const SPARE_MAX: usize = 8;
 
 /// A buffer that is much larger goes back to the allocator.
@@ -24,6 +24,13 @@ static SPARE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 pub(crate) fn take(len: usize) -> Vec<u8> {
     let mut buffer = SPARE.lock().pop().unwrap_or_default();
     buffer.resize(len, 0);
+    buffer
+}
+
+/// An empty buffer, with room where one was given back.
+pub(crate) fn empty() -> Vec<u8> {
+    let mut buffer = SPARE.lock().pop().unwrap_or_default();
+    buffer.clear();
     buffer
 }
 

@@ -4,6 +4,8 @@
 
 #[path = "../common/process.rs"]
 mod process;
+#[path = "../common/random.rs"]
+mod random;
 
 mod backup; // a copy taken under load, put back elsewhere
 mod killed; // again and again, at random instants

@@ -17,6 +17,9 @@
 
 #![allow(missing_docs, unreachable_pub, clippy::disallowed_methods)]
 
+#[path = "../common/random.rs"]
+mod random;
+
 mod acls;
 mod broker;
 mod client;

@@ -1,5 +1,6 @@
 //! Until something is so, with patience; seeds; folders.
 
+pub use crate::random::Random as Rng;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -40,20 +41,6 @@ pub fn seed() -> u64 {
     let test = std::thread::current().name().unwrap_or("?").to_string();
     println!("{test}: seed {seed}");
     seed
-}
-
-/// A small generator of our own.
-pub struct Rng(pub u64);
-
-impl Rng {
-    pub fn below(&mut self, limit: u64) -> u64 {
-        // SplitMix64 (Steele, Lea, Flood 2014).
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % limit
-    }
 }
 
 /// Everything of this run of the suite; scripts/test removes it when the run is over.

@@ -105,10 +105,11 @@ impl<'a> Seen<'_, 'a> {
             Connector::Postgres => (LSN, self.digits(LSN).map(String::from)),
             Connector::MySql => {
                 // binlog.000003: the name may change, the number goes up.
-                let file = self.slot(FILE).text().unwrap_or_default();
-                let number = file.rsplit('.').next().unwrap_or_default();
-                let number = number.bytes().all(|it| it.is_ascii_digit()).then_some(number);
-                let number = number.filter(|it| !it.is_empty());
+                let file = self.slot(FILE).text();
+                let number = file.as_deref().and_then(|it| it.rsplit('.').next());
+                let is_number =
+                    |it: &&str| !it.is_empty() && it.bytes().all(|digit| digit.is_ascii_digit());
+                let number = number.filter(is_number);
                 let position = number.and_then(|file| {
                     let row = self.digits(ROW).unwrap_or_else(zero);
                     Some(format!("{file}/{}/{row}", self.digits(POS)?))

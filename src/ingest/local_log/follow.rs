@@ -12,7 +12,7 @@ use super::record::{Kind, Place, places};
 use super::{OnFailed, Shared};
 use crate::messages::{
     Apart, Chunk, FeedId, FormatOf, Framing, Gap, MAX_CHUNK_BYTES, Outlet, RecordAt, RetriedAs,
-    Stopped,
+    Stopped, buffers,
 };
 use crate::report::Report;
 use crate::segments::{Block, Damaged, END_TAG, OnDamage, Reading, Segment, cannot_read, damaged};
@@ -344,7 +344,7 @@ impl Building {
             next: self.next,
             gap: std::mem::take(&mut self.gap),
             appended_ms: records.last().map_or(0, |it| it.appended_ms),
-            bytes: std::mem::take(&mut self.bytes),
+            bytes: std::mem::replace(&mut self.bytes, buffers::empty()),
             framing: Framing::Records(records),
             pass: 0,
         };
