@@ -35,6 +35,11 @@ const ROOMS: &[(&str, &[&str], &str)] = &[
     ("watch", &["ledger", "usage"], "looks at the whole four times a second"),
     ("usage", &[], "asks the system about this process"),
     ("generator", &[], "makes events from a seed: it knows the contract and nobody else"),
+    (
+        "sinks",
+        &["segments"],
+        "the outbox is made of segments; rows come as rows, never collections",
+    ),
     ("serve", &["changes"], "rows through a read handle and gathered changes, never collections"),
 ];
 

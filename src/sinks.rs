@@ -1,0 +1,148 @@
+//! Hands what has been computed to the outside: each batch once, whoever fails meanwhile.
+//!
+//! In: rows, changes, events and marks of complete epochs whose checkpoint is durable.
+//! Out: [`Batch`]es, to each [`Sink`] in one fixed order.
+//!
+//! ```text
+//!  checkpoint at T ─▶ outbox (durable with T) ─fix─▶ batch: its id and its bytes, durable
+//!                        ▲                             │ one queue and one thread per sink
+//!                        └────────── Durable ──────────┴─▶ Sink::deliver
+//! ```
+//!
+//! # The contract of a sink
+//! - **Idempotent by id.** The same [`Batch::id`] may be handed over any number of times, also by
+//!   the next process after a crash, always with the same bytes. Afterwards it must be as if it had
+//!   been once. A receiver that remembers ids only for a while must have a second net: of rows,
+//!   ([`OutRow::tenant`], [`OutRow::key`], [`OutRow::epoch`], [`Batch::incarnation`]).
+//! - **[`Delivery::Durable`] means that the receiver keeps it after a crash.** Nothing less: what
+//!   was answered so is forgotten here.
+//! - **In order, one at a time.** A batch is handed over when the one before it is durable or was
+//!   put aside. So a mark ([`Stream::Marks`]) comes after all that it speaks of, and the changes of
+//!   a key come in their order. Inside one call a sink may do several things at once.
+//! - **It may be dropped at any await** (after [`Limits::timeout`], or at the end): what has become
+//!   of the batch is then not known, and it is handed over again.
+//! - **It says whose fault a failure is** ([`Delivery`]), and never guesses: what it does not know
+//!   is [`Fault::Unknown`].
+//! - It never drops, splits or reorders anything by itself: halving and putting aside are done here.
+//!
+//! The kit in `tests/` holds every sink against these sentences.
+//!
+//! # What is in a stream
+//! - [`Stream::Rows`]: the current rows of a view. Only the newest per key waits; a row is as of the
+//!   epoch that it carries, and a batch has a key at most once. Deleted: a row without fields.
+//!   At a new incarnation, and when asked to begin anew, all of them come again.
+//! - [`Stream::Changes`]: every row that was another than before at an *instant* (the epoch of a
+//!   checkpoint), as it was then. An upsert with the instant as its epoch: what a key was at any
+//!   epoch E is its newest change at or below E. Begins, in each incarnation, with a change per live
+//!   key. Instants of one incarnation rise.
+//! - [`Stream::Events`]: events that were applied, as structured CloudEvents, once each.
+//! - [`Stream::Marks`]: everything up to the instant of the mark has been delivered before it.
+//!
+//! # When it fails
+//! | answer | what happens |
+//! |---|---|
+//! | [`Delivery::Retry`] | tried again, after a pause that grows and is jittered; the breaker opens after some |
+//! | [`Fault::Configuration`] | the breaker opens and the alarm is raised; one probe at a time, so that a repaired receiver is found by itself |
+//! | [`Fault::Data`] | the batch is halved, down to the row, which is put aside with the report |
+//! | [`Fault::Unknown`] | the sink is paused and the alarm raised; a probe now and then; never dropped |
+//!
+//! A sink that is slow or dead fills its outbox, which is bounded; then reading slows. Nobody else
+//! waits for it before that.
+
+mod batch; // what a sink is handed
+mod coding; // rows and events as bytes, and back
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use crate::report::Report;
+
+pub use batch::{Batch, Mark, OutEvent, OutRow, Part, Stream, Value};
+pub use coding::{Items, Packed};
+
+/// What becomes of a batch: the future of one attempt.
+pub type Delivering<'a> = Pin<Box<dyn Future<Output = Delivery> + Send + 'a>>;
+
+/// A receiver of batches. One per `[sinks.NAME]`; lives on a thread of its own.
+pub trait Sink: Send + Sync {
+    /// Which streams it takes, and how much of them at once. Asked once, at the start.
+    fn declared(&self) -> Declared;
+
+    /// Looks whether the receiver is fit (reachable, its tables there, its settings as they must
+    /// be): before the first batch, and before each probe of a breaker that is open.
+    /// [`Delivery::Durable`] means yes; [`Fault::Data`] is taken as [`Fault::Unknown`].
+    fn ready(&self) -> Delivering<'_>;
+
+    /// One attempt at one batch; see the contract above.
+    fn deliver<'a>(&'a self, batch: &'a Batch) -> Delivering<'a>;
+}
+
+/// What a sink says about itself.
+#[derive(Clone, Debug)]
+pub struct Declared {
+    /// What it is, in a word: `clickhouse`, `jsonl`.
+    pub kind: &'static str,
+    /// What it takes, in the order in which it wants them within one flush. Marks come last,
+    /// wherever they stand.
+    pub streams: Vec<Stream>,
+    /// How much at once.
+    pub limits: Limits,
+}
+
+/// How much a sink takes at once, and how long it may take for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Items (rows, events) in one batch, at most.
+    pub rows: usize,
+    /// Bytes of a batch as it lies in the outbox; exceeded by one item at most.
+    pub bytes: usize,
+    /// What waits is handed over after so long, however little it is.
+    pub wait: Duration,
+    /// An attempt that takes longer is given up.
+    pub timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            rows: 50_000,
+            bytes: 8 << 20,
+            wait: Duration::from_secs(1),
+            timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Delivery {
+    /// The receiver has it, and keeps it after a crash; now, or from an earlier attempt.
+    Durable,
+    /// The surroundings failed (network, a server that starts, too many parts): the same later.
+    Retry {
+        /// Not before, if the receiver said so (`Retry-After`); capped here.
+        after: Option<Duration>,
+        /// What happened.
+        report: Report,
+    },
+    /// It will not be taken like this.
+    Refused {
+        /// Whose fault.
+        fault: Fault,
+        /// What happened; kept with a row that is put aside.
+        report: Report,
+    },
+}
+
+/// Whose fault a refusal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fault {
+    /// Ours to set right: credentials, a table, a grant, an address.
+    Configuration,
+    /// Something in this batch: another batch may pass.
+    Data,
+    /// Cannot be told.
+    Unknown,
+}
