@@ -442,18 +442,15 @@ fn decode_again(shared: &Shared, chunk: &Chunk, scratch: &mut Scratch, updates: 
     decoder::decode_chunk(chunk, &needs, i64::MIN / 2, false, scratch, updates);
 }
 
-/// Keeps the ordered indexes merged and the leases in their bounds.
+/// Keeps the ordered indexes merged and the leases in their bounds. Seldom enough that keys come in
+/// batches worth merging: each is copied once for every doubling from its batch to all keys.
 fn keep_house(shared: &Shared, now_ms: &dyn Fn() -> u64) {
-    const BUSY: Duration = Duration::from_millis(20);
-    const QUIET: Duration = Duration::from_millis(100);
+    const PAUSE: Duration = Duration::from_millis(100);
     while !shared.stopped.load(SeqCst) {
-        let mut worked = false;
         for view in shared.views.readers() {
-            while view.merge_index() {
-                worked = true;
-            }
+            view.merge_index();
         }
         shared.views.clock().expire(now_ms());
-        std::thread::park_timeout(if worked { BUSY } else { QUIET });
+        std::thread::park_timeout(PAUSE);
     }
 }
