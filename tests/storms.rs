@@ -81,16 +81,17 @@ impl Server {
 
 const GOOD: &str = "GET /v1/views HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
 
-fn p99(mut took: Vec<Duration>) -> Duration {
+/// The half of them, and 99 of a hundred.
+fn quantiles(mut took: Vec<Duration>) -> (Duration, Duration) {
     took.sort_unstable();
-    took[took.len() * 99 / 100]
+    (took[took.len() / 2], took[took.len() * 99 / 100])
 }
 
 /// 5,000 half-sent headers: others are answered meanwhile, and every half is closed in time.
 #[test]
 fn five_thousand_half_headers() {
     let server = server("halves", &["serve.header_timeout=3s"]);
-    let calm = p99((0..200).map(|_| server.ask(GOOD).2).collect());
+    let calm = quantiles((0..200).map(|_| server.ask(GOOD).2).collect());
     let before = server.resident();
     let mut halves = Vec::new();
     let mut took = Vec::new();
@@ -116,10 +117,12 @@ fn five_thousand_half_headers() {
         }
     }
     assert!(started.elapsed() < Duration::from_secs(10), "closed after {:?}", started.elapsed());
-    let busy = p99(took);
-    println!("good requests: p99 {calm:?} calm, {busy:?} in the storm; {grown} bytes more");
-    // Answered, not starved; on a quiet machine it is some ten milliseconds.
-    assert!(busy < calm * 2 + Duration::from_millis(500), "{calm:?} before, {busy:?} in the storm");
+    let busy = quantiles(took);
+    println!("good requests: (p50, p99) {calm:?} calm, {busy:?} in the storm; {grown} bytes more");
+    // Answered at once, and the slowest do not wait for the halves to be closed. On a quiet machine
+    // it is some ten milliseconds; what a busy one takes its turns for is not ours to bound.
+    assert!(busy.0 < calm.0 * 2 + Duration::from_millis(100), "{calm:?} before, {busy:?} after");
+    assert!(busy.1 < calm.1 * 2 + Duration::from_secs(2), "{calm:?} before, {busy:?} after");
     assert!(grown < GROWTH + 4_096 * CONNECTION, "{grown} bytes more");
     server.end();
 }
