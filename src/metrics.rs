@@ -237,6 +237,8 @@ metrics! {
     rejects_kept: Whole = "rejects_kept";
     /// Rejects that are only counted any more.
     rejects_summarised: Count = "rejects_summarised";
+    /// Rejects that were never kept: they came faster than they could be written.
+    rejects_not_kept: Count = "rejects_not_kept";
     /// Entities of a view, all tenants.
     entities: Family<OfView, Whole> = "view_entities";
     /// Memory of a view.

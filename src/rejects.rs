@@ -36,7 +36,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use schemas::problem::CODES;
 
 use crate::config;
@@ -44,6 +44,7 @@ use crate::messages::{Feeds, Rejected};
 use crate::report::Report;
 use crate::segments::{self, Contents, Folder, OnDamage};
 
+use index::Index;
 pub use kept::{Kept, Looking};
 pub use record::{Count, Filter, Page, Reject};
 pub use retry::{Retried, Select, Skipped};
@@ -103,7 +104,7 @@ impl RejectStore {
         let segment_bytes = (settings.max_bytes / 8).clamp(64 << 10, 32 << 20);
         let what = "the kept rejects";
         let opened = segments::open(dir, CONTENTS, on_damage, segment_bytes, what, clock())?;
-        let index = index::Index::load(&opened.folder)?;
+        let index = Index::load(&opened.folder)?;
         index.remove_leftovers(&opened.folder, clock())?;
         let keeper = keeper::Keep::Disk(Box::new(opened.writer));
         Self::start(settings, feeds, clock, Some(opened.folder), index, keeper, opened.notes)
@@ -116,7 +117,7 @@ impl RejectStore {
         clock: Clock,
     ) -> Result<RejectStore, Report> {
         let keeper = keeper::Keep::Memory { next: 0 };
-        Self::start(settings, feeds, clock, None, index::Index::default(), keeper, Vec::new())
+        Self::start(settings, feeds, clock, None, Index::default(), keeper, Vec::new())
     }
 
     fn start(
@@ -124,7 +125,7 @@ impl RejectStore {
         feeds: Feeds,
         clock: Clock,
         folder: Option<Arc<Folder>>,
-        index: index::Index,
+        index: Index,
         keep: keeper::Keep,
         notes: Vec<Report>,
     ) -> Result<RejectStore, Report> {
@@ -189,13 +190,7 @@ impl RejectStore {
 
     /// How many there are and were, by feed and code.
     pub fn counts(&self) -> Vec<Count> {
-        let shared = &self.inner.shared;
-        let mut index = shared.kept.index();
-        for ((feed, code), n) in shared.pressure.missed() {
-            let name = shared.feeds.get(feed).map_or_else(|| "?".into(), |it| it.name.clone());
-            index.not_kept(&name, code, n);
-        }
-        index.counts()
+        self.count_missed().counts()
     }
 
     /// Reasons and feeds by which rejects can be asked for: every reason a record can be rejected
@@ -211,9 +206,20 @@ impl RejectStore {
         (reasons.into_iter().collect(), feeds.into_iter().collect())
     }
 
-    /// How many are kept, and how many were pushed out by newer ones.
-    pub fn totals(&self) -> (u64, u64) {
-        self.kept().index().totals()
+    /// How many are kept, were pushed out by newer ones, were never kept.
+    pub fn totals(&self) -> (u64, u64, u64) {
+        self.count_missed().totals()
+    }
+
+    /// The index, with all in it that were not kept until now.
+    fn count_missed(&self) -> MutexGuard<'_, Index> {
+        let shared = &self.inner.shared;
+        let mut index = shared.kept.index();
+        for ((feed, code), n) in shared.pressure.missed() {
+            let name = shared.feeds.get(feed).map_or_else(|| "?".into(), |it| it.name.clone());
+            index.not_kept(&name, code, n);
+        }
+        index
     }
 
     /// Waits until all that was taken is durable; `false` if that took longer than `limit`.

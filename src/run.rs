@@ -48,10 +48,11 @@ use crate::ingest::resets::Resets;
 use crate::ledger::Book;
 use crate::messages::{Append, Chunk, FeedId, Feeds, Ledger, Offsets, Outlet, ReadHandle};
 use crate::metrics::Metrics;
-use crate::rejects::RejectStore;
+use crate::rejects::{Reject, RejectStore};
 use crate::report::{Report, log_report};
 use crate::secret;
 use crate::segments::FolderLock;
+use crate::serve::Door;
 use crate::store::Checkpoints;
 use crate::supervise::notes::Told;
 use crate::tasks;
@@ -151,11 +152,14 @@ pub struct Ended {
     pub read: ReadHandle,
     /// Where the records ended, and when.
     pub book: Arc<Book>,
+    rejects: RejectStore,
     serving: Option<Serving>,
 }
 
 /// Starts everything that the plan names.
 pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
+    // Before anything is touched: most often it is another of us who has it.
+    let door = plan.serve.then(|| Door::reserve(settings.serve.listen)).transpose()?;
     // What is durable is one process's at a time, and under one secret.
     let folder = if plan.log { Some(&settings.data_dir) } else { plan.state.as_ref() };
     let lock = folder.map(|it| take_folder(it)).transpose()?;
@@ -356,9 +360,9 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
             book.ledger(dedup())
         })
     };
-    let serving = match plan.serve {
-        false => None,
-        true => {
+    let serving = match door {
+        None => None,
+        Some(door) => {
             let ports = ports::of(ports::Behind {
                 settings: &settings,
                 engine: &engine,
@@ -376,7 +380,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
                 now_ms: now_by(&clock),
             });
             let address_file = plan.log.then(|| settings.data_dir.join(ADMIN_ADDRESS));
-            Some(serve(&settings, ports, end, told, address_file)?)
+            Some(serve(&settings, door, ports, end, told, address_file)?)
         }
     };
     let told_metrics = metrics.clone();
@@ -473,7 +477,8 @@ impl Running {
         self.checkpoints.map_or(Ok(()), Checkpoints::stop)?;
         self.watching.thread().unpark();
         joined("watch", self.watching.join().map(Ok))?;
-        Ok(Ended { read: self.read, book: self.book, serving: self.serving })
+        let (read, book, rejects) = (self.read, self.book, self.rejects);
+        Ok(Ended { read, book, rejects, serving: self.serving })
     }
 
     /// Ends it all: nobody is cut off unanswered, nothing acknowledged is lost.
@@ -513,6 +518,14 @@ impl Running {
 }
 
 impl Ended {
+    /// Of the rejects that are kept the first.
+    pub fn first_reject(&self) -> Result<Option<Reject>, Report> {
+        if !self.rejects.flush(ports::GRACE) {
+            tracing::warn!(code = "run/rejects", "some rejects are not written yet");
+        }
+        self.rejects.kept().first()
+    }
+
     /// Serves what there is until told to end.
     pub fn stay(self) -> Result<(), Report> {
         match self.serving {

@@ -42,7 +42,7 @@ mod state;
 mod stream;
 
 pub use caller::{Caller, Role};
-pub use listener::Server;
+pub use listener::{Door, Server};
 
 use std::future::Future;
 use std::pin::Pin;
@@ -115,6 +115,10 @@ pub trait RejectsPort: Send + Sync {
 
     /// Reasons and feeds that can be asked for.
     fn known(&self) -> KnownRejects;
+
+    /// How many there are and were by feed and reason, of all tenants: those that are kept, that
+    /// are only counted any more, that were never kept.
+    fn counts(&self) -> serde_json::Value;
 }
 
 /// One kept reject.
@@ -176,6 +180,8 @@ pub enum AdminAction {
         /// How many.
         limit: usize,
     },
+    /// How many rejects there are and were, by feed and reason.
+    RejectCounts,
     /// Where the feeds stand.
     Feeds,
     /// Decide where a feed begins at the next start.
@@ -212,8 +218,13 @@ pub enum AdminAction {
     },
 }
 
-/// Takes the address, so that the caller knows it before the first request; [`Server::run`]
-/// then serves until told to end.
+/// Lets clients in at this address, so that the caller knows it before the first request;
+/// [`Server::run`] then serves until told to end. On a runtime.
+pub fn open(door: Door, settings: config::Serve, ports: Ports) -> Result<Server, Report> {
+    Server::open(door, settings, ports)
+}
+
+/// Takes the address of the settings and lets clients in.
 pub async fn bind(settings: config::Serve, ports: Ports) -> Result<Server, Report> {
-    Server::bind(settings, ports).await
+    open(Door::reserve(settings.listen)?, settings, ports)
 }

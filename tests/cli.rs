@@ -1,5 +1,7 @@
 //! The command line as a person meets it: the built binary, its words and its exit codes.
 
+#[path = "cli/counted.rs"]
+mod counted;
 #[path = "cli/examples.rs"]
 mod examples;
 #[path = "cli/looking.rs"]
@@ -32,6 +34,13 @@ fn exit_codes_are_as_documented() {
     check(&["demo", "--for", "5"], 2, "a duration with its unit");
     check(&["run", "--workers", "many"], 1, "error[config/value]");
     check(&["replay", "x", "--clock", "noon"], 1, "error[commands/flag]");
+    for rate in ["0", "-1", "nan", "inf", "1e-9", "1e10"] {
+        let rate = format!("--rate={rate}");
+        check(&["replay", "x", &rate], 1, "expected a number from 0.001 to 1000000000");
+        check(&["produce", "--input", "x", "--topic", "t", &rate], 1, "error[commands/flag]");
+    }
+    check(&["rejects", "list", "--limit", "1001"], 2, "expected a number from 1 to 1000");
+    check(&["log", "show", "--limit", "0"], 2, "expected a number from 1 to 1000");
     check(&["check", "--config", "/no/such/file"], 1, "error[config/file]");
     check(&["check", "--log-level", "a=b=c"], 1, "error[commands/log-level]");
     check(&["check", "--set", "engine.workers"], 1, "expected `section.key=value`");
@@ -289,6 +298,7 @@ fn a_demo_runs_is_asked_ends_and_goes_on() {
     let other = folder.path("other");
     let (code, _, err) = run(&["run", "--data-dir", &other, "--listen", &address]);
     assert!(code == 1 && err.contains("error[serve/port-in-use]"), "{err}");
+    assert!(err.contains("no data was touched") && !Path::new(&other).exists(), "{err}");
 
     demo.signal("-INT");
     let (code, out, err) = demo.end();
@@ -371,7 +381,7 @@ fn rejects_are_listed_shown_and_retried() {
         code == 0 && out.contains("schemas/not-json") && out.contains("shop 0/3"),
         "{out}{err}"
     );
-    let (_, out, _) = run(&["rejects", "list", "--data-dir", &data, "--feed", "other"]);
+    let (_, out, _) = run(&["rejects", "list", "--data-dir", &data, "--feed", "log"]);
     assert_eq!(out.trim(), "none");
     let (_, out, _) = run(&["rejects", "show", "--data-dir", &data, "--json"]);
     let kept: serde_json::Value = serde_json::from_str(out.lines().next().unwrap()).unwrap();

@@ -27,6 +27,9 @@ const ENVELOPE_KEYS: [&str; 4] = ["tenant", "source", "id", "time"];
 const WHEN_KEYS: [&str; 4] = ["present", "absent", "equal", "differ"];
 
 /// The envelope that every rule has unless it states its own.
+/// Of what is no TOML so much is told: behind it comes what follows from it.
+const SYNTAX_MAX: usize = 3;
+
 type Envelope<'t> = [Option<Part<'t>>; 4];
 
 static ATTRIBUTE: Spec =
@@ -42,8 +45,19 @@ pub(super) fn compile(text: &str) -> Result<(Reads, bool), Vec<MappingProblem>> 
     }
     let (root, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        for error in errors {
-            notes.note("", &error.span().unwrap_or(0..0), format!("not TOML: {}", error.message()));
+        let is_json = text.trim_start().starts_with('{');
+        let more = errors.len().saturating_sub(SYNTAX_MAX);
+        for (n, error) in errors.iter().take(SYNTAX_MAX).enumerate() {
+            let more = match n + 1 == SYNTAX_MAX && more > 0 {
+                true => format!("; and {more} more"),
+                false => String::new(),
+            };
+            let hint = match n == 0 && is_json {
+                true => " (it looks like JSON: are these the records?)",
+                false => "",
+            };
+            let why = format!("not TOML: {}{hint}{more}", error.message());
+            notes.note("", &error.span().unwrap_or(0..0), why);
         }
         return Err(notes.finish());
     }

@@ -20,6 +20,9 @@ pub(super) struct Notes<'t> {
     problems: Vec<MappingProblem>,
 }
 
+/// Most problems that are told of one mapping.
+const PROBLEMS_MAX: usize = 100;
+
 /// A table of the text and where it stands.
 #[derive(Clone)]
 pub(super) struct Place<'t> {
@@ -47,9 +50,16 @@ impl<'t> Notes<'t> {
         self.problems.push(MappingProblem { line: Some(line), at: at.into(), why: why.into() });
     }
 
-    /// In the order of the text.
+    /// In the order of the text, the first [`PROBLEMS_MAX`].
     pub(super) fn finish(mut self) -> Vec<MappingProblem> {
         self.problems.sort_by_key(|it| it.line);
+        let more = self.problems.len().saturating_sub(PROBLEMS_MAX);
+        self.problems.truncate(PROBLEMS_MAX);
+        if more > 0
+            && let Some(last) = self.problems.last_mut()
+        {
+            last.why += &format!("; and {more} more problems");
+        }
         self.problems
     }
 

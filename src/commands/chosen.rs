@@ -137,6 +137,19 @@ pub fn instant_ms(flag: &'static str, text: &str, or: &str) -> Result<u64, Probl
         .map_err(|it| vec![it])
 }
 
+/// The rates that can be asked for, a second.
+const RATES: std::ops::RangeInclusive<f64> = 0.001..=1e9;
+
+/// The rate that was typed, if it is one.
+pub fn rate(typed: Option<f64>) -> Result<Option<f64>, Problems> {
+    match typed {
+        Some(rate) if !RATES.contains(&rate) => {
+            Err(wrong_flag("--rate", "a number from 0.001 to 1000000000", &rate.to_string()))
+        }
+        rate => Ok(rate),
+    }
+}
+
 /// The value of a flag is not one that it can have.
 pub fn wrong_flag(flag: &'static str, expected: &str, found: &str) -> Problems {
     vec![Report {

@@ -13,17 +13,12 @@ use crate::config::Settings;
 use crate::ingest::local_log::Shown;
 use crate::report::Report;
 
-/// Most records of one look.
-const MAX_LIMIT: usize = 1_000;
-
 /// Shows records or figures.
 pub fn main(what: &Log, chosen: &Chosen) -> Result<(), Problems> {
     let (Log::Show { folder, .. } | Log::Stats { folder }) = what;
     let settings = chosen.folder(folder)?;
     let done = match what {
-        Log::Show { from, limit, folder } => {
-            show(&settings, *from, (*limit).min(MAX_LIMIT), folder.json)
-        }
+        Log::Show { from, limit, folder } => show(&settings, *from, *limit, folder.json),
         Log::Stats { folder } => stats(&settings, folder.json),
     };
     done.map_err(|it| vec![it])

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::Problems;
-use super::chosen::{Chosen, wrong_flag};
+use super::chosen::{Chosen, rate, wrong_flag};
 use super::out::Out;
 use super::typed::produce::{Mode, Produce};
 use crate::generator::{Generator, Shape};
@@ -114,12 +114,7 @@ fn plan(it: &Produce, chosen: &Chosen) -> Result<Plan, Problems> {
         let expected = "a JSON pointer such as /order_id or /data/customer";
         Pointer::parse(text).ok_or_else(|| wrong_flag("--key-pointer", expected, text))
     });
-    let rate = match it.rate {
-        Some(rate) if !(rate.is_finite() && rate > 0.0) => {
-            return Err(wrong_flag("--rate", "a number above 0", &rate.to_string()));
-        }
-        rate => rate,
-    };
+    let rate = rate(it.rate)?;
     let mode = match it.mode {
         Mode::Structured => record::Mode::Structured,
         Mode::Binary => record::Mode::Binary,

@@ -5,27 +5,31 @@
 //! state stays a function of the log; from then on it is a record of the log's, counted there. With no process running the append is
 //! made here, and the next start reads it.
 
+use std::collections::BTreeSet;
+
+use schemas::problem::CODES;
 use serde_json::{Value, json};
 
 use super::Problems;
 use super::ask;
-use super::chosen::Chosen;
+use super::chosen::{Chosen, wrong_flag};
 use super::folder;
 use super::out::{Out, Reader};
 use super::typed::{Rejects, Which};
 use crate::config::Settings;
-use crate::rejects::{Filter, Kept, Reject, Select};
+use crate::ingest::local_log;
+use crate::rejects::{Count, Filter, Kept, Reject, Select};
 use crate::report::Report;
 
-/// Most rejects of one look.
-const MAX_LIMIT: usize = 1_000;
-
-/// Lists, shows or retries.
+/// Lists, shows, counts or retries.
 pub fn main(what: &Rejects, chosen: &Chosen) -> Result<(), Problems> {
-    let (Rejects::List { which, .. } | Rejects::Show { which, .. } | Rejects::Retry { which }) =
-        what;
-    let settings = chosen.folder(&which.folder)?;
+    let (Rejects::List { which: Which { folder, .. }, .. }
+    | Rejects::Show { which: Which { folder, .. }, .. }
+    | Rejects::Retry { which: Which { folder, .. } }
+    | Rejects::Counts { folder }) = what;
+    let settings = chosen.folder(folder)?;
     let done = match what {
+        Rejects::Counts { folder } => counts(&settings).and_then(|it| print(&it, folder.json)),
         Rejects::List { which, limit } => look(&settings, which, *limit, line),
         Rejects::Show { which, limit } => look(&settings, which, *limit, whole),
         Rejects::Retry { which } => retry(&settings, which),
@@ -39,7 +43,6 @@ fn look(
     limit: usize,
     tell: fn(&Value) -> String,
 ) -> Result<(), Report> {
-    let limit = limit.min(MAX_LIMIT);
     let rejects: Vec<Value> = match ask::running(&settings.data_dir) {
         Some(peer) => {
             let mut pairs = query(which).to_vec();
@@ -49,6 +52,7 @@ fn look(
         }
         None => {
             let kept = folder::look(settings)?.rejects()?;
+            expect_known(which, settings, &kept.counts())?;
             let found = find(&kept, which.reason.clone(), which.feed.clone(), which.id, limit)?;
             found.iter().map(Reject::told).collect()
         }
@@ -69,7 +73,77 @@ fn look(
     if rejects.is_empty() && !which.folder.json {
         out.line("none")?;
     }
+    out.end()?;
+    tell_of_the_counted(&counts(settings)?);
+    Ok(())
+}
+
+/// How many there are and were, by feed and reason.
+fn counts(settings: &Settings) -> Result<Vec<Value>, Report> {
+    let counts = match ask::running(&settings.data_dir) {
+        Some(peer) => peer.get("/v1/admin/rejects/counts")?,
+        None => json!(folder::look(settings)?.rejects()?.counts()),
+    };
+    Ok(counts.as_array().cloned().unwrap_or_default())
+}
+
+fn print(counts: &[Value], json: bool) -> Result<(), Report> {
+    let mut out = Out::default();
+    if json {
+        for it in counts {
+            out.line(it.to_string())?;
+        }
+        return out.end();
+    }
+    let columns = ["kept", "retried", "summarised", "not_kept", "repeated"];
+    let head = columns.map(|it| format!("{:>11}", it.replace('_', " ")));
+    out.line(format!("{}  feed, reason", head.concat()))?;
+    for it in counts {
+        let numbers = columns.map(|column| format!("{:>11}", it[column].as_u64().unwrap_or(0)));
+        let text = |key: &str| it[key].as_str().unwrap_or("").to_string();
+        out.line(format!("{}  {}  {}", numbers.concat(), text("feed"), text("code")))?;
+    }
     out.end()
+}
+
+/// Beside a list: that there were more than are kept. To standard error, for it is no reject.
+fn tell_of_the_counted(counts: &[Value]) {
+    let number = |it: &Value, key: &str| it[key].as_u64().unwrap_or(0);
+    let gone: u64 = counts.iter().map(|it| number(it, "summarised") + number(it, "not_kept")).sum();
+    if gone > 0 {
+        eprintln!(
+            "{gone} more are only counted: newer ones pushed them out, or they came faster than \
+             they could be kept; `millstream rejects counts` has them by feed and reason"
+        );
+    }
+}
+
+/// Refuses a reason or a feed that there is nothing of: "none" would look like an answer.
+fn expect_known(which: &Which, settings: &Settings, counts: &[Count]) -> Result<(), Report> {
+    let mut reasons: BTreeSet<&str> = CODES.iter().copied().collect();
+    reasons.extend(counts.iter().map(|it| it.code.as_str()));
+    let mut feeds: BTreeSet<&str> = settings.feeds.iter().map(|it| it.name.as_str()).collect();
+    feeds.extend(counts.iter().map(|it| it.feed.as_str()));
+    feeds.insert(local_log::FEED);
+    // Which topics a pattern found, only the process knew.
+    let of_kafka = |name: &str| {
+        let cluster = name.split_once('/').map(|it| it.0);
+        settings.kafka.iter().any(|it| Some(it.name.as_str()) == cluster)
+    };
+    for (flag, name, known) in
+        [("--reason", &which.reason, reasons), ("--feed", &which.feed, feeds)]
+    {
+        let Some(name) = name else { continue };
+        if !known.contains(name.as_str()) && !of_kafka(name) {
+            let known: Vec<&str> = known.into_iter().collect();
+            let expected = match known.is_empty() {
+                true => "nothing: no feed is read, and nothing is kept".to_string(),
+                false => format!("one of {}", known.join(", ")),
+            };
+            return Err(wrong_flag(flag, &expected, &format!("{name:?}")).remove(0));
+        }
+    }
+    Ok(())
 }
 
 /// The rejects that fit, newest first.
@@ -103,6 +177,7 @@ fn retry(settings: &Settings, which: &Which) -> Result<(), Report> {
         None => {
             let taken = folder::take(settings)?;
             let (log, store) = (taken.log()?, taken.rejects()?);
+            expect_known(which, settings, &store.counts())?;
             let select = select(which.reason.clone(), which.feed.clone(), which.id);
             json!(store.retry(&select, &log)?)
         }
@@ -118,7 +193,7 @@ fn retry(settings: &Settings, which: &Which) -> Result<(), Report> {
     }
     out.line(format!("{} appended to the log again", done["n_retried"]))?;
     if let Some(position) = done["position"].as_u64() {
-        out.line(format!("applied once the views have reached position {position}"))?;
+        out.line(format!("read once the views have reached position {position}"))?;
     }
     for it in done["skipped"].as_array().into_iter().flatten() {
         out.line(format!("  {} not: {}", it["id"], it["why"].as_str().unwrap_or("")))?;
@@ -160,7 +235,8 @@ fn place(it: &Value) -> String {
     )
 }
 
-fn line(it: &Value) -> String {
+/// A reject in one line.
+pub fn line(it: &Value) -> String {
     let text = |key: &str| it[key].as_str().unwrap_or("").to_string();
     let pointer = text("pointer");
     let field = if pointer.is_empty() { String::new() } else { format!("{pointer}: ") };

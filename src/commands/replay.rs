@@ -7,8 +7,10 @@
 //! sorted bytewise, joined by newlines.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use schemas::reading::ViewReader;
@@ -17,14 +19,15 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::commands::check::mapping_problems;
-use crate::commands::chosen::{Chosen, instant_ms};
-use crate::commands::{Problems, typed};
+use crate::commands::chosen::{Chosen, instant_ms, rate};
+use crate::commands::{Problems, rejects, typed};
 use crate::config::kafka::Start;
 use crate::config::{KafkaSettings, Settings};
+use crate::ingest::file::Progress;
 use crate::ledger::EpochTimes;
 use crate::report::Report;
 use crate::run::{self, Ended, Plan, Rebuild, Source};
-use crate::usage;
+use crate::{tasks, usage};
 
 /// What to replay, and how.
 #[derive(Clone, Debug)]
@@ -71,6 +74,8 @@ pub struct Outcome {
     pub events: u64,
     /// Where they ended.
     pub counts: crate::messages::Counts,
+    /// Of the rejected the first that was kept, as `millstream rejects show --json` tells it.
+    pub first_reject: Option<serde_json::Value>,
     /// Workers.
     pub workers: usize,
     /// Seconds from the first read to the last epoch complete.
@@ -127,7 +132,7 @@ pub fn chosen(it: &typed::Replay, chosen: &Chosen) -> Result<(Replay, Settings),
         mapping: it.mapping.clone(),
         clock,
         repeat: it.repeat,
-        rate: it.rate,
+        rate: rate(it.rate)?,
         state: it.state.clone(),
         rows_out: it.rows_out.clone(),
         serve: it.serve,
@@ -163,13 +168,44 @@ pub fn main(replay: &Replay, settings: Settings) -> Result<(), Report> {
     let text = if replay.json {
         serde_json::to_string(&outcome).map_err(|it| output("standard output", &it.to_string()))?
     } else {
-        outcome.to_string()
+        outcome.to_string() + &why_rejected(replay, &outcome)
     };
     let mut out = std::io::stdout().lock();
     let written = writeln!(out, "{text}").and_then(|()| out.flush());
     written.map_err(|it| output("standard output", &it.to_string()))?;
     drop(out);
     if replay.stay { ended.stay() } else { ended.stop() }
+}
+
+/// The first that was rejected, and what shows the others.
+fn why_rejected(replay: &Replay, outcome: &Outcome) -> String {
+    let Some(first) = &outcome.first_reject else { return String::new() };
+    let mapping = replay.mapping.iter().map(|it| format!(" --mapping {}", it.display()));
+    let shown = replay.input.iter().map(|input| {
+        let mapping: String = mapping.clone().collect();
+        format!(
+            "\n  `millstream map --input {}{mapping}` shows what becomes of its records",
+            input.display()
+        )
+    });
+    let (first, shown): (String, String) = (rejects::line(first), shown.collect());
+    format!("\n  the first that was rejected: {}{shown}", first.trim_start())
+}
+
+/// How often a long replay says how far it is.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
+
+/// Says how far it is, a line a second, for those who sit before a terminal.
+fn tell_progress(reading: &[Arc<Progress>], ended: &AtomicBool) {
+    while !ended.load(Relaxed) {
+        std::thread::park_timeout(TOLD_EVERY);
+        let Some(it) = reading.iter().find(|it| !it.done.load(Relaxed)) else { continue };
+        let (read, all) = (it.bytes.load(Relaxed), it.bytes_total.load(Relaxed));
+        let share = (all > 0).then(|| format!("  {:.0} % read", read as f64 / all as f64 * 1e2));
+        if !ended.load(Relaxed) {
+            eprintln!("{:>11} records{}", it.records.load(Relaxed), share.unwrap_or_default());
+        }
+    }
 }
 
 /// Replays and says what came out.
@@ -200,7 +236,18 @@ pub fn run(replay: &Replay, settings: Settings) -> Result<(Outcome, Ended), Repo
     let started = crate::clock::monotonic();
     let running = run::start(settings, plan)?;
     let reading = running.progress();
-    let ended = running.drain()?;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let teller = std::io::stderr().is_terminal().then(|| {
+        let (reading, is_over) = (running.progress(), Arc::clone(&is_over));
+        tasks::thread("replay-progress", move || tell_progress(&reading, &is_over))
+    });
+    let ended = running.drain();
+    is_over.store(true, Relaxed);
+    if let Some(teller) = teller.transpose()? {
+        teller.thread().unpark();
+        teller.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    }
+    let ended = ended?;
     let run_s = crate::clock::since(started).as_secs_f64();
     let cpu = usage::cpu_seconds() - cpu;
     let peak_mb = usage::peak_bytes() as f64 / 1e6;
@@ -220,6 +267,7 @@ pub fn run(replay: &Replay, settings: Settings) -> Result<(Outcome, Ended), Repo
     let outcome = Outcome {
         events: counts.read,
         counts,
+        first_reject: ended.first_reject()?.map(|it| it.told()),
         workers,
         run_s,
         events_per_s: counts.read as f64 / run_s,

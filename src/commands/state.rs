@@ -16,15 +16,12 @@ use crate::report::Report;
 use crate::segments::{Folder, Verified};
 use crate::store::{Began, Looking};
 
-/// Most checkpoints of one look.
-pub const MAX_LIMIT: usize = 1_000;
-
 /// Lists, counts or verifies.
 pub fn main(what: &State, chosen: &Chosen) -> Result<(), Problems> {
     let (State::List { folder, .. } | State::Stats { folder } | State::Verify { folder }) = what;
     let settings = chosen.folder(folder)?;
     let done = match what {
-        State::List { limit, folder } => list(&settings, (*limit).min(MAX_LIMIT), folder.json),
+        State::List { limit, folder } => list(&settings, *limit, folder.json),
         State::Stats { folder } => stats(&settings, folder.json),
         State::Verify { folder } => verify(&settings, folder.json),
     };

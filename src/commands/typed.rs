@@ -299,8 +299,8 @@ pub enum Log {
         /// The first position to show; the oldest there is without it
         #[arg(long, value_name = "POSITION")]
         from: Option<u64>,
-        /// How many
-        #[arg(long, default_value_t = 10)]
+        /// How many: 1 to 1000
+        #[arg(long, default_value_t = 10, value_parser = limit)]
         limit: usize,
         /// Which data folder, and how it is printed.
         #[command(flatten)]
@@ -321,8 +321,8 @@ pub enum State {
     /// The checkpoints there are, the newest first
     #[command(after_help = "Example:\n  millstream state list --limit 3 --json")]
     List {
-        /// How many
-        #[arg(long, default_value_t = 10)]
+        /// How many: 1 to 1000
+        #[arg(long, default_value_t = 10, value_parser = limit)]
         limit: usize,
         /// Which data folder, and how it is printed.
         #[command(flatten)]
@@ -386,8 +386,8 @@ pub enum Rejects {
         /// Which.
         #[command(flatten)]
         which: Which,
-        /// How many
-        #[arg(long, default_value_t = 100)]
+        /// How many: 1 to 1000
+        #[arg(long, default_value_t = 100, value_parser = limit)]
         limit: usize,
     },
     /// Whole, with their bytes
@@ -396,9 +396,16 @@ pub enum Rejects {
         /// Which.
         #[command(flatten)]
         which: Which,
-        /// How many
-        #[arg(long, default_value_t = 10)]
+        /// How many: 1 to 1000
+        #[arg(long, default_value_t = 10, value_parser = limit)]
         limit: usize,
+    },
+    /// How many there are and were, by feed and reason: those that are only counted, too
+    #[command(after_help = "Example:\n  millstream rejects counts --json")]
+    Counts {
+        /// Which data folder, and how it is printed.
+        #[command(flatten)]
+        folder: Folder,
     },
     /// Append them to the log again, with where they came from
     #[command(after_help = "Example:\n  millstream rejects retry --reason schemas/unmapped-type")]
@@ -515,6 +522,14 @@ pub struct Generate {
     /// Events a second of event time
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub rate: u32,
+}
+
+/// Most that one look shows.
+const LIMIT_MAX: usize = 1_000;
+
+fn limit(text: &str) -> Result<usize, String> {
+    let limit = text.parse().ok().filter(|it| (1..=LIMIT_MAX).contains(it));
+    limit.ok_or_else(|| format!("expected a number from 1 to {LIMIT_MAX}"))
 }
 
 fn duration(text: &str) -> Result<std::time::Duration, String> {

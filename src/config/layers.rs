@@ -73,6 +73,9 @@ struct Layers {
     kafka_at: Vec<Place>,
 }
 
+/// Of what is no TOML so much is told line by line.
+const SYNTAX_MAX: usize = 3;
+
 impl Layers {
     fn problem(
         &mut self,
@@ -140,9 +143,15 @@ impl Layers {
             Place::File { path: path.to_path_buf(), line }
         };
         let (table, errors) = DeTable::parse_recoverable(text);
-        for error in &errors {
+        for error in errors.iter().take(SYNTAX_MAX) {
             let place = at(error.span().map_or(0, |it| it.start));
             self.problem(Trouble::Syntax, place, "", "TOML", error.message().trim(), None);
+        }
+        if errors.len() > SYNTAX_MAX {
+            // No TOML at all, most likely: what could be read of it is nothing that was said.
+            let found = format!("{} lines that are none", errors.len());
+            self.problem(Trouble::Syntax, at(text.len()), "", "TOML", found, None);
+            return;
         }
         let folder = path.parent().unwrap_or(Path::new(""));
         for (key, value) in table.get_ref() {

@@ -49,6 +49,9 @@ pub use show::{Looking, Shown, Stats};
 /// The name of its folder in the data folder.
 pub const DIR: &str = "log";
 
+/// The name of its feed.
+pub const FEED: &str = "log";
+
 /// The layout of a block's payload; another one is another schema hash, and refused.
 const CONTENTS: Contents = Contents::new(
     *b"evlg",

@@ -203,6 +203,11 @@ impl Index {
         self.before = self.before.max(before);
     }
 
+    /// The number of the oldest.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.entries.front().map(|it| it.id)
+    }
+
     /// The oldest reject that is held in memory, and its bytes.
     pub(super) fn oldest_held(&self) -> Option<(u64, u64)> {
         let it = self.entries.front()?;
@@ -265,9 +270,10 @@ impl Index {
         (found, None)
     }
 
-    /// How many are here, and how many were let go.
-    pub(super) fn totals(&self) -> (u64, u64) {
-        (self.entries.len() as u64, self.gone.values().map(|it| it.0).sum())
+    /// How many are here, were let go, were never here.
+    pub(super) fn totals(&self) -> (u64, u64, u64) {
+        let gone = self.gone.values().map(|it| it.0).sum();
+        (self.entries.len() as u64, gone, self.missed.values().sum())
     }
 
     pub(super) fn counts(&self) -> Vec<Count> {

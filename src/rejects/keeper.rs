@@ -45,6 +45,8 @@ pub(super) enum Keep {
 pub(super) struct Pressure {
     bytes: AtomicU64,
     told: AtomicBool,
+    /// Not kept since it was told.
+    flood: AtomicU64,
     missed: Mutex<BTreeMap<(FeedId, &'static str), u64>>,
     closing: Mutex<bool>,
     closed: Condvar,
@@ -68,10 +70,22 @@ impl Pressure {
     /// of its own: a feed that is nothing but rejects must not wait for the keeper.
     pub(super) fn miss(&self, feed: FeedId, code: &'static str) {
         *self.missed.lock().entry((feed, code)).or_default() += 1;
+        self.flood.fetch_add(1, Relaxed);
         if !self.told.swap(true, Relaxed) {
             tracing::warn!(
                 code = "rejects/not-kept",
                 "rejects come faster than they can be kept; those that are not kept are counted"
+            );
+        }
+    }
+
+    /// There is room again: says how many were not kept, if that was told of.
+    pub(super) fn ease(&self) {
+        if self.told.swap(false, Relaxed) {
+            tracing::warn!(
+                code = "rejects/not-kept",
+                n_rejects = self.flood.swap(0, Relaxed),
+                "rejects can be kept again; so many were only counted"
             );
         }
     }
@@ -163,9 +177,10 @@ impl Keeper {
             }
             self.log_due();
             if self.work.is_empty() {
-                self.shared.pressure.told.store(false, Relaxed);
+                self.shared.pressure.ease();
             }
         }
+        self.shared.pressure.ease();
         if let Keep::Disk(writer) = &mut self.keep
             && let Err(report) = writer.roll()
         {

@@ -7,7 +7,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::CONTENTS;
 use super::index::{Index, Place};
-use super::record::{self, Filter, Page, Reject};
+use super::record::{self, Count, Filter, Page, Reject};
 use crate::report::Report;
 use crate::segments::{self, Folder, OnDamage};
 
@@ -68,6 +68,17 @@ impl Kept {
             }
             before = next;
         }
+    }
+
+    /// The oldest.
+    pub fn first(&self) -> Result<Option<Reject>, Report> {
+        let first = self.index().first();
+        first.map_or(Ok(None), |it| self.get(it))
+    }
+
+    /// How many there are and were, by feed and code, as far as it is written down.
+    pub fn counts(&self) -> Vec<Count> {
+        self.index().counts()
     }
 
     /// One reject.

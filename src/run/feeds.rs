@@ -6,13 +6,14 @@ use std::sync::Arc;
 use schemas::mapping::Mapping;
 
 use super::{Plan, kafka};
+use crate::ingest::local_log;
 use crate::messages::{Feed, Format, FormatOf};
 use crate::report::Report;
 
 pub(super) fn of(plan: &Plan) -> Result<Vec<Feed>, Report> {
     let mut feeds = Vec::new();
     if plan.log {
-        let (name, format) = ("log".into(), Format::Native);
+        let (name, format) = (local_log::FEED.into(), Format::Native);
         feeds.push(Feed { name, mapping: None, format, is_log: true, identity: None });
     }
     for source in &plan.sources {

@@ -82,9 +82,10 @@ pub(super) fn note_tails(
         log.measure(&metrics.log_commit);
     }
     Arc::new(move || {
-        let (kept, summarised) = rejects.totals();
+        let (kept, summarised, not_kept) = rejects.totals();
         metrics.rejects_kept.set(kept.cast_signed());
         metrics.rejects_summarised.raise_to(summarised);
+        metrics.rejects_not_kept.raise_to(not_kept);
         if let Some(log) = &log {
             let stats = log.stats();
             book.tail((LOG, 0), stats.next, stats.newest_ms.unwrap_or(0));

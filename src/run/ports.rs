@@ -182,6 +182,10 @@ impl RejectsPort for Kept {
         let (reasons, feeds) = self.0.known();
         KnownRejects { reasons, feeds }
     }
+
+    fn counts(&self) -> Value {
+        json!(self.0.counts())
+    }
 }
 
 struct Admin {
@@ -236,6 +240,10 @@ impl AdminPort for Admin {
                     let found = find(store.kept(), reason, feed, number, limit)?;
                     Ok(found.iter().map(Reject::told).collect())
                 }))
+            }
+            AdminAction::RejectCounts => {
+                let counts = json!(self.rejects.counts());
+                Box::pin(async move { Ok(counts) })
             }
             AdminAction::StateStats => Box::pin(self.of_state(|it| Ok(json!(it.stats()?)))),
             AdminAction::Checkpoints { limit } => {

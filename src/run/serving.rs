@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::ports;
 use crate::config::Settings;
 use crate::report::Report;
+use crate::serve::Door;
 use crate::tasks::could_not_start;
 
 /// The server on its runtime.
@@ -57,6 +58,7 @@ pub const ADMIN_ADDRESS: &str = "admin.addr";
 
 pub(super) fn serve(
     settings: &Settings,
+    door: Door,
     ports: crate::serve::Ports,
     end: tokio::sync::watch::Sender<bool>,
     mut told: tokio::sync::watch::Receiver<bool>,
@@ -68,10 +70,10 @@ pub(super) fn serve(
         .enable_all()
         .build()
         .map_err(|why| could_not_start(("runtime", "http"), &why))?;
-    let server = runtime.block_on(crate::serve::bind(settings.serve.clone(), ports))?;
+    let _entered = runtime.enter();
+    let server = crate::serve::open(door, settings.serve.clone(), ports)?;
     let address = server.address();
     let signals = end.clone();
-    let _entered = runtime.enter();
     // Listened to before anybody is told where we are: who knows that may end us at once.
     let heard = listeners();
     crate::tasks::spawn("signals", async move {

@@ -54,9 +54,15 @@ pub struct Server {
 }
 
 impl Server {
-    pub(super) async fn bind(settings: config::Serve, ports: Ports) -> Result<Server, Report> {
-        let told = |why: std::io::Error| cannot_listen(settings.listen, &why);
-        let listener = listen(settings.listen).map_err(told)?;
+    pub(super) fn open(
+        door: Door,
+        settings: config::Serve,
+        ports: Ports,
+    ) -> Result<Server, Report> {
+        // Two may reserve an address; one of them gets to listen.
+        let late = "nothing is served; what is durable is as it was";
+        let told = |why: std::io::Error| cannot_listen(settings.listen, &why, late);
+        let listener = door.0.listen(BACKLOG).map_err(told)?;
         let address = listener.local_addr().map_err(told)?;
         Ok(Server { listener, address, settings, ports })
     }
@@ -130,14 +136,25 @@ impl Server {
     }
 }
 
-fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+/// An address that is taken; nobody is let in yet, who knocks is refused.
+pub struct Door(TcpSocket);
+
+impl Door {
+    /// Takes the address, unless another listens there.
+    pub fn reserve(address: SocketAddr) -> Result<Door, Report> {
+        let early = "nothing was started; no data was touched";
+        socket(address).map(Door).map_err(|why| cannot_listen(address, &why, early))
+    }
+}
+
+fn socket(address: SocketAddr) -> std::io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // Or a restart would wait for the connections of the last run to be forgotten.
     socket.set_reuseaddr(true)?;
     // Every connection inherits it.
     socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    Ok(socket)
 }
 
 async fn serve_one<S, B>(
@@ -270,14 +287,14 @@ impl Drop for PlaceTaken {
     }
 }
 
-fn cannot_listen(address: SocketAddr, why: &std::io::Error) -> Report {
+fn cannot_listen(address: SocketAddr, why: &std::io::Error, effect: &str) -> Report {
     let in_use = why.kind() == std::io::ErrorKind::AddrInUse;
     Report {
         code: if in_use { "serve/port-in-use" } else { "serve/cannot-listen" },
         what: "cannot listen for HTTP".into(),
         at: vec![("address", address.to_string()), ("setting", "serve.listen".into())],
         why: if in_use { "another process listens there".into() } else { why.to_string() },
-        effect: "nothing was started; no data was touched".into(),
+        effect: effect.into(),
         fix: match in_use {
             true => format!(
                 "end the other process (`ss -ltnp 'sport = :{}'` names it), or set serve.listen to \

@@ -75,17 +75,11 @@ pub(super) async fn rejects(
     caller: Caller,
     mut query: Query<'_>,
 ) -> Result<Response, Refusal> {
-    let reason = query.take("reason")?.map(String::from);
-    let feed = query.take("feed")?.map(String::from);
+    let (reason, feed) = origin(&desk, &mut query).await?;
     let limit = query.number("limit", 1, MAX_LIMIT)?.unwrap_or(LIMIT) as usize;
     let before = query.number("cursor", 0, u64::MAX)?;
     query.end()?;
     blocking(move || {
-        if reason.is_some() || feed.is_some() {
-            let known = desk.ports.rejects.known();
-            known_as("reason", reason.as_deref(), &known.reasons)?;
-            known_as("feed", feed.as_deref(), &known.feeds)?;
-        }
         let as_of = AsOfJson(desk.newest());
         let (mut rows, mut before, mut examined, mut more) = (Vec::new(), before, 0, true);
         while more && rows.len() < limit && examined < MAX_REJECTS_EXAMINED {
@@ -105,10 +99,35 @@ pub(super) async fn rejects(
             }
         }
         let next = before.filter(|_| more).map(|it| it.to_string());
-        Ok(answer(StatusCode::OK, &json!({"as_of": as_of, "rejects": rows, "next": next})))
+        let mut body = json!({"as_of": as_of, "rejects": rows, "next": next});
+        // A count is of all tenants: for those only who see what is nobody's.
+        if caller.sees_unattributed() {
+            body["counts"] = desk.ports.rejects.counts();
+        }
+        Ok(answer(StatusCode::OK, &body))
     })
     .await
 }
+
+/// The parameters `reason` and `feed`, if there is anything by these names.
+async fn origin(desk: &Arc<Desk>, query: &mut Query<'_>) -> Result<Origin, Refusal> {
+    let reason = query.take("reason")?.map(String::from);
+    let feed = query.take("feed")?.map(String::from);
+    if reason.is_none() && feed.is_none() {
+        return Ok((None, None));
+    }
+    let desk = Arc::clone(desk);
+    blocking(move || {
+        let known = desk.ports.rejects.known();
+        known_as("reason", reason.as_deref(), &known.reasons)?;
+        known_as("feed", feed.as_deref(), &known.feeds)?;
+        Ok((reason, feed))
+    })
+    .await
+}
+
+/// A reason and a feed, where they are asked for.
+type Origin = (Option<String>, Option<String>);
 
 /// Refuses a name that is none of these: an empty page would look like an answer.
 fn known_as(parameter: &str, name: Option<&str>, known: &[String]) -> Result<(), Refusal> {
@@ -170,17 +189,20 @@ pub(super) async fn admin(
             from: query.number("from", 0, u64::MAX)?,
             limit: query.number("limit", 1, MAX_ADMIN_LIMIT)?.unwrap_or(LIMIT) as usize,
         },
-        Endpoint::AdminRejects => AdminAction::Rejects {
-            reason: query.take("reason")?.map(String::from),
-            feed: query.take("feed")?.map(String::from),
-            number: query.number("id", 0, u64::MAX)?,
-            limit: query.number("limit", 1, MAX_ADMIN_LIMIT)?.unwrap_or(LIMIT) as usize,
-        },
-        Endpoint::AdminRetry => AdminAction::RetryRejects {
-            reason: query.take("reason")?.map(String::from),
-            feed: query.take("feed")?.map(String::from),
-            number: query.number("id", 0, u64::MAX)?,
-        },
+        Endpoint::AdminRejects => {
+            let (reason, feed) = origin(&desk, &mut query).await?;
+            AdminAction::Rejects {
+                reason,
+                feed,
+                number: query.number("id", 0, u64::MAX)?,
+                limit: query.number("limit", 1, MAX_ADMIN_LIMIT)?.unwrap_or(LIMIT) as usize,
+            }
+        }
+        Endpoint::AdminRejectCounts => AdminAction::RejectCounts,
+        Endpoint::AdminRetry => {
+            let (reason, feed) = origin(&desk, &mut query).await?;
+            AdminAction::RetryRejects { reason, feed, number: query.number("id", 0, u64::MAX)? }
+        }
         Endpoint::AdminFeeds => AdminAction::Feeds,
         Endpoint::AdminResetFeed => AdminAction::ResetFeed {
             feed: query.take("feed")?.unwrap_or_default().to_string(),

@@ -143,6 +143,14 @@ fn with_headers(route: &'static Route, desk: Arc<Desk>) -> BoxedFilter<(Response
         .boxed()
 }
 
+/// What some routes show is of every tenant: nobody may take it for one's own.
+fn of_no_tenant(asked: &Asked) -> Result<(), Refusal> {
+    match asked.tenant {
+        Some(_) => Err(Refusal::parameter("Millstream-Tenant", "this route is of no tenant")),
+        None => Ok(()),
+    }
+}
+
 async fn more(
     route: &Route,
     desk: Arc<Desk>,
@@ -154,10 +162,7 @@ async fn more(
     let mut query = Query::parse(&asked.query);
     if route.class == Class::Loopback {
         only_loopback(peer.0, &headers)?;
-        if asked.tenant.is_some() {
-            // What these show is of every tenant: nobody may take it for one's own.
-            return Err(Refusal::parameter("Millstream-Tenant", "this route is of no tenant"));
-        }
+        of_no_tenant(&asked)?;
         return operate::admin(desk, route.endpoint, query).await;
     }
     let caller = Caller::of(&mut query, asked.tenant.as_deref())?;

@@ -22,6 +22,7 @@ pub enum Endpoint {
     AdminLog,
     AdminRecords,
     AdminRejects,
+    AdminRejectCounts,
     AdminRetry,
     AdminFeeds,
     AdminResetFeed,
@@ -106,8 +107,18 @@ const fn header(name: &'static str, words: &'static str) -> Parameter {
 pub static OF_TENANT: &[Parameter] = &[
     query("tenant", "whose data; `default` if absent"),
     header("millstream-tenant", "the same, as a header; both must agree"),
-    header("millstream-at-least", "a position: wait until the views include it, else 503"),
+    POSITION,
 ];
+
+/// Parameters of a route that is of no tenant, and asked by who asks the others too.
+const OF_CALLER: &[Parameter] = &[
+    query("tenant", "taken, and changes nothing: the answer holds no tenant's data"),
+    header("millstream-tenant", "the same"),
+    POSITION,
+];
+
+const POSITION: Parameter =
+    header("millstream-at-least", "a position: wait until the views include it, else 503");
 
 const VIEW: Parameter = path("view", "name of a view, as in /v1/views");
 const JSON: &str = "application/json";
@@ -235,11 +246,11 @@ pub static ROUTES: &[Route] = &[
         path: "/v1/ledger",
         class: Class::Process,
         words: "Where every record read has ended, by feed and partition.",
-        parameters: &[],
+        parameters: OF_CALLER,
         filters: false,
         body: &[],
         answer: JSON,
-        answers: &[(200, "the ledger"), PARAMETERS],
+        answers: &[(200, "the ledger"), PARAMETERS, AT_LEAST],
     },
     Route {
         endpoint: Endpoint::Rejects,
@@ -300,11 +311,11 @@ pub static ROUTES: &[Route] = &[
         path: "/v1/debug/dataflow",
         class: Class::Process,
         words: "Operators with records, bytes and time spent.",
-        parameters: &[],
+        parameters: OF_CALLER,
         filters: false,
         body: &[],
         answer: JSON,
-        answers: &[(200, "operators"), PARAMETERS],
+        answers: &[(200, "operators"), PARAMETERS, AT_LEAST],
     },
     Route {
         endpoint: Endpoint::OpenApi,
@@ -385,6 +396,19 @@ pub static ROUTES: &[Route] = &[
         body: &[],
         answer: JSON,
         answers: &[(200, "the rejects"), PARAMETERS, LOOPBACK, FAILED],
+    },
+    Route {
+        endpoint: Endpoint::AdminRejectCounts,
+        method: "GET",
+        path: "/v1/admin/rejects/counts",
+        class: Class::Loopback,
+        words: "How many rejects there are and were, by feed and reason: kept, retried, only \
+                counted any more, never kept, read again.",
+        parameters: &[],
+        filters: false,
+        body: &[],
+        answer: JSON,
+        answers: &[(200, "a line a feed and reason"), PARAMETERS, LOOPBACK, FAILED],
     },
     Route {
         endpoint: Endpoint::AdminRetry,

@@ -55,6 +55,31 @@ async fn the_document_and_the_router_agree() {
             }
         }
     }
+    // What a route takes is in the document, and nothing else is taken.
+    for route in ROUTES.iter().filter(|it| it.method == "GET" && it.path.starts_with("/v1/")) {
+        if route.path == "/v1/stream" {
+            continue;
+        }
+        let parameters = &document["paths"][route.path]["get"]["parameters"];
+        let parameters = parameters.as_array().unwrap();
+        let takes = |name: &str| parameters.iter().any(|it| it["name"] == name);
+        let refuses = |path: String, header: Option<(&'static str, &'static str)>| async move {
+            let mut client = Client::connect(server.address).await;
+            let headers: Vec<_> = header.into_iter().collect();
+            let answer = client.ask("GET", &path, &headers, "").await;
+            (answer.status == 400).then(|| answer.json()["code"].clone())
+        };
+        let refused = Some(json!("serve/parameter"));
+        let path = concrete(route.path);
+        let at_least = refuses(path.clone(), Some(("millstream-at-least", "soon"))).await;
+        if route.class != Class::Loopback {
+            assert_eq!(at_least == refused, takes("millstream-at-least"), "{}", route.path);
+        }
+        let tenant = refuses(format!("{path}?tenant=default"), None).await;
+        assert_eq!(tenant != refused, takes("tenant"), "{}", route.path);
+        let tenant = refuses(path.clone(), Some(("millstream-tenant", "default"))).await;
+        assert_eq!(tenant != refused, takes("millstream-tenant"), "{}", route.path);
+    }
     for path in [
         "/",
         "/v1",

@@ -256,6 +256,9 @@ impl RejectsPort for Rejects {
     fn known(&self) -> KnownRejects {
         KnownRejects { reasons: vec!["schemas/not-json".into()], feeds: vec!["file:a".into()] }
     }
+    fn counts(&self) -> serde_json::Value {
+        serde_json::json!([{"feed": "file:a", "code": "schemas/not-json", "not_kept": 3}])
+    }
 }
 
 pub(crate) struct Admin(pub(crate) Mutex<Vec<AdminAction>>);
