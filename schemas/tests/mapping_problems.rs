@@ -45,7 +45,9 @@ fn the_file() {
         "line 2: not TOML: duplicate key
          line 3: not TOML: key with no value, expected `=`",
     );
-    check("{\"a\": 1}\n{\"a\": 2}\n{\"a\": 3}\n{\"a\": 4}\n", "line 1: not TOML: JSON");
+    check("{\"a\": 1}\n{\"a\": 2}\n{\"a\": 3}\n{\"a\": 4}\n", "line 1: not TOML: invalid key-value pair, expected key (it looks like JSON: are these the records?)
+         line 2: not TOML: invalid key-value pair, expected key
+         line 3: not TOML: invalid key-value pair, expected key; and 1 more");
     check("", "line 1: expected `discriminator` with `types`, or `always` alone");
     check(
         "discriminator = \"/t\"\nother_type = \"skip\"\n[types]",
