@@ -93,7 +93,7 @@ pub struct Served<F: Fold> {
     key_of: KeyOf,
     slots: Slots<F::State>,
     /// Held by whoever looks for what the store is to be shown.
-    saver: Mutex<()>,
+    saver: Mutex<keeping::Hand>,
 }
 
 /// What one worker writes.

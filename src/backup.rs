@@ -32,6 +32,7 @@ const CHUNK_BYTES: usize = 1 << 20;
 
 /// What a backup holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Made {
     /// Of this list.
     pub version: u32,
@@ -45,6 +46,7 @@ pub struct Made {
 
 /// A file of a backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Copied {
     /// Its path in the data folder.
     pub path: String,
@@ -103,7 +105,7 @@ pub fn make(
     let made = Made { version: VERSION, made_ms: now_ms, bytes, files };
     let list = to.join(LIST);
     let text = serde_json::to_vec_pretty(&made).map_err(|why| cannot(&list, &why.into()))?;
-    segments::replace(&list, &text).map_err(|why| cannot(&list, &why))?;
+    segments::replace_checked(&list, &text).map_err(|why| cannot(&list, &why))?;
     Ok(made)
 }
 
@@ -115,10 +117,10 @@ pub fn restore(
     finish: impl FnOnce(&Path) -> Result<(), Report>,
 ) -> Result<Made, Report> {
     let list = from.join(LIST);
-    let made: Made = std::fs::read(&list)
-        .map_err(|why| why.to_string())
-        .and_then(|it| serde_json::from_slice(&it).map_err(|why| why.to_string()))
-        .map_err(|why| not_whole(&list, &why))?;
+    let text = segments::read_checked(&list).map_err(|why| not_whole(&list, &why.to_string()))?;
+    let text = text.ok_or_else(|| not_whole(&list, "there is no such file"))?;
+    let made: Made =
+        serde_json::from_slice(&text).map_err(|why| not_whole(&list, &why.to_string()))?;
     if made.version != VERSION {
         return Err(not_whole(
             &list,

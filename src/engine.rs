@@ -35,7 +35,7 @@ use crate::config;
 use crate::epochs::{Epochs, Take};
 use crate::ledger::Book;
 use crate::messages::{
-    AsOf, BACKFILL, Chunk, Epoch, Feeds, Format, Partition, ReadHandle, Rejected, buffers,
+    AsOf, BACKFILL, Chunk, Epoch, Feeds, Partition, ReadHandle, Rejected, buffers, of_backfill,
 };
 use crate::report::Report;
 use crate::tasks;
@@ -390,7 +390,7 @@ fn decode(
 ) {
     #[cfg(feature = "crash")]
     hook::panic_on_marked(chunk);
-    if chunk.partition.0 == BACKFILL {
+    if chunk.partition.0 >= BACKFILL {
         return decode_again(shared, chunk, scratch, updates);
     }
     let feed = shared.feeds.of(chunk.partition.0);
@@ -426,12 +426,13 @@ fn decode(
     }
 }
 
-/// A chunk of the log for views that are built again: it was counted, and what of it cannot be
+/// A chunk of a feed read once more, for views that are built again: it was counted, and what of it cannot be
 /// taken kept, when it was first read.
 fn decode_again(shared: &Shared, chunk: &Chunk, scratch: &mut Scratch, updates: &mut Updates) {
     let Some(backfill) = &shared.backfill else { return };
+    let feed = shared.feeds.of(of_backfill(chunk.partition.0));
     let needs = Needs {
-        format: &Format::Native,
+        format: &feed.format,
         secret: &shared.secret,
         views: backfill.views,
         dedup: &backfill.dedup,

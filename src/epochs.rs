@@ -232,7 +232,7 @@ impl Epochs {
         if let Some(chunk) = if held { None } else { inner.next_chunk() } {
             // A gap is an arrival too: an epoch must carry the offsets after it.
             inner.arrivals += (chunk.next - chunk.first).max(1);
-            if chunk.partition.0 != BACKFILL {
+            if chunk.partition.0 < BACKFILL {
                 inner.offsets.insert(chunk.partition, chunk.next);
             }
             if let Some(guard) = &mut inner.guard {

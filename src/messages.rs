@@ -16,8 +16,14 @@ pub use schemas::reading::Epoch;
 /// Where we read: a file, the embedded log, later a topic. An index into the list of feeds.
 pub type FeedId = u16;
 
-/// The log read once more, for views that are built again: no feed of its own, and in no ledger.
-pub const BACKFILL: FeedId = FeedId::MAX;
+/// From here on: the feed of the id less this, read once more for views that are built again. No
+/// feed of its own, and in no ledger.
+pub const BACKFILL: FeedId = 1 << 15;
+
+/// The feed that this is, be it read once more.
+pub fn of_backfill(feed: FeedId) -> FeedId {
+    feed % BACKFILL
+}
 
 /// A partition of a feed.
 pub type Partition = (FeedId, u32);
@@ -71,7 +77,7 @@ impl Feeds {
     /// One more. `None`: there are as many as there can be.
     pub fn add(&self, feed: Feed) -> Option<FeedId> {
         let mut all = self.0.write();
-        let id = FeedId::try_from(all.len()).ok()?;
+        let id = FeedId::try_from(all.len()).ok().filter(|it| *it < BACKFILL)?;
         all.push(Arc::new(feed));
         Some(id)
     }
@@ -200,6 +206,7 @@ pub const MAX_REJECT_BYTES: usize = 64 * 1024;
 
 /// Where the records of one partition ended, counted. Counts only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Counts {
     /// Records read.
     pub read: u64,
@@ -337,6 +344,7 @@ pub struct BookState {
 
 /// One partition in a [`BookState`], its feed by name.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct BookLine {
     /// The feed's name.
     pub feed: String,
@@ -397,6 +405,7 @@ pub struct Retry {
 
 /// Where a retried record was first read; travels with it in the log.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Origin {
     /// The feed's name.
     pub feed: String,

@@ -285,6 +285,8 @@ metrics! {
     log_position: Count = "log_position";
     /// Bytes of the embedded log.
     log_bytes: Whole = "log_bytes";
+    /// Whether the embedded log refuses appends because it could not be written: 1 or 0.
+    log_failing: Whole = "log_failing";
     /// From an append to its fsync.
     log_commit: Durations = "log_commit_seconds";
 

@@ -17,6 +17,8 @@
 //! completes, the workers end, the log and the rejects are closed. A thread that panics ends the
 //! process with its report ([`end_on_panic`]).
 
+mod again; // what was read, read once more
+mod covered; // whether it can be
 mod ends; // how threads end
 mod feeds; // how what is read is read
 mod files; // files on their way through threads
@@ -57,6 +59,7 @@ use crate::store::Checkpoints;
 use crate::supervise::notes::Told;
 use crate::tasks;
 use crate::watch::{self, Watched};
+use covered::Covered;
 pub use ends::end_on_panic;
 use ends::joined;
 use feeds::formats;
@@ -64,8 +67,8 @@ pub use feeds::mapping;
 pub use files::Source;
 use files::{Files, Reading, note_tails, read_source, unread};
 use folder::{open_log, open_rejects, take_folder};
+use keep::Kept;
 pub use keep::Rebuild;
-use keep::{Covered, Kept};
 use rebuild::Building;
 pub use serving::{ADMIN_ADDRESS, listen_for_signals};
 use serving::{Serving, forget_address, serve};
@@ -185,8 +188,12 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     let feeds = Feeds::new(known);
 
     let prepared = Prepared::new(&settings.engine, secret, plan.state.is_some())?;
-    let covered =
-        Covered { log: log.as_ref().map(LocalLog::stats), topics: !plan.kafka.is_empty() };
+    let again = plan.sources.iter().filter(|it| it.path.as_os_str() != "-");
+    let covered = Covered {
+        log: log.as_ref().map(LocalLog::stats),
+        files: again.map(|it| it.name.as_str()).collect(),
+        kafka: &plan.kafka,
+    };
     let kept = match &plan.state {
         Some(dir) => {
             Some(Kept::load(dir, &settings, &prepared, &clock, (&covered, &plan.rebuild))?)
@@ -207,14 +214,13 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         Some(dir) => Some(Arc::new(Resets::open(dir)?)),
         None => None,
     };
-    if let Some(resets) = &resets {
-        resets.forget_done(&book.state().lines)?;
-    }
     let log_from = from.get(&(LOG, 0)).copied().unwrap_or(0);
     let resumed = from.clone();
-    let (anew, until) = kept.as_ref().map_or((&[][..], 0), Kept::building);
-    let building = Arc::new(Building::of(anew, until));
-    let anew = anew.to_vec();
+    let (anew, lines) = kept.as_ref().map_or((&[][..], &[][..]), Kept::building);
+    let building = Arc::new(Building::of(anew, lines));
+    let (anew, lines) = (anew.to_vec(), lines.to_vec());
+    // Read once more as they are read on.
+    let topics_again = topics.clone();
     // The last queue, if there is one to build from.
     let n_queues = n_queues + usize::from(!anew.is_empty());
     let (mut queues, chunks): (Vec<Sender<Chunk>>, Vec<_>) =
@@ -300,6 +306,10 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     {
         sources.push(read_source(feed, source, &settings, outlet, (&resumed, &stop))?);
     }
+    // Not before everything that could be refused has been looked at.
+    if let Some(resets) = &resets {
+        resets.forget_done(&book.state().lines)?;
+    }
     let mut clusters = Vec::new();
     for ((cluster, topics), outlet) in plan.kafka.iter().zip(topics).zip(outlets) {
         let behind = kafka::Behind {
@@ -318,10 +328,20 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     }
     let append = log.as_ref().map(|it| Arc::clone(&it.0) as Arc<dyn Append>);
     let read = engine.read_handle();
-    let rebuilding = match (backfill, &log) {
-        (Some(queue), Some((log, _))) => Some(rebuild::start(rebuild::Behind {
-            log,
-            formats: retried,
+    let rebuilding = match backfill {
+        Some(queue) => Some(rebuild::start(rebuild::Behind {
+            again: again::Again {
+                settings: &settings,
+                log: log.as_ref().map(|it| &*it.0),
+                formats: retried,
+                files: (first_source..).zip(&plan.sources).collect(),
+                kafka: plan.kafka.iter().zip(topics_again).collect(),
+                feeds: feeds.clone(),
+                clock: Arc::clone(&clock),
+            },
+            lines,
+            accept_incomplete: plan.rebuild.accept_incomplete,
+            feeds: feeds.clone(),
             queue,
             bell,
             epochs: Arc::clone(&epochs),
@@ -329,7 +349,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
             building: Arc::clone(&building),
             stop: Arc::clone(&stop),
         })?),
-        _ => None,
+        None => None,
     };
     // The relations are computed from the states that were put back: then all can be read.
     while read.instants.complete() < after {
@@ -484,8 +504,8 @@ impl Running {
     /// Ends it all: nobody is cut off unanswered, nothing acknowledged is lost.
     pub fn stop(self) -> Result<(), Report> {
         let served = self.serving.map_or(Ok(()), Serving::stop);
-        if let Some((log, _)) = &self.log {
-            drain(log, &self.book, &self.epochs);
+        if let Some((log, following)) = &self.log {
+            drain((log, following), &self.book, &self.epochs);
         }
         self.stop.store(true, SeqCst);
         // What is read already is to get through, whatever the disk does.
@@ -548,11 +568,11 @@ impl Ended {
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// Waits until the views include all that the log holds. Nothing is appended any more.
-fn drain(log: &LocalLog, book: &Book, epochs: &Epochs) {
+fn drain((log, following): (&LocalLog, &Following), book: &Book, epochs: &Epochs) {
     let began = crate::clock::monotonic();
     let left = || log.end().saturating_sub(book.next((LOG, 0)).unwrap_or(0));
-    // Where reading is held back on purpose it would not come to an end.
-    while left() > 0 && !epochs.is_held() {
+    // Where reading is held back on purpose, or has failed, it would not come to an end.
+    while left() > 0 && !epochs.is_held() && !following.has_ended() {
         if crate::clock::since(began) > DRAIN {
             tracing::warn!(records = left(), "ends before all of the log was read");
             return;

@@ -20,10 +20,13 @@ use std::sync::{Arc, Mutex};
 use millstream::config::Settings;
 use millstream::engine::Prepared;
 use millstream::ingest::local_log;
+use millstream::ingest::resets::{Resets, To};
+use millstream::messages::{BookLine, Counts};
 use millstream::rejects::{self, Filter};
 use millstream::secret;
 use millstream::segments::OnDamage;
 use millstream::store::{Incarnation, Store};
+use millstream::supervise::notes;
 use process::{Folder, run};
 use random::Random;
 use schemas::keeping::{StateKeeper, Unreadable};
@@ -76,6 +79,9 @@ struct Found {
     log: Vec<(u64, Vec<u8>)>,
     rejects: Vec<(u64, Vec<u8>)>,
     secret: Option<[u8; 16]>,
+    /// What was decided about feeds, and which records are put aside.
+    decided: String,
+    aside: String,
     told: usize,
 }
 
@@ -147,6 +153,14 @@ fn read(dir: &Path, known: &Known) -> Found {
     if Incarnation::read(dir).is_err() {
         note(1);
     }
+    match Resets::open(dir) {
+        Err(_) => note(1),
+        Ok(it) => found.decided = format!("{:?}", it.all()),
+    }
+    match notes::aside(dir) {
+        Err(_) => note(1),
+        Ok(it) => found.aside = format!("{it:?}"),
+    }
     match local_log::Looking::at(&dir.join(local_log::DIR), OnDamage::Refuse) {
         Err(_) => note(1),
         Ok(log) => {
@@ -194,7 +208,8 @@ fn is_right(found: &Found, was: &Found, cut: bool) -> Result<(), String> {
     }
     let epoch = |it: &Found| it.state.as_ref().map_or(0, |it| it.epoch);
     let older = epoch(found) < epoch(was) || found.state == was.state;
-    if !cut || !older || found.secret != was.secret {
+    let small = |it: &Found| (it.secret, it.decided.clone(), it.aside.clone());
+    if !cut || !older || small(found) != small(was) {
         return Err("something else was read, and nothing was told".into());
     }
     Ok(())
@@ -257,6 +272,21 @@ fn written(folder: &Folder) -> PathBuf {
     }
     process.signal("-TERM");
     assert_eq!(process.end().0, 0);
+    // A decision about a topic, and a record that brought a process down.
+    let line = BookLine {
+        feed: "shop/orders".into(),
+        identity: Some("cluster/topic".into()),
+        partition: 0,
+        first: 0,
+        next: 10,
+        newest_event: 0,
+        reset: 0,
+        counts: Counts::default(),
+    };
+    let to = To::try_from("latest".to_string()).unwrap();
+    Resets::open(&dir).unwrap().decide(&[line], "shop", None, to).unwrap();
+    let place = notes::Place { feed: "shop/orders".into(), partition: 0, offset: 5 };
+    notes::put_aside(&dir, notes::Aside { place, why: "a panic".into() }).unwrap();
     dir
 }
 
@@ -290,6 +320,7 @@ fn is_found_or_harmless() {
     let known = Known::of(&place);
     let was = read(&place, &known);
     assert_eq!(was.told, 0, "{was:?}");
+    assert!(was.decided.contains("latest") && was.aside.contains("a panic"), "{was:?}");
     let (n_log, n_rejects) = (was.log.len(), was.rejects.len());
     assert!(
         was.state.is_some() && n_log > 100 && n_rejects == 2,
@@ -298,7 +329,7 @@ fn is_found_or_harmless() {
     );
     let mut all = Vec::new();
     files(&place, &mut all);
-    all.retain(|it| !it.ends_with("admin.addr") && !it.ends_with("feeds.json"));
+    all.retain(|it| !it.ends_with("admin.addr"));
     all.sort();
     let whole: Vec<Vec<u8>> = all.iter().map(|it| std::fs::read(it).unwrap()).collect();
     let mut everything = Vec::new();

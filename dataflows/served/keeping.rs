@@ -71,9 +71,9 @@ macro_rules! layout {
 }
 pub(crate) use layout;
 
-/// What one save has in hand.
+/// What one save has in hand; its memory is used again by the next.
 #[derive(Default)]
-struct Hand {
+pub(super) struct Hand {
     /// Slots to be looked at.
     slots: Vec<u32>,
     shown: Vec<u32>,
@@ -196,10 +196,13 @@ impl<F: Keep> Served<F> {
             marks.put_back(&hand.back);
             marks.note(&hand.shown, generation);
         }
-        if hand.slots.capacity() > SPARE_SLOTS_MAX {
-            hand.slots = Vec::new();
+        let n = hand.shown.len() as u64;
+        for list in [&mut hand.slots, &mut hand.shown, &mut hand.back] {
+            if list.capacity() > SPARE_SLOTS_MAX {
+                *list = Vec::new();
+            }
         }
-        outcome.map(|()| hand.shown.len() as u64)
+        outcome.map(|()| n)
     }
 }
 
@@ -213,12 +216,11 @@ impl<F: Keep> StateKeeper for Served<F> {
     }
 
     fn save(&self, at: Epoch, generation: u32, emit: &mut dyn FnMut(&[u8])) -> Result<u64, Gone> {
-        let _one = self.saver.lock();
-        let mut hand = Hand::default();
+        let hand = &mut *self.saver.lock();
         let mut n = 0;
         for (worker, part) in self.parts.iter().enumerate() {
             for number in 0..part.shards.len() {
-                n += self.save_shard((worker, number), at, generation, &mut hand, emit)?;
+                n += self.save_shard((worker, number), at, generation, hand, emit)?;
             }
         }
         Ok(n)

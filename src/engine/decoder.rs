@@ -32,6 +32,9 @@ use crate::messages::{
 /// first two levels of cache.
 const STAGE: usize = 512;
 
+/// Room made at once for new identities of a chunk, at most: more than 256 KiB of records have.
+const FRESH_ROOM: usize = 4_096;
+
 /// How event times are judged, all in microseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Judgement {
@@ -264,11 +267,15 @@ where
         let claimed_ms = self.needs.dedup.claim(identities, self.outcome.appended_ms, fresh);
         if self.needs.tell_fresh {
             let new = identities.iter().zip(&*fresh).filter(|it| *it.1).map(|it| *it.0);
-            let outcome = &mut self.outcome;
-            match outcome.fresh.last_mut().filter(|it| it.0 == claimed_ms) {
-                Some(batch) => batch.1.extend(new),
-                None => outcome.fresh.push((claimed_ms, new.collect())),
+            let all = &mut self.outcome.fresh;
+            if all.last().is_none_or(|it| it.0 != claimed_ms) {
+                // Mostly every record is one event, and new.
+                let records = self.chunk.next.saturating_sub(self.chunk.first);
+                let left = records.saturating_sub(self.outcome.counts.read);
+                let n = usize::try_from(left).unwrap_or(0).min(FRESH_ROOM) + identities.len();
+                all.push((claimed_ms, Vec::with_capacity(n)));
             }
+            all.last_mut().expect("pushed if there was none").1.extend(new);
         }
 
         let counts = &mut self.outcome.counts;

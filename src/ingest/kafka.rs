@@ -41,6 +41,7 @@ mod clients; // librdkafka's clients as we need them
 mod control; // asks and decides
 mod look; // how far the partitions reach, and what that means
 mod progress; // whether a partition goes on: pure
+mod reach; // what a cluster still holds
 mod reader; // reads
 mod recorded; // where a topic goes on, as recorded and decided: pure
 mod shared; // what the two know of each other
@@ -55,6 +56,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 
+pub use reach::lacking;
 pub use recorded::Recorded;
 
 use crate::clock;

@@ -10,8 +10,8 @@
 //! the same place: what `latest` or a time comes to is written down before anything is read there.
 //!
 //! # State
-//! A file in the data folder, one entry per feed and partition named; those that no line waits for
-//! any more go at the next start, or with the next decision.
+//! A file in the data folder, with its checksum: one entry per feed and partition named; those
+//! that no line waits for any more go at the next start, or with the next decision.
 //!
 //! # Why this way
 //! Not at once in the running process: records of the old place are on their way through the
@@ -19,7 +19,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
@@ -27,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::messages::BookLine;
 use crate::report::Report;
+use crate::segments;
 
 /// The file in the data folder.
 pub const FILE: &str = "feeds.json";
@@ -96,6 +96,7 @@ impl From<To> for String {
 
 /// A decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Reset {
     /// They rise.
     pub number: u64,
@@ -150,10 +151,9 @@ impl Resets {
     /// Those of this folder.
     pub fn open(data_dir: &Path) -> Result<Resets, Report> {
         let file = data_dir.join(FILE);
-        let kept = match std::fs::read(&file) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|why| told(&file, &why))?,
-            Err(why) if why.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(why) => return Err(told(&file, &why)),
+        let kept = match segments::read_checked(&file).map_err(|why| told(&file, &why))? {
+            Some(bytes) => serde_json::from_slice(&bytes).map_err(|why| told(&file, &why))?,
+            None => Vec::new(),
         };
         Ok(Resets { file, kept: Mutex::new(kept) })
     }
@@ -222,20 +222,10 @@ impl Resets {
         Ok(())
     }
 
-    /// Written whole under another name first: a crash leaves what was or what is to be.
+    /// Replaced whole, with its checksum: a crash leaves what was or what is to be.
     fn write(&self, resets: &[Reset]) -> Result<(), Report> {
-        let write = || -> std::io::Result<()> {
-            let half = self.file.with_extension("new");
-            let mut file = std::fs::File::create(&half)?;
-            file.write_all(&serde_json::to_vec_pretty(resets)?)?;
-            file.sync_all()?;
-            std::fs::rename(&half, &self.file)?;
-            match self.file.parent() {
-                Some(folder) => std::fs::File::open(folder)?.sync_all(),
-                None => Ok(()),
-            }
-        };
-        write().map_err(|why| told(&self.file, &why))
+        let bytes = serde_json::to_vec_pretty(resets).map_err(|why| told(&self.file, &why))?;
+        segments::replace_checked(&self.file, &bytes).map_err(|why| told(&self.file, &why))
     }
 }
 
@@ -346,8 +336,14 @@ mod tests {
         assert_eq!(Resets::open(&dir).unwrap().all(), vec![]);
         let (third, _) = resets.decide(&done, "k/t", None, To::Offset(3)).unwrap();
         assert_eq!(third.number, 3);
-        std::fs::write(dir.join(FILE), "{").unwrap();
-        assert_eq!(Resets::open(&dir).unwrap_err().code, "ingest/feeds-file");
+        // One bit, and what a crash of something else might leave.
+        let whole = std::fs::read(dir.join(FILE)).unwrap();
+        let mut flipped = whole.clone();
+        flipped[whole.len() / 2] ^= 4;
+        for damaged in [&flipped[..], b"{", b"", &whole[..whole.len() - 1]] {
+            std::fs::write(dir.join(FILE), damaged).unwrap();
+            assert_eq!(Resets::open(&dir).unwrap_err().code, "ingest/feeds-file");
+        }
         std::fs::remove_dir_all(&dir).unwrap();
     }
 }

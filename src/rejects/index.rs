@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record::{self, Count, Filter, Head};
 use crate::report::Report;
-use crate::segments::Folder;
+use crate::segments::{Folder, other_layout};
 
 /// A block's tag.
 pub(super) const REJECT: u16 = 0;
@@ -54,6 +54,7 @@ pub(super) struct Marks(pub(super) Vec<(u64, u64)>);
 
 /// What was let go, all of it, when this was written.
 #[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Summary {
     /// Every reject with a smaller number.
     pub(super) before: u64,
@@ -63,6 +64,7 @@ pub(super) struct Summary {
 
 /// What was let go of one partition, for one reason.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Gone {
     feed: String,
     partition: u32,
@@ -91,24 +93,25 @@ impl Index {
         for segment in folder.segments() {
             folder.each_block(&segment, |block| {
                 let (id, payload) = (block.header.first, block.payload);
+                let other = |why: &str| other_layout(&segment.path, block.offset, why);
                 match block.header.tag {
                     REJECT => {
-                        if let Some((head, at)) = record::head(payload) {
-                            let identity = identity(&head, &payload[at..]);
-                            index.add(id, &head, identity, Place::At(block.offset));
-                        }
+                        let (head, at) = record::head(payload)
+                            .ok_or_else(|| other("a reject's head is other"))?;
+                        let identity = identity(&head, &payload[at..]);
+                        index.add(id, &head, identity, Place::At(block.offset));
                     }
                     RETRIED => {
-                        if let Ok(marks) = serde_json::from_slice::<Marks>(payload) {
-                            index.mark(&marks.0);
-                        }
+                        let marks: Marks = serde_json::from_slice(payload)
+                            .map_err(|why| other(&why.to_string()))?;
+                        index.mark(&marks.0);
                     }
                     SUMMARY => {
-                        if let Ok(summary) = serde_json::from_slice::<Summary>(payload) {
-                            index.summarise(summary);
-                        }
+                        let summary: Summary = serde_json::from_slice(payload)
+                            .map_err(|why| other(&why.to_string()))?;
+                        index.summarise(summary);
                     }
-                    _ => {}
+                    _ => return Err(other("its tag is none of ours")),
                 }
                 Ok(ControlFlow::Continue(()))
             })?;

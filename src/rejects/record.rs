@@ -61,6 +61,7 @@ impl Reject {
 
 /// What is known of a reject beside its bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Head {
     /// The feed's name.
     pub feed: String,

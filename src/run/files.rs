@@ -90,6 +90,7 @@ pub(super) fn note_tails(
             let stats = log.stats();
             book.tail((LOG, 0), stats.next, stats.newest_ms.unwrap_or(0));
             metrics.log_bytes.set(stats.bytes.cast_signed());
+            metrics.log_failing.set(i64::from(stats.failing));
         }
         for (feed, _, progress) in &files {
             let (file, end) = progress.end();

@@ -12,11 +12,12 @@ use crate::config::KafkaSettings;
 use crate::ingest::kafka::{self, Durable, Hooks, Plan, Reading, Recorded, Takes};
 use crate::ingest::resets::{Reset, Resets};
 use crate::ledger::Book;
-use crate::messages::{Feed, Feeds, Format, Outlet};
+use crate::messages::{BookLine, Feed, Feeds, Format, Outlet};
 use crate::metrics::Metrics;
 use crate::report::{Report, log_report};
 
 /// How the topics of a cluster are read.
+#[derive(Clone)]
 pub(super) struct Topics {
     pub(super) format: Format,
     /// The mapping's name.
@@ -109,7 +110,23 @@ fn durable(book: Arc<Book>) -> Durable {
     Arc::new(move |partition| book.durable(partition))
 }
 
-fn takes(format: &Format) -> Takes {
+/// Where each topic of a cluster was first read.
+pub(super) fn first_of(lines: &[BookLine], cluster: &str) -> BTreeMap<String, Recorded> {
+    let mut recorded: BTreeMap<String, Recorded> = BTreeMap::new();
+    for line in lines.iter().filter(|it| it.next > it.first) {
+        if let Some((of, topic)) = line.feed.split_once('/')
+            && of == cluster
+        {
+            let topic = recorded.entry(topic.to_string()).or_default();
+            (topic.cluster, topic.id) =
+                Recorded::of_identity(line.identity.as_deref().unwrap_or_default());
+            topic.next.insert(line.partition, (line.first, 0));
+        }
+    }
+    recorded
+}
+
+pub(super) fn takes(format: &Format) -> Takes {
     match format {
         Format::Native => Takes::Event,
         Format::Mapped(mapping) if mapping.takes_whole_records() => Takes::Whole,

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
+use super::covered::Covered;
 use super::now_by;
 use super::rebuild::Building;
 use crate::clock::SteadyClock;
 use crate::config::Settings;
 use crate::engine::{Engine, OnFresh, Prepared};
 use crate::epochs::{Epochs, Hold};
-use crate::ingest::local_log::Stats;
 use crate::ledger::Book;
-use crate::messages::{BookState, Epoch, FeedId, Feeds, Offsets};
+use crate::messages::{BookLine, BookState, Epoch, FeedId, Feeds, Offsets};
 use crate::metrics::Metrics;
 use crate::rejects::RejectStore;
 use crate::report::{Report, log_report};
@@ -36,14 +36,15 @@ pub(super) struct Kept {
 
 impl Kept {
     /// Opens what is kept in this folder and puts the newest checkpoint back. Views that this
-    /// build cannot read, or that are to be built again, are built from the log beside the others;
-    /// where that cannot be, all are, if every event there ever was is `covered`.
+    /// build cannot read, or that are to be built again, are built beside the others from all that
+    /// was read, if every event there ever was is `covered`. A replay reads its input whole: there
+    /// all views are.
     pub(super) fn load(
         dir: &Path,
         settings: &Settings,
         prepared: &Prepared,
         clock: &SteadyClock,
-        (covered, rebuild): (&Covered, &Rebuild),
+        (covered, rebuild): (&Covered<'_>, &Rebuild),
     ) -> Result<Kept, Report> {
         let keepers = prepared.keepers();
         let known: Vec<&'static str> = keepers.iter().map(|it| it.view()).collect();
@@ -53,18 +54,20 @@ impl Kept {
         let asked = known.iter().filter(|it| rebuild.views.iter().any(|asked| asked == *it));
         let mut anew: Vec<&'static str> = asked.copied().collect();
         let mut all = rebuild.all;
+        let mut read = Vec::new();
         if !all && let Some(Others { views: differ, lines }) = other_views(dir, &keepers)? {
             if !differ.is_empty() {
                 let views = differ.join(", ");
                 tracing::warn!(code = OTHER_VIEWS, views, "views that this build lays out anew");
             }
             anew.extend(differ.iter().filter(|it| !anew.contains(it)).collect::<Vec<_>>());
-            // Only the log can be read beside itself.
-            all = !anew.is_empty()
-                && (covered.log.is_none() || lines.iter().any(|it| it.feed != "log"));
+            all = !anew.is_empty() && covered.log.is_none();
+            read = lines;
         }
-        if all || !anew.is_empty() {
-            covered.or(rebuild.accept_incomplete)?;
+        if all {
+            covered.all(rebuild.accept_incomplete)?;
+        } else if !anew.is_empty() {
+            covered.beside(&read, rebuild.accept_incomplete)?;
         }
         if all {
             tracing::warn!("every view is built again");
@@ -77,11 +80,14 @@ impl Kept {
         Kept::open(dir, settings, prepared, clock, anew)
     }
 
-    /// Views that are to be built again, and up to which record of the log.
-    pub(super) fn building(&self) -> (&[&'static str], u64) {
-        let log = self.book().and_then(|it| it.lines.iter().find(|it| it.feed == "log"));
-        // Without a checkpoint everything is read again anyhow.
-        (if log.is_some() { &self.anew } else { &[] }, log.map_or(0, |it| it.next))
+    /// Views that are to be built again, and from what: the lines of the ledger as far as they had
+    /// come.
+    pub(super) fn building(&self) -> (&[&'static str], &[BookLine]) {
+        match self.book() {
+            Some(book) => (&self.anew, &book.lines),
+            // Without a checkpoint everything is read again anyhow.
+            None => (&[], &[]),
+        }
     }
 
     fn open(
@@ -218,90 +224,4 @@ pub struct Rebuild {
     pub views: Vec<String>,
     /// Also from a log that no longer has its first records.
     pub accept_incomplete: bool,
-}
-
-/// From where on events can be read again.
-pub(super) struct Covered {
-    /// The embedded log; none for a replay, which reads its input whole.
-    pub(super) log: Option<Stats>,
-    /// Topics are read too: what they have let go of nobody here can know.
-    pub(super) topics: bool,
-}
-
-impl Covered {
-    /// Refused where something may be missing, and that was not accepted.
-    fn or(&self, accept_incomplete: bool) -> Result<(), Report> {
-        let log = self.log.as_ref().filter(|it| it.first > 0);
-        let why = match log {
-            Some(log) => {
-                let from = log.oldest_ms.map_or_else(String::new, |ms| {
-                    let at = schemas::time::rfc3339((ms * 1_000).cast_signed());
-                    format!(", which came at {at}")
-                });
-                format!(
-                    "expected the log's first record, found that it begins at {}{from}",
-                    log.first
-                )
-            }
-            None if self.topics => {
-                "topics of Kafka are read: what they no longer hold would be missing".into()
-            }
-            None => return Ok(()),
-        };
-        if accept_incomplete {
-            tracing::warn!(code = "store/not-covered", why, "the state is built from what is left");
-            return Ok(());
-        }
-        Err(Report {
-            code: "store/not-covered",
-            what: "cannot build the whole state again from the log".into(),
-            at: log.map(|it| vec![("folder", it.folder.clone())]).unwrap_or_default(),
-            why,
-            effect: "nothing was started; the state is as it was".into(),
-            fix: "start with the build that wrote the state, restore a backup, or build it from \
-                  what is left: `millstream run --rebuild --accept-incomplete`"
-                .into(),
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Goal: what may be missing is never built over in silence. Method: a table.
-    #[test]
-    fn a_rebuild_that_may_lose_is_refused() {
-        let log = |first| Stats {
-            folder: "data/log".into(),
-            n_segments: 1,
-            bytes: 1,
-            first,
-            next: 20,
-            n_records: 5,
-            oldest_ms: Some(1_767_225_600_000),
-            newest_ms: None,
-            queued_bytes: 0,
-            failing: false,
-        };
-        let check = |log, topics, why: Option<&str>| {
-            let covered = Covered { log, topics };
-            let refused = covered.or(false).err().map(|it| it.why);
-            assert_eq!(refused.as_deref(), why);
-            covered.or(true).unwrap();
-        };
-        check(None, false, None);
-        check(Some(log(0)), false, None);
-        check(
-            Some(log(15)),
-            false,
-            Some(
-                "expected the log's first record, found that it begins at 15, which came at \
-                 2026-01-01T00:00:00.000Z",
-            ),
-        );
-        let topics = "topics of Kafka are read: what they no longer hold would be missing";
-        check(Some(log(0)), true, Some(topics));
-        check(None, true, Some(topics));
-    }
 }

@@ -1,9 +1,9 @@
-//! Views that are built again from the log while the others go on from their states.
+//! Views that are built again from all that was read, while the others go on from their states.
 //!
 //! ```text
-//!  log, first record to T ──reader──▶ this thread ──▶ queue ─▶ workers: these views only, with
-//!                                     (counts, ends at T)       identities of their own
-//!  log, from T on ───────────────────────────────────▶ queue ─▶ workers: every view
+//!  log, files, topics: ──readers──▶ this thread ──▶ queue ─▶ workers: these views only, with
+//!   first record to T               (counts, ends at T)       identities of their own
+//!  the same, from T on ───────────────────────────▶ queues ─▶ workers: every view
 //! ```
 //!
 //! # Meaning
@@ -11,20 +11,23 @@
 //! stands) may come while what comes after it does. What is read here is in no ledger: it was
 //! counted when it was first read. Until it is whole the view is not served, and no checkpoint
 //! says that it holds it: a process that goes down meanwhile begins again.
+//!
+//! # When it fails
+//! A feed that ends before T (a file that is shorter now, a topic that cannot be read) leaves the
+//! views unserved, with a report; the others go on. The next start begins again.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{RecvTimeoutError, Sender};
 use parking_lot::Mutex;
 
-use super::QUEUE_CHUNKS;
+use super::again::{self, Again};
 use crate::epochs::Epochs;
-use crate::ingest::local_log::LocalLog;
-use crate::messages::{BACKFILL, Chunk, FormatOf, Framing, NotTaken, Outlet, ReadHandle};
+use crate::messages::{BookLine, Chunk, Feeds, Framing, NotTaken, Outlet, ReadHandle, of_backfill};
 use crate::report::{Report, log_report};
 use crate::tasks;
 
@@ -35,15 +38,18 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Debug, Default)]
 pub(super) struct Building {
     views: Mutex<BTreeSet<&'static str>>,
-    next: AtomicU64,
-    until: u64,
+    /// Records read of those that there are.
+    read: AtomicU64,
+    n_records: u64,
+    failed: OnceLock<String>,
 }
 
 impl Building {
-    /// These, from the log's records up to there.
-    pub(super) fn of(views: &[&'static str], until: u64) -> Building {
+    /// These, from what these lines were made of.
+    pub(super) fn of(views: &[&'static str], lines: &[BookLine]) -> Building {
         let views = Mutex::new(views.iter().copied().collect());
-        Building { views, next: AtomicU64::new(0), until }
+        let n_records = lines.iter().map(|it| it.next - it.first).sum();
+        Building { views, n_records, ..Building::default() }
     }
 
     /// Whether this fold is being built.
@@ -54,16 +60,17 @@ impl Building {
     /// How far, in words; none where nothing is being built, or not this view.
     pub(super) fn words(&self, view: Option<&str>) -> Option<String> {
         let views = self.views.lock();
-        let (all, next, until) = (views.iter().copied(), self.next.load(SeqCst), self.until);
-        match view {
-            _ if views.is_empty() => None,
-            Some(view) if !views.contains(crate::engine::fold_of(view)) => None,
-            Some(view) => Some(format!("{view} is being built again: {next} of {until} records")),
-            None => {
-                let names = all.collect::<Vec<_>>().join(", ");
-                Some(format!("building again {names}: {next} of {until} records"))
-            }
-        }
+        let names = match view {
+            _ if views.is_empty() => return None,
+            Some(view) if !views.contains(crate::engine::fold_of(view)) => return None,
+            Some(view) => view.to_string(),
+            None => views.iter().copied().collect::<Vec<_>>().join(", "),
+        };
+        let (read, n) = (self.read.load(SeqCst).min(self.n_records), self.n_records);
+        Some(match self.failed.get() {
+            None => format!("{names}: being built again, {read} of {n} records"),
+            Some(why) => format!("{names}: could not be built again: {why}"),
+        })
     }
 
     fn end(&self) {
@@ -73,8 +80,11 @@ impl Building {
 
 /// What it takes to build.
 pub(super) struct Behind<'a> {
-    pub(super) log: &'a LocalLog,
-    pub(super) formats: FormatOf,
+    pub(super) again: Again<'a>,
+    pub(super) lines: Vec<BookLine>,
+    /// Also from feeds that end too early.
+    pub(super) accept_incomplete: bool,
+    pub(super) feeds: Feeds,
     pub(super) queue: Sender<Chunk>,
     pub(super) bell: Arc<dyn Fn() + Send + Sync>,
     pub(super) epochs: Arc<Epochs>,
@@ -83,56 +93,103 @@ pub(super) struct Behind<'a> {
     pub(super) stop: Arc<AtomicBool>,
 }
 
-/// Reads the log once more, from its first record on.
+/// Reads everything once more, from its first record on.
 pub(super) fn start(behind: Behind<'_>) -> Result<JoinHandle<Result<(), Report>>, Report> {
-    let Behind { log, formats, queue, bell, epochs, read, building, stop } = behind;
-    let (send, chunks) = bounded::<Chunk>(QUEUE_CHUNKS);
-    let failed = Arc::new(|report: &Report| {
-        log_report!(error, *report, "a view cannot be built again");
-    });
-    let outlet = Outlet::new(send, Arc::new(|| {}));
-    let following = log.read_from(log.first(), BACKFILL, outlet, formats, failed)?;
+    let Behind { again, lines, accept_incomplete, feeds, queue, bell, .. } = behind;
+    let Behind { epochs, read, building, stop, .. } = behind;
+    let (chunks, reading) = again::start(&again, &lines)?;
     let ahead = Outlet::new(queue.clone(), bell);
+    let mut left = Left::of(lines);
     tasks::thread("rebuild", move || {
         let began = crate::clock::monotonic();
-        let mut whole = building.until <= building.next.load(SeqCst);
-        while !whole && !stop.load(SeqCst) {
+        while !left.is_done() && !stop.load(SeqCst) {
             let mut chunk = match chunks.recv_timeout(LOOK) {
                 Ok(chunk) => chunk,
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => break,
             };
-            cut(&mut chunk, building.until);
-            let next = chunk.next;
-            // In no ledger: what is missing was told when it was first missed.
-            chunk.gap = Default::default();
-            if !forward(&ahead, chunk, &stop) {
+            let feed = feeds.of(of_backfill(chunk.partition.0));
+            let n = left.take(&feed.name, &mut chunk);
+            if chunk.next > chunk.first && !forward(&ahead, chunk, &stop) {
                 break;
             }
-            building.next.store(next, SeqCst);
-            whole = next >= building.until;
+            building.read.fetch_add(n, SeqCst);
         }
-        following.stop();
-        // It may be waiting for room.
+        let whole = left.is_done() || accept_incomplete;
+        reading.stop();
+        // They may be waiting for room.
         drop(chunks);
-        let ended = following.join();
-        if whole {
-            // All is handed out once the queue is empty, and applied when that epoch is complete.
-            while !queue.is_empty() && !stop.load(SeqCst) {
-                std::thread::park_timeout(LOOK);
-            }
-            let last = epochs.open();
-            while read.instants.complete() < last && !stop.load(SeqCst) {
-                std::thread::park_timeout(LOOK);
-            }
-            if !stop.load(SeqCst) {
-                building.end();
-                let took_ms = crate::clock::since(began).as_millis() as u64;
-                tracing::info!(took_ms, records = building.until, "the views are whole again");
-            }
+        let ended = reading.join();
+        if stop.load(SeqCst) {
+            return ended;
+        }
+        if !whole {
+            let report = left.report();
+            log_report!(error, report, "a view cannot be built again");
+            building.failed.get_or_init(|| report.why.clone());
+            return ended.and(Err(report));
+        }
+        // All is handed out once the queue is empty, and applied when that epoch is complete.
+        while !queue.is_empty() && !stop.load(SeqCst) {
+            std::thread::park_timeout(LOOK);
+        }
+        let last = epochs.open();
+        while read.instants.complete() < last && !stop.load(SeqCst) {
+            std::thread::park_timeout(LOOK);
+        }
+        if !stop.load(SeqCst) {
+            building.end();
+            let took_ms = crate::clock::since(began).as_millis() as u64;
+            tracing::info!(took_ms, records = building.n_records, "the views are whole again");
         }
         ended
     })
+}
+
+/// What is still to be read: of each partition where it has come to, and up to where.
+struct Left(BTreeMap<(String, u32), (u64, u64)>);
+
+impl Left {
+    fn of(lines: Vec<BookLine>) -> Left {
+        let some = lines.into_iter().filter(|it| it.next > it.first);
+        Left(some.map(|it| ((it.feed, it.partition), (it.first, it.next))).collect())
+    }
+
+    fn is_done(&self) -> bool {
+        self.0.values().all(|(at, until)| at >= until)
+    }
+
+    /// Leaves of the chunk what is to be read; how many offsets that is.
+    fn take(&mut self, feed: &str, chunk: &mut Chunk) -> u64 {
+        // In no ledger: what is missing was told when it was first missed.
+        chunk.gap = Default::default();
+        let place = self.0.get_mut(&(feed.to_string(), chunk.partition.1));
+        // One that no line knew is read as what comes after T.
+        let (at, until) = place.map_or((0, 0), |it| *it);
+        let to = chunk.next.min(until);
+        cut(chunk, until);
+        if let Some(it) = self.0.get_mut(&(feed.to_string(), chunk.partition.1)) {
+            it.0 = at.max(to);
+        }
+        to.saturating_sub(at)
+    }
+
+    fn report(&self) -> Report {
+        let left = self.0.iter().filter(|(_, (at, until))| at < until);
+        let left = left.map(|((feed, partition), (at, until))| {
+            format!("feed {feed}, partition {partition}, ended at {at} and was read up to {until}")
+        });
+        Report {
+            code: "store/not-covered",
+            what: "cannot build views again from what was read".into(),
+            at: vec![],
+            why: left.collect::<Vec<_>>().join("; "),
+            effect: "they are not served, and no checkpoint holds them; all others go on".into(),
+            fix: "put back what is missing and start again, or build them from what is left: \
+                  `--rebuild VIEW --accept-incomplete`"
+                .into(),
+        }
+    }
 }
 
 /// Sends it, unless told to stop.
@@ -149,10 +206,59 @@ fn forward(ahead: &Outlet, mut chunk: Chunk, stop: &AtomicBool) -> bool {
 
 /// Without the records from there on.
 fn cut(chunk: &mut Chunk, until: u64) {
-    if chunk.next > until {
-        if let Framing::Records(records) = &mut chunk.framing {
-            records.truncate(until.saturating_sub(chunk.first) as usize);
+    if chunk.next <= until {
+        return;
+    }
+    let keep = usize::try_from(until.saturating_sub(chunk.first)).unwrap_or(usize::MAX);
+    match &mut chunk.framing {
+        Framing::Records(records) => records.truncate(keep),
+        Framing::Sparse(records) => records.retain(|it| (it.1 as usize) < keep),
+        Framing::Lines => {
+            let ends = memchr::memchr_iter(b'\n', &chunk.bytes);
+            let end = ends.take(keep).last().map_or(0, |it| it + 1);
+            chunk.bytes.truncate(end);
         }
-        chunk.next = until.max(chunk.first);
+    }
+    chunk.next = until.max(chunk.first);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::messages::{BACKFILL, Counts, Gap, RecordAt};
+
+    fn line(partition: u32, first: u64, next: u64) -> BookLine {
+        let (feed, identity, counts) = ("f".to_string(), None, Counts::default());
+        BookLine { feed, identity, partition, first, next, newest_event: 0, reset: 0, counts }
+    }
+
+    fn chunk(partition: u32, first: u64, next: u64, framing: Framing) -> Chunk {
+        let (gap, bytes) = (Gap::default(), b"a\nb\nc\n".to_vec());
+        let partition = (BACKFILL + 1, partition);
+        Chunk { partition, first, next, gap, pass: 0, appended_ms: 0, bytes, framing }
+    }
+
+    /// Goal: exactly the records below each line's next are taken, however they are told apart.
+    /// Method: chunks over the edge, beyond it, and of a partition that no line knows.
+    #[test]
+    fn up_to_where_it_was_read() {
+        let mut left = Left::of(vec![line(0, 0, 5), line(1, 10, 12), line(2, 4, 4)]);
+        let mut first = chunk(0, 0, 3, Framing::Lines);
+        assert_eq!((left.take("f", &mut first), first.bytes.len()), (3, 6));
+        let mut edge = chunk(0, 3, 6, Framing::Lines);
+        assert_eq!(left.take("f", &mut edge), 2);
+        assert_eq!((edge.next, edge.bytes.as_slice()), (5, &b"a\nb\n"[..]));
+        assert!(!left.is_done());
+        assert!(left.report().why.contains("partition 1, ended at 10"));
+        let at = |start| RecordAt { start, len: 1, appended_ms: 0, apart: None };
+        let sparse = vec![(at(0), 0), (at(2), 4), (at(4), 5)];
+        let mut over = chunk(1, 7, 13, Framing::Sparse(sparse));
+        assert_eq!(left.take("f", &mut over), 2);
+        assert!(matches!(&over.framing, Framing::Sparse(it) if it.len() == 2));
+        assert!(left.is_done());
+        for mut beyond in [chunk(0, 6, 9, Framing::Lines), chunk(7, 0, 3, Framing::Lines)] {
+            assert_eq!(left.take("f", &mut beyond), 0);
+            assert_eq!((beyond.next, beyond.bytes.len()), (beyond.first, 0));
+        }
     }
 }

@@ -10,7 +10,7 @@ use schemas::problem::Problem;
 
 use crate::epochs::{Careful, Epochs, Guard};
 use crate::ingest::local_log::LocalLog;
-use crate::messages::{BACKFILL, FeedId, Feeds, Partition};
+use crate::messages::{Feeds, Partition, of_backfill};
 use crate::metrics::Metrics;
 use crate::report::{Report, log_report};
 use crate::supervise::Says;
@@ -34,7 +34,7 @@ pub(super) fn guard(
     }
     let known = feeds.clone();
     let of_partition = move |partition: Partition| {
-        let feed = known.of(of_feed(partition));
+        let feed = known.of(of_backfill(partition.0));
         let here = |it: &&notes::Aside| {
             (it.place.feed.as_str(), it.place.partition) == (feed.name.as_str(), partition.1)
         };
@@ -48,7 +48,7 @@ pub(super) fn guard(
             until,
             durable: Arc::clone(durable),
             on_trying: Box::new(move |partition, first, next| {
-                let feed = known.of(of_feed(partition)).name.clone();
+                let feed = known.of(of_backfill(partition.0)).name.clone();
                 let from = Place { feed, partition: partition.1, offset: first };
                 if let Err(report) = notes::trying(&dir, &Trying { from, next }) {
                     log_report!(warn, report, "what is being tried could not be written down");
@@ -57,11 +57,6 @@ pub(super) fn guard(
         }
     });
     Ok(Some(Guard::new(Box::new(of_partition), careful)))
-}
-
-/// The log read once more is the log.
-fn of_feed(partition: Partition) -> FeedId {
-    if partition.0 == BACKFILL { super::LOG } else { partition.0 }
 }
 
 fn partition(feeds: &Feeds, it: &Place) -> Option<Partition> {

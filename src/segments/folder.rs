@@ -86,7 +86,7 @@ pub struct Folder {
     /// In the order of positions; the last may be written to.
     pub(super) segments: Mutex<Vec<Arc<Segment>>>,
     /// `None`: nobody has ever opened it, and it is only looked at.
-    pub(super) _lock: Option<FolderLock>,
+    pub(super) lock: Option<FolderLock>,
 }
 
 impl Folder {
@@ -120,6 +120,16 @@ impl Folder {
         match segments.get(i) {
             Some(it) => Reading::At(it.clone(), position.max(it.header.first)),
             None => Reading::Nothing(segments.last().map_or(0, |it| it.extent().next)),
+        }
+    }
+
+    /// Refused where this folder is not ours to write into any more.
+    pub(super) fn expect_ours(&self) -> Result<(), Report> {
+        let Some(lock) = &self.lock else { return Ok(()) };
+        match lock.is_held() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(trouble::removed(&self.dir)),
+            Err(why) => Err(trouble::cannot_write(&self.dir, &why, true)),
         }
     }
 

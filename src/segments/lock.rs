@@ -1,8 +1,9 @@
 //! One process per folder; or several that only look.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read, Seek, Write};
-use std::path::Path;
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::trouble;
@@ -20,7 +21,8 @@ const TRY_AGAIN: Duration = Duration::from_millis(20);
 /// it ends.
 #[derive(Debug)]
 pub struct FolderLock {
-    _file: File,
+    file: File,
+    path: PathBuf,
 }
 
 impl FolderLock {
@@ -64,7 +66,7 @@ impl FolderLock {
         if let Err(why) = write() {
             tracing::debug!(%why, "could not write who holds the lock");
         }
-        Ok(FolderLock { _file: file })
+        Ok(FolderLock { file, path })
     }
 
     /// Shares the folder with others who only look, or says who has it. Writes nothing; `None` if
@@ -78,10 +80,38 @@ impl FolderLock {
             Err(why) => return Err(cannot(why)),
         };
         match file.try_lock_shared() {
-            Ok(()) => Ok(Some(FolderLock { _file: file })),
+            Ok(()) => Ok(Some(FolderLock { file, path })),
             Err(TryLockError::WouldBlock) => Err(in_use(&mut file, folder, what)),
             Err(TryLockError::Error(why)) => Err(cannot(why)),
         }
+    }
+
+    /// Whether what is locked is still what others would lock: not where the folder was removed,
+    /// moved or replaced since. Then another may have it, and nothing is to be written into it.
+    pub fn is_held(&self) -> io::Result<bool> {
+        match std::fs::metadata(&self.path) {
+            Ok(there) => Ok(FileId::of(&there) == FileId::of(&self.file.metadata()?)),
+            Err(why) if why.kind() == ErrorKind::NotFound => Ok(false),
+            Err(why) => Err(why),
+        }
+    }
+}
+
+/// A file, whatever name it has or had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileId {
+    device: u64,
+    number: u64,
+}
+
+impl FileId {
+    pub(super) fn of(it: &Metadata) -> FileId {
+        FileId { device: it.dev(), number: it.ino() }
+    }
+
+    /// Whether the file is still under this name; what cannot be seen is not there.
+    pub(super) fn is_at(self, path: &Path) -> bool {
+        std::fs::metadata(path).is_ok_and(|it| FileId::of(&it) == self)
     }
 }
 

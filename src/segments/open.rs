@@ -87,7 +87,7 @@ fn open_verifying(
         folder.segments().iter().map(|it| it.extent().tally.newest_ms).max().unwrap_or(0);
     let mut writer = Writer::new(folder.clone(), next, newest_ms, segment_bytes);
     if let Some((file, segment)) = resume {
-        writer.resume(file, segment);
+        writer.resume(file, segment).map_err(|why| trouble::cannot_open(dir, &why))?;
     }
     Ok(Opened { folder, writer, notes })
 }
@@ -238,7 +238,7 @@ fn survey(
         on_damage,
         log_id,
         segments: Mutex::new(segments),
-        _lock: lock,
+        lock,
     });
     Ok(Surveyed { folder, resume: resume.filter(|_| writes), notes })
 }

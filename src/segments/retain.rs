@@ -38,6 +38,7 @@ impl Folder {
     /// Takes out the [`oldest`](Folder::oldest), but for blocks whose tag has a bit in `kept`.
     /// One thread at a time.
     pub fn age_out(&self, kept: u64, now_ms: u64) -> Result<(), Report> {
+        self.expect_ours()?;
         let Some(old) = self.oldest() else { return Ok(()) };
         let before = {
             let segments = self.segments.lock();

@@ -56,6 +56,25 @@ pub fn cannot_write(path: &Path, why: &io::Error, back_out: bool) -> Report {
     }
 }
 
+/// The code of a folder that is not ours any more.
+pub(super) const REMOVED: &str = "segments/removed";
+
+/// A folder that was taken away under the process that had it.
+pub(super) fn removed(path: &Path) -> Report {
+    Report {
+        code: REMOVED,
+        what: "cannot write into a folder that was removed, moved or replaced".into(),
+        at: vec![file(path)],
+        why: "what is under this name is not what this process has open".into(),
+        effect: "nothing of it was taken; what was acknowledged before was in the folder, and is \
+                 in memory until this process ends"
+            .into(),
+        fix: "ask what is wanted of it while it answers; then end it, put the folder or a backup \
+              in its place, and start again"
+            .into(),
+    }
+}
+
 /// A segment that could not be read.
 pub fn cannot_read(path: &Path, why: &io::Error) -> Report {
     Report {
@@ -151,6 +170,18 @@ pub(super) fn other_version(path: &Path, found: u16, expected: u16) -> Report {
         at: vec![file(path)],
         why: format!("expected version {expected}, found {found}"),
         effect: "nothing was read or changed".into(),
+        fix: "run the version of Millstream that wrote it".into(),
+    }
+}
+
+/// A block whose checksums hold, and that is not laid out as this program writes it.
+pub fn other_layout(path: &Path, offset: u64, why: &str) -> Report {
+    Report {
+        code: "segments/other-version",
+        what: "cannot read a block that another version wrote".into(),
+        at: vec![file(path), ("offset", offset.to_string())],
+        why: why.into(),
+        effect: "nothing of it was taken or changed".into(),
         fix: "run the version of Millstream that wrote it".into(),
     }
 }

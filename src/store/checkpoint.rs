@@ -1,13 +1,14 @@
 //! One checkpoint after the other, on a thread of its own.
 //!
 //! # Invariants
-//! Identities are durable before the records, the records before the commit.
+//! Identities are durable before the commit is written, and so are the rejects that it counts.
+//! Records and commit are one group: the commit is there only if they are, for nothing is read
+//! beyond a block that is not whole.
 //!
 //! # Why this way
 //! A complete epoch is pinned and what changed is read there while the workers go on: they only
 //! push a number when they touch an entity for the first time since the last checkpoint.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread::JoinHandle;
@@ -16,9 +17,9 @@ use std::time::{Duration, Instant};
 use schemas::keeping::StateKeeper;
 use schemas::reading::{Instants, Pin};
 
-use super::fresh::{FRESH_MAX, Fresh};
+use super::fresh::{Claimed, FRESH_MAX, Fresh};
 use super::payload::{self, Commit, Records};
-use super::{Store, load};
+use super::{Log, Store, load};
 use crate::clock;
 use crate::messages::{BookState, Epoch};
 use crate::metrics::Metrics;
@@ -30,9 +31,9 @@ use crate::tasks;
 /// so many times as long (up to `state.max_interval`).
 const REST: u32 = 6;
 
-/// Records that are gathered before they are written: one write and one sync for all of a small
-/// checkpoint, and no more memory than this for a large one.
-const GROUP_BYTES: usize = 8 << 20;
+/// What is made durable at once. One sync for all of a checkpoint, but for one of so much that
+/// the disk should begin, and a segment end.
+const GROUP_BYTES: u64 = 64 << 20;
 
 /// Tries to find the ledger at the very epoch that is pinned.
 const MEETINGS: usize = 10_000;
@@ -112,13 +113,16 @@ pub(super) struct Maker {
     failing: bool,
     /// Views that were being built when the newest was made.
     n_building: usize,
+    /// A block's memory, used again.
+    room: Vec<u8>,
     /// Segments of which nothing is needed once this checkpoint and one more have been made.
     pub(super) retiring: Vec<super::clean::Retiring>,
 }
 
 impl Maker {
     pub(super) fn new(store: Store, parts: Parts, last: Option<BookState>) -> Maker {
-        Maker { store, parts, last, made: 0, failing: false, n_building: 0, retiring: Vec::new() }
+        let (room, retiring) = (Vec::new(), Vec::new());
+        Maker { store, parts, last, made: 0, failing: false, n_building: 0, room, retiring }
     }
 
     fn run(mut self, stop: &AtomicBool) -> Result<(), Report> {
@@ -202,18 +206,9 @@ impl Maker {
         }
         let began = clock::monotonic();
         let now_ms = (self.parts.now_ms)();
-        // What the ledger counts as rejected is kept before the offsets go past it.
-        if !(self.parts.rejects)() {
-            return Err(rejects_waiting(epoch));
-        }
         let seq = self.store.seq;
         self.store.seq += 1;
-        self.put_identities(epoch, now_ms)?;
-        let mut group = Vec::new();
-        let records = self.put_records(epoch, seq, now_ms, &mut group);
-        drop(pin);
-        let made = records.and_then(|()| self.put_commit(seq, book.clone(), now_ms, &group));
-        if let Err(report) = made {
+        if let Err(report) = self.write(pin, &book, seq, now_ms) {
             // What was shown for this checkpoint is to be shown again.
             for keeper in &self.parts.keepers {
                 keeper.again(&|generation| generation == seq);
@@ -235,101 +230,72 @@ impl Maker {
         self.clean(seq, now_ms)
     }
 
-    /// The identities of the epochs up to this one.
-    fn put_identities(&mut self, epoch: Epoch, now_ms: u64) -> Result<(), Report> {
-        let taken = self.parts.fresh.take(epoch);
-        let mut by_time: BTreeMap<u64, Vec<u128>> = BTreeMap::new();
-        for it in &taken {
-            // They come in the steps by which they age: few blocks.
-            by_time.entry(it.claimed_ms).or_default().extend(&it.ids);
-        }
-        let payloads: Vec<(Vec<u8>, u32)> = by_time
-            .iter()
-            .flat_map(|(ms, ids)| ids.chunks(payload::BLOCK_IDS).map(move |it| (ms, it)))
-            .map(|(ms, ids)| (payload::claimed(*ms, ids), ids.len() as u32))
-            .collect();
-        let blocks: Vec<NewBlock<'_>> =
-            payloads.iter().map(|(bytes, n)| NewBlock::new(payload::CLAIMED, *n, bytes)).collect();
-        if blocks.is_empty() {
-            return Ok(());
-        }
-        if let Err(report) = self.store.identities.writer.append(&blocks, now_ms) {
-            self.parts.fresh.give_back(epoch, taken);
-            return Err(report);
-        }
-        let bytes: usize = payloads.iter().map(|it| it.0.len()).sum();
-        self.parts.metrics.state_written.add(bytes as u64);
-        Ok(())
-    }
-
-    /// What changed, as of this epoch. What is left in the group goes with the commit.
-    fn put_records(
-        &mut self,
-        epoch: Epoch,
-        seq: u32,
-        now_ms: u64,
-        group: &mut Vec<Vec<u8>>,
-    ) -> Result<(), Report> {
-        let Maker { store, parts, .. } = self;
-        let mut waiting = 0;
+    /// The records as of the pinned epoch, then the identities, then the commit. The epoch is held
+    /// only while it is read: old versions pile up behind it, and no disk is waited for meanwhile
+    /// (but for more than [`GROUP_BYTES`]).
+    fn write(&mut self, pin: Pin, book: &BookState, seq: u32, now_ms: u64) -> Result<(), Report> {
+        let Maker { store, parts, room, .. } = self;
+        let epoch = pin.epoch();
+        let Store {
+            state,
+            identities,
+            newest_in,
+            record_bytes,
+            incarnation,
+            under,
+            since,
+            dead,
+            ..
+        } = store;
+        let mut group = state.writer.group(now_ms)?;
         for keeper in &parts.keepers {
-            let mut block = Records::of(seq, keeper.view());
+            let mut block = Records::of(seq, keeper.view(), std::mem::take(room));
             let mut result = Ok(());
-            let mut close = |block: &mut Records| {
+            let mut put = |block: &mut Records| -> Result<(), Report> {
+                let bytes = block.bytes.len() as u64;
                 parts.metrics.state_records.add(block.n);
-                let bytes = block.bytes.len();
-                store.record_bytes.0 += bytes as u64;
-                store.record_bytes.1 += block.n;
-                group.push(block.close());
-                waiting += bytes;
-                if waiting < GROUP_BYTES {
-                    return Ok(());
-                }
-                waiting = 0;
-                let blocks: Vec<_> = group.iter().map(|it| (payload::RECORDS, &**it)).collect();
-                let written = append(store, &parts.metrics, seq, &blocks, now_ms);
-                group.clear();
-                written
+                parts.metrics.state_written.add(bytes);
+                *record_bytes = (record_bytes.0 + bytes, record_bytes.1 + block.n);
+                newest_in.insert(group.segment(), seq);
+                group.add(&NewBlock::new(payload::RECORDS, 1, &block.bytes))?;
+                block.again();
+                if group.bytes() < GROUP_BYTES { Ok(()) } else { group.turn() }
             };
             let shown = keeper.save(epoch, seq, &mut |record| {
-                block.push(record);
-                if result.is_ok() && block.is_full() {
-                    result = close(&mut block);
+                if result.is_ok() {
+                    block.push(record);
+                    if block.is_full() {
+                        result = put(&mut block);
+                    }
                 }
             });
+            if result.is_ok() && block.n > 0 {
+                result = put(&mut block);
+            }
+            *room = block.bytes;
             result?;
             shown.map_err(|gone| lost_track(keeper.view(), epoch, gone.oldest))?;
-            if block.n > 0 {
-                close(&mut block)?;
-            }
         }
-        Ok(())
-    }
-
-    /// The last records, and the commit behind them, by one write: it is there only if they are,
-    /// for nothing is read beyond a block that is not whole.
-    fn put_commit(
-        &mut self,
-        seq: u32,
-        book: BookState,
-        now_ms: u64,
-        group: &[Vec<u8>],
-    ) -> Result<(), Report> {
-        let store = &mut self.store;
+        drop(pin);
+        // What the ledger counts as rejected is kept before the offsets go past it.
+        if !(parts.rejects)() {
+            return Err(rejects_waiting(epoch));
+        }
+        put_identities(identities, parts, room, (epoch, now_ms))?;
         // One that is being built again is not whole: no checkpoint has it.
-        let mut views = load::layouts(&self.parts.keepers);
-        views.retain(|it| !(self.parts.building)(&it.0));
+        let mut views = load::layouts(&parts.keepers);
+        views.retain(|it| !(parts.building)(&it.0));
         let commit = Commit {
             seq,
-            incarnation: store.incarnation.number,
+            incarnation: incarnation.number,
             epoch: book.epoch,
             views,
-            under: store.under.clone(),
-            since: store.since.iter().map(|it| (it.0.clone(), *it.1)).collect(),
-            entities: (self.parts.entities)(),
-            identities: store.identities.writer.next(),
-            dead: store.dead.clone(),
-            lines: book.lines,
+            under: under.clone(),
+            since: since.iter().map(|it| (it.0.clone(), *it.1)).collect(),
+            entities: (parts.entities)(),
+            identities: identities.writer.next(),
+            dead: dead.clone(),
+            lines: book.lines.clone(),
         };
         let bytes = serde_json::to_vec(&commit).map_err(|why| Report {
             code: "store/checkpoint",
@@ -339,29 +305,66 @@ impl Maker {
             effect: "nothing is lost: states go on in memory, the log holds the events".into(),
             fix: "report it".into(),
         })?;
-        let mut blocks: Vec<_> = group.iter().map(|it| (payload::RECORDS, &**it)).collect();
-        blocks.push((payload::COMMIT, &bytes));
-        append(store, &self.parts.metrics, seq, &blocks, now_ms)
+        newest_in.insert(group.segment(), seq);
+        group.add(&NewBlock::new(payload::COMMIT, 1, &bytes))?;
+        parts.metrics.state_written.add(bytes.len() as u64);
+        group.end().map(|_| ())
     }
 }
 
-/// Appends blocks of a checkpoint by one write, and notes in which segment they lie.
-fn append(
-    store: &mut Store,
-    metrics: &Metrics,
-    seq: u32,
-    blocks: &[(u16, &[u8])],
-    now_ms: u64,
+/// The identities of the epochs up to this one.
+fn put_identities(
+    log: &mut Log,
+    parts: &Parts,
+    room: &mut Vec<u8>,
+    (epoch, now_ms): (Epoch, u64),
 ) -> Result<(), Report> {
-    let blocks: Vec<NewBlock<'_>> =
-        blocks.iter().map(|(tag, payload)| NewBlock::new(*tag, 1, payload)).collect();
-    store.state.writer.append(&blocks, now_ms)?;
-    let bytes: usize = blocks.iter().map(|it| it.payload.len()).sum();
-    metrics.state_written.add(bytes as u64);
-    if let Some(segment) = store.state.folder.segments().last() {
-        store.newest_in.insert(segment.header.first, seq);
+    let mut taken = parts.fresh.take(epoch);
+    if taken.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    // They come in the steps by which they age: few blocks.
+    taken.sort_by_key(|it| it.claimed_ms);
+    match write_identities(log, &taken, room, now_ms) {
+        Ok(bytes) => {
+            parts.metrics.state_written.add(bytes);
+            Ok(())
+        }
+        Err(report) => {
+            parts.fresh.give_back(epoch, taken);
+            Err(report)
+        }
+    }
+}
+
+fn write_identities(
+    log: &mut Log,
+    taken: &[Claimed],
+    room: &mut Vec<u8>,
+    now_ms: u64,
+) -> Result<u64, Report> {
+    let mut group = log.writer.group(now_ms)?;
+    let mut put = |room: &Vec<u8>, n: u32| match n {
+        0 => Ok(()),
+        n => group.add(&NewBlock::new(payload::CLAIMED, n, room)),
+    };
+    for same in taken.chunk_by(|one, next| one.claimed_ms == next.claimed_ms) {
+        let claimed_ms = same[0].claimed_ms;
+        payload::begin_claimed(room, claimed_ms);
+        let mut n = 0;
+        for id in same.iter().flat_map(|it| &it.ids) {
+            room.extend_from_slice(&id.to_le_bytes());
+            n += 1;
+            if n == payload::BLOCK_IDS {
+                put(room, n)?;
+                payload::begin_claimed(room, claimed_ms);
+                n = 0;
+            }
+        }
+        put(room, n)?;
+    }
+    let bytes = group.bytes();
+    group.end().map(|_| bytes)
 }
 
 fn rejects_waiting(epoch: Epoch) -> Report {

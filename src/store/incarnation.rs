@@ -18,6 +18,7 @@ pub const INCARNATION_FILE: &str = "incarnation";
 
 /// Which life of the state this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Incarnation {
     /// When it began, milliseconds since the Unix epoch; above that of any before.
     pub number: u64,

@@ -80,6 +80,9 @@ impl Store {
                     }
                     continue;
                 }
+                if *tag != payload::RECORDS {
+                    return Err(unreadable(&segment, &format!("a block has the tag {tag}")));
+                }
                 let (seq, view, records) = payload::records(payload)
                     .ok_or_else(|| unreadable(&segment, "a block of records is cut short"))?;
                 seq_max = seq_max.max(seq);
@@ -140,7 +143,10 @@ impl Store {
             }
             let mut blocks = Vec::new();
             log.folder.each_block(&segment, |block| {
-                let at = block.header.first;
+                let (at, tag) = (block.header.first, block.header.tag);
+                if tag != payload::CLAIMED {
+                    return Err(unreadable(&segment, &format!("a block has the tag {tag}")));
+                }
                 if !dead.iter().any(|it| (it.0..it.1).contains(&at)) {
                     blocks.push(block.payload.to_vec());
                 }
@@ -293,7 +299,8 @@ pub(super) fn unreadable(segment: &Segment, why: &str) -> Report {
         at: vec![("file", segment.path.display().to_string())],
         why: why.into(),
         effect: "nothing was started; nothing was changed".into(),
-        fix: "restore a backup, or let it be built again from the log: `millstream run --rebuild`"
+        fix: "start with the version of Millstream that wrote it, restore a backup, or let it be \
+              built again from the log: `millstream run --rebuild`"
             .into(),
     }
 }

@@ -161,6 +161,9 @@ impl Looking {
                         .map_err(|why| unreadable(&segment, &why.to_string()))?;
                     let (records, bytes) = so_far.remove(&commit.seq).unwrap_or_default();
                     found.push(told(commit, &segment, records, bytes));
+                } else if block.header.tag != payload::RECORDS {
+                    let tag = block.header.tag;
+                    return Err(unreadable(&segment, &format!("a block has the tag {tag}")));
                 } else {
                     let (seq, view, records) = payload::records(block.payload)
                         .ok_or_else(|| unreadable(&segment, "a block of records is cut short"))?;

@@ -27,8 +27,10 @@ pub(super) const CLAIMED: u16 = 0;
 
 /// Bytes of records that are gathered into one block.
 pub(super) const BLOCK_BYTES: usize = 2 << 20;
+/// A block is full with the record that makes it so: room for that one, mostly.
+const RECORD_ROOM: usize = 64 << 10;
 /// Identities in one block.
-pub(super) const BLOCK_IDS: usize = 128 << 10;
+pub(super) const BLOCK_IDS: u32 = 128 << 10;
 
 /// A block of records in the making.
 pub(super) struct Records {
@@ -38,8 +40,10 @@ pub(super) struct Records {
 }
 
 impl Records {
-    pub(super) fn of(seq: u32, view: &str) -> Records {
-        let mut bytes = Vec::new();
+    /// An empty one, in this memory.
+    pub(super) fn of(seq: u32, view: &str, mut bytes: Vec<u8>) -> Records {
+        bytes.clear();
+        bytes.reserve(BLOCK_BYTES + RECORD_ROOM);
         bytes.extend_from_slice(&seq.to_le_bytes());
         bytes.push(view.len() as u8);
         bytes.extend_from_slice(view.as_bytes());
@@ -56,11 +60,10 @@ impl Records {
         self.bytes.len() >= BLOCK_BYTES
     }
 
-    /// The block; what comes next is another of the same view.
-    pub(super) fn close(&mut self) -> Vec<u8> {
-        let head = self.bytes[..self.head].to_vec();
+    /// What comes next is another block of the same view.
+    pub(super) fn again(&mut self) {
+        self.bytes.truncate(self.head);
         self.n = 0;
-        std::mem::replace(&mut self.bytes, head)
     }
 }
 
@@ -81,6 +84,7 @@ pub(super) fn records(payload: &[u8]) -> Option<(u32, &str, Vec<&[u8]>)> {
 
 /// What makes a checkpoint count, and what it holds besides records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Commit {
     pub(super) seq: u32,
     pub(super) incarnation: u64,
@@ -105,12 +109,10 @@ pub(super) struct Commit {
     pub(super) lines: Vec<BookLine>,
 }
 
-/// Identities as a block.
-pub(super) fn claimed(claimed_ms: u64, ids: &[u128]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(8 + ids.len() * 16);
-    bytes.extend_from_slice(&claimed_ms.to_le_bytes());
-    ids.iter().for_each(|id| bytes.extend_from_slice(&id.to_le_bytes()));
-    bytes
+/// Begins a block of identities in this memory; each follows as its 16 bytes.
+pub(super) fn begin_claimed(into: &mut Vec<u8>, claimed_ms: u64) {
+    into.clear();
+    into.extend_from_slice(&claimed_ms.to_le_bytes());
 }
 
 /// A block of identities, read.
@@ -128,7 +130,7 @@ mod tests {
     /// Goal: what is written is read back, and nothing shorter is read at all.
     #[test]
     fn there_and_back() {
-        let mut block = Records::of(7, "orders");
+        let mut block = Records::of(7, "orders", vec![1, 2, 3]);
         block.push(b"one");
         block.push(b"");
         let read = records(&block.bytes).unwrap();
@@ -137,11 +139,12 @@ mod tests {
             let cut = records(&block.bytes[..len]);
             assert!(cut.is_none_or(|it| it.2.len() < 2), "cut at {len}");
         }
-        let closed = block.close();
-        assert_eq!(records(&closed).unwrap().2.len(), 2);
+        block.again();
         assert_eq!(records(&block.bytes).unwrap().2.len(), 0);
 
-        let bytes = claimed(5, &[1, u128::MAX]);
+        let mut bytes = vec![9; 3];
+        begin_claimed(&mut bytes, 5);
+        [1, u128::MAX].iter().for_each(|id| bytes.extend_from_slice(&id.to_le_bytes()));
         assert_eq!(read_claimed(&bytes), Some(Claimed { claimed_ms: 5, ids: vec![1, u128::MAX] }));
         assert_eq!(read_claimed(&bytes[..bytes.len() - 1]), None);
     }

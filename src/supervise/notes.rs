@@ -20,6 +20,7 @@ pub const ASIDE_MAX: usize = 1_000;
 
 /// A place in a partition of a feed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Place {
     /// The feed's name.
     pub feed: String,
@@ -31,6 +32,7 @@ pub struct Place {
 
 /// A record that is put aside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Aside {
     /// Where it was read.
     #[serde(flatten)]
@@ -41,6 +43,7 @@ pub struct Aside {
 
 /// Records from a place on, before this offset.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Trying {
     /// The first of them.
     #[serde(flatten)]

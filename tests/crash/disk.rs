@@ -1,6 +1,10 @@
 //! Goal: on a disk that is full, may only be read, or takes seconds for a sync, reads go on,
 //! ingest says why it does not, and all mends itself when the disk does. Method: the real binary
 //! behind the library of `writes`, for as long as a file is there.
+//!
+//! And: where the data folder is removed, moved or replaced under the process, reads go on, nothing
+//! is acknowledged that would be gone with the process, and nothing is written into what stands in
+//! its place.
 
 use std::time::Duration;
 
@@ -64,4 +68,92 @@ fn a_disk_in_trouble_mends_itself() {
         process.signal("-TERM");
         assert_eq!(process.end().0, 0);
     }
+}
+
+/// Refuses what is sent, with the reason, and goes on answering reads.
+fn takes_nothing(address: &str, how: &str) {
+    let (status, why) = post(address, BATCH, "").unwrap();
+    assert_eq!(status, 503, "{how}: {why}");
+    assert!(why.to_string().contains("segments/removed"), "{how}: {why}");
+    check(address, BATCH);
+}
+
+#[test]
+fn a_folder_that_is_taken_away_is_noticed() {
+    for how in ["removed", "replaced", "moved", "a file"] {
+        let folder = Folder::new(&format!("disk-{how}"));
+        let (process, address) = crate::load::start(&folder, 1);
+        assert_eq!(post(&address, 0, "&wait=applied").unwrap().0, 202);
+        let (data, aside) = (folder.0.join("data"), folder.0.join("aside"));
+        match how {
+            "removed" => std::fs::remove_dir_all(&data).unwrap(),
+            "replaced" => {
+                std::fs::rename(&data, &aside).unwrap();
+                // As a tool that puts a backup in its place would.
+                copy(&aside, &data);
+            }
+            "moved" => std::fs::rename(&data, &aside).unwrap(),
+            _ => {
+                let segments = std::fs::read_dir(data.join("log")).unwrap();
+                let segments = segments.map(|it| it.unwrap().path());
+                let mut segments =
+                    segments.filter(|it| it.extension().is_some_and(|it| it == "seg"));
+                std::fs::remove_file(segments.next().unwrap()).unwrap();
+            }
+        }
+        takes_nothing(&address, how);
+        // Not even where a folder of that name comes back.
+        std::fs::create_dir_all(data.join("log")).unwrap();
+        let stands = files(&data);
+        takes_nothing(&address, how);
+        while metric(&address, "millstream_log_failing") == 0 {
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        process.signal("-TERM");
+        let (code, _, err) = process.end();
+        assert!(err.contains("segments/removed"), "{how}: {err}");
+        if how == "a file" {
+            continue; // the rest of the folder is ours: it is written
+        }
+        assert_ne!(code, 0, "{how}: {err}");
+        assert_eq!(files(&data), stands, "{how}: it was written into");
+        if how == "moved" {
+            // Put back, it is what it was.
+            std::fs::remove_dir_all(&data).unwrap();
+            std::fs::rename(&aside, &data).unwrap();
+            let (process, address) = crate::load::start(&folder, 2);
+            check(&address, BATCH);
+            process.signal("-TERM");
+            assert_eq!(process.end().0, 0);
+        }
+    }
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).unwrap();
+        }
+    }
+}
+
+/// Segments, with their lengths.
+fn files(dir: &std::path::Path) -> Vec<(std::path::PathBuf, u64)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.extension().is_some_and(|it| it == "seg" || it == "new") {
+            let len = std::fs::metadata(&path).unwrap().len();
+            found.push((path, len));
+        }
+    }
+    found.sort();
+    found
 }

@@ -200,10 +200,16 @@ pub fn rows(address: &str, view: &str, tenant: &str) -> BTreeMap<String, Value> 
 
 /// The whole of what is served, against the plain computation over what was acknowledged.
 pub fn check(address: &str, n_events: u64) {
+    let texts: Vec<String> = (0..n_events).map(event).collect();
+    check_of(address, &texts, &["default", "b"]);
+}
+
+/// The same over these events, of these tenants.
+pub fn check_of(address: &str, texts: &[String], tenants: &[&str]) {
     // Borrowed by the events for the rest of the test.
-    let text = |n| &*Box::leak(event(n).into_boxed_str());
-    let events: Vec<Event<'static>> =
-        (0..n_events).map(|n| schemas::decode::structured(text(n).as_bytes()).unwrap()).collect();
+    let text = |it: &String| &*Box::leak(it.clone().into_boxed_str());
+    let decoded = texts.iter().map(|it| schemas::decode::structured(text(it).as_bytes()).unwrap());
+    let events: Vec<Event<'static>> = decoded.collect();
     let definitions = dataflows::catalogue::definitions();
     for (def, reference) in definitions.iter().zip(dataflows::catalogue::references()) {
         let mut expected: BTreeMap<&str, BTreeMap<String, Value>> = BTreeMap::new();
@@ -212,9 +218,9 @@ pub fn check(address: &str, n_events: u64) {
             let of_tenant = expected.entry(name.tenant()).or_default();
             of_tenant.insert(name.key().to_string(), def.to_json(row));
         }
-        for tenant in ["default", "b"] {
+        for tenant in tenants {
             let found = rows(address, def.name, tenant);
-            let expected = expected.remove(tenant).unwrap_or_default();
+            let expected = expected.remove(*tenant).unwrap_or_default();
             assert_eq!(found.len(), expected.len(), "rows of {} of {tenant}", def.name);
             for (key, row) in &expected {
                 assert_eq!(found.get(key), Some(row), "{} {key} of {tenant}", def.name);

@@ -91,3 +91,70 @@ fn a_view_is_built_again_beside_the_others() {
     let (code, _, err) = run(&["run", "--rebuild", "orders_by_status", "--data-dir", &data]);
     assert!(code == 1 && err.contains("store/no-such-view"), "{err}");
 }
+
+/// Goal: a file that was read beside the log is read once more for a view that is built again; one
+/// that is shorter now leaves the view unserved, and says so; one that is not read any more is
+/// refused. Method: some events by the file, the others by HTTP.
+#[test]
+fn a_view_is_built_again_from_files_too() {
+    let folder = Folder::new("rebuilt-files");
+    let (n_file, n_events) = (30 * BATCH, 60 * BATCH);
+    let texts: Vec<String> = (0..n_file).map(event).collect();
+    let file = folder.file("part.jsonl", texts.join("\n"));
+    let feed = format!("part={file}");
+    let with = ["--feed", &feed];
+    let ready = |address: &str| {
+        while get(address, "/health/ready").unwrap().0 != 200 {
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    };
+    let (process, address) = started_with(&folder, ".", 2, &with);
+    for batch in n_file / BATCH..n_events / BATCH {
+        assert_eq!(post(&address, batch * BATCH, "&wait=applied").unwrap().0, 202);
+    }
+    ready(&address);
+    check(&address, n_events);
+    process.signal("-TERM");
+    assert_eq!(process.end().0, 0);
+
+    let again = ["--feed", &feed, "--rebuild", "orders"];
+    let (process, address) = started_with(&folder, ".", 1, &again);
+    while get(&address, "/v1/views/orders?limit=1").unwrap().0 == 503 {
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    check(&address, n_events);
+    process.signal("-TERM");
+    let (code, _, err) = process.end();
+    assert!(code == 0 && err.contains("the views are whole again"), "{err}");
+
+    // Half of the file is gone.
+    std::fs::write(&file, texts[..10 * BATCH as usize].join("\n")).unwrap();
+    let (process, address) = started_with(&folder, ".", 1, &again);
+    let why = loop {
+        let why = get(&address, "/health/ready").unwrap().1.to_string();
+        if why.contains("could not be built again") {
+            break why;
+        }
+        std::thread::park_timeout(Duration::from_millis(5));
+    };
+    assert!(why.contains("ended at 500 and was read up to 1500"), "{why}");
+    let (status, answer) = get(&address, "/v1/views/orders?limit=1").unwrap();
+    assert_eq!((status, &answer["code"]), (503, &"serve/rebuilding".into()), "{answer}");
+    assert_eq!(get(&address, "/v1/views/customers?limit=1").unwrap().0, 200);
+    process.signal("-TERM");
+    let (code, _, err) = process.end();
+    assert!(code == 1 && err.contains("store/not-covered"), "{code}: {err}");
+
+    // Not among the feeds any more.
+    let data = folder.path("data");
+    let (code, _, err) = run(&["run", "--rebuild", "orders", "--data-dir", &data]);
+    assert!(code == 1 && err.contains("feed part is not to be read any more"), "{code}: {err}");
+    // From what is left.
+    let (process, address) =
+        started_with(&folder, ".", 1, &["--rebuild", "orders", "--accept-incomplete"]);
+    while get(&address, "/v1/views/orders?limit=1").unwrap().0 == 503 {
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    process.signal("-TERM");
+    assert_eq!(process.end().0, 0);
+}

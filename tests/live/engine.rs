@@ -43,10 +43,10 @@ impl Millstream {
     pub fn start(name: &str, settings: &str) -> Millstream {
         let folder = wait::folder(&format!("millstream-{name}"));
         std::fs::write(folder.join("millstream.toml"), settings).unwrap();
-        Millstream::started(folder)
+        Millstream::started(folder, &[])
     }
 
-    fn started(folder: PathBuf) -> Millstream {
+    fn started(folder: PathBuf, more: &[&str]) -> Millstream {
         let path = |name: &str| folder.join(name).display().to_string();
         let log = std::fs::File::options().create(true).append(true).open(folder.join("stderr"));
         let (config, data) = (path("millstream.toml"), path("data"));
@@ -54,6 +54,7 @@ impl Millstream {
         // One that was killed has left it behind.
         std::fs::remove_file(&address).ok();
         let words = ["run", "--config", &config, "--data-dir", &data, "--listen", "127.0.0.1:0"];
+        let words = [&words[..], more].concat();
         let mut child = program(&words).stdout(Stdio::null()).stderr(log.unwrap()).spawn().unwrap();
         let address = until("it says where it listens", || {
             let ended = child.try_wait().unwrap();
@@ -80,10 +81,23 @@ impl Millstream {
     }
 
     /// After [`Millstream::stop`]: from its data folder again.
-    pub fn start_again(mut self) -> Millstream {
+    pub fn start_again(self) -> Millstream {
+        self.start_again_with(&[])
+    }
+
+    /// The same, with more words.
+    pub fn start_again_with(mut self, more: &[&str]) -> Millstream {
         let folder = std::mem::take(&mut self.folder);
         drop(self);
-        Millstream::started(folder)
+        Millstream::started(folder, more)
+    }
+
+    /// After [`Millstream::stop`]: a start with more words that is expected to be refused.
+    pub fn refused(&self, more: &[&str]) -> (i32, String, String) {
+        let path = |name: &str| self.folder.join(name).display().to_string();
+        let (config, data) = (path("millstream.toml"), path("data"));
+        let words = ["run", "--config", &config, "--data-dir", &data, "--listen", "127.0.0.1:0"];
+        told(program(&[&words[..], more].concat()).output().unwrap())
     }
 
     /// `millstream feed` with these words, on its data folder, whether it runs or not.

@@ -11,7 +11,7 @@
 //!  wait       until something is so, with patience; seeds
 //! ```
 //!
-//! The tests are in `source`, `outages`, `resets`, `rights`, `debezium`, `mapped`, `latency`, `produce`,
+//! The tests are in `source`, `outages`, `rebuilt`, `resets`, `rights`, `debezium`, `mapped`, `latency`, `produce`,
 //! `brokers` and `helpers` (that the helpers do what they say). Each topic and folder is a test's
 //! own, so that tests run beside each other.
 
@@ -38,6 +38,7 @@ mod mapped; // key and headers through a mapping
 mod outages; // reading while brokers die, stop, delete
 mod latency; // from produced to readable
 mod produce; // `millstream produce`
+mod rebuilt; // a view, from topics, beside the others
 mod resets; // `millstream feed reset`
 mod rights; // topics that we may not read
 mod source; // reading topics

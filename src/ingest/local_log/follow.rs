@@ -15,7 +15,9 @@ use crate::messages::{
     Stopped, buffers,
 };
 use crate::report::Report;
-use crate::segments::{Block, Damaged, END_TAG, OnDamage, Reading, Segment, cannot_read, damaged};
+use crate::segments::{
+    Block, Damaged, END_TAG, OnDamage, Reading, Segment, cannot_read, damaged, other_layout,
+};
 
 /// The one physical log is one partition of its feed.
 const PARTITION: u32 = 0;
@@ -43,6 +45,11 @@ impl Following {
         self.stop.store(true, Ordering::SeqCst);
         drop(self.wake.0.durable.lock());
         self.wake.0.grown.notify_all();
+    }
+
+    /// Whether nothing more will come of it.
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Waits for its end: asked to stop, the log closed, nobody to read for, or damage.
@@ -143,10 +150,7 @@ impl Reader {
                     Err(Take::End(end)) => return Err(end),
                     Err(Take::Layout(why)) => {
                         // Its checksum holds: not damage, but nothing that we write either.
-                        let (first, next) = (block.header.first, block.header.next());
-                        let (offset, until) = (block.offset, block.offset + block.header.total());
-                        let it = Damaged { offset, until, first, next, why };
-                        return Err(damaged(&segment.path, &it).into());
+                        return Err(other_layout(&segment.path, block.offset, why).into());
                     }
                 },
                 None if extent.sealed => {
@@ -194,15 +198,12 @@ impl Reader {
         if whole {
             self.chunk.bytes.extend_from_slice(block.payload);
         }
-        let (mut at, mut ended) = (header.first, Ok(()));
+        let (mut at, mut ended) = (header.first, Ok::<(), Take>(()));
         let (chunk, position) = (&mut self.chunk, self.position);
         let laid_out = places(kind, block.payload, |place| {
             if at >= position && ended.is_ok() {
-                if whole {
-                    chunk.add(place, base, block);
-                } else {
-                    ended = chunk.copy(place, block);
-                }
+                ended =
+                    if whole { chunk.add(place, base, block) } else { chunk.copy(place, block) };
             }
             at += 1;
         });
@@ -294,8 +295,8 @@ impl Building {
     }
 
     /// Adds a record whose payload is in the chunk from `base` on.
-    fn add(&mut self, place: Place, base: usize, block: &Block<'_>) {
-        let apart = place.origin(block.payload).map(|origin| {
+    fn add(&mut self, place: Place, base: usize, block: &Block<'_>) -> Result<(), Take> {
+        let apart = place.origin(block.payload).map_err(Take::Layout)?.map(|origin| {
             Arc::new(Apart::Retried(RetriedAs { format: (self.formats)(&origin), origin }))
         });
         let ours = block.header.tag == Kind::Fact as u16;
@@ -308,17 +309,18 @@ impl Building {
             apart,
         });
         self.next += 1;
+        Ok(())
     }
 
     /// Adds a record of a block that is too large for one chunk.
-    fn copy(&mut self, place: Place, block: &Block<'_>) -> Result<(), Stopped> {
+    fn copy(&mut self, place: Place, block: &Block<'_>) -> Result<(), Take> {
         if self.bytes.len() + place.len > MAX_CHUNK_BYTES {
             self.send()?;
         }
         let base = self.bytes.len();
         self.bytes.extend_from_slice(place.bytes(block.payload));
         let start = place.start;
-        self.add(place, base, block);
+        self.add(place, base, block)?;
         if let Some(it) = self.records.last_mut() {
             it.start -= start as u32;
         }

@@ -59,9 +59,11 @@ impl Place {
         &payload[self.start..self.start + self.len]
     }
 
-    pub(super) fn origin(self, payload: &[u8]) -> Option<Origin> {
-        let (start, len) = self.origin?;
-        serde_json::from_slice(&payload[start..start + len]).ok()
+    /// Where a retried record was first read; none where it is not a retried one.
+    pub(super) fn origin(self, payload: &[u8]) -> Result<Option<Origin>, &'static str> {
+        let Some((start, len)) = self.origin else { return Ok(None) };
+        let read = serde_json::from_slice(&payload[start..start + len]);
+        read.map(Some).map_err(|_| "the origin of a retried record is not what it should be")
     }
 }
 

@@ -1,6 +1,5 @@
 //! What a person may see of the log.
 
-use std::io;
 use std::ops::ControlFlow;
 
 use std::path::Path;
@@ -12,7 +11,7 @@ use super::CONTENTS;
 use super::record::{Kind, places};
 use crate::messages::Origin;
 use crate::report::Report;
-use crate::segments::{self, Folder, OnDamage, Reading, cannot_read};
+use crate::segments::{self, Folder, OnDamage, Reading, other_layout};
 
 /// The log of a folder that no process has open, looked at: nothing is written.
 pub struct Looking {
@@ -124,21 +123,25 @@ pub(super) fn show(folder: &Folder, from: u64, limit: usize) -> Result<Vec<Shown
                 return Ok(ControlFlow::Break(()));
             }
             let header = &block.header;
-            let kind = match Kind::of(header.tag) {
-                Some(kind) if header.next() > position => kind,
-                _ => return Ok(ControlFlow::Continue(())),
-            };
-            let mut at = header.first;
+            if header.next() <= position {
+                return Ok(ControlFlow::Continue(()));
+            }
+            let other = |why| other_layout(&segment.path, block.offset, why);
+            let kind = Kind::of(header.tag).ok_or_else(|| other("its tag is none of ours"))?;
+            let (mut at, mut origins) = (header.first, Ok(()));
             let laid_out = places(kind, block.payload, |place| {
                 if at >= position && out.len() < limit {
                     let bytes = place.bytes(block.payload).to_vec();
-                    let origin = place.origin(block.payload);
+                    let origin = place.origin(block.payload).unwrap_or_else(|why| {
+                        origins = Err(why);
+                        None
+                    });
                     let appended_ms = header.appended_ms;
                     out.push(Shown { position: at, kind, appended_ms, origin, bytes });
                 }
                 at += 1;
             });
-            laid_out.map_err(|why| cannot_read(&segment.path, &io::Error::other(why)))?;
+            laid_out.and(origins).map_err(other)?;
             Ok(ControlFlow::Continue(()))
         })?;
         position = segment.extent().next.max(position + 1);
