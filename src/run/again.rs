@@ -52,6 +52,12 @@ impl Reading {
         }
     }
 
+    /// Whether all have ended; that of the log has no end, but may be `done`.
+    pub(super) fn have_ended(&self, done: bool) -> bool {
+        let log = done || self.log.as_ref().is_none_or(Following::has_ended);
+        log && self.threads.iter().all(|it| it.1.is_finished())
+    }
+
     /// Waits for their ends.
     pub(super) fn join(self) -> Result<(), Report> {
         let mut ended = self.log.map_or(Ok(()), Following::join);

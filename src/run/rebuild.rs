@@ -102,10 +102,16 @@ pub(super) fn start(behind: Behind<'_>) -> Result<JoinHandle<Result<(), Report>>
     let mut left = Left::of(lines);
     tasks::thread("rebuild", move || {
         let began = crate::clock::monotonic();
+        let mut ended = false;
         while !left.is_done() && !stop.load(SeqCst) {
             let mut chunk = match chunks.recv_timeout(LOOK) {
                 Ok(chunk) => chunk,
-                Err(RecvTimeoutError::Timeout) => continue,
+                // What they have sent is taken before.
+                Err(RecvTimeoutError::Timeout) if ended => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    ended = reading.have_ended(left.is_done_of("log"));
+                    continue;
+                }
                 Err(RecvTimeoutError::Disconnected) => break,
             };
             let feed = feeds.of(of_backfill(chunk.partition.0));
@@ -157,6 +163,11 @@ impl Left {
 
     fn is_done(&self) -> bool {
         self.0.values().all(|(at, until)| at >= until)
+    }
+
+    fn is_done_of(&self, feed: &str) -> bool {
+        let mut of = self.0.iter().filter(|it| it.0.0 == feed);
+        of.all(|(_, (at, until))| at >= until)
     }
 
     /// Leaves of the chunk what is to be read; how many offsets that is.
