@@ -259,6 +259,8 @@ metrics! {
     checkpoint_epoch: Gauge = "checkpoint_epoch_seconds";
     /// Records of states written.
     state_records: Count = "state_records_written";
+    /// Records of states ordered to be written once more, for their segment was given up.
+    state_again: Count = "state_records_again";
     /// Bytes of states and identities written.
     state_written: Count = "state_written_bytes";
     /// Bytes of states and identities on disk.

@@ -55,6 +55,7 @@ pub use fresh::{FRESH_MAX, Fresh};
 pub use incarnation::{Began, INCARNATION_FILE, Incarnation};
 pub use load::{OTHER_VIEWS, Others, Restored, lines, other_views};
 pub use look::{Checkpoint, Looking, Stats, ViewStats};
+pub use payload::MadeBy;
 
 /// What holds states; the name of its folder in the data folder.
 pub const STATE_DIR: &str = "state";
@@ -72,6 +73,8 @@ pub struct Store {
     incarnation: Incarnation,
     /// What the deployment's secret makes of a known text.
     under: String,
+    /// Who writes.
+    made_by: MadeBy,
     /// Views that were built again, each with the first checkpoint whose records count.
     since: std::collections::BTreeMap<String, u32>,
     /// Positions of identities that belong to no checkpoint.
@@ -114,6 +117,7 @@ impl Store {
             seq: 1,
             incarnation: Incarnation::of(data_dir, now_ms)?,
             under: String::new(),
+            made_by: MadeBy::default(),
             since: std::collections::BTreeMap::new(),
             dead: Vec::new(),
             newest_in: std::collections::BTreeMap::new(),
@@ -140,6 +144,11 @@ impl Store {
     /// States are read and written under the secret that makes this of a known text.
     pub fn under(&mut self, told: String) {
         self.under = told;
+    }
+
+    /// Who writes from now on.
+    pub fn made_by(&mut self, it: MadeBy) {
+        self.made_by = it;
     }
 
     /// For those who look, while it is open here.

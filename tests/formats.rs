@@ -204,6 +204,25 @@ fn a_log_of_a_later_version_is_not_shown_either() {
     }
 }
 
+/// Goal: one bit of a backup's list is found. Method: some, by their places.
+#[test]
+fn a_list_with_one_bit_flipped_is_no_backup() {
+    let folder = Folder::new("formats-list");
+    let fixture = fixtures().pop().unwrap();
+    let from = folder.0.join("backup");
+    copy(&fixture.join("data"), &from);
+    let list = std::fs::read(fixture.join(backup::LIST)).unwrap();
+    for n in 0..40 {
+        let mut flipped = list.clone();
+        flipped[n * list.len() / 40] ^= 1 << (n % 8);
+        std::fs::write(from.join(backup::LIST), flipped).unwrap();
+        let to = folder.0.join("to");
+        let refused = backup::restore(&from, &to, |_| Ok(())).unwrap_err();
+        assert_eq!(refused.code, "backup/not-whole", "{n}");
+        assert!(!to.exists());
+    }
+}
+
 #[test]
 fn a_view_that_is_laid_out_otherwise_is_built_again() {
     let folder = Folder::new("formats-layout");

@@ -194,10 +194,10 @@ pub struct Demo {
 /// `millstream run`
 #[derive(Clone, Debug, Args)]
 pub struct Run {
-    /// Build a view again from the log, beside the others; every view, if none is named; may be repeated
+    /// Build a view again from all that was read, beside the others; every view, if none is named; may be repeated
     #[arg(long, value_name = "VIEW", num_args = 0..=1, default_missing_value = "")]
     pub rebuild: Vec<String>,
-    /// Build again from what is left, where the log or the topics no longer reach back to the first record
+    /// Build again from what is left, where the log or another feed cannot be read from its first record on
     #[arg(long)]
     pub accept_incomplete: bool,
     /// Stay as a parent that starts the process again when it ends or hangs

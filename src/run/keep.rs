@@ -18,8 +18,8 @@ use crate::metrics::Metrics;
 use crate::rejects::RejectStore;
 use crate::report::{Report, log_report};
 use crate::store::{
-    Began, Checkpoints, Fresh, Incarnation, Looking, OTHER_VIEWS, Others, Parts, Restored, Store,
-    other_views,
+    Began, Checkpoints, Fresh, Incarnation, Looking, MadeBy, OTHER_VIEWS, Others, Parts, Restored,
+    Store, other_views,
 };
 
 /// Rejects are written at once; where the disk does not take them so long, the checkpoint fails.
@@ -101,6 +101,8 @@ impl Kept {
         let now_ms = clock.now_ms();
         let (mut store, notes) = Store::open(dir, &settings.state, now_ms)?;
         store.under(prepared.under());
+        let made_by = made_by(settings);
+        store.made_by(made_by.clone());
         for note in notes {
             log_report!(warn, note, "found in the state kept");
         }
@@ -110,6 +112,11 @@ impl Kept {
         let from_ms = now_ms.saturating_sub(horizon_ms);
         let restored = store.load(&prepared.keepers(), &take_ids, from_ms, threads, &anew)?;
         if let Some(it) = &restored {
+            if it.made_by != made_by {
+                let (MadeBy { version, settings }, now) = (&it.made_by, &made_by.settings);
+                // What was decided stands: a record is judged once.
+                tracing::info!(version, settings, now, "kept by another version or settings");
+            }
             tracing::info!(
                 epoch = it.epoch,
                 incarnation = it.incarnation,
@@ -194,6 +201,16 @@ impl Kept {
         };
         Checkpoints::start(self.store, parts, self.restored.map(|it| it.book))
     }
+}
+
+/// This program, and the settings that decide what becomes of a record.
+fn made_by(settings: &Settings) -> MadeBy {
+    let it = &settings.engine;
+    let settings = format!(
+        "future_limit {:?}, late_after {:?}, dedup_horizon {:?}",
+        it.future_limit, it.late_after, it.dedup_horizon
+    );
+    MadeBy { version: env!("CARGO_PKG_VERSION").into(), settings }
 }
 
 /// Offsets that were kept, of the feeds that are known.

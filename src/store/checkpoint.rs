@@ -243,6 +243,7 @@ impl Maker {
             record_bytes,
             incarnation,
             under,
+            made_by,
             since,
             dead,
             ..
@@ -291,6 +292,7 @@ impl Maker {
             epoch: book.epoch,
             views,
             under: under.clone(),
+            made_by: made_by.clone(),
             since: since.iter().map(|it| (it.0.clone(), *it.1)).collect(),
             entities: (parts.entities)(),
             identities: identities.writer.next(),

@@ -56,7 +56,8 @@ impl Maker {
         let Some(last) = self.retiring.last() else { return Ok(()) };
         let newest = store.newest_in.range(..=last.first).map(|it| *it.1).max().unwrap_or(0);
         for keeper in &self.parts.keepers {
-            keeper.again(&|generation| generation <= newest);
+            let n = keeper.again(&|generation| generation <= newest);
+            self.parts.metrics.state_again.add(n);
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use schemas::keeping::StateKeeper;
 
 use super::Store;
-use super::payload::{self, Commit};
+use super::payload::{self, Commit, MadeBy};
 use crate::messages::{BookLine, BookState, Epoch};
 use crate::report::Report;
 use crate::segments::{self, Folder, OnDamage, Segment};
@@ -35,6 +35,8 @@ pub struct Restored {
     pub incarnation: u64,
     /// Counts and offsets at it.
     pub book: BookState,
+    /// Who wrote it.
+    pub made_by: MadeBy,
     /// Entities.
     pub n_entities: u64,
     /// Identities.
@@ -116,6 +118,7 @@ impl Store {
             epoch: commit.epoch,
             incarnation: self.incarnation.number,
             book: BookState { epoch: commit.epoch, lines: commit.lines },
+            made_by: commit.made_by,
             n_entities,
             n_identities,
         }))

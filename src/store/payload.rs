@@ -94,6 +94,9 @@ pub(super) struct Commit {
     /// What the deployment's secret makes of a known text: keys are fingerprints under it.
     #[serde(default)]
     pub(super) under: String,
+    /// Which program wrote it, under which settings.
+    #[serde(default)]
+    pub(super) made_by: MadeBy,
     /// Views that were built again, each with the first checkpoint whose records are of what it
     /// is now.
     #[serde(default)]
@@ -107,6 +110,16 @@ pub(super) struct Commit {
     pub(super) dead: Vec<(u64, u64)>,
     /// Where reading stood, and where the records had ended.
     pub(super) lines: Vec<BookLine>,
+}
+
+/// Who wrote a checkpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MadeBy {
+    /// The program's version: the schemas of events are those of its day.
+    pub version: String,
+    /// The settings that decide what becomes of a record, as text.
+    pub settings: String,
 }
 
 /// Begins a block of identities in this memory; each follows as its 16 bytes.
