@@ -320,7 +320,7 @@ fn is_found_or_harmless() {
     let known = Known::of(&place);
     let was = read(&place, &known);
     assert_eq!(was.told, 0, "{was:?}");
-    assert!(was.decided.contains("latest") && was.aside.contains("a panic"), "{was:?}");
+    assert!(was.decided.contains("Latest") && was.aside.contains("a panic"), "{was:?}");
     let (n_log, n_rejects) = (was.log.len(), was.rejects.len());
     assert!(
         was.state.is_some() && n_log > 100 && n_rejects == 2,

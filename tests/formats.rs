@@ -69,7 +69,7 @@ fn ready(address: &str, process: &mut Process) {
 
 /// One fixture, in every way that it can be read.
 fn holds(fixture: &Path) {
-    let folder = Folder::new("formats");
+    let folder = Folder::new(&format!("formats-{}", fixture.file_name().unwrap().display()));
     let known = Known::of(fixture);
     let dir = folder.0.join("data");
     copy(&fixture.join("data"), &dir);

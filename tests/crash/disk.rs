@@ -122,6 +122,8 @@ fn a_folder_that_is_taken_away_is_noticed() {
             std::fs::remove_dir_all(&data).unwrap();
             std::fs::rename(&aside, &data).unwrap();
             let (process, address) = crate::load::start(&folder, 2);
+            // What no checkpoint had taken is read again.
+            caught_up(&address, BATCH);
             check(&address, BATCH);
             process.signal("-TERM");
             assert_eq!(process.end().0, 0);
