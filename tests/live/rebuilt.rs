@@ -22,7 +22,7 @@ fn a_view_is_built_again_from_topics() {
     let part = wait::folder("rebuilt-file").join("part.jsonl");
     std::fs::write(&part, events[..200].join("\n")).unwrap();
     let feeds = format!(
-        "{}\n[[feeds]]\nname = \"part\"\npath = \"{}\"\n",
+        "{}\n[[feed]]\nname = \"part\"\npath = \"{}\"\n",
         feed_of(&[&topic]),
         part.display()
     );
