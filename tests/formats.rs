@@ -5,7 +5,7 @@
 //! Then copies of them are changed as another version might have written them.
 //!
 //! `MILLSTREAM_FIXTURE=NAME cargo test --locked --test formats -- what_is_written_today` keeps the
-//! one made now as `tests/fixtures/NAME` (docs/format.md says when).
+//! one made now under that name in `tests/fixtures/` (docs/format.md says when).
 
 #![allow(missing_docs, unreachable_pub, dead_code, clippy::disallowed_methods)]
 
