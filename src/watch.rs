@@ -8,6 +8,8 @@
 //! `engine.stall_after`. *Ready*: not stalled, and caught up once with what the log held at start.
 
 mod memory; // holds reading back before memory runs out
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};

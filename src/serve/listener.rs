@@ -316,3 +316,61 @@ fn cannot_start(why: &std::io::Error) -> Report {
         fix: "raise the limit on threads (`ulimit -u`), then start again".into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn crowd(max_connections: usize, max_connections_per_address: usize) -> Arc<Crowd> {
+        let defaults = config::Settings::default().serve;
+        let settings = config::Serve { max_connections, max_connections_per_address, ..defaults };
+        Arc::new(Crowd { settings, metrics: Metrics::default(), inside: Mutex::default() })
+    }
+
+    fn refused(crowd: &Crowd, reason: &'static str) -> u64 {
+        crowd.metrics.cut.get_or_create(&OfReason { reason }).get()
+    }
+
+    /// Goal: one address gets its share and no more, another is not in its way, a place that is
+    /// given back can be had again; by whichever family of addresses it comes; loopback has no
+    /// share. Method: peers by hand, for a test has one address and that is loopback.
+    #[test]
+    fn one_address_has_its_share() {
+        let crowd = crowd(100, 2);
+        let admit = |peer: &str| crowd.admit(peer.parse().unwrap());
+        let first = admit("203.0.113.7:1001").expect("one");
+        let _second = admit("203.0.113.7:1002").expect("two");
+        assert!(admit("203.0.113.7:1003").is_none(), "a third");
+        assert!(admit("[::ffff:203.0.113.7]:1004").is_none(), "it is the same machine");
+        assert_eq!(refused(&crowd, "address-cap"), 2);
+        assert!(admit("203.0.113.8:1001").is_some(), "another address");
+        assert!(admit("[2001:db8::7]:1001").is_some(), "another family");
+        drop(first);
+        let _third = admit("[::ffff:203.0.113.7]:1005").expect("the place that was given back");
+        assert!(admit("203.0.113.7:1006").is_none());
+        assert_eq!(refused(&crowd, "address-cap"), 3);
+        let loopback =
+            ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "[::1]:1", "[::1]:2", "[::1]:3"];
+        let places: Vec<_> = loopback.iter().map(|it| admit(it).expect("loopback")).collect();
+        assert_eq!(crowd.inside.lock().connections.len(), 8);
+        drop(places);
+        let inside = crowd.inside.lock();
+        assert_eq!(inside.connections.len(), 2);
+        assert_eq!(inside.by_address.len(), 1, "nobody is remembered who has gone");
+    }
+
+    /// Goal: an address above its share is refused although others' connections could give way for
+    /// it, so that nobody pushes others out by coming often.
+    #[test]
+    fn a_full_share_pushes_nobody_out() {
+        let crowd = crowd(2, 1);
+        let admit = |peer: &str| crowd.admit(peer.parse().unwrap());
+        let _other = admit("203.0.113.8:1").expect("there is room");
+        let _first = admit("203.0.113.7:1").expect("there is room");
+        assert!(admit("203.0.113.7:2").is_none());
+        assert_eq!((refused(&crowd, "address-cap"), refused(&crowd, "cap")), (1, 0));
+        assert_eq!(crowd.inside.lock().connections.len(), 2);
+        // A newcomer within its share takes the place of who has waited longest.
+        assert!(admit("203.0.113.9:1").is_some());
+    }
+}

@@ -1,0 +1,164 @@
+//! A frontier that stands, and what is none. Method: the real book, sealed and completed by hand;
+//! time is the age of the last look.
+
+use std::io::Write;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use schemas::reading::{Epoch, Gone, Instants, Pin};
+
+use super::*;
+use crate::messages::{AsOf, Feed, Format, Offsets};
+
+const STALL_AFTER: Duration = Duration::from_secs(10);
+
+/// No views, no readers.
+struct Empty;
+
+impl Instants for Empty {
+    fn complete(&self) -> Epoch {
+        0
+    }
+    fn pin(&self) -> Pin {
+        Pin::new(0, Box::new(|| {}))
+    }
+    fn lease(&self, _: Epoch, _: u64, _: u64) -> Result<(), Gone> {
+        Err(Gone { oldest: 0 })
+    }
+    fn expire(&self, _: u64) {}
+    fn undo_bytes(&self) -> u64 {
+        0
+    }
+}
+
+/// What is logged, as text.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+struct World {
+    watched: Watched,
+    newest: tokio::sync::watch::Sender<AsOf>,
+    held: Arc<AtomicBool>,
+    log: Log,
+    /// The newest epoch, and since when it has been.
+    seen: (u64, Instant),
+}
+
+impl World {
+    fn new() -> World {
+        let (name, mapping) = ("log".into(), None);
+        let feed = Feed { name, mapping, format: Format::Native, is_log: true, identity: None };
+        let feeds = Feeds::new(vec![feed]);
+        let metrics = Metrics::default();
+        let from = Offsets::from([((0, 0), 0)]);
+        let (newest, receiver) = tokio::sync::watch::channel(AsOf { epoch: 1, position: 0 });
+        let held = Arc::new(AtomicBool::new(false));
+        let is_held = Arc::clone(&held);
+        let watched = Watched {
+            book: Arc::new(Book::new(feeds.clone(), from, metrics.clone())),
+            read: ReadHandle {
+                views: Arc::new([]),
+                instants: Arc::new(Empty),
+                newest: receiver,
+                as_of: Arc::new(|epoch| AsOf { epoch, position: 0 }),
+            },
+            feeds,
+            dedup: Arc::new(|| serde_json::json!({})),
+            anomalies: Arc::new(|| 0),
+            note_tails: Arc::new(|| {}),
+            metrics,
+            health: Arc::new(Health::awaiting(0)),
+            reading: Arc::new(Vec::new),
+            held: Arc::new(move || is_held.load(SeqCst)),
+            stall_after: STALL_AFTER,
+            cap: Cap::new(u64::MAX),
+            hold_memory: Box::new(|_| {}),
+            on_look: None,
+            on_ready: None,
+        };
+        let seen = (1, crate::clock::monotonic());
+        World { watched, newest, held, log: Log::default(), seen }
+    }
+
+    /// Looks, the newest epoch having stood for so long; what is wrong then, and how many stalls
+    /// have been counted.
+    fn look(&mut self, stood: Duration) -> (Vec<String>, u64) {
+        self.seen.1 = crate::clock::monotonic().checked_sub(stood).unwrap();
+        let log = self.log.clone();
+        let told = tracing_subscriber::fmt().with_writer(move || log.clone()).finish();
+        tracing::subscriber::with_default(told, || self.watched.look(&mut self.seen, &mut 0));
+        (self.watched.health.troubles(), self.watched.metrics.stalls.get())
+    }
+
+    fn seal(&self, epoch: u64, next: u64) {
+        self.watched.book.sealed(epoch, Offsets::from([((0, 0), next)]));
+    }
+
+    fn complete(&self, epoch: u64) {
+        self.newest.send_replace(self.watched.book.completed(epoch));
+    }
+
+    fn told(&self, words: &str) -> usize {
+        String::from_utf8(self.log.0.lock().clone()).unwrap().matches(words).count()
+    }
+}
+
+const LONG: Duration = Duration::from_secs(11);
+const SHORT: Duration = Duration::from_secs(9);
+
+fn standing() -> Vec<String> {
+    vec!["the frontier has stopped: no epoch completes".to_string()]
+}
+
+/// Goal: an epoch that is sealed and never completes is a stall: counted once, told once, named
+/// among the reasons for which we are not ready, until it completes.
+#[test]
+fn a_sealed_epoch_that_never_completes_is_a_stall() {
+    let mut world = World::new();
+    assert_eq!(world.look(LONG), (vec![], 0), "nothing waits: nothing stalls");
+    world.seal(7, 5);
+    assert_eq!(world.look(SHORT), (vec![], 0), "not yet");
+    assert_eq!(world.look(LONG), (standing(), 1));
+    assert!(world.watched.health.is_stalled());
+    assert_eq!(world.look(LONG), (standing(), 1), "counted once");
+    let (begins, ends) = ("no epoch completes although work waits", "epochs complete again");
+    assert_eq!((world.told(begins), world.told(ends)), (1, 0));
+    assert_eq!(world.told("watch/stall"), 1);
+    world.complete(7);
+    assert_eq!(world.look(LONG), (vec![], 1), "an epoch has completed since");
+    assert!(!world.watched.health.is_stalled());
+    assert_eq!((world.told(begins), world.told(ends)), (1, 1));
+    // What is sealed next is timed from the epoch that has completed.
+    world.seal(8, 6);
+    assert_eq!(world.look(SHORT), (vec![], 1));
+    assert_eq!(world.look(LONG), (standing(), 2));
+}
+
+/// Goal: records that wait to be read are work too; but what is held back on purpose is no stall,
+/// and holding back does not hide an epoch that hangs.
+#[test]
+fn back_pressure_is_no_stall() {
+    let mut world = World::new();
+    world.seal(7, 5);
+    world.complete(7);
+    assert_eq!(world.look(Duration::ZERO), (vec![], 0));
+    world.watched.book.tail((0, 0), 100, 0);
+    world.held.store(true, SeqCst);
+    assert_eq!(world.look(LONG), (vec![], 0), "held back on purpose");
+    world.held.store(false, SeqCst);
+    assert_eq!(world.look(LONG), (standing(), 1), "95 records wait and nothing happens");
+    world.held.store(true, SeqCst);
+    assert_eq!(world.look(LONG), (vec![], 1));
+    world.seal(8, 100);
+    assert_eq!(world.look(LONG), (standing(), 2), "an epoch hangs, held back or not");
+}
