@@ -74,6 +74,10 @@ fn marked(mut event: Value, tenant: &str, mark: &str) -> (Value, usize) {
             *event.pointer_mut(&path).unwrap() = was;
         }
     }
+    if event["type"] == "record.deleted" {
+        // Of an earlier version than the upserted one: the record stands, and can be found.
+        event["data"]["version"] = json!("0");
+    }
     (event, n)
 }
 
@@ -193,11 +197,13 @@ fn nothing_of_another_tenants_is_found_in_a_running_engine() {
             shown.insert(view.to_string());
         }
     });
-    for view in ["customers", "orders", "cases", "top_customers"] {
-        assert!(shown.contains(view), "{view} shows nothing: {theirs:?}");
+    for view in running.read.views.iter() {
+        let name = view.def().name;
+        assert!(!theirs[name].is_empty(), "{name} has no rows");
+        // Of these, rows hold nothing that somebody says freely.
+        let counts = ["volume", "orders_by_status"].contains(&name);
+        assert_eq!(shown.contains(name), !counts, "{name}: {theirs:?}");
     }
-    let (volume, by_status) = (&theirs["volume"], &theirs["orders_by_status"]);
-    assert!(!volume.is_empty() && !by_status.is_empty());
     // The feed is read by and by: two rejects are `a`'s, one is `b`'s, five are nobody's.
     let rejects = |tenant: &str, more: &str| {
         let (status, text) =
@@ -303,15 +309,10 @@ fn nothing_of_another_tenants_is_found_in_a_running_engine() {
     assert_eq!(asked.len(), ROUTES.iter().map(|it| it.path).collect::<BTreeSet<_>>().len());
 
     // Streams: what `a` does meanwhile comes before what `b` then does.
-    for query in [
-        "view=orders",
-        "view=customers",
-        "view=top_customers",
-        "view=cases",
-        "view=volume",
-        "view=orders_by_status",
-        "view=orders&key=canary-5f1e-order",
-    ] {
+    let mut queries: Vec<String> =
+        running.read.views.iter().map(|it| format!("view={}", it.def().name)).collect();
+    queries.push("view=orders&key=canary-5f1e-order".into());
+    for query in &queries {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let mut stream = BufReader::new(stream);
