@@ -118,6 +118,13 @@ pub struct OfView {
     pub view: &'static str,
 }
 
+/// By operator of the dataflow.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct OfOperator {
+    /// Its name, the same on every worker.
+    pub operator: String,
+}
+
 /// By route.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct OfRoute {
@@ -245,6 +252,14 @@ metrics! {
     view_bytes: Family<OfView, Whole> = "view_bytes";
     /// Undo kept for readers.
     undo_bytes: Whole = "undo_bytes";
+    /// Time that an operator ran, over all workers.
+    operator_busy: Family<OfOperator, Count> = "operator_busy_microseconds";
+    /// Records that an operator was sent.
+    operator_records: Family<OfOperator, Count> = "operator_records_in";
+    /// Records in an operator's arrangement.
+    operator_arranged: Family<OfOperator, Whole> = "operator_arranged_records";
+    /// Bytes that wait to be arranged.
+    operator_waiting: Family<OfOperator, Whole> = "operator_waiting_bytes";
     /// Consolidated records whose multiplicity was not one: an alarm.
     anomalies: Count = "relation_anomalies";
     /// Identities remembered.

@@ -75,6 +75,8 @@ pub struct Ports {
     pub debug: Arc<dyn Fn() -> Value + Send + Sync>,
     /// Every metric.
     pub metrics: Metrics,
+    /// Called before metrics are told: sets those that are gathered only when somebody looks.
+    pub gather: Arc<dyn Fn() + Send + Sync>,
     /// How far a view is that is being built again; none where it is whole.
     pub building: WordsOf,
     /// What the command line asks of a running process.

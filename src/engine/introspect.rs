@@ -3,6 +3,11 @@
 //! In: timely's and differential's own loggers, one pair per worker, installed before the
 //! dataflow is built. Out: a table for `/v1/debug/dataflow` and the metrics.
 //!
+//! # Invariants
+//! - A name says one operator of a worker, and which view it works for. The libraries call every
+//!   input, probe and count alike; such a one is told with whom it serves: *Probe of fold orders*.
+//!   `tests/dataflow.rs`.
+//!
 //! # State
 //! One line per operator and worker; nothing grows with events.
 
@@ -23,7 +28,7 @@ pub struct OperatorLine {
     pub worker: usize,
     /// Its address in the dataflow.
     pub address: Vec<usize>,
-    /// Its name.
+    /// Its name, the same on every worker.
     pub name: String,
     /// Records that it was sent.
     pub records_in: i64,
@@ -51,8 +56,8 @@ pub(crate) struct Introspection {
 struct Lines {
     operators: BTreeMap<usize, OperatorLine>,
     started: BTreeMap<usize, Duration>,
-    /// Channel to the address of the operator it ends at.
-    targets: BTreeMap<usize, Vec<usize>>,
+    /// Channel to the addresses of the operators that it begins and ends at.
+    channels: BTreeMap<usize, (Vec<usize>, Vec<usize>)>,
     received: BTreeMap<usize, i64>,
 }
 
@@ -89,7 +94,8 @@ impl Introspection {
             let lines = lines.lock();
             for line in lines.operators.values() {
                 let mut line = line.clone();
-                let into = lines.targets.iter().filter(|it| *it.1 == line.address);
+                line.name = lines.full_name(&line);
+                let into = lines.channels.iter().filter(|it| it.1.1 == line.address);
                 line.records_in =
                     into.filter_map(|it| lines.received.get(it.0)).copied().sum::<i64>();
                 table.push(line);
@@ -100,7 +106,34 @@ impl Introspection {
     }
 }
 
+/// What the libraries call operators that cannot be given a name.
+const UNNAMED: &[&str] = &["Input", "Probe", "FlatMap", "AsCollection", "CountTotal"];
+
 impl Lines {
+    /// The name, with that of the operator that it follows (of an input: that it feeds), if it is
+    /// one of the libraries' own.
+    fn full_name(&self, of: &OperatorLine) -> String {
+        let mut at = &of.address;
+        // At most one step for each operator.
+        for _ in 0..self.operators.len() {
+            let name = self.operators.values().find(|it| it.address == *at).map(|it| &*it.name);
+            match name {
+                None => break,
+                Some(name) if UNNAMED.contains(&name) => {}
+                Some(name) if at == &of.address => return name.to_string(),
+                Some(name) => return format!("{} of {name}", of.name),
+            }
+            let mut ends = self.channels.values();
+            let before = ends.find(|it| it.1 == *at).map(|it| &it.0);
+            let mut ends = self.channels.values();
+            let Some(next) = before.or_else(|| ends.find(|it| it.0 == *at).map(|it| &it.1)) else {
+                break;
+            };
+            at = next;
+        }
+        of.name.clone()
+    }
+
     fn timely(&mut self, worker: usize, at: Duration, event: TimelyEvent) {
         match event {
             TimelyEvent::Operates(it) => {
@@ -109,9 +142,8 @@ impl Lines {
                 self.operators.insert(it.id, line);
             }
             TimelyEvent::Channels(it) => {
-                let mut address = it.scope_addr;
-                address.push(it.target.0);
-                self.targets.insert(it.id, address);
+                let at = |operator| it.scope_addr.iter().copied().chain([operator]).collect();
+                self.channels.insert(it.id, (at(it.source.0), at(it.target.0)));
             }
             TimelyEvent::Schedule(it) => match it.start_stop {
                 StartStop::Start => {

@@ -1,5 +1,6 @@
 //! What serving may ask of the other rooms, and who answers.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +16,13 @@ use crate::commands::log::record;
 use crate::commands::rejects::find;
 use crate::commands::state::verified;
 use crate::config::Settings;
-use crate::engine::Engine;
+use crate::engine::{Engine, OperatorLine};
 use crate::epochs::Epochs;
 use crate::ingest::local_log::{self, LocalLog};
 use crate::ingest::resets::{Resets, To};
 use crate::ledger::Book;
 use crate::messages::{Append, AppendRefused, Appended, Ledger, ReadHandle};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, OfOperator};
 use crate::rejects::{self, Filter, Reject, RejectStore, Select};
 use crate::report::Report;
 use crate::serve::{
@@ -73,6 +74,7 @@ pub(super) fn of(behind: Behind<'_>) -> Ports {
         None => Arc::new(NoLog),
     };
     let (operators, counted) = (engine.operators(), Arc::clone(book));
+    let (gathered, told) = (engine.operators(), metrics.clone());
     let read: ReadHandle = engine.read_handle();
     let of_views = read.clone();
     Ports {
@@ -94,6 +96,7 @@ pub(super) fn of(behind: Behind<'_>) -> Ports {
             json!({"operators": operators(), "views": views.collect::<Vec<_>>()})
         }),
         metrics,
+        gather: Arc::new(move || gather(&gathered(), &told)),
         building: Arc::new(move |view| building.words(Some(view))),
         admin: Arc::new(Admin {
             data_dir: settings.data_dir.display().to_string(),
@@ -109,6 +112,25 @@ pub(super) fn of(behind: Behind<'_>) -> Ports {
         }),
         now_ms,
         future_limit: settings.engine.future_limit,
+    }
+}
+
+/// What each operator did, over all workers, into the metrics.
+fn gather(operators: &[OperatorLine], metrics: &Metrics) {
+    let mut all: BTreeMap<&str, OperatorLine> = BTreeMap::new();
+    for line in operators {
+        let sum = all.entry(&line.name).or_default();
+        sum.busy_ms += line.busy_ms;
+        sum.records_in += line.records_in;
+        sum.arranged_records += line.arranged_records;
+        sum.waiting_bytes += line.waiting_bytes;
+    }
+    for (name, sum) in all {
+        let of = OfOperator { operator: name.to_string() };
+        metrics.operator_busy.get_or_create(&of).raise_to((sum.busy_ms * 1e3) as u64);
+        metrics.operator_records.get_or_create(&of).raise_to(sum.records_in.max(0).cast_unsigned());
+        metrics.operator_arranged.get_or_create(&of).set(sum.arranged_records);
+        metrics.operator_waiting.get_or_create(&of).set(sum.waiting_bytes);
     }
 }
 

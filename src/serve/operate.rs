@@ -52,6 +52,7 @@ pub(super) fn health(desk: &Desk, endpoint: Endpoint) -> Response {
 
 /// `GET /metrics`
 pub(super) fn metrics(desk: &Desk) -> Response {
+    (desk.ports.gather)();
     let mut response = json_response(StatusCode::OK, desk.ports.metrics.encode().into_bytes());
     let kind = HeaderValue::from_static(Route::of(Endpoint::Metrics).answer);
     response.headers_mut().insert(header::CONTENT_TYPE, kind);

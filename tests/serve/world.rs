@@ -389,6 +389,7 @@ impl World {
             health: Arc::new(move || health.lock().unwrap().clone()),
             debug: Arc::new(|| serde_json::json!([{"name": "orders"}])),
             metrics: self.metrics.clone(),
+            gather: Arc::new(|| {}),
             building: Arc::new(|_| None),
             admin: self.admin.clone(),
             now_ms: Arc::new(|| FIRST),
