@@ -17,6 +17,10 @@ use process::{Folder, Process, command};
 const MIB: u64 = 1 << 20;
 /// How much memory a storm may add; the allocator keeps some of what was used.
 const GROWTH: u64 = 32 * MIB;
+/// What a busy machine may give to others between two turns of ours, and it falls on whom it falls:
+/// at a load of sixteen on two cores the slowest two of two hundred took 1.3 s, and 0.5 s without a
+/// storm. On a quiet one it is some ten milliseconds; the figures are printed.
+const TURN: Duration = Duration::from_secs(2);
 /// What an open connection costs, unoptimised; there are 4,096 at most.
 const CONNECTION: u64 = 40 << 10;
 
@@ -87,14 +91,18 @@ fn quantiles(mut took: Vec<Duration>) -> (Duration, Duration) {
     (took[took.len() / 2], took[took.len() * 99 / 100])
 }
 
-/// 5,000 half-sent headers: others are answered meanwhile, and every half is closed in time.
+/// 5,000 half-sent headers: others are answered meanwhile in less than twice the time that a server
+/// without a storm takes, which is asked beside it (a busy machine is busy for both), but for the
+/// machine's turns; and every half is closed in time.
 #[test]
 fn five_thousand_half_headers() {
-    let server = server("halves", &["serve.header_timeout=3s"]);
-    let calm = quantiles((0..200).map(|_| server.ask(GOOD).2).collect());
+    let (server, calm) = (server("halves", &["serve.header_timeout=3s"]), server("calm", &[]));
+    for _ in 0..50 {
+        assert_eq!((server.ask(GOOD).0, calm.ask(GOOD).0), (200, 200));
+    }
     let before = server.resident();
     let mut halves = Vec::new();
-    let mut took = Vec::new();
+    let (mut took, mut beside) = (Vec::new(), Vec::new());
     for n in 0..5_000 {
         let mut half = server.connect();
         // One that was cut to make room may refuse the bytes: that is what is asked for.
@@ -105,6 +113,7 @@ fn five_thousand_half_headers() {
             let (status, _, it) = server.ask(GOOD);
             assert_eq!(status, 200);
             took.push(it);
+            beside.push(calm.ask(GOOD).2);
         }
     }
     let grown = server.resident().saturating_sub(before);
@@ -117,57 +126,61 @@ fn five_thousand_half_headers() {
         }
     }
     assert!(started.elapsed() < Duration::from_secs(10), "closed after {:?}", started.elapsed());
-    let busy = quantiles(took);
-    println!("good requests: (p50, p99) {calm:?} calm, {busy:?} in the storm; {grown} bytes more");
-    // Answered at once, and the slowest do not wait for the halves to be closed. On a quiet machine
-    // it is some ten milliseconds; what a busy one takes its turns for is not ours to bound.
-    assert!(busy.0 < calm.0 * 2 + Duration::from_millis(100), "{calm:?} before, {busy:?} after");
-    assert!(busy.1 < calm.1 * 2 + Duration::from_secs(2), "{calm:?} before, {busy:?} after");
+    let (storm, beside) = (quantiles(took), quantiles(beside));
+    println!("good requests: (p50, p99) {storm:?}, without a storm {beside:?}; {grown} bytes more");
+    assert!(storm.0 < beside.0 * 2 + TURN / 20, "{storm:?}, without a storm {beside:?}");
+    assert!(storm.1 < beside.1 * 2 + TURN, "{storm:?}, without a storm {beside:?}");
     assert!(grown < GROWTH + 4_096 * CONNECTION, "{grown} bytes more");
+    calm.end();
     server.end();
 }
 
 /// Bodies of 60 MB, announced and in chunks without end: refused by the limit's name, from
-/// four clients at once, in bounded memory.
+/// four clients at once, in bounded memory. A reset may overtake the answer where bytes were on
+/// their way that nobody reads any more; so each kind tries again until one has been told.
 #[test]
 fn bodies_of_sixty_megabytes() {
     let server = server("bodies", &[]);
     let before = server.resident();
     let head =
         "POST /v1/events HTTP/1.1\r\nhost: a\r\ncontent-type: application/cloudevents+json\r\n";
+    let send = |chunked: bool| {
+        let mut stream = server.connect();
+        let framing = match chunked {
+            true => "transfer-encoding: chunked\r\n\r\n",
+            false => "content-length: 60000000\r\n\r\n",
+        };
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(framing.as_bytes()).unwrap();
+        let mut reading = stream.try_clone().unwrap();
+        let answer = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            // A reset after the answer is how the rest of the body is refused.
+            reading.read_to_end(&mut bytes).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).into_owned()
+        });
+        let piece = match chunked {
+            true => format!("{:x}\r\n{}\r\n", 65_536, "x".repeat(65_536)),
+            false => "x".repeat(65_536),
+        };
+        let mut sent = 0;
+        let most = if chunked { 400_000_000 } else { 60_000_000 };
+        while sent < most && stream.write_all(piece.as_bytes()).is_ok() {
+            sent += 65_536;
+        }
+        // What is thrown away so that the answer can be read is bounded.
+        assert!(!chunked || sent < 200_000_000, "{sent} bytes were taken");
+        answer.join().unwrap()
+    };
+    const TRIES: usize = 5;
     std::thread::scope(|scope| {
         for client in 0..4 {
-            let server = &server;
+            let send = &send;
             scope.spawn(move || {
-                let mut stream = server.connect();
-                let chunked = client % 2 == 0;
-                let framing = match chunked {
-                    true => "transfer-encoding: chunked\r\n\r\n",
-                    false => "content-length: 60000000\r\n\r\n",
-                };
-                stream.write_all(head.as_bytes()).unwrap();
-                stream.write_all(framing.as_bytes()).unwrap();
-                let mut reading = stream.try_clone().unwrap();
-                let answer = std::thread::spawn(move || {
-                    let mut bytes = Vec::new();
-                    // A reset after the answer is how the rest of the body is refused.
-                    reading.read_to_end(&mut bytes).unwrap_or_default();
-                    String::from_utf8_lossy(&bytes).into_owned()
-                });
-                let piece = match chunked {
-                    true => format!("{:x}\r\n{}\r\n", 65_536, "x".repeat(65_536)),
-                    false => "x".repeat(65_536),
-                };
-                let mut sent = 0;
-                let most = if chunked { 400_000_000 } else { 60_000_000 };
-                while sent < most && stream.write_all(piece.as_bytes()).is_ok() {
-                    sent += 65_536;
-                }
-                let answer = answer.join().unwrap();
-                // The reset may overtake the answer on its way to us.
-                assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 413"), "{answer}");
-                // What is thrown away so that the answer can be read is bounded.
-                assert!(!chunked || sent < 200_000_000, "{sent} bytes were taken");
+                let mut answers = (0..TRIES).map(|_| send(client % 2 == 0));
+                let answer = answers.find(|it| !it.is_empty()).expect("told of the refusal once");
+                assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+                assert!(answer.contains("1048576"), "the limit is named: {answer}");
             });
         }
     });
