@@ -39,6 +39,9 @@ fn exit_codes_are_as_documented() {
         check(&["replay", "x", &rate], 1, "expected a number from 0.001 to 1000000000");
         check(&["produce", "--input", "x", "--topic", "t", &rate], 1, "error[commands/flag]");
     }
+    check(&["run", "--data-dir", env!("CARGO_BIN_EXE_millstream")], 1, "it is a file");
+    check(&["check", "--set", "serve.listen=localhost:80"], 1, "an IP address and port");
+    check(&["map", "--input", "/no/such/file"], 1, "error[ingest/cannot-open]");
     check(&["rejects", "list", "--limit", "1001"], 2, "expected a number from 1 to 1000");
     check(&["log", "show", "--limit", "0"], 2, "expected a number from 1 to 1000");
     check(&["check", "--config", "/no/such/file"], 1, "error[config/file]");

@@ -30,7 +30,6 @@ const ROOMS: &[(&str, &[&str], &str)] = &[
     ("segments", &[], "a format, not a place: it knows nobody"),
     ("rejects", &["segments"], "kept rejects are made of segments"),
     ("secret", &[], "the deployment's secret, in a file"),
-    ("generator", &[], "makes events; knows only the contract"),
     ("produce", &[], "lines into a topic: it knows librdkafka, and nobody here"),
     ("watch", &["ledger", "usage"], "looks at the whole four times a second"),
     ("usage", &[], "asks the system about this process"),

@@ -69,7 +69,12 @@ pub fn main(it: &Map, chosen: &Chosen) -> Result<(), Problems> {
     let shown = show.all(chunks);
     stop.store(true, Relaxed);
     let read = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    shown.and(read).map_err(|it| vec![it])
+    // What could not be read has no summary.
+    let told = shown.and_then(|out| read.map(|()| out)).and_then(|out| match out {
+        Some(out) => show.summary(out),
+        None => Ok(()),
+    });
+    told.map_err(|it| vec![it])
 }
 
 struct Show<'a> {
@@ -90,8 +95,9 @@ struct At {
 }
 
 impl Show<'_> {
-    /// Takes the receiver, so that the reader ends when this does.
-    fn all(&mut self, chunks: crossbeam_channel::Receiver<Chunk>) -> Result<(), Report> {
+    /// Takes the receiver, so that the reader ends when this does. Nothing is left to write to
+    /// when the reader of what is shown has gone.
+    fn all(&mut self, chunks: crossbeam_channel::Receiver<Chunk>) -> Result<Option<Out>, Report> {
         let mut out = Out::default();
         'read: for chunk in chunks {
             let Framing::Lines = chunk.framing else { continue };
@@ -108,12 +114,11 @@ impl Show<'_> {
                 let (file, read_ms) = (chunk.partition.1, chunk.appended_ms);
                 let at = At { file, offset: n, read_ms };
                 if self.record(at, line, wanted, &mut out)? == Reader::Gone {
-                    return Ok(());
+                    return Ok(None);
                 }
             }
         }
-        self.summary(&mut out)?;
-        out.end()
+        Ok(Some(out))
     }
 
     fn record(
@@ -168,7 +173,7 @@ impl Show<'_> {
         }
     }
 
-    fn summary(&self, out: &mut Out) -> Result<(), Report> {
+    fn summary(&self, mut out: Out) -> Result<(), Report> {
         let Summary { records, events, skipped, types, rejected } = &self.sum;
         if self.it.json {
             let counts = json!({
@@ -176,7 +181,7 @@ impl Show<'_> {
                 "types": types, "rejected": rejected,
             });
             out.line(json!({"summary": counts}).to_string())?;
-            return Ok(());
+            return out.end();
         }
         let n_rejected: u64 = rejected.values().sum();
         out.line(format!(
@@ -188,7 +193,7 @@ impl Show<'_> {
         for (code, n) in rejected {
             out.line(format!("  {n:>10}  rejected: {code}"))?;
         }
-        Ok(())
+        out.end()
     }
 }
 

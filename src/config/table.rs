@@ -301,7 +301,7 @@ impl Setting {
     pub fn expected(&self) -> String {
         match &self.kind {
             Kind::Folder(_) => "a folder".to_string(),
-            Kind::Address(_) => "an address and port such as \"127.0.0.1:8080\"".to_string(),
+            Kind::Address(_) => "an IP address and port such as \"127.0.0.1:8080\"".to_string(),
             Kind::Count(_, low, high) => format!("a whole number from {low} to {high}"),
             Kind::Many(_, low, high) => format!("a whole number from {low} to {high}"),
             Kind::Time(_, low, high) => format!("{}, from {low} to {high}", values::A_DURATION),

@@ -17,7 +17,7 @@ pub(super) fn take_folder(data_dir: &Path) -> Result<FolderLock, Report> {
         code: "run/data-folder",
         what: "could not make the data folder".into(),
         at: vec![("folder", data_dir.display().to_string())],
-        why: why.to_string(),
+        why: if data_dir.is_file() { "it is a file".into() } else { why.to_string() },
         effect: "nothing was started; no data was touched".into(),
         fix: "name a folder that this user may write to (`--data-dir`)".into(),
     })?;
