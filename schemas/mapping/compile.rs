@@ -64,7 +64,7 @@ pub(super) fn compile(text: &str) -> Result<(Reads, bool), Vec<MappingProblem>> 
     let file = Place { table: root.get_ref(), at: String::new(), span: 0..0 };
     let mut work = Work::new(text);
     let record = file.get("record");
-    let whole = record.and_then(|it| work.notes.word(&it, &["value", "whole"])) == Some("whole");
+    let record = record.and_then(|it| work.notes.word(&it, &["value", "whole"]));
     let reads = match file.get("shape") {
         None => work.file(&file).map(Reads::Rules),
         Some(part) => work.notes.word(&part, &["debezium"]).map(|_| {
@@ -72,6 +72,8 @@ pub(super) fn compile(text: &str) -> Result<(Reads, bool), Vec<MappingProblem>> 
             Reads::Debezium(Box::new(shape))
         }),
     };
+    // A change's key stands beside its row: a change stream is read whole unless the text says no.
+    let whole = record.map_or(matches!(reads, Some(Reads::Debezium(_))), |it| it == "whole");
     match reads {
         Some(reads) if work.notes.is_empty() => Ok((reads, whole)),
         _ => Err(work.notes.finish()),

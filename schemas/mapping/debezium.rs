@@ -1,13 +1,14 @@
 //! Change streams of Debezium into `record.upserted` and `record.deleted`.
 //!
-//! In: the value of one record: Debezium's envelope, bare or under `payload` beside its schema, of
-//! PostgreSQL, MySQL (MariaDB) or MongoDB. Out: what is now so of one record of one table.
+//! In: one record: Debezium's envelope, bare or under `payload` beside its schema, of PostgreSQL,
+//! MySQL (MariaDB) or MongoDB; alone, or as the `value` of a whole record of Kafka beside its key.
+//! Out: what is now so of one record of one table.
 //!
 //! # Meaning
 //! | `op` | becomes |
 //! |---|---|
 //! | `c`, `u`, `r` (snapshot) | `record.upserted` with `after`; before it, if `before` has another key, `record.deleted` of that |
-//! | `d` | `record.deleted` of the key in `before` |
+//! | `d` | `record.deleted` of the key in `before`, or of the key beside it |
 //! | `t` (the table was emptied) | a problem, or skipped where the mapping says so: it names no record |
 //! | `m` (a message beside the tables), tombstones | skipped |
 //!
@@ -19,6 +20,7 @@
 //! again is a duplicate.
 
 mod compile; // a mapping's text to this
+mod key; // which record of the table it is
 mod seen; // what one envelope says
 
 use std::borrow::Cow;
@@ -76,8 +78,18 @@ const FILE: usize = 13;
 const POS: usize = 14;
 const ROW: usize = 15;
 const ORD: usize = 16;
-/// The envelope itself, where a schema stands beside it.
-const PAYLOAD: &str = "/payload";
+/// Where an envelope may stand: as it is, beside its schema, and each in a whole record of Kafka.
+const FORMS: [&str; 4] = ["", "/payload", "/value", "/value/payload"];
+/// What tells which of them it is, and the key beside it. Their slots come after the envelopes'.
+const AROUND: [&str; 7] =
+    ["/payload", "/value", "/value/payload", "/topic", "/key", "/key/schema", "/key/payload"];
+const PAYLOAD: usize = FORMS.len() * WANTED.len();
+const VALUE: usize = PAYLOAD + 1;
+const VALUE_PAYLOAD: usize = PAYLOAD + 2;
+const TOPIC: usize = PAYLOAD + 3;
+const KEY: usize = PAYLOAD + 4;
+const KEY_SCHEMA: usize = PAYLOAD + 5;
+const KEY_PAYLOAD: usize = PAYLOAD + 6;
 
 /// Key columns, in the order in which they are joined.
 type Columns = Box<[Box<str>]>;
@@ -134,11 +146,8 @@ impl Debezium {
         with_slots(self.tree.pointers.len(), |slots| {
             let read = self.tree.fill_record(record, slots);
             read.map_err(|it| Box::new(it.problem(record)))?;
-            let first = match slots[2 * WANTED.len()] {
-                Slot::Null => return Ok(Mapped::Skipped),
-                Slot::Absent => 0,
-                _ => WANTED.len(),
-            };
+            let Some(form) = form(slots) else { return Ok(Mapped::Skipped) };
+            let first = form * WANTED.len();
             let seen = Seen { slots: &*slots, pointers: &self.tree.pointers, first };
             let Some((gone, now)) = self.read(&seen)? else { return Ok(Mapped::Skipped) };
             let n = 1 + u32::from(gone.is_some());
@@ -182,19 +191,24 @@ impl Debezium {
             }
             _ => {}
         }
+        let stated = rule.and_then(|it| it.key.as_ref()).or(self.key.as_ref());
+        let beside = seen.beside(connector)?;
         let of_mongo: &[Box<str>] = &[Box::from("_id")];
-        let columns: Cow<'_, [Box<str>]> = match rule.and_then(|it| it.key.as_ref()) {
-            Some(own) => Cow::Borrowed(own),
-            None => match &self.key {
-                Some(all) => Cow::Borrowed(all),
-                None if connector == Connector::MongoDb => Cow::Owned(of_mongo.to_vec()),
-                None => {
-                    let expected = format!(
-                        "a table whose key the mapping states: tables.{table:?}.key, or `key` for all"
-                    );
-                    return Err(seen.fault("schemas/unmapped-type", table_at, expected));
-                }
-            },
+        let columns: Cow<'_, [Box<str>]> = match (stated, &beside) {
+            (Some(columns), _) => Cow::Borrowed(columns),
+            (None, Some(beside)) => beside.iter().map(|it| it.0.clone()).collect(),
+            (None, None) if connector == Connector::MongoDb => Cow::Owned(of_mongo.to_vec()),
+            (None, None) => {
+                let expected = format!(
+                    "a table whose key the mapping states: tables.{table:?}.key, or `key` for all \
+                     (or a record of Kafka that has a key)"
+                );
+                return Err(seen.fault("schemas/unmapped-type", table_at, expected));
+            }
+        };
+        let key_of = |at: usize, row: Option<&str>| match (stated, &beside) {
+            (None, Some(beside)) => seen.key_beside(at, row, beside),
+            _ => seen.key(at, row, &columns, beside.as_ref()),
         };
         let named: Text<'a> = match rule.and_then(|it| it.name.as_deref()) {
             Some(name) => Cow::Borrowed(name),
@@ -215,15 +229,31 @@ impl Debezium {
             version,
         };
         if op == 'd' {
-            let (_, key) = seen.row(BEFORE, connector, &columns)?;
-            return Ok(Some((None, made.deleted(key, 'd'))));
+            let row = seen.row_text(BEFORE, connector);
+            return Ok(Some((None, made.deleted(key_of(BEFORE, row.as_deref())?, 'd'))));
         }
-        let (fields, key) = seen.row(AFTER, connector, &columns)?;
-        // What Debezium shows of the row before may lack its columns; then its key is the same.
-        let before = seen.slot(BEFORE).is_present().then(|| seen.row(BEFORE, connector, &columns));
-        let was = before.and_then(Result::ok).map(|it| it.1).filter(|it| *it != key);
-        let gone = was.filter(|_| op == 'u').map(|key| made.deleted(key, 'k'));
+        let fields = seen.row(AFTER, connector)?;
+        let key = key_of(AFTER, Some(&fields))?;
+        // What Debezium shows of the row before may lack its columns; then its key is the same. A
+        // document's `_id` never changes.
+        let may_change = op == 'u' && (stated.is_some() || connector != Connector::MongoDb);
+        let before = seen.row_text(BEFORE, connector).filter(|_| may_change);
+        let was = before.and_then(|it| seen.key(BEFORE, Some(&it), &columns, None).ok());
+        let gone = was.filter(|it| *it != key).map(|key| made.deleted(key, 'k'));
         Ok(Some((gone, made.upserted(key, fields, op))))
+    }
+}
+
+/// Which of [`FORMS`] a record has; `None`: it holds no envelope, and is a tombstone.
+fn form(slots: &[Slot<'_>]) -> Option<usize> {
+    let whole = slots[TOPIC].is_present() && slots[VALUE] != Slot::Absent;
+    if whole && (slots[VALUE] == Slot::Null || slots[VALUE] == Slot::Text("")) {
+        return None;
+    }
+    match slots[if whole { VALUE_PAYLOAD } else { PAYLOAD }] {
+        Slot::Null => None,
+        Slot::Absent => Some(if whole { 2 } else { 0 }),
+        _ => Some(if whole { 3 } else { 1 }),
     }
 }
 

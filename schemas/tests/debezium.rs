@@ -147,7 +147,7 @@ fn what_is_wrong_is_told() {
     fails(
         "shape = \"debezium\"",
         &postgres("c", "null", row, "1"),
-        r#"schemas/unmapped-type: field "/source/table": expected a table whose key the mapping states: tables."public.orders".key, or `key` for all, found "orders""#,
+        r#"schemas/unmapped-type: field "/source/table": expected a table whose key the mapping states: tables."public.orders".key, or `key` for all (or a record of Kafka that has a key), found "orders""#,
     );
     fails(
         "shape = \"debezium\"\nother_tables = \"reject\"",
@@ -189,6 +189,127 @@ fn what_is_wrong_is_told() {
         &postgres("c", "null", row, "1"),
         "skipped",
     );
+}
+
+/// A whole record of Kafka, as a topic gives it to the mapping.
+fn whole(key: &str, value: &str) -> String {
+    format!(
+        r#"{{"headers":{{}},"key":{key},"offset":3,"partition":0,"timestamp_ms":1,"topic":"t","value":{value}}}"#
+    )
+}
+
+/// Goal: a record is known by the key that stands beside it in Kafka, where the mapping states none
+/// or the row does not have it; the row of a mapping that states its columns stands first. Method:
+/// forms of keys, with and without a row.
+#[test]
+fn by_the_key_beside_it() {
+    let any = "shape = \"debezium\"";
+    let deleted = |lsn: &str, key: &str| {
+        format!(
+            r#"record.deleted {lsn}/1:d:public.orders:{key} 1000 {{"table":"public.orders","key":"{key}","version":"{lsn}/1"}}"#
+        )
+    };
+    let gone = postgres("d", "null", "null", "91");
+    for text in [any, ORDERS] {
+        for key in [
+            r#"{"id":7}"#,
+            r#"{"schema":{"type":"struct"},"payload":{"id":7}}"#,
+            r#"{"schema":null,"payload":{"id":7}}"#,
+            "7",
+            r#""7""#,
+        ] {
+            check(text, &whole(key, &gone), &deleted("91", "7"));
+            let with_schema = format!(r#"{{"schema":{{"type":"struct"}},"payload":{gone}}}"#);
+            check(text, &whole(key, &with_schema), &deleted("91", "7"));
+        }
+        for nothing in ["null", r#""""#, r#"{"schema":null,"payload":null}"#] {
+            check(text, &whole(r#"{"id":7}"#, nothing), "skipped");
+        }
+    }
+    check(any, &whole(r#"{"line":"a/b","order_id":1}"#, &gone), &deleted("91", "a%2Fb/1"));
+    let stated = "shape = \"debezium\"\nkey = [\"order_id\", \"line\"]";
+    check(stated, &whole(r#"{"line":"a/b","order_id":1}"#, &gone), &deleted("91", "1/a%2Fb"));
+    // What the row lacks.
+    let partly = postgres("d", r#"{"order_id":1}"#, "null", "91");
+    check(stated, &whole(r#"{"line":"x","order_id":2}"#, &partly), &deleted("91", "1/x"));
+    // A changed key is seen also where nobody stated which it is.
+    let changed = whole(r#"{"id":7}"#, &postgres("u", r#"{"id":6}"#, r#"{"id":7}"#, "90"));
+    assert_eq!(told(&mapping(any), &changed), told(&mapping(ORDERS), &changed));
+    assert_eq!(told(&mapping(any), &changed).lines().count(), 2);
+    let fails = |text: &str, key: &str, expected: &str| check(text, &whole(key, &gone), expected);
+    fails(
+        ORDERS,
+        "null",
+        r#"schemas/wrong-shape: field "/value/before": expected an object with the key of the row, or the key beside it as Kafka has it, found null"#,
+    );
+    fails(
+        ORDERS,
+        r#"{"number":7}"#,
+        r#"schemas/wrong-shape: field "/value/before": expected a row, or a key beside it, with a value of the key column "id", found null"#,
+    );
+    fails(
+        any,
+        r#"{"id":null}"#,
+        r#"schemas/wrong-shape: field "/value/before": expected a key beside it without null, found null"#,
+    );
+    // A row that is not one is told also where its key is not asked for it.
+    let twice = postgres("c", "null", r#"{"id":7,"id":8}"#, "1");
+    check(
+        any,
+        &whole(r#"{"id":7}"#, &twice),
+        r#"schemas/not-json: field "/value/after": expected each key once in an object, found "id":8} at byte 8"#,
+    );
+}
+
+/// Goal: MongoDB's deletions and updates without a row before, as its connector sends them: the key
+/// is a text with the `_id` as JSON. Method: the forms of its documentation; the same key as that of
+/// the document.
+#[test]
+fn by_the_key_beside_a_document() {
+    let mongo = |op: &str, after: &str| {
+        format!(
+            r#"{{"before":null,"after":{after},"source":{{"connector":"mongodb","name":"m","ts_ms":3000,"db":"shop","collection":"people","ord":4}},"op":"{op}"}}"#
+        )
+    };
+    for (key, id, known) in [
+        (r#"{"id":"{\"$oid\": \"5f\"}"}"#, r#"{\"$oid\":\"5f\"}"#, "5f"),
+        (r#"{"id":"1004"}"#, r#"1004"#, "1004"),
+        (r#"{"id":"\"a b\""}"#, r#"\"a b\""#, "a b"),
+        (r#"{"id":"1004"}"#, r#"{\"$numberLong\":\"1004\"}"#, "1004"),
+    ] {
+        let text = "shape = \"debezium\"";
+        let put = format!(r#""{{\"_id\":{id}}}""#);
+        let expected = |op: char| format!("3000/4/1:{op}:shop.people:{known} ");
+        for (record, op) in [
+            (whole(key, &mongo("d", "null")), 'd'),
+            (whole(key, &mongo("u", &put)), 'u'),
+            (mongo("u", &put), 'u'),
+        ] {
+            let said = told(&mapping(text), &record);
+            assert!(said.contains(&expected(op)) && said.lines().count() == 1, "{record}: {said}");
+        }
+    }
+}
+
+/// Goal: nobody's changes pass for another's: a stream that does not say whose it is needs a stated
+/// source. Method: an envelope without the name of its server.
+#[test]
+fn whose_it_is_must_be_said() {
+    let unnamed = postgres("c", "null", r#"{"id":7}"#, "1").replace(r#""name":"shop","#, "");
+    check(
+        ORDERS,
+        &unnamed,
+        r#"schemas/wrong-shape: field "/source/name": expected the name of the server (topic.prefix), or a mapping that states `source`, found nothing"#,
+    );
+    let stated = format!("{ORDERS}\nsource = {{ constant = \"/shop\" }}");
+    assert!(told(&mapping(&stated), &unnamed).starts_with("record.upserted"));
+}
+
+/// Goal: what a topic hands over is the mapping's to say: whole records, unless it wants values.
+#[test]
+fn whole_records_are_asked_for() {
+    let asks = |more: &str| mapping(&format!("shape = \"debezium\"\n{more}")).takes_whole_records();
+    assert!(asks("") && asks("record = \"whole\"") && !asks("record = \"value\""));
 }
 
 /// Every problem of the text at once.

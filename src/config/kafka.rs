@@ -117,7 +117,7 @@ pub const KAFKA_KEYS: &[(&str, &str, &str)] = &[
     ),
     (
         "topics",
-        "[\"crm.orders\"]",
+        "[\"crm.events\"]",
         "Topics by name. A topic that is not there yet is read once it is.",
     ),
     (

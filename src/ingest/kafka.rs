@@ -39,6 +39,7 @@ mod batch; // records by the batch (the raw interface)
 mod chunks; // records into chunks, every offset accounted for
 mod clients; // librdkafka's clients as we need them
 mod control; // asks and decides
+mod damage; // past records that cannot be read
 mod look; // how far the partitions reach, and what that means
 mod progress; // whether a partition goes on: pure
 mod reach; // what a cluster still holds

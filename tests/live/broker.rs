@@ -124,6 +124,12 @@ impl Broker {
         (self.text(name).to_string(), own, password)
     }
 
+    /// The file with the first records of a partition.
+    pub fn log_path(&self, topic: &str, partition: i32) -> PathBuf {
+        let name = format!("data/{topic}-{partition}/00000000000000000000.log");
+        self.folder.join(name)
+    }
+
     /// By SIGKILL: as a crash. Its data stay.
     pub fn kill(&self) {
         self.not_shared();

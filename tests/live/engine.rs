@@ -17,6 +17,9 @@ pub type Digests = BTreeMap<String, (u64, String)>;
 /// The tenants of generated events.
 pub const TENANTS: [&str; 2] = millstream::generator::TENANTS;
 
+/// A file of a process's folder: what it holds is the variable of that name.
+pub const PASSWORD_VARIABLE: &str = "KAFKA_PASSWORD";
+
 /// A running process; killed with the test.
 pub struct Millstream {
     child: Child,
@@ -41,6 +44,13 @@ impl Millstream {
     /// Starts it with these settings (TOML) and waits until it is ready. Its data folder is the
     /// test's; [`Millstream::start_again`] goes on with it.
     pub fn start(name: &str, settings: &str) -> Millstream {
+        let it = Millstream::start_unready(name, settings);
+        it.until_ready();
+        it
+    }
+
+    /// The same for one that will not be ready: it answers.
+    pub fn start_unready(name: &str, settings: &str) -> Millstream {
         let folder = wait::folder(&format!("millstream-{name}"));
         std::fs::write(folder.join("millstream.toml"), settings).unwrap();
         Millstream::started(folder, &[])
@@ -55,15 +65,23 @@ impl Millstream {
         std::fs::remove_file(&address).ok();
         let words = ["run", "--config", &config, "--data-dir", &data, "--listen", "127.0.0.1:0"];
         let words = [&words[..], more].concat();
-        let mut child = program(&words).stdout(Stdio::null()).stderr(log.unwrap()).spawn().unwrap();
+        let mut command = program(&words);
+        if let Ok(password) = std::fs::read_to_string(folder.join(PASSWORD_VARIABLE)) {
+            command.env(PASSWORD_VARIABLE, password);
+        }
+        let mut child = command.stdout(Stdio::null()).stderr(log.unwrap()).spawn().unwrap();
         let address = until("it says where it listens", || {
             let ended = child.try_wait().unwrap();
             assert_eq!(ended, None, "{}", std::fs::read_to_string(path("stderr")).unwrap());
             std::fs::read_to_string(&address).ok().filter(|it| !it.is_empty())
         });
         let it = Millstream { child, folder, address: address.trim().to_string() };
-        until("it is ready", || (it.get("/health/ready")?.0 == 200).then_some(()));
+        until("it answers", || it.get("/health/live"));
         it
+    }
+
+    fn until_ready(&self) {
+        until("it is ready", || (self.get("/health/ready")?.0 == 200).then_some(()));
     }
 
     /// By SIGKILL, and from its data folder again.
@@ -80,16 +98,29 @@ impl Millstream {
         self.child.wait().unwrap().code().unwrap_or(-1)
     }
 
-    /// After [`Millstream::stop`]: from its data folder again.
+    /// Its exit code, if it has ended by itself.
+    pub fn ended(&mut self) -> Option<i32> {
+        self.child.try_wait().unwrap().map(|it| it.code().unwrap_or(-1))
+    }
+
+    /// After its end: from its data folder again.
     pub fn start_again(self) -> Millstream {
         self.start_again_with(&[])
+    }
+
+    /// The same, by other settings.
+    pub fn start_again_by(self, settings: &str) -> Millstream {
+        std::fs::write(self.folder.join("millstream.toml"), settings).unwrap();
+        self.start_again()
     }
 
     /// The same, with more words.
     pub fn start_again_with(mut self, more: &[&str]) -> Millstream {
         let folder = std::mem::take(&mut self.folder);
         drop(self);
-        Millstream::started(folder, more)
+        let it = Millstream::started(folder, more);
+        it.until_ready();
+        it
     }
 
     /// After [`Millstream::stop`]: a start with more words that is expected to be refused.
@@ -176,6 +207,20 @@ impl Millstream {
     /// A count, over the partitions of these feeds.
     pub fn count(&self, feed: &str, name: &str) -> u64 {
         self.ledger(feed).iter().map(|it| it[name].as_u64().unwrap()).sum()
+    }
+
+    /// A metric: the sum over the lines that begin so.
+    pub fn metric(&self, begins: &str) -> f64 {
+        let all = self.get("/metrics").map_or_else(String::new, |it| it.1);
+        let of = |it: &str| it.rsplit_once(' ')?.1.parse::<f64>().ok();
+        all.lines().filter(|it| it.starts_with(begins)).filter_map(of).sum()
+    }
+
+    /// Waits until so many alarms of this kind are on for a `[[kafka]]`.
+    pub fn until_alarms(&self, feed: &str, code: &str, n: u32) {
+        let line = format!("millstream_kafka_alarms{{feed=\"{feed}\",alarm=\"{code}\"}} ");
+        let is = |it: &String| it.lines().any(|it| it == format!("{line}{n}"));
+        until(&format!("{line}{n}"), || self.get("/metrics").map(|it| it.1).filter(is));
     }
 
     /// Waits until so many records of these feeds are read.

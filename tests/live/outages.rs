@@ -40,6 +40,7 @@ fn a_killed_broker_costs_only_a_wait() {
     until_within(Duration::from_secs(10), "records come again", again);
     println!("reading again {:.1} s after its return", back.elapsed().as_secs_f64());
     sender.answers().iter().for_each(|it| assert!(it.is_ok(), "{it:?}"));
+    assert!(it.metric("millstream_kafka_errors_total{feed=\"k\",kind=\"transient\"} ") > 0.0);
     it.until_read("k/", events.len() as u64);
     it.balances("k/");
     assert_eq!(it.digests(&TENANTS), replayed(&file, &[]));
@@ -129,6 +130,57 @@ fn removed_records_are_counted_as_lost() {
     assert!(it.said().contains("ingest/kafka-lost"));
     Sender::new(&other, &[]).all(&[record(&events[0])]);
     it.until_read(&format!("k/{}", other.name), 1);
+}
+
+/// Goal: damage is seen, never decoded, counted to the record, and reading goes on behind it, also
+/// when nothing is there behind it yet. Method: one byte of a batch changed in the broker's file while
+/// nobody reads: of one in the middle, then of the last; more records afterwards.
+#[test]
+fn damaged_records_are_counted_as_lost() {
+    let (_, events) = generated("damaged", seed(), 500);
+    let broker = Broker::own("damaged", &[]);
+    let topic = Topic::create(broker.brokers(), "damaged", 1, &[]);
+    let records: Vec<Record> = events.iter().map(|it| record(it)).collect();
+    // One batch: sent within the time that it waits for more. How long the file is then.
+    let send = |n: usize| {
+        let part = &records[n * 100..(n + 1) * 100];
+        Sender::new(&topic, &[("linger.ms", "1000")]).all(part);
+        broker.log_path(&topic.name, 0).metadata().unwrap().len() as usize
+    };
+    let damage = |from: usize, to: usize| {
+        broker.stop();
+        let path = broker.log_path(&topic.name, 0);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[(from + to) / 2] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        broker.start();
+    };
+    let until_at = |it: &Millstream, next: u64| {
+        until("what is behind it is read", || (it.count("k/", "next") == next).then_some(()));
+        it.balances("k/");
+        ["applied", "lost", "absent"].map(|name| it.count("k/", name))
+    };
+    let mut it = Millstream::start("damaged", &feed_of(&[&topic]));
+    let good = send(0);
+    assert_eq!(until_at(&it, 100), [100, 0, 0]);
+    assert_eq!(it.stop(), 0, "{}", it.said());
+    let bad = send(1);
+    let last = send(2);
+    damage(good, bad);
+    let mut it = it.start_again();
+    assert_eq!(until_at(&it, 300), [200, 100, 0]);
+    assert_eq!(it.stop(), 0, "{}", it.said());
+    let end = send(3);
+    damage(last, end);
+    let it = it.start_again();
+    assert_eq!(until_at(&it, 400), [200, 200, 0]);
+    send(4);
+    assert_eq!(until_at(&it, 500), [300, 200, 0]);
+    let said = it.said();
+    let told = |from: &str| said.matches(&format!("offset {from}\"")).count();
+    assert_eq!(said.matches("ingest/kafka-damaged").count(), 2, "each told once: {said}");
+    assert_eq!((told("100"), told("300")), (1, 1), "{said}");
+    assert!(!said.contains("ingest/kafka-stuck"), "{said}");
 }
 
 /// Goal: a topic that is deleted and made again is not read on, be it shorter, as long or longer;

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::broker::{Broker, Secured};
 use crate::client::{CODECS, Record, Sender};
-use crate::engine::{Millstream, TENANTS, generated, program, replayed, told};
+use crate::engine::{Millstream, PASSWORD_VARIABLE, TENANTS, generated, program, replayed, told};
 use crate::topics::Topic;
 use crate::wait::{self, Rng, seed, unique, until};
 use crate::{kcat, raw};
@@ -272,11 +272,13 @@ fn a_topic_begins_where_it_is_told_to() {
     sender.all(&[record(&events[2])]);
     latest.until_read("k/", 1);
     instant.until_read("k/", 2);
+    latest.until_alarms("k", "ingest/kafka-no-topic", 1);
     let later = Topic { brokers: brokers.into(), name: later };
     // Not made by the helper: its name is known beforehand.
     later.make(1, &[]);
     Sender::new(&later, &[]).all(&[record(&events[3])]);
     latest.until_read("k/", 2);
+    latest.until_alarms("k", "ingest/kafka-no-topic", 0);
     [&latest, &instant].iter().for_each(|it| it.balances("k/"));
 }
 
@@ -304,7 +306,8 @@ fn where_a_topic_begins_is_chosen_once() {
 }
 
 /// Goal: a wrong password is an alarm and never printed; corrected, reading begins by itself; an
-/// unknown authority is refused; other clusters go on. Method: three feeds, the password in a file.
+/// unknown authority is refused; a password whose file is not there is a setting to be mended; other
+/// clusters go on. Method: five feeds, the password in a file, and in a variable.
 #[test]
 fn a_wrong_password_is_told_and_mended() {
     let (_, events) = generated("secure", seed(), 10);
@@ -322,31 +325,47 @@ fn a_wrong_password_is_told_and_mended() {
             "[[kafka]]\nname = {name:?}\nbrokers = [{address:?}]\ntopics = {topics:?}\n{more}\n"
         )
     };
-    let who = format!(
-        "sasl = \"SCRAM-SHA-256\"\nusername = \"scram\"\npassword_file = {:?}",
-        secret.display().to_string()
+    let absent = folder.join("absent");
+    let by = |file: &std::path::Path| {
+        let file = file.display().to_string();
+        format!("sasl = \"SCRAM-SHA-256\"\nusername = \"scram\"\npassword_file = {file:?}")
+    };
+    let who = by(&secret);
+    let by_variable = format!(
+        "tls_ca = {:?}\nsasl = \"SCRAM-SHA-256\"\nusername = \"scram\"\npassword_env = {:?}",
+        broker.ca(),
+        PASSWORD_VARIABLE
     );
+    let own = wait::folder("millstream-secure").join(PASSWORD_VARIABLE);
+    std::fs::copy(right.as_ref().unwrap(), own).unwrap();
     let unknown = crate::broker::unknown_ca("secure-unknown");
     let ca = |path: &str| format!("tls_ca = {path:?}\n{who}");
     let settings = [
         one("plain", broker.brokers(), ""),
+        one("variable", &address, &by_variable),
         one("secret", &address, &ca(broker.ca())),
         one("unknown", &address, &ca(unknown.to_str().unwrap())),
+        one("absent", &address, &format!("tls_ca = {:?}\n{}", broker.ca(), by(&absent))),
     ]
     .concat();
     let it = Millstream::start("secure", &format!("{settings}[engine]\nworkers = 1\n"));
     it.until_read("plain/", 10);
-    let told = |feed: &str| {
-        let line = format!("kafka_alarms{{feed=\"{feed}\",alarm=\"ingest/kafka-refused\"}} 1");
-        it.get("/metrics").unwrap().1.contains(&line).then_some(())
-    };
-    until("the password is refused", || told("secret"));
-    until("the authority is refused", || told("unknown"));
+    it.until_read("variable/", 10);
+    for (feed, code) in [
+        ("secret", "ingest/kafka-refused"),
+        ("unknown", "ingest/kafka-refused"),
+        ("absent", "ingest/kafka-settings"),
+    ] {
+        it.until_alarms(feed, code, 1);
+    }
     assert_eq!(it.ledger("secret/").len() + it.ledger("unknown/").len(), 0);
-    std::fs::copy(right.unwrap(), &secret).unwrap();
-    it.until_read("secret/", 10);
-    assert_eq!(it.count("secret/", "duplicate"), 10);
-    ["plain/", "secret/"].iter().for_each(|feed| it.balances(feed));
+    for (feed, file) in [("secret/", &secret), ("absent/", &absent)] {
+        std::fs::copy(right.as_ref().unwrap(), file).unwrap();
+        it.until_read(feed, 10);
+        assert_eq!(it.count(feed, "duplicate"), 10);
+    }
+    it.until_alarms("absent", "ingest/kafka-settings", 0);
+    ["plain/", "secret/", "absent/"].iter().for_each(|feed| it.balances(feed));
     let password = std::fs::read_to_string(&secret).unwrap();
     let shown = [it.said(), it.get("/metrics").unwrap().1, it.json("/v1/ledger").to_string()];
     for shown in shown {

@@ -3,7 +3,7 @@
 use crate::limits::is_identifier;
 use crate::names::DEFAULT_TENANT;
 
-use super::{Columns, Debezium, Others, PAYLOAD, Table, WANTED};
+use super::{AROUND, Columns, Debezium, FORMS, Others, Table, WANTED};
 use crate::mapping::fields::Work;
 use crate::mapping::lookup::Lookup;
 use crate::mapping::notes::{Part, Place};
@@ -11,8 +11,17 @@ use crate::mapping::program::{Constant, Source};
 use crate::mapping::shape;
 use crate::mapping::slots::Tree;
 
-const FILE_KEYS: [&str; 8] =
-    ["about", "shape", "tenant", "source", "key", "other_tables", "truncations", "tables"];
+const FILE_KEYS: [&str; 9] = [
+    "about",
+    "shape",
+    "record",
+    "tenant",
+    "source",
+    "key",
+    "other_tables",
+    "truncations",
+    "tables",
+];
 const TABLE_KEYS: [&str; 3] = ["key", "name", "skip"];
 /// Most columns of a key: databases allow 16 to 32.
 const MAX_COLUMNS: usize = 32;
@@ -42,9 +51,9 @@ pub(in crate::mapping) fn compile<'t>(work: &mut Work<'t>, file: &Place<'t>) -> 
             tables.push(table(work, &part).unwrap_or_default());
         }
     }
-    let within = WANTED.iter().map(|it| format!("{PAYLOAD}{it}"));
-    let pointers = WANTED.iter().map(|it| it.to_string()).chain(within);
-    let tree = Tree::new(pointers.chain([PAYLOAD.to_string()]).collect());
+    let envelopes =
+        FORMS.iter().flat_map(|form| WANTED.iter().map(move |it| format!("{form}{it}")));
+    let tree = Tree::new(envelopes.chain(AROUND.map(String::from)).collect());
     let names = Lookup::new(names);
     Debezium { tree, tenant, source, key, names, tables, others, skips_truncations }
 }

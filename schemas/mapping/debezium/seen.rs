@@ -7,11 +7,9 @@ use super::{
     SENT, SNAPSHOT, TABLE,
 };
 use crate::events::Text;
-use crate::json::{Kind, Scanner};
 use crate::limits::is_identifier;
 use crate::mapping::slots::Slot;
 use crate::mapping::values::Fault;
-use crate::names::key_text;
 use crate::problem::Problem;
 use crate::records::MAX_FIELDS_BYTES;
 use crate::time::MAX_TIME;
@@ -69,7 +67,14 @@ impl<'a> Seen<'_, 'a> {
     /// Who sends it, where the mapping states no source.
     pub(super) fn source(&self) -> Result<String, Fault> {
         let text = |at| self.slot(at).text().unwrap_or_default();
-        let source = format!("/debezium/{}/{}", text(CONNECTOR), text(NAME));
+        let name = text(NAME);
+        if name.is_empty() {
+            // Positions of two databases may be equal: without a name one would pass for the other.
+            let expected =
+                "the name of the server (topic.prefix), or a mapping that states `source`";
+            return Err(self.fault("schemas/wrong-shape", NAME, expected));
+        }
+        let source = format!("/debezium/{}/{name}", text(CONNECTOR));
         if is_identifier(&source) {
             return Ok(source);
         }
@@ -128,103 +133,34 @@ impl<'a> Seen<'_, 'a> {
         }
     }
 
-    /// The columns of a row as text, and its key.
-    pub(super) fn row(
-        &self,
-        at: usize,
-        connector: Connector,
-        columns: &[Box<str>],
-    ) -> Result<(Text<'a>, String), Fault> {
-        let text: Text<'a> = match self.slot(at) {
-            Slot::Object(text) => Cow::Borrowed(text.trim_start()),
-            // MongoDB's documents come as text.
-            slot @ (Slot::Text(_) | Slot::Escaped(_)) if connector == Connector::MongoDb => {
-                slot.text().unwrap_or_default()
-            }
-            _ => {
-                let expected = match (connector, at) {
-                    (Connector::MongoDb, AFTER) => {
-                        "the whole document (capture.mode = change_streams_update_full)"
-                    }
-                    (Connector::MongoDb, _) => {
-                        "the document before, which names what is deleted \
-                         (capture.mode = change_streams_update_full_with_pre_image)"
-                    }
-                    (_, AFTER) => "an object: the row as it is now",
-                    _ => "an object with the key of the row",
-                };
-                return Err(self.fault("schemas/wrong-shape", at, expected));
-            }
+    /// The columns of a row as text; what is wrong is told as what its operation needs.
+    pub(super) fn row(&self, at: usize, connector: Connector) -> Result<Text<'a>, Fault> {
+        let Some(text) = self.row_text(at, connector) else {
+            let expected = match (connector, at) {
+                (Connector::MongoDb, AFTER) => {
+                    "the whole document (capture.mode = change_streams_update_full)"
+                }
+                (_, AFTER) => "an object: the row as it is now",
+                _ => "an object with the key of the row",
+            };
+            return Err(self.fault("schemas/wrong-shape", at, expected));
         };
         if text.len() > MAX_FIELDS_BYTES {
             let expected = format!("a row of at most {MAX_FIELDS_BYTES} bytes");
             return Err(self.fault("schemas/too-large", at, expected));
         }
-        let parts = parts(&text, columns).map_err(|fault| {
-            let pointer = self.pointers[self.first + at].clone();
-            Box::new(Problem { pointer, ..fault.problem(text.as_bytes()) })
-        })?;
-        let mut known = Vec::with_capacity(parts.len());
-        for (column, part) in columns.iter().zip(&parts) {
-            let Some(part) = part else {
-                let expected = format!("a row with a value of its key column {column:?}");
-                return Err(self.fault("schemas/wrong-shape", at, expected));
-            };
-            known.push(&**part);
-        }
-        let key = String::from(key_text(&known));
-        if !is_identifier(&key) {
-            let expected = "a row with a key of 1 to 128 bytes without control characters";
-            return Err(self.fault("schemas/identifier", at, expected));
-        }
-        Ok((text, key))
+        Ok(text)
     }
-}
 
-/// The values of these columns, as parts of a key; `None` where there is none, or null.
-fn parts(row: &str, columns: &[Box<str>]) -> Result<Vec<Option<String>>, crate::json::Fault> {
-    let mut parts = vec![None; columns.len()];
-    let mut scanner = Scanner::over(row);
-    scanner.object(|name, it| {
-        match columns.iter().position(|column| **column == *name) {
-            Some(place) => parts[place] = part(it)?,
-            None => drop(it.skip()?),
+    /// The same, if there is a row at all.
+    pub(super) fn row_text(&self, at: usize, connector: Connector) -> Option<Text<'a>> {
+        match self.slot(at) {
+            Slot::Object(text) => Some(Cow::Borrowed(text.trim_start())),
+            // MongoDB's documents come as text.
+            slot @ (Slot::Text(_) | Slot::Escaped(_)) if connector == Connector::MongoDb => {
+                slot.text()
+            }
+            _ => None,
         }
-        Ok::<_, crate::json::Fault>(())
-    })?;
-    scanner.finish()?;
-    Ok(parts)
-}
-
-/// A value as a part of a key: text as it is, MongoDB's `{"$oid":"…"}` by what is in it, anything
-/// else as it is written.
-fn part(it: &mut Scanner<'_>) -> Result<Option<String>, crate::json::Fault> {
-    Ok(match it.peek()? {
-        Kind::Null => it.null().map(|()| None)?,
-        Kind::String => Some(it.string()?.into_owned()),
-        Kind::Object => {
-            let text = it.skip()?;
-            Some(extended(text).unwrap_or_else(|| text.to_string()))
-        }
-        _ => Some(it.skip()?.to_string()),
-    })
-}
-
-/// The text in an object of one member `$…`.
-fn extended(text: &str) -> Option<String> {
-    let mut members = Vec::new();
-    let read = Scanner::over(text).object(|name, it| {
-        let value = if it.peek()? == Kind::String { Some(it.string()?) } else { None };
-        if value.is_none() {
-            it.skip()?;
-        }
-        members.push((name, value));
-        Ok::<_, crate::json::Fault>(())
-    });
-    match (read, members.pop(), members.is_empty()) {
-        (Ok(()), Some((name, Some(value))), true) if name.starts_with('$') => {
-            Some(value.into_owned())
-        }
-        _ => None,
     }
 }

@@ -4,8 +4,8 @@
 //!
 //! # Meaning
 //! Over all chunks of a partition: next - first = records + lost + absent. Offsets between two
-//! records that the broker does not deliver are *absent* (markers, aborted, compacted), unless
-//! librdkafka has said that it could not read what was there: then they are *lost*.
+//! records that the broker does not deliver are *absent* (markers, aborted, compacted). What was
+//! removed, or cannot be read, is *lost*: whoever finds out says how far.
 //!
 //! # Invariants
 //! - `next` is what we have handed over or will with the chunk at hand; it never goes back.
@@ -22,7 +22,7 @@ use schemas::problem::Problem;
 use super::Takes;
 use super::batch::{Record, Stamp};
 use super::whole::Parts;
-use crate::messages::{Apart, Chunk, Framing, Gap, MAX_CHUNK_BYTES, Partition, RecordAt};
+use crate::messages::{Apart, Chunk, Framing, Gap, MAX_CHUNK_BYTES, Partition, RecordAt, buffers};
 
 /// A chunk in the making.
 #[derive(Debug)]
@@ -31,8 +31,6 @@ pub(super) struct Building {
     next: u64,
     first: u64,
     gap: Gap,
-    /// What is missing up to the next record could not be read.
-    damaged: bool,
     bytes: Vec<u8>,
     records: Vec<RecordAt>,
     /// Offsets from `first` on, once they are no longer consecutive.
@@ -53,7 +51,6 @@ impl Building {
             next,
             first: next,
             gap: Gap::default(),
-            damaged: false,
             bytes: Vec::new(),
             records: Vec::new(),
             after: Vec::new(),
@@ -83,6 +80,9 @@ impl Building {
         self.pass_to(offset);
         if self.records.is_empty() {
             self.first = offset;
+            if self.bytes.capacity() == 0 {
+                self.bytes = buffers::empty();
+            }
         }
         let after = (offset - self.first) as usize;
         if after != self.records.len() || !self.after.is_empty() {
@@ -111,21 +111,15 @@ impl Building {
     pub(super) fn pass_to(&mut self, offset: u64) {
         let missing = offset.saturating_sub(self.next);
         if missing > 0 {
-            let damaged = std::mem::take(&mut self.damaged);
-            *(if damaged { &mut self.gap.lost } else { &mut self.gap.absent }) += missing;
+            self.gap.absent += missing;
             self.next = offset;
         }
     }
 
-    /// The source no longer has what is before this offset.
+    /// What is before this offset is no longer there, or cannot be read.
     pub(super) fn lose_to(&mut self, offset: u64) {
         self.gap.lost += offset.saturating_sub(self.next);
         self.next = self.next.max(offset);
-    }
-
-    /// What comes next could not be read: up to the next record it is lost.
-    pub(super) fn damaged(&mut self) {
-        self.damaged = true;
     }
 
     /// What there is, even if it is nothing: then it tells where the partition begins.

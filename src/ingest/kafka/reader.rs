@@ -25,9 +25,10 @@ use super::Takes;
 use super::batch::{Read, Stamp, events_waiting};
 use super::chunks::{Building, appended_ms, taken};
 use super::clients::Ear;
+use super::damage::Search;
 use super::shared::{Begin, Order, Shared};
 use super::trouble::{Kind, kind};
-use super::work::{Work, list};
+use super::work::{Work, list, list_at};
 use crate::clock;
 use crate::messages::{Chunk, MAX_CHUNK_BYTES, NotTaken, Outlet};
 
@@ -67,12 +68,12 @@ impl Reader {
     }
 }
 
-struct Turns<'a> {
+pub(super) struct Turns<'a> {
     it: &'a Reader,
-    works: Vec<Work>,
+    pub(super) works: Vec<Work>,
     consumer: Option<Arc<BaseConsumer<Ear>>>,
     /// Chunks that the outlet had no room for; at most those of one turn of one partition.
-    pending: VecDeque<Chunk>,
+    pub(super) pending: VecDeque<Chunk>,
     /// How many ids of topics were heard when they were last looked at.
     n_ids: u64,
 }
@@ -127,6 +128,7 @@ impl Turns<'_> {
                     if let Some(at) = found {
                         self.works[at].building.lose_to(next);
                         self.works[at].note();
+                        self.works[at].search = None;
                         self.again(at);
                     }
                 }
@@ -149,6 +151,8 @@ impl Turns<'_> {
         self.close();
         self.consumer = Some(Arc::clone(&consumer));
         for work in &mut self.works {
+            // What it looked for is met again.
+            work.search = None;
             work.detach(&consumer, &self.it.shared);
         }
         let all: Vec<&Work> = self.works.iter().filter(|it| !it.is_done()).collect();
@@ -162,7 +166,8 @@ impl Turns<'_> {
             building.lose_to(lane.next.load(SeqCst));
             // Nothing yet, but the ledger is to know where it begins.
             self.pending.push_back(building.chunk());
-            let mut work = Work { queue: None, lane, building, until, record_bytes: 256 };
+            let mut work =
+                Work { queue: None, lane, building, until, record_bytes: 256, search: None };
             if let Some(consumer) = &self.consumer {
                 work.detach(consumer, &self.it.shared);
             }
@@ -174,12 +179,19 @@ impl Turns<'_> {
         }
     }
 
-    fn again(&mut self, at: usize) {
+    /// A partition is read from its next offset, whatever was asked for before.
+    pub(super) fn again(&mut self, at: usize) {
+        self.ask_at(at, self.works[at].building.next());
+    }
+
+    /// A partition is asked at this offset.
+    pub(super) fn ask_at(&mut self, at: usize, offset: u64) {
         let Some(consumer) = self.consumer.clone() else { return };
-        self.works[at].queue = None;
-        let left = list(&[&self.works[at]]).and_then(|it| consumer.incremental_unassign(&it));
-        self.works[at].detach(&consumer, &self.it.shared);
-        let taken = list(&[&self.works[at]]).and_then(|it| consumer.incremental_assign(&it));
+        let work = &mut self.works[at];
+        work.queue = None;
+        let left = list(&[&*work]).and_then(|it| consumer.incremental_unassign(&it));
+        work.detach(&consumer, &self.it.shared);
+        let taken = list_at(work, offset).and_then(|it| consumer.incremental_assign(&it));
         self.assigned(left.and(taken));
     }
 
@@ -273,7 +285,10 @@ impl Turns<'_> {
         if work.is_done() || work.is_another() || work.lane.held.load(Relaxed) {
             return 0;
         }
-        let Work { queue, lane, building, until, record_bytes } = work;
+        if work.search.is_some() {
+            return self.search(at);
+        }
+        let Work { queue, lane, building, until, record_bytes, search } = work;
         let Some(queue) = queue else { return 0 };
         let max = (MAX_CHUNK_BYTES / (*record_bytes).max(1)).clamp(16, BATCH);
         let read_ms = (self.it.now_ms)();
@@ -281,6 +296,8 @@ impl Turns<'_> {
         let (pending, shared) = (&mut self.pending, &self.it.shared);
         let (takes, max_event_bytes) = (self.it.takes, self.it.max_event_bytes);
         let got = queue.read(max, |read| match read {
+            // What follows damage in the same answer is asked for again.
+            _ if search.is_some() => {}
             Read::Record(record) => {
                 let Ok(offset) = u64::try_from(record.offset) else { return };
                 if until.is_some_and(|it| offset >= it) {
@@ -312,21 +329,11 @@ impl Turns<'_> {
                         lane.out_of_range.store(true, SeqCst);
                         shared.ring_control();
                     }
-                    (_, Kind::Damage) => {
-                        building.damaged();
-                        tracing::error!(
-                            code = "ingest/kafka-damaged",
-                            feed = lane.topic.feed_name,
-                            partition = lane.number,
-                            offset,
-                            why = words,
-                            "records could not be read; their offsets are counted as lost"
-                        );
-                    }
+                    (_, Kind::Damage) => *search = Some(Search::from(building.next())),
                     (_, Kind::Authorisation) => {
                         lane.refused_at.store(building.next() + 1, SeqCst);
                     }
-                    _ => tracing::debug!(?code, words, "an error about a partition"),
+                    _ => tracing::debug!(?code, offset, words, "an error about a partition"),
                 }
             }
         });

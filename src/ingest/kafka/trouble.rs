@@ -122,6 +122,24 @@ pub(super) fn lost(feed: &str, partition: i32, from: u64, to: u64) -> Report {
     }
 }
 
+/// Offsets whose records cannot be read, up to the first that can.
+pub(super) fn damaged(feed: &str, partition: i32, from: u64, to: u64) -> Report {
+    Report {
+        code: "ingest/kafka-damaged",
+        what: "cannot read records: they are damaged".into(),
+        at: vec![
+            ("feed", feed.to_string()),
+            ("partition", partition.to_string()),
+            ("offset", from.to_string()),
+        ],
+        why: format!(
+            "expected whole batches, found none with a good checksum before {to}, asked twice"
+        ),
+        effect: format!("{} offsets are counted as lost; reading goes on at {to}", to - from),
+        fix: "look at the broker's disk; send the records again if they exist elsewhere".into(),
+    }
+}
+
 /// The topic is another one than the one that we have read.
 pub(super) fn another_topic(feed: &str, why: String) -> Report {
     Report {

@@ -10,6 +10,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use super::batch::Batches;
 use super::chunks::Building;
 use super::clients::Ear;
+use super::damage::Search;
 use super::shared::{Lane, Shared};
 
 /// A partition at work. The queue is dropped before the consumer.
@@ -20,6 +21,8 @@ pub(super) struct Work {
     pub(super) until: Option<u64>,
     /// Bytes of a record, on average of the last turn.
     pub(super) record_bytes: usize,
+    /// It has met what cannot be read, and looks for what can.
+    pub(super) search: Option<Search>,
 }
 
 impl Work {
@@ -52,8 +55,19 @@ impl Work {
 pub(super) fn list(works: &[&Work]) -> KafkaResult<TopicPartitionList> {
     let mut list = TopicPartitionList::new();
     for it in works {
-        let next = i64::try_from(it.building.next()).unwrap_or(i64::MAX);
-        list.add_partition_offset(&it.lane.topic.name, it.lane.number, Offset::Offset(next))?;
+        add(&mut list, it, it.building.next())?;
     }
     Ok(list)
+}
+
+/// One partition, at this offset.
+pub(super) fn list_at(work: &Work, offset: u64) -> KafkaResult<TopicPartitionList> {
+    let mut list = TopicPartitionList::new();
+    add(&mut list, work, offset)?;
+    Ok(list)
+}
+
+fn add(list: &mut TopicPartitionList, work: &Work, offset: u64) -> KafkaResult<()> {
+    let offset = Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
+    list.add_partition_offset(&work.lane.topic.name, work.lane.number, offset)
 }
