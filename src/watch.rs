@@ -8,8 +8,6 @@
 //! `engine.stall_after`. *Ready*: not stalled, and caught up once with what the log held at start.
 
 mod memory; // holds reading back before memory runs out
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -238,3 +236,6 @@ impl Watched {
         m.log_position.raise_to(ledger.as_of.position);
     }
 }
+
+#[cfg(test)]
+mod tests;
