@@ -11,6 +11,7 @@ use std::sync::Arc;
 use differential_dataflow::VecCollection;
 use schemas::events::Event;
 use schemas::keeping::StateKeeper;
+use schemas::leaving::Leaving;
 use schemas::names::{Kind, Name, Secret};
 use schemas::reading::ViewReader;
 use schemas::rows::{Row, ViewDef};
@@ -133,6 +134,7 @@ pub struct Views {
     secret: Secret,
     readers: Vec<Arc<dyn ViewReader>>,
     keepers: Vec<Arc<dyn StateKeeper>>,
+    leaving: Vec<Arc<dyn Leaving>>,
     customers: Option<Arc<Served<Customers>>>,
     orders: Option<Arc<Served<Orders>>>,
     cases: Option<Arc<Served<Cases>>>,
@@ -169,12 +171,14 @@ impl Views {
         let lanes = chosen.0.count_ones() as usize * workers;
         let clock = Clock::new(lanes, undo_max_bytes);
         let (mut readers, mut keepers) = (Vec::new(), Vec::new());
+        let mut leaving = Vec::new();
         let mut maker = Maker {
             chosen,
             workers,
             secret,
             clock: &clock,
             readers: &mut readers,
+            leaving: &mut leaving,
             keepers: is_kept.then_some(&mut keepers),
         };
         let customers = maker.served(ViewSet::CUSTOMERS, Kind::Customer);
@@ -189,6 +193,7 @@ impl Views {
             secret,
             readers,
             keepers,
+            leaving,
             customers,
             orders,
             cases,
@@ -215,6 +220,11 @@ impl Views {
         &self.keepers
     }
 
+    /// As those see them who hand rows on, in the catalogue's order.
+    pub fn leaving(&self) -> &[Arc<dyn Leaving>] {
+        &self.leaving
+    }
+
     /// Multiplicities other than one seen by relations, over all of them.
     pub fn anomalies(&self) -> u64 {
         let by_status = self.orders_by_status.as_ref().map_or(0, |it| it.anomalies());
@@ -230,6 +240,7 @@ struct Maker<'m> {
     secret: Secret,
     clock: &'m Arc<Clock>,
     readers: &'m mut Vec<Arc<dyn ViewReader>>,
+    leaving: &'m mut Vec<Arc<dyn Leaving>>,
     keepers: Option<&'m mut Vec<Arc<dyn StateKeeper>>>,
 }
 
@@ -253,6 +264,7 @@ impl Maker<'_> {
             }
         };
         self.readers.push(map.clone());
+        self.leaving.push(map.clone());
         Some(map)
     }
 
@@ -260,6 +272,7 @@ impl Maker<'_> {
         let lane = self.first_lane(view)?;
         let map = Published::new(self.workers, self.clock.clone(), lane, self.secret);
         self.readers.push(map.reader());
+        self.leaving.push(map.leaving());
         Some(map)
     }
 }

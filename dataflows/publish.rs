@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use differential_dataflow::VecCollection;
 use differential_dataflow::consolidation::consolidate;
+use schemas::leaving::Leaving;
 use schemas::names::{Fingerprint, Kind, Name, Secret};
 use schemas::reading::ViewReader;
 use schemas::rows::{Row, ViewDef};
@@ -127,6 +128,11 @@ impl<R: Relation> Published<R> {
 
     /// As readers see it.
     pub fn reader(self: &Arc<Self>) -> Arc<dyn ViewReader> {
+        self.map.clone()
+    }
+
+    /// As those see it who hand its rows on.
+    pub fn leaving(self: &Arc<Self>) -> Arc<dyn Leaving> {
         self.map.clone()
     }
 

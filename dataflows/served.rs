@@ -5,7 +5,8 @@
 //!            │                         ▲
 //!            ├─▶ journal               │ get: in place, or along the undo steps
 //!            ├─▶ keys ─────────────────┤ page: in the order of the key's text
-//!            ├─▶ marks ────────────────┤ save, restore: what the store has yet to be shown
+//!            ├─▶ marks ────────────────┤ save, restore: what the store has yet to be shown;
+//!            │                         │ touched: what sinks have yet to be told
 //!            └─▶ clock (lane applied) ─┘ pin, lease: which epochs are kept
 //! ```
 //!
@@ -37,6 +38,7 @@ mod clock;
 mod journal;
 mod keeping;
 mod keys;
+mod leaving;
 mod marks;
 mod pins;
 pub(crate) mod prefetch;

@@ -14,6 +14,7 @@ pub mod problem; // how an undecodable record is told
 pub mod rows; // rows, values, and the catalogue's types
 pub mod reading; // how rows are read, at one epoch
 pub mod keeping; // how states are kept and put back
+pub mod leaving; // which rows leave, and as of when
 pub mod json; // the strict scanner that everything decodes through
 pub mod decode; // CloudEvents: structured, binary, batch
 pub mod encode; // the other way: events as structured CloudEvents

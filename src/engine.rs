@@ -27,6 +27,7 @@ use dataflows::dedup::{Dedup, DedupLimits};
 use dataflows::inputs::Updates;
 use parking_lot::Mutex;
 use schemas::keeping::StateKeeper;
+use schemas::leaving::Leaving;
 use schemas::names::{Kind, Secret};
 use schemas::reading::Instants;
 use timely::worker::Worker;
@@ -94,6 +95,11 @@ impl Prepared {
     /// The states, as the store sees them.
     pub fn keepers(&self) -> Vec<Arc<dyn StateKeeper>> {
         self.views.keepers().to_vec()
+    }
+
+    /// The views, as those see them who hand rows on.
+    pub fn leaving(&self) -> Vec<Arc<dyn Leaving>> {
+        self.views.leaving().to_vec()
     }
 
     /// What the secret makes of a known text: a state that was kept under another is not read.

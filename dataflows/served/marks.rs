@@ -54,6 +54,21 @@ impl Marks {
         }
     }
 
+    /// Everything up to here counts as shown.
+    pub(crate) fn told(&mut self, epoch: Epoch) {
+        self.shown = self.shown.max(epoch);
+    }
+
+    /// As of which epoch the list was last taken.
+    pub(crate) fn shown(&self) -> Epoch {
+        self.shown
+    }
+
+    /// Whether nothing is in the list.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     /// Whoever takes the list shows all of it as of `at`. It is given in `spare`, whose room is
     /// left in its place.
     pub(crate) fn take(&mut self, at: Epoch, spare: &mut Vec<u32>) {
