@@ -21,6 +21,7 @@ pub mod kafka; // `[[kafka]]`: topics, who we are, what is passed through
 mod machine; // what this machine has
 mod layers; // file, variables and flags, laid over each other
 pub mod page; // the table as documentation and as an example file
+pub mod sinks; // `[sinks.NAME]`: what leaves, and where to
 mod problem; // how a wrong setting is told
 pub mod table; // every setting: name, kind, bounds, words
 pub mod values; // sizes and durations with their units
@@ -32,6 +33,7 @@ use std::time::Duration;
 pub use kafka::KafkaSettings;
 pub use layers::{Sources, load, read};
 pub use problem::{ConfigProblem, Place, Trouble};
+pub use sinks::SinkSettings;
 
 /// The settings, checked: a room that holds them need not doubt them.
 #[derive(Clone, Debug)]
@@ -52,6 +54,8 @@ pub struct Settings {
     pub feeds: Vec<FeedSettings>,
     /// `[[kafka]]`
     pub kafka: Vec<KafkaSettings>,
+    /// `[sinks.NAME]`
+    pub sinks: Vec<SinkSettings>,
 }
 
 /// `[engine]`
@@ -224,6 +228,7 @@ impl Settings {
             },
             feeds: Vec::new(),
             kafka: Vec::new(),
+            sinks: Vec::new(),
         }
     }
 }

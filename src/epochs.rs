@@ -60,6 +60,8 @@ pub enum Hold {
     Checkpoints = 1,
     /// The process is above its cap of memory.
     Memory = 2,
+    /// What waits for a sink has all of the disk that it may have.
+    Outbox = 4,
 }
 
 /// What a worker gets when it asks.
@@ -310,6 +312,11 @@ impl Epochs {
     /// Whether reading is held back on purpose.
     pub fn is_held(&self) -> bool {
         self.held.load(SeqCst) != 0
+    }
+
+    /// Whether it is held back for this.
+    pub fn is_held_for(&self, why: Hold) -> bool {
+        self.held.load(SeqCst) & why as u8 != 0
     }
 
     /// Whether something could be handed out at once.

@@ -170,6 +170,22 @@ pub struct OfAlarm {
     pub alarm: &'static str,
 }
 
+/// By sink.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct OfSink {
+    /// The sink's name.
+    pub sink: String,
+}
+
+/// By sink and how an attempt ended.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct OfSinkOutcome {
+    /// The sink's name.
+    pub sink: String,
+    /// `durable`, `retry`, `data`, `configuration`, `unknown`.
+    pub outcome: &'static str,
+}
+
 /// By partition; the first thousand of a feed.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct OfPartition {
@@ -288,6 +304,24 @@ metrics! {
     recoveries: Count = "recoveries";
     /// From the last time the process went to all being caught up again, seconds.
     recovery_seconds: Gauge = "recovery_seconds";
+    /// A sink's breaker: 0 closed, 1 half-open, 2 open, 3 misconfigured, 4 paused (3 and 4 are alarms).
+    sink_state: Family<OfSink, Whole> = "sink_state";
+    /// Attempts at batches, by how they ended.
+    sink_attempts: Family<OfSinkOutcome, Count> = "sink_attempts";
+    /// Items (rows, events, marks) that are durable at a receiver.
+    sink_items: Family<OfSink, Count> = "sink_items_delivered";
+    /// How long an attempt took.
+    sink_time: Family<OfSink, Durations> = "sink_attempt_seconds";
+    /// Items that a receiver will not take, kept aside.
+    sink_aside: Family<OfSink, Whole> = "sink_items_aside";
+    /// The instant up to which all was delivered, seconds since the Unix epoch.
+    sink_marked: Family<OfSink, Gauge> = "sink_marked_seconds";
+    /// Bytes of a sink's outbox on disk.
+    outbox_bytes: Family<OfSink, Whole> = "outbox_bytes";
+    /// Rows that wait for a sink; unknown ones count as none.
+    outbox_rows: Family<OfSink, Whole> = "outbox_rows_waiting";
+    /// Whether reading is held back for a full outbox: 1 or 0.
+    outbox_held: Whole = "outbox_held";
     /// Memory for identities.
     dedup_bytes: Whole = "dedup_bytes";
     /// How far back identities are remembered.

@@ -28,6 +28,7 @@ mod keep; // the state that is kept
 mod rebuild; // views that are built again beside the others
 mod ports; // what serving may ask
 mod serving; // the server on its runtime
+mod sinks; // what leaves, on its way through threads
 mod supervised; // what a process does that has a parent
 
 use std::net::SocketAddr;
@@ -55,6 +56,7 @@ use crate::report::{Report, log_report};
 use crate::secret;
 use crate::segments::FolderLock;
 use crate::serve::Door;
+use crate::sinks::Sinks;
 use crate::store::Checkpoints;
 use crate::supervise::notes::Told;
 use crate::tasks;
@@ -140,6 +142,7 @@ pub struct Running {
     clusters: Vec<kafka::Cluster>,
     rebuilding: Option<JoinHandle<Result<(), Report>>>,
     checkpoints: Option<Checkpoints>,
+    sinks: Option<Sinks>,
     epochs: Arc<Epochs>,
     stop: Arc<AtomicBool>,
     log: Option<(Arc<LocalLog>, Following)>,
@@ -188,6 +191,11 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     let feeds = Feeds::new(known);
 
     let prepared = Prepared::new(&settings.engine, secret, plan.state.is_some())?;
+    // Without a state that is kept nothing leaves: what left could not be told from what is new.
+    let views: Vec<_> = prepared.leaving().iter().map(|it| it.def()).collect();
+    let given = plan.state.as_ref().map_or_else(Vec::new, |_| sinks::given(&settings, &views));
+    let leaving = prepared.leaving();
+    sinks::prepare(&leaving, &given);
     let again = plan.sources.iter().filter(|it| it.path.as_os_str() != "-");
     let covered = Covered {
         log: log.as_ref().map(LocalLog::stats),
@@ -271,6 +279,23 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     }
     let stop = Arc::new(AtomicBool::new(false));
     let looking = kept.as_ref().map(Kept::looking);
+    let leaves = match (&kept, &plan.state) {
+        (Some(kept), Some(dir)) => {
+            let behind = sinks::Behind {
+                dir,
+                leaving,
+                read: engine.read_handle(),
+                state: (kept.incarnation(), kept.epoch()),
+                epochs: &epochs,
+                clock: &clock,
+                metrics: &metrics,
+                ending: &stop,
+            };
+            behind.start(given)?
+        }
+        _ => None,
+    };
+    let (sinks, leaves) = leaves.unzip();
     let checkpoints = match kept {
         Some(kept) => Some(kept.start(
             &settings,
@@ -278,6 +303,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
             (&book, &epochs, &clock, &durable),
             &metrics,
             (&rejects, &building, &stop),
+            leaves,
         )?),
         None => None,
     };
@@ -445,6 +471,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         clusters,
         rebuilding,
         checkpoints,
+        sinks,
         epochs,
         stop,
         log,
@@ -495,6 +522,7 @@ impl Running {
         self.engine.join()?;
         self.stop.store(true, SeqCst);
         self.checkpoints.map_or(Ok(()), Checkpoints::stop)?;
+        self.sinks.map_or(Ok(()), Sinks::stop)?;
         self.watching.thread().unpark();
         joined("watch", self.watching.join().map(Ok))?;
         let (read, book, rejects) = (self.read, self.book, self.rejects);
@@ -511,6 +539,7 @@ impl Running {
         // What is read already is to get through, whatever the disk does.
         self.epochs.hold(Hold::Checkpoints, false);
         self.epochs.hold(Hold::Memory, false);
+        self.epochs.hold(Hold::Outbox, false);
         // The rest is closed whatever became of a feed; what it says is said at the end.
         let mut read: Vec<Result<(), Report>> =
             self.sources.into_iter().map(|it| joined(&it.name, it.thread.join())).collect();
@@ -523,6 +552,7 @@ impl Running {
         }
         self.engine.join()?;
         let kept = self.checkpoints.map_or(Ok(()), Checkpoints::stop);
+        let left = self.sinks.map_or(Ok(()), Sinks::stop);
         self.watching.thread().unpark();
         joined("watch", self.watching.join().map(Ok))?;
         if !self.rejects.flush(ports::GRACE) {
@@ -533,6 +563,7 @@ impl Running {
         }
         read.into_iter().collect::<Result<(), Report>>()?;
         kept?;
+        left?;
         served
     }
 }

@@ -49,8 +49,19 @@
 //! A sink that is slow or dead fills its outbox, which is bounded; then reading slows. Nobody else
 //! waits for it before that.
 
+pub mod aside; // items that a receiver will not take
 mod batch; // what a sink is handed
+mod book; // what an outbox knows of itself
+pub mod breaker; // when a receiver is left alone
 mod coding; // rows and events as bytes, and back
+mod fixing; // what waits becomes batches
+pub mod jsonl; // files of JSON lines
+mod lane; // one sink's way
+mod log; // its log on the disk
+mod outbox; // what leaves, durable with its checkpoint
+mod runner; // one sink's own thread
+mod threads; // all of them
+mod waiting; // which current rows wait
 
 use std::future::Future;
 use std::pin::Pin;
@@ -60,6 +71,23 @@ use crate::report::Report;
 
 pub use batch::{Batch, Mark, OutEvent, OutRow, Part, Stream, Value};
 pub use coding::{Items, Packed};
+pub use lane::{QUEUE_BATCHES, QUEUE_BYTES};
+pub use outbox::{EVENTS_MAX_BYTES, Outbox, Parts, SINKS_DIR, note};
+pub use threads::{Asking, Sinks};
+pub use waiting::DUE_MAX;
+
+/// Most bytes of one batch: what a block of its log can hold, with room.
+pub const BATCH_MAX_BYTES: usize = 8 << 20;
+
+/// A sink as the settings give it.
+pub struct Given {
+    /// Its name; that of its folder, too.
+    pub name: String,
+    /// It.
+    pub sink: std::sync::Arc<dyn Sink>,
+    /// Bytes of its outbox above which reading is held back.
+    pub max_bytes: u64,
+}
 
 /// What becomes of a batch: the future of one attempt.
 pub type Delivering<'a> = Pin<Box<dyn Future<Output = Delivery> + Send + 'a>>;

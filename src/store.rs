@@ -50,7 +50,7 @@ use crate::config;
 use crate::report::Report;
 use crate::segments::{self, Folder, OnDamage, Writer};
 
-pub use checkpoint::{BookStateAt, Checkpoints, Parts};
+pub use checkpoint::{BookStateAt, Checkpoints, Leaves, Parts};
 pub use fresh::{FRESH_MAX, Fresh};
 pub use incarnation::{Began, INCARNATION_FILE, Incarnation};
 pub use load::{OTHER_VIEWS, Others, Restored, lines, other_views};
@@ -154,6 +154,11 @@ impl Store {
     /// For those who look, while it is open here.
     pub fn looking(&self) -> Looking {
         Looking::of(self, self.incarnation)
+    }
+
+    /// Which life of this state this is.
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
     }
 
     /// Bytes on disk: states, identities.

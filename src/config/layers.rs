@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::problem::{ConfigProblem, Place, Trouble};
 use super::table::{FEED_KEYS, Kind, SECTIONS, Said, Setting, TABLE};
-use super::{FeedSettings, OWN_FEEDS, Settings, kafka};
+use super::{FeedSettings, OWN_FEEDS, Settings, kafka, sinks};
 
 /// Everything that may say a setting. Texts; nothing is read from the system here.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +40,7 @@ pub fn read(sources: &Sources) -> (Settings, Vec<ConfigProblem>) {
         said_at: BTreeMap::new(),
         feeds_at: Vec::new(),
         kafka_at: Vec::new(),
+        sinks_at: Vec::new(),
     };
     if let Some((path, text)) = &sources.file {
         it.file(path, text, &sources.variables);
@@ -52,6 +53,7 @@ pub fn read(sources: &Sources) -> (Settings, Vec<ConfigProblem>) {
         it.feed_flag(feed);
     }
     it.check_views(sources.views);
+    it.check_sinks(sources.views);
     it.check_together();
     it.check_feeds();
     // The file's in the order of its lines, then what variables and flags said.
@@ -71,6 +73,8 @@ struct Layers {
     feeds_at: Vec<Place>,
     /// Who said each Kafka feed.
     kafka_at: Vec<Place>,
+    /// Who said each sink.
+    sinks_at: Vec<Place>,
 }
 
 /// Of what is no TOML so much is told line by line.
@@ -174,6 +178,17 @@ impl Layers {
                         self.kafka_table(place, feed.get_ref(), folder, variables, &at);
                     }
                 }
+                DeValue::Table(sinks) if name == "sinks" => {
+                    for (key, sink) in sinks {
+                        let place = at(key.span().start);
+                        self.sink_table((key.get_ref(), place), sink.get_ref(), folder, &at);
+                    }
+                }
+                _ if name == "sinks" => {
+                    let found = said(value.get_ref()).to_string();
+                    let expected = "tables `[sinks.NAME]`";
+                    self.problem(Trouble::Value, place, name, expected, found, None);
+                }
                 _ if name == "feed" || name == "kafka" => {
                     let found = said(value.get_ref()).to_string();
                     self.problem(
@@ -186,7 +201,7 @@ impl Layers {
                     );
                 }
                 DeValue::Table(_) => {
-                    let sections = SECTIONS.iter().map(|it| it.0).chain(["feed", "kafka"]);
+                    let sections = SECTIONS.iter().map(|it| it.0).chain(["feed", "kafka", "sinks"]);
                     let sections: Vec<&str> = sections.filter(|it| !it.is_empty()).collect();
                     let meant = nearest(name, &sections);
                     let expected = format!("one of the sections {}", sections.join(", "));
@@ -277,6 +292,30 @@ impl Layers {
         }
     }
 
+    /// A `[sinks.NAME]` of the file.
+    fn sink_table(
+        &mut self,
+        (name, place): (&str, Place),
+        sink: &DeValue<'_>,
+        folder: &Path,
+        at: &dyn Fn(usize) -> Place,
+    ) {
+        let DeValue::Table(table) = sink else {
+            let found = said(sink).to_string();
+            let setting = format!("sinks.{name}");
+            return self.problem(Trouble::Value, place, &setting, "a table", found, None);
+        };
+        let mut wrong = Vec::new();
+        let read = sinks::read((name, place.clone()), table, folder, at, &mut wrong);
+        for (trouble, place, setting, expected, found, nearest) in wrong {
+            self.problem(trouble, place, &setting, expected, found, nearest.as_deref());
+        }
+        if let Some(read) = read {
+            self.settings.sinks.push(read);
+            self.sinks_at.push(place);
+        }
+    }
+
     /// `--feed name=path[,mapping]`.
     fn feed_flag(&mut self, text: &str) {
         let place = Place::Flag("--feed".to_string());
@@ -327,6 +366,23 @@ impl Layers {
                 let expected = format!("one of {}", views.join(", "));
                 let found = format!("{name:?}");
                 self.problem(Trouble::Value, place.clone(), "engine.views", expected, found, meant);
+            }
+        }
+    }
+
+    /// A sink can take only views that are kept.
+    fn check_sinks(&mut self, views: Option<fn() -> Vec<&'static str>>) {
+        let Some(all) = views.map(|it| it()) else { return };
+        let kept = self.settings.engine.views.clone();
+        let known: Vec<&str> =
+            all.into_iter().filter(|it| kept.is_empty() || kept.iter().any(|k| k == it)).collect();
+        for (sink, place) in self.settings.sinks.clone().iter().zip(self.sinks_at.clone()) {
+            for name in sink.views.iter().filter(|it| !known.contains(&it.as_str())) {
+                let meant = nearest(name, &known);
+                let expected = format!("of the views that are kept: {}", known.join(", "));
+                let setting = format!("sinks.{}.views", sink.name);
+                let found = format!("{name:?}");
+                self.problem(Trouble::Value, place.clone(), &setting, expected, found, meant);
             }
         }
     }

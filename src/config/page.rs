@@ -2,6 +2,7 @@
 
 use super::Settings;
 use super::kafka::{KAFKA_KEYS, REFUSED};
+use super::sinks::SINK_KEYS;
 use super::table::{FEED_KEYS, Kind, SECTIONS, TABLE};
 
 /// The tables of `docs/configuration.md`.
@@ -46,6 +47,15 @@ pub fn markdown() -> String {
     for (name, promise) in REFUSED {
         out.push_str(&format!("| `{name}` | {promise} |\n"));
     }
+    out.push_str(
+        "\n### `[sinks.NAME]`\n\nWhere rows, changes and events are handed to \
+         ([sinks.md](sinks.md)); as many as there are.\n\n",
+    );
+    out.push_str("| key | such as | for | what it is |\n|---|---|---|---|\n");
+    for (key, kind, example, words) in SINK_KEYS {
+        let kind = if kind.is_empty() { "every kind".to_string() } else { format!("`{kind}`") };
+        out.push_str(&format!("| `{key}` | `{example}` | {kind} | {words} |\n"));
+    }
     out
 }
 
@@ -81,6 +91,14 @@ pub fn example() -> String {
         // Two ways to say the same are not said together; secrets are not there by default.
         let apart = ["tls_ca", "sasl", "username", "password_file", "password_env"].contains(key);
         let mark = if apart { "# " } else { "#" };
+        out.push_str(&format!("# {words}\n{mark}{key} = {example}\n"));
+    }
+    out.push_str(
+        "\n# Where rows, changes and events are handed to; as many as there are.\n#[sinks.files]\n",
+    );
+    for (key, kind, example, words) in SINK_KEYS {
+        // One kind is an example of all.
+        let mark = if kind.is_empty() || *kind == "jsonl" { "#" } else { "# " };
         out.push_str(&format!("# {words}\n{mark}{key} = {example}\n"));
     }
     out

@@ -18,7 +18,8 @@ use crate::metrics::Metrics;
 use crate::rejects::RejectStore;
 use crate::report::{Report, log_report};
 use crate::store::{
-    Began, Checkpoints, Fresh, Incarnation, Looking, MadeBy, OTHER_VIEWS, Others, Parts, Restored,
+    Began, Checkpoints, Fresh, Incarnation, Leaves, Looking, MadeBy, OTHER_VIEWS, Others, Parts,
+    Restored,
     Store, other_views,
 };
 
@@ -134,6 +135,11 @@ impl Kept {
         self.store.looking()
     }
 
+    /// Which life of the state this is.
+    pub(super) fn incarnation(&self) -> u64 {
+        self.store.incarnation().number
+    }
+
     /// The instant of the checkpoint that was put back; 0 if there was none.
     pub(super) fn epoch(&self) -> Epoch {
         self.restored.as_ref().map_or(0, |it| it.epoch)
@@ -163,6 +169,7 @@ impl Kept {
         ),
         metrics: &Metrics,
         (rejects, building, ending): (&RejectStore, &Arc<Building>, &Arc<AtomicBool>),
+        leaving: Option<Leaves>,
     ) -> Result<Checkpoints, Report> {
         let read = engine.read_handle();
         let (views, book) = (Arc::clone(&read.views), Arc::clone(book));
@@ -183,6 +190,7 @@ impl Kept {
                 of.collect()
             }),
             rejects: Arc::new(move || rejects.flush(REJECTS_WITHIN)),
+            leaving,
             hold: Arc::new(move |held| {
                 epochs.hold(Hold::Checkpoints, held && !ending.load(SeqCst));
             }),

@@ -17,7 +17,7 @@ use crate::commands::rejects::find;
 use crate::commands::state::verified;
 use crate::config::Settings;
 use crate::engine::{Engine, OperatorLine};
-use crate::epochs::Epochs;
+use crate::epochs::{Epochs, Hold};
 use crate::ingest::local_log::{self, LocalLog};
 use crate::ingest::resets::{Resets, To};
 use crate::ledger::Book;
@@ -70,7 +70,11 @@ pub(super) fn of(behind: Behind<'_>) -> Ports {
         now_ms,
     } = behind;
     let append: Arc<dyn Append> = match &log {
-        Some(log) => Arc::new(Gate { log: Arc::clone(log), health: Arc::clone(&health) }),
+        Some(log) => Arc::new(Gate {
+            log: Arc::clone(log),
+            health: Arc::clone(&health),
+            epochs: Arc::clone(epochs),
+        }),
         None => Arc::new(NoLog),
     };
     let (operators, counted) = (engine.operators(), Arc::clone(book));
@@ -134,12 +138,16 @@ fn gather(operators: &[OperatorLine], metrics: &Metrics) {
     }
 }
 
-/// The log, closed while what is kept needs more memory than it may have: what nobody can read is
-/// not piled up.
+/// The log, closed while what is kept needs more memory than it may have, or what waits for a sink
+/// more of the disk: what nobody can read is not piled up.
 struct Gate {
     log: Arc<LocalLog>,
     health: Arc<watch::Health>,
+    epochs: Arc<Epochs>,
 }
+
+/// When to try again where an outbox is full: it may have room with the next batch.
+const AFTER_OUTBOX: Duration = Duration::from_secs(2);
 
 /// When to try again: until there is more memory is a person's matter.
 const AFTER_MEMORY: Duration = Duration::from_secs(10);
@@ -151,6 +159,9 @@ impl Append for Gate {
     ) -> Result<oneshot::Receiver<Result<Appended, AppendRefused>>, AppendRefused> {
         if self.health.is_out_of_memory() {
             return Err(AppendRefused::Busy(AFTER_MEMORY));
+        }
+        if self.epochs.is_held_for(Hold::Outbox) {
+            return Err(AppendRefused::Busy(AFTER_OUTBOX));
         }
         self.log.append(records)
     }

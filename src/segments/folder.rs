@@ -95,6 +95,11 @@ impl Folder {
         self.segments.lock().clone()
     }
 
+    /// Drawn when the log was made: no other has it.
+    pub fn log_id(&self) -> u64 {
+        self.log_id
+    }
+
     /// First position that is there, and the next to be given.
     pub fn range(&self) -> (u64, u64) {
         let segments = self.segments.lock();

@@ -52,10 +52,33 @@ impl Packed {
         self.n == 0
     }
 
+    /// Leaves none, but their room.
+    pub(super) fn clear(&mut self) {
+        self.n = 0;
+        self.bytes.clear();
+    }
+
     /// Takes the bytes and leaves none.
-    pub fn take(&mut self) -> Vec<u8> {
+    pub(super) fn take(&mut self) -> Vec<u8> {
         self.n = 0;
         std::mem::take(&mut self.bytes)
+    }
+
+    /// All of another's, behind.
+    pub(super) fn append(&mut self, other: &Packed) {
+        self.bytes.extend_from_slice(&other.bytes);
+        self.n += other.n;
+    }
+
+    /// One after the other.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = Item<'_>> {
+        let mut rest = &self.bytes[..];
+        std::iter::from_fn(move || take_text(&mut rest).map(Item))
+    }
+
+    /// One more item that lies somewhere as bytes already.
+    pub(super) fn again(&mut self, item: Item<'_>) {
+        self.item(|into| into.extend_from_slice(item.0));
     }
 
     /// One more row; none: it is deleted.
@@ -201,6 +224,16 @@ impl Items {
         };
         Items { bytes: Arc::clone(&self.bytes), from, upto, n: range.len() }
     }
+}
+
+/// How many items there are, by their lengths.
+pub(super) fn count(mut bytes: &[u8]) -> Option<usize> {
+    let mut n = 0;
+    while !bytes.is_empty() {
+        take_text(&mut bytes)?;
+        n += 1;
+    }
+    Some(n)
 }
 
 /// Whether an item is one.

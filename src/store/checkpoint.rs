@@ -44,6 +44,16 @@ const LOOK: Duration = Duration::from_millis(50);
 /// The ledger at this epoch, if it stands there now: only then is it put together.
 pub type BookStateAt = Arc<dyn Fn(Epoch) -> Option<BookState> + Send + Sync>;
 
+/// What leaves is durable with the checkpoint that it belongs to, and does not leave before.
+#[derive(Clone)]
+pub struct Leaves {
+    /// Makes durable what leaves of the epochs up to this one, which is held. True if there is
+    /// anything: then a checkpoint is to be made at it.
+    pub gather: Arc<dyn Fn(Epoch) -> Result<bool, Report> + Send + Sync>,
+    /// The checkpoint at the epoch of this pin is durable.
+    pub durable: Arc<dyn Fn(Pin) + Send + Sync>,
+}
+
 /// What checkpoints are made of.
 pub struct Parts {
     /// The folds' states.
@@ -58,6 +68,8 @@ pub struct Parts {
     pub entities: Arc<dyn Fn() -> Vec<(String, u64)> + Send + Sync>,
     /// Waits until what was rejected is durable; false where it cannot be.
     pub rejects: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// What leaves, if anything does.
+    pub leaving: Option<Leaves>,
     /// Holds reading back, or lets it go on.
     pub hold: Arc<dyn Fn(bool) + Send + Sync>,
     /// The time.
@@ -201,14 +213,21 @@ impl Maker {
         // What is built again changes states, and no offset.
         let same =
             |it: &BookState| it.lines == book.lines && n_building == 0 && self.n_building == 0;
-        if epoch == 0 || self.last.as_ref().is_some_and(same) && self.retiring.is_empty() {
+        // Time alone changes rows, too: then no offset does.
+        let leaves = match &self.parts.leaving {
+            Some(it) => (it.gather)(epoch)?,
+            None => false,
+        };
+        let is_same = self.last.as_ref().is_some_and(same) && self.retiring.is_empty();
+        if epoch == 0 || is_same && !leaves {
             return Ok(());
         }
         let began = clock::monotonic();
         let now_ms = (self.parts.now_ms)();
         let seq = self.store.seq;
         self.store.seq += 1;
-        if let Err(report) = self.write(pin, &book, seq, now_ms) {
+        let mut pin = Some(pin);
+        if let Err(report) = self.write(&mut pin, epoch, &book, (seq, now_ms)) {
             // What was shown for this checkpoint is to be shown again.
             for keeper in &self.parts.keepers {
                 keeper.again(&|generation| generation == seq);
@@ -220,6 +239,9 @@ impl Maker {
         self.n_building = n_building;
         self.made = epoch;
         self.parts.durable.store(epoch, SeqCst);
+        if let (Some(it), Some(pin)) = (&self.parts.leaving, pin.take()) {
+            (it.durable)(pin);
+        }
         let metrics = &self.parts.metrics;
         metrics.checkpoints.one();
         metrics.checkpoint_epoch.set(epoch as f64 / 1e3);
@@ -233,9 +255,16 @@ impl Maker {
     /// The records as of the pinned epoch, then the identities, then the commit. The epoch is held
     /// only while it is read: old versions pile up behind it, and no disk is waited for meanwhile
     /// (but for more than [`GROUP_BYTES`]).
-    fn write(&mut self, pin: Pin, book: &BookState, seq: u32, now_ms: u64) -> Result<(), Report> {
+    ///
+    /// Where something leaves it is held until the commit: rows are read there after it.
+    fn write(
+        &mut self,
+        pin: &mut Option<Pin>,
+        epoch: Epoch,
+        book: &BookState,
+        (seq, now_ms): (u32, u64),
+    ) -> Result<(), Report> {
         let Maker { store, parts, room, .. } = self;
-        let epoch = pin.epoch();
         let Store {
             state,
             identities,
@@ -277,7 +306,9 @@ impl Maker {
             result?;
             shown.map_err(|gone| lost_track(keeper.view(), epoch, gone.oldest))?;
         }
-        drop(pin);
+        if parts.leaving.is_none() {
+            *pin = None;
+        }
         // What the ledger counts as rejected is kept before the offsets go past it.
         if !(parts.rejects)() {
             return Err(rejects_waiting(epoch));

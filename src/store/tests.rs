@@ -233,6 +233,7 @@ fn start(dir: &Path, random: &Random, one_in: u64) -> (World, Option<Epoch>) {
     let told = Arc::new(Mutex::new(book.clone().unwrap_or_default()));
     let asked = told.clone();
     let parts = Parts {
+        leaving: None,
         keepers,
         instants: now.clone(),
         book: Arc::new(move |epoch| Some(asked.lock().clone()).filter(|it| it.epoch == epoch)),

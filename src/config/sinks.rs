@@ -1,0 +1,306 @@
+//! `[sinks.NAME]`: what leaves, where to, and how much at once.
+//!
+//! In: a table of the settings file. Out: [`SinkSettings`], or every problem at once.
+//!
+//! # Invariants
+//! A key stands in [`SINK_KEYS`] with the kinds of sinks that it is for; one that is for another
+//! kind is told, never ignored.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use schemas::nearest::nearest;
+use toml::de::{DeTable, DeValue};
+
+use super::kafka::Wrong;
+use super::problem::{Place, Trouble};
+use super::values;
+
+/// A `[sinks.NAME]`, checked.
+#[derive(Clone, Debug)]
+pub struct SinkSettings {
+    /// Unique; the name of its folder, too.
+    pub name: String,
+    /// What is handed over.
+    pub take: Vec<Sort>,
+    /// Of which views; empty is all.
+    pub views: Vec<String>,
+    /// Bytes of its outbox above which reading is held back.
+    pub max_bytes: u64,
+    /// Items in one batch, at most.
+    pub batch_rows: usize,
+    /// Bytes of one batch, about.
+    pub batch_bytes: u64,
+    /// What waits is handed over after so long.
+    pub flush_every: Duration,
+    /// An attempt that takes longer is given up.
+    pub timeout: Duration,
+    /// Where to.
+    pub to: To,
+}
+
+/// What can be handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sort {
+    /// Current rows.
+    Rows,
+    /// Changes.
+    Changes,
+    /// Events.
+    Events,
+}
+
+/// Sorts, as they are written.
+pub const SORTS: [(&str, Sort); 3] =
+    [("rows", Sort::Rows), ("changes", Sort::Changes), ("events", Sort::Events)];
+
+/// Where to.
+#[derive(Clone, Debug)]
+pub enum To {
+    /// Files of JSON lines in this folder.
+    Jsonl(PathBuf),
+}
+
+/// Kinds of sinks.
+pub const KINDS: &[&str] = &["jsonl"];
+
+/// The keys of a `[sinks.NAME]`: name, the kind it is for (empty: every kind), an example as it is
+/// written (the default, where there is one), words.
+pub const SINK_KEYS: &[(&str, &str, &str, &str)] = &[
+    ("kind", "", "\"jsonl\"", "What it is: `jsonl` (files of JSON lines)."),
+    ("path", "jsonl", "\"out\"", "The folder of the files."),
+    (
+        "take",
+        "",
+        "[\"rows\", \"changes\"]",
+        "What is handed over: `rows` (current rows, the newest of each key), `changes` (every change, by instants), `events` (as they were applied); `rows` and `changes` if absent.",
+    ),
+    ("views", "", "[\"orders\"]", "Of which views; of all if absent."),
+    (
+        "max_bytes",
+        "",
+        "\"4 GiB\"",
+        "What waits for it may have so much of the disk; above, reading is held back until it is less. 64 MiB to 64 TiB.",
+    ),
+    ("batch_rows", "", "50000", "Items in one batch, at most: 1 to 1,000,000."),
+    ("batch_bytes", "", "\"8 MiB\"", "Bytes of one batch, about: 1 KiB to 8 MiB."),
+    (
+        "flush_every",
+        "",
+        "\"1s\"",
+        "What waits is handed over after so long, however little it is: 10ms to 10min.",
+    ),
+    (
+        "timeout",
+        "",
+        "\"30s\"",
+        "An attempt that takes longer is given up and made again: 100ms to 1h.",
+    ),
+];
+
+/// Reads a `[sinks.NAME]`; `None` if something is wrong, and all of it is in `wrong`.
+pub(super) fn read(
+    (name, place): (&str, Place),
+    table: &DeTable<'_>,
+    folder: &Path,
+    at: &dyn Fn(usize) -> Place,
+    wrong: &mut Vec<Wrong>,
+) -> Option<SinkSettings> {
+    let mut it = Reader { name, wrong, good: true, said: BTreeMap::new() };
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if name.is_empty() || name.len() > 64 || !name.chars().all(is_plain) {
+        let expected = "a name of letters, digits, `_` and `-`, at most 64";
+        it.say(Trouble::Value, place.clone(), "", expected, format!("{name:?}"), None);
+    }
+    for (key, value) in table {
+        let (key, at) = (key.get_ref().as_ref(), at(key.span().start));
+        if !SINK_KEYS.iter().any(|it| it.0 == key) {
+            let names: Vec<&str> = SINK_KEYS.iter().map(|it| it.0).collect();
+            let meant = nearest(key, &names).map(str::to_string);
+            let expected = format!("one of {}", names.join(", "));
+            it.say(Trouble::Name, at, key, expected, format!("{key:?}"), meant);
+            continue;
+        }
+        it.said.insert(key, (at, value.get_ref()));
+    }
+    it.finish(place, folder)
+}
+
+struct Reader<'a> {
+    name: &'a str,
+    wrong: &'a mut Vec<Wrong>,
+    good: bool,
+    said: BTreeMap<&'a str, (Place, &'a DeValue<'a>)>,
+}
+
+impl Reader<'_> {
+    fn say(
+        &mut self,
+        trouble: Trouble,
+        place: Place,
+        key: &str,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+        nearest: Option<String>,
+    ) {
+        self.good = false;
+        let dot = if key.is_empty() { "" } else { "." };
+        let setting = format!("sinks.{}{dot}{key}", self.name);
+        self.wrong.push((trouble, place, setting, expected.into(), found.into(), nearest));
+    }
+
+    fn text(&mut self, key: &str) -> Option<(Place, String)> {
+        let (at, value) = self.said.get(key).cloned()?;
+        match value.as_str().map(str::trim).filter(|it| !it.is_empty()) {
+            Some(text) => Some((at, text.to_string())),
+            None => {
+                self.say(Trouble::Value, at, key, "text", told(value), None);
+                None
+            }
+        }
+    }
+
+    fn list(&mut self, key: &str) -> Option<(Place, Vec<String>)> {
+        let (at, value) = self.said.get(key).cloned()?;
+        let texts: Option<Vec<String>> = match value {
+            DeValue::Array(list) => {
+                list.iter().map(|it| it.get_ref().as_str().map(|it| it.trim().into())).collect()
+            }
+            _ => None,
+        };
+        match texts.filter(|it| !it.is_empty()) {
+            Some(texts) => Some((at, texts)),
+            None => {
+                self.say(Trouble::Value, at, key, "a list of texts", told(value), None);
+                None
+            }
+        }
+    }
+
+    fn size(&mut self, key: &str, default: u64, low: u64, high: u64) -> u64 {
+        let Some((at, text)) = self.text(key) else { return default };
+        match values::size(&text).filter(|it| (low..=high).contains(it)) {
+            Some(it) => it,
+            None => {
+                let (low, high) = (values::show_size(low), values::show_size(high));
+                let expected = format!("{}, from {low} to {high}", values::A_SIZE);
+                self.say(Trouble::Value, at, key, expected, format!("{text:?}"), None);
+                default
+            }
+        }
+    }
+
+    fn time(&mut self, key: &str, default: Duration, low: Duration, high: Duration) -> Duration {
+        let Some((at, text)) = self.text(key) else { return default };
+        match values::duration(&text).filter(|it| (low..=high).contains(it)) {
+            Some(it) => it,
+            None => {
+                let show = values::show_duration;
+                let expected =
+                    format!("{}, from {} to {}", values::A_DURATION, show(low), show(high));
+                self.say(Trouble::Value, at, key, expected, format!("{text:?}"), None);
+                default
+            }
+        }
+    }
+
+    fn count(&mut self, key: &str, default: usize, high: usize) -> usize {
+        let Some((at, value)) = self.said.get(key).cloned() else { return default };
+        let number = match value {
+            DeValue::Integer(it) => it.as_str().replace('_', "").parse().ok(),
+            _ => None,
+        };
+        match number.filter(|it| (1..=high).contains(it)) {
+            Some(it) => it,
+            None => {
+                let expected = format!("a whole number from 1 to {high}");
+                self.say(Trouble::Value, at, key, expected, told(value), None);
+                default
+            }
+        }
+    }
+
+    fn take(&mut self) -> Vec<Sort> {
+        let Some((at, texts)) = self.list("take") else { return vec![Sort::Rows, Sort::Changes] };
+        let mut sorts = Vec::new();
+        for text in texts {
+            match SORTS.iter().find(|it| it.0 == text) {
+                Some((_, sort)) => sorts.push(*sort),
+                None => {
+                    let names = SORTS.map(|it| it.0);
+                    let meant = nearest(&text, &names).map(str::to_string);
+                    let expected = format!("of {}", names.join(", "));
+                    let found = format!("{text:?}");
+                    self.say(Trouble::Value, at.clone(), "take", expected, found, meant);
+                }
+            }
+        }
+        sorts.sort_unstable();
+        sorts.dedup();
+        sorts
+    }
+
+    fn finish(mut self, place: Place, folder: &Path) -> Option<SinkSettings> {
+        let kind = match self.text("kind") {
+            Some((_, kind)) if KINDS.contains(&kind.as_str()) => kind,
+            Some((at, kind)) => {
+                let meant = nearest(&kind, KINDS).map(str::to_string);
+                let expected = format!("one of {}", KINDS.join(", "));
+                self.say(Trouble::Value, at, "kind", expected, format!("{kind:?}"), meant);
+                return None;
+            }
+            None => {
+                if !self.said.contains_key("kind") {
+                    let found = "a sink without `kind`";
+                    self.say(Trouble::Value, place, "", "`kind`", found, None);
+                }
+                return None;
+            }
+        };
+        let foreign: Vec<_> = self
+            .said
+            .iter()
+            .filter_map(|(key, (at, _))| {
+                let row = SINK_KEYS.iter().find(|it| it.0 == *key)?;
+                let is_foreign = !row.1.is_empty() && row.1 != kind;
+                is_foreign.then(|| ((*key).to_string(), row.1, at.clone()))
+            })
+            .collect();
+        for (key, of, at) in foreign {
+            let expected = format!("it with `kind = \"{of}\"` only");
+            self.say(Trouble::Conflict, at, &key, expected, format!("\"{kind}\""), None);
+        }
+        const MIB: u64 = 1 << 20;
+        let (ms, secs) = (Duration::from_millis, Duration::from_secs);
+        let take = self.take();
+        let views = self.list("views").map_or_else(Vec::new, |it| it.1);
+        let max_bytes = self.size("max_bytes", 4 << 30, 64 * MIB, 64 << 40);
+        let batch_rows = self.count("batch_rows", 50_000, 1_000_000);
+        let batch_bytes = self.size("batch_bytes", 8 * MIB, 1 << 10, 8 * MIB);
+        let flush_every = self.time("flush_every", secs(1), ms(10), secs(600));
+        let timeout = self.time("timeout", secs(30), ms(100), secs(3_600));
+        let path = self.text("path").map(|it| folder.join(it.1));
+        if path.is_none() && self.good {
+            let found = "a sink without `path`";
+            self.say(Trouble::Value, place, "", "`path`", found, None);
+        }
+        let to = To::Jsonl(path?);
+        let name = self.name.to_string();
+        self.good.then_some(SinkSettings {
+            name,
+            take,
+            views,
+            max_bytes,
+            batch_rows,
+            batch_bytes,
+            flush_every,
+            timeout,
+            to,
+        })
+    }
+}
+
+fn told(value: &DeValue<'_>) -> String {
+    super::layers::said(value).to_string()
+}

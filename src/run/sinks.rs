@@ -1,0 +1,101 @@
+//! Sinks on their way through threads: made by the settings, fed by the checkpoints.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use schemas::leaving::Leaving;
+use schemas::rows::ViewDef;
+
+use crate::clock::SteadyClock;
+use crate::config::sinks::{Sort, To};
+use crate::config::{Settings, SinkSettings};
+use crate::epochs::{Epochs, Hold};
+use crate::messages::{Epoch, ReadHandle};
+use crate::metrics::Metrics;
+use crate::report::Report;
+use crate::sinks::jsonl::Jsonl;
+use crate::sinks::{Declared, Given, Limits, Parts, Sink, Sinks, Stream, note};
+use crate::store::Leaves;
+
+/// The sinks that the settings name, of the views that there are.
+pub(super) fn given(settings: &Settings, views: &[&'static ViewDef]) -> Vec<Given> {
+    let make = |it: &SinkSettings| {
+        let sink: Arc<dyn Sink> = match &it.to {
+            To::Jsonl(path) => Arc::new(Jsonl::new(path, declared("jsonl", it, views))),
+        };
+        Given { name: it.name.clone(), sink, max_bytes: it.max_bytes }
+    };
+    settings.sinks.iter().map(make).collect()
+}
+
+/// What a sink takes, as its settings say.
+fn declared(kind: &'static str, it: &SinkSettings, views: &[&'static ViewDef]) -> Declared {
+    let wanted = |def: &&&'static ViewDef| {
+        it.views.is_empty() || it.views.iter().any(|name| name == def.name)
+    };
+    let mut streams = Vec::new();
+    for def in views.iter().filter(wanted) {
+        streams.extend(it.take.contains(&Sort::Rows).then_some(Stream::Rows(def)));
+        streams.extend(it.take.contains(&Sort::Changes).then_some(Stream::Changes(def)));
+    }
+    streams.extend(it.take.contains(&Sort::Events).then_some(Stream::Events));
+    streams.push(Stream::Marks);
+    let limits = Limits {
+        rows: it.batch_rows,
+        bytes: usize::try_from(it.batch_bytes).unwrap_or(usize::MAX),
+        wait: it.flush_every,
+        timeout: it.timeout,
+    };
+    Declared { kind, streams, limits }
+}
+
+/// What sinks are wired to.
+pub(super) struct Behind<'a> {
+    pub(super) dir: &'a Path,
+    pub(super) leaving: Vec<Arc<dyn Leaving>>,
+    pub(super) read: ReadHandle,
+    /// Of the state: which life it is, and the checkpoint that was put back.
+    pub(super) state: (u64, Epoch),
+    pub(super) epochs: &'a Arc<Epochs>,
+    pub(super) clock: &'a Arc<SteadyClock>,
+    pub(super) metrics: &'a Metrics,
+    pub(super) ending: &'a Arc<AtomicBool>,
+}
+
+/// Notes what is touched from now on; before anything is put back.
+pub(super) fn prepare(leaving: &[Arc<dyn Leaving>], given: &[Given]) {
+    note(leaving, given);
+}
+
+impl Behind<'_> {
+    /// Starts them; and what the checkpoints do for them.
+    pub(super) fn start(self, given: Vec<Given>) -> Result<Option<(Sinks, Leaves)>, Report> {
+        if given.is_empty() {
+            return Ok(None);
+        }
+        let (epochs, ending) = (Arc::clone(self.epochs), Arc::clone(self.ending));
+        let metrics = self.metrics.clone();
+        let parts = Parts {
+            leaving: self.leaving,
+            readers: Arc::clone(&self.read.views),
+            instants: Arc::clone(&self.read.instants),
+            incarnation: self.state.0,
+            epoch: self.state.1,
+            hold: Arc::new(move |held| {
+                let held = held && !ending.load(SeqCst);
+                metrics.outbox_held.set(i64::from(held));
+                epochs.hold(Hold::Outbox, held);
+            }),
+            now_ms: super::now_by(self.clock),
+            metrics: self.metrics.clone(),
+        };
+        let sinks = Sinks::start(self.dir, given, parts)?;
+        let (gathers, told) = (sinks.outbox(), sinks.outbox());
+        let leaves = Leaves {
+            gather: Arc::new(move |epoch| gathers.gather(epoch)),
+            durable: Arc::new(move |pin| told.durable(pin)),
+        };
+        Ok(Some((sinks, leaves)))
+    }
+}

@@ -1,0 +1,209 @@
+//! What a sink's outbox knows of itself, as it lies on the disk: one JSON text, the newest stands.
+
+use std::collections::BTreeMap;
+
+use schemas::names::Fingerprint;
+use schemas::rows::ViewDef;
+use serde::{Deserialize, Serialize};
+
+use super::batch::{Mark, Stream};
+use super::breaker::Kept;
+use crate::messages::Epoch;
+use crate::segments::Contents;
+
+/// What is in the log of a sink.
+pub(super) const OUTBOX: Contents = Contents::new(
+    *b"outb",
+    "book: JSON; gathered: sort u8, view, incarnation u64, instant u64, items; rows: items; items: \
+     length u32 and bytes, as src/sinks/coding.rs says, version 1",
+);
+
+/// A block with the [`Book`].
+pub(super) const BOOK: u16 = 0;
+/// A block of what was gathered at an instant.
+pub(super) const GATHERED: u16 = 1;
+/// A block of the rows of a batch.
+pub(super) const ROWS: u16 = 2;
+
+/// Up to which entity current rows have been fixed: in the order of (epoch, key).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Cursor {
+    pub(super) epoch: Epoch,
+    #[serde(with = "hex")]
+    pub(super) key: Fingerprint,
+}
+
+/// JSON numbers end below 128 bits.
+mod hex {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(key: &u128, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&format!("{key:032x}"))
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<u128, D::Error> {
+        let text = String::deserialize(from)?;
+        u128::from_str_radix(&text, 16).map_err(D::Error::custom)
+    }
+}
+
+/// A batch that was fixed and is not durable at its receiver.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Fixed {
+    pub(super) seq: u64,
+    /// As [`Stream`] is written.
+    pub(super) stream: String,
+    pub(super) incarnation: u64,
+    pub(super) upto: Epoch,
+    pub(super) of: Source,
+}
+
+/// Where the items of a batch lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Source {
+    /// In the blocks of its stream that were gathered at these positions.
+    Gathered(u64, u64),
+    /// In a block of its own.
+    Own(u64),
+    /// Here.
+    Mark(Mark),
+}
+
+/// All of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Book {
+    /// The life of the state that is being handed over, and where it left the one before.
+    pub(super) incarnation: u64,
+    pub(super) forked_at: Epoch,
+    /// Number of the next batch.
+    pub(super) next: u64,
+    /// What was gathered below this position has been fixed.
+    pub(super) read: u64,
+    /// Positions of what was gathered at instants that never became durable.
+    pub(super) void: Vec<(u64, u64)>,
+    /// Not yet durable at the receiver, in order.
+    pub(super) fixed: Vec<Fixed>,
+    /// The instant of the last mark.
+    pub(super) marked: Epoch,
+    /// Of each view whose rows leave from its map.
+    pub(super) rows: BTreeMap<String, Cursor>,
+    /// The streams that have begun, each with what its view looked like.
+    pub(super) streams: BTreeMap<String, u64>,
+    /// What there was at the beginning lies below this position; none: all of it was delivered.
+    pub(super) beginning: Option<u64>,
+    /// Views whose rows of the beginning have not all been fixed.
+    pub(super) catching: Vec<String>,
+    /// The breaker, as it was last.
+    #[serde(default)]
+    pub(super) breaker: Kept,
+    /// Durable at the receiver, ever: batches and items.
+    #[serde(default)]
+    pub(super) delivered: (u64, u64),
+}
+
+impl Book {
+    /// Whether all that there was at the beginning has been fixed.
+    pub(super) fn is_whole(&self) -> bool {
+        self.beginning.is_some_and(|it| self.read >= it) && self.catching.is_empty()
+    }
+
+    /// Everything is to begin anew.
+    pub(super) fn forget(&mut self) {
+        self.streams.clear();
+        self.rows.clear();
+        self.catching.clear();
+        self.beginning = None;
+    }
+
+    /// The lowest position that is still needed.
+    pub(super) fn needed(&self) -> u64 {
+        let first = |it: &Fixed| match it.of {
+            Source::Gathered(from, _) => from,
+            Source::Own(at) => at,
+            Source::Mark(_) => u64::MAX,
+        };
+        self.fixed.iter().map(first).min().unwrap_or(u64::MAX).min(self.read)
+    }
+
+    pub(super) fn is_void(&self, position: u64) -> bool {
+        self.void.iter().any(|it| (it.0..it.1).contains(&position))
+    }
+}
+
+/// What a view looks like: rows laid out otherwise are not read as its own.
+pub(super) fn layout(stream: &Stream) -> u64 {
+    stream.def().map_or(0, layout_of)
+}
+
+fn layout_of(def: &ViewDef) -> u64 {
+    // FNV-1a, as the segments' own.
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    let mut put = |text: &str| {
+        for byte in text.bytes().chain([0]) {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        }
+    };
+    put(def.name);
+    def.key.iter().for_each(|it| put(it));
+    for field in def.fields {
+        put(field.name);
+        put(&format!("{:?} {}", field.kind, field.nullable));
+    }
+    hash
+}
+
+/// What was gathered of one stream at one instant.
+pub(super) struct Gathered<'b> {
+    pub(super) sort: u8,
+    pub(super) view: &'b str,
+    pub(super) incarnation: u64,
+    pub(super) instant: Epoch,
+    pub(super) items: &'b [u8],
+}
+
+/// Number of a stream's sort.
+pub(super) fn sort_of(stream: &Stream) -> u8 {
+    match stream {
+        Stream::Changes(_) => 1,
+        Stream::Events => 2,
+        Stream::Rows(_) => 3,
+        Stream::Marks => 4,
+    }
+}
+
+impl Gathered<'_> {
+    /// Before the items.
+    pub(super) fn head(stream: &Stream, incarnation: u64, instant: Epoch) -> Vec<u8> {
+        let view = stream.view();
+        let mut head = vec![sort_of(stream), view.len() as u8];
+        head.extend_from_slice(view.as_bytes());
+        head.extend_from_slice(&incarnation.to_le_bytes());
+        head.extend_from_slice(&instant.to_le_bytes());
+        head
+    }
+
+    pub(super) fn read(payload: &[u8]) -> Option<Gathered<'_>> {
+        let (sort, rest) = payload.split_first()?;
+        let (len, rest) = rest.split_first()?;
+        let (view, rest) = rest.split_at_checked(usize::from(*len))?;
+        let (incarnation, rest) = rest.split_first_chunk::<8>()?;
+        let (instant, items) = rest.split_first_chunk::<8>()?;
+        Some(Gathered {
+            sort: *sort,
+            view: std::str::from_utf8(view).ok()?,
+            incarnation: u64::from_le_bytes(*incarnation),
+            instant: u64::from_le_bytes(*instant),
+            items,
+        })
+    }
+
+    /// How many items, if they are items.
+    pub(super) fn count(&self) -> Option<usize> {
+        super::coding::count(self.items)
+    }
+
+    pub(super) fn is_of(&self, stream: &Stream) -> bool {
+        self.sort == sort_of(stream) && self.view == stream.view()
+    }
+}

@@ -1,0 +1,557 @@
+//! Fixes batches: what waits becomes immutable, durable, and numbered, before anyone sees it.
+//!
+//! ```text
+//!  gathered blocks up to the durable checkpoint ─┐
+//!  rows that wait, read from the map at a pin ───┼▶ flush: a batch per stream, then a mark
+//!                                                └▶ rows and the book in one append ─▶ queue
+//! ```
+//!
+//! # Invariants
+//! - A batch is handed over only once the book that names it is durable; a start makes the same
+//!   bytes of the same book.
+//! - Of everything in a flush no epoch is above the newest durable checkpoint.
+//! - The rows of a flush are read at the pin of a checkpoint, where the newest row is that of the
+//!   checkpoint; at another pin (nothing has been read for a while, or a sink catches up) a row that
+//!   is newer than the checkpoint is left out, and waits further behind.
+//!
+//! # State
+//! One flush per sink: [`FLUSH_BYTES`], and one batch more.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Instant;
+
+use schemas::reading::Pin;
+
+use super::batch::{Batch, Mark, Part, Stream};
+use super::book::{self, Book, Cursor, Fixed, Gathered, Source, layout};
+use super::coding::{Items, Packed};
+use super::lane::{Lane, QUEUE_BATCHES, QUEUE_BYTES};
+use super::log::{Follow, unreadable};
+use super::outbox::{Opened, Outbox};
+use super::waiting::{Due, Waiting, look};
+use crate::clock;
+use crate::messages::Epoch;
+use crate::report::{Report, log_report};
+
+/// Bytes of one flush, about.
+const FLUSH_BYTES: usize = 32 << 20;
+/// While undo is above this, rows are read no further at this pin.
+const UNDO_STOP_BYTES: u64 = 32 << 20;
+/// Rows read between two looks at the undo.
+const LOOK_EVERY: usize = 1_024;
+
+/// One sink's, in the hands of the thread that fixes.
+pub(super) struct Desk {
+    lane: Arc<Lane>,
+    number: usize,
+    book: Book,
+    /// The book on the disk is older.
+    unwritten: bool,
+    follow: Follow,
+    /// Batches handed over and not done: number, bytes.
+    in_flight: Vec<(u64, usize)>,
+    flushed: Instant,
+    failing: bool,
+}
+
+/// A flush in the making.
+#[derive(Default)]
+struct Flush {
+    batches: Vec<Batch>,
+    /// Of `batches`, where the items lie; `Own` counts blocks of this flush from 0.
+    sources: Vec<Source>,
+    rows: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Desk {
+    /// Hands over what had been fixed before.
+    pub(super) fn new(opened: &Opened, number: usize) -> Result<Desk, Report> {
+        let mut desk = Desk {
+            lane: Arc::clone(&opened.lane),
+            number,
+            book: opened.book.clone(),
+            unwritten: true,
+            follow: Follow::default(),
+            in_flight: Vec::new(),
+            flushed: clock::monotonic(),
+            failing: false,
+        };
+        desk.settle();
+        let again: Vec<Batch> =
+            desk.book.fixed.iter().map(|it| desk.again(it)).collect::<Result<_, _>>()?;
+        again.into_iter().for_each(|it| desk.hand_over(it));
+        Ok(desk)
+    }
+
+    /// Views that have no cursor yet begin at the first row.
+    fn settle(&mut self) {
+        for stream in &self.lane.declared.streams {
+            let view = stream.view();
+            let waits = self.lane.shared.lock().waiting.contains_key(view);
+            let name = stream.to_string();
+            if matches!(stream, Stream::Rows(_)) && waits && !self.book.rows.contains_key(view) {
+                self.book.rows.insert(view.into(), Cursor::default());
+                self.book.catching.push(view.into());
+                self.book.streams.insert(name, layout(stream));
+            }
+        }
+    }
+
+    /// A batch that was fixed before, made once more of what lies in the log.
+    fn again(&self, fixed: &Fixed) -> Result<Batch, Report> {
+        let lane = &self.lane;
+        let cannot = |why: &str| unreadable(&lane.log.folder, why);
+        let stream = lane.declared.streams.iter().find(|it| it.to_string() == fixed.stream);
+        let stream = *stream.ok_or_else(|| not_declared(&lane.name, &fixed.stream))?;
+        let mut bytes = Vec::new();
+        match fixed.of {
+            Source::Gathered(from, upto) => lane.log.each(from, upto, |at, tag, payload| {
+                if tag == book::GATHERED && !self.book.is_void(at) {
+                    let read = Gathered::read(payload).ok_or_else(|| cannot("a head"))?;
+                    if read.is_of(&stream) {
+                        bytes.extend_from_slice(read.items);
+                    }
+                }
+                Ok(())
+            })?,
+            Source::Own(position) => lane.log.each(position, position + 1, |_, _, payload| {
+                bytes.extend_from_slice(payload);
+                Ok(())
+            })?,
+            Source::Mark(mark) => {
+                let mut packed = Packed::default();
+                packed.mark(&mark);
+                bytes = packed.take();
+            }
+        }
+        let items = items(&stream, bytes).ok_or_else(|| cannot("its items"))?;
+        Ok(self.batch(fixed.seq, stream, (fixed.incarnation, fixed.upto), items))
+    }
+
+    fn batch(
+        &self,
+        seq: u64,
+        stream: Stream,
+        (incarnation, upto): (u64, Epoch),
+        items: Items,
+    ) -> Batch {
+        let id = format!("{:016x}-{incarnation}-{seq}", self.lane.log.folder.log_id());
+        Batch { id, seq, stream, incarnation, upto, items, part: Part::default() }
+    }
+
+    fn hand_over(&mut self, batch: Batch) {
+        self.in_flight.push((batch.seq, batch.items.bytes().len()));
+        if let Err(why) = self.lane.queue.try_send(batch) {
+            // There is room for it by the count above, unless its sink has ended.
+            tracing::debug!(sink = self.lane.name, %why, "a batch stays in the outbox");
+        }
+    }
+
+    /// Takes in what others have told.
+    pub(super) fn look(&mut self, outbox: &Outbox) {
+        let (done, begun, breaker) = {
+            let mut shared = self.lane.shared.lock();
+            let done = std::mem::take(&mut shared.done);
+            (done, std::mem::take(&mut shared.begun), shared.breaker.take())
+        };
+        for (seq, items) in done {
+            self.in_flight.retain(|it| it.0 != seq);
+            self.book.fixed.retain(|it| it.seq != seq);
+            self.book.delivered.0 += 1;
+            self.book.delivered.1 += items;
+            self.unwritten = true;
+        }
+        for (streams, position) in begun {
+            for stream in &streams {
+                self.book.streams.insert(stream.to_string(), layout(stream));
+            }
+            self.book.beginning = Some(self.book.beginning.unwrap_or(0).max(position));
+            self.unwritten = true;
+        }
+        if let Some(breaker) = breaker {
+            self.book.breaker = breaker;
+            self.unwritten = true;
+        }
+        if self.lane.anew.swap(false, SeqCst) {
+            self.book.forget();
+            self.settle();
+            for waiting in self.lane.shared.lock().waiting.values_mut() {
+                *waiting = Waiting::unknown();
+            }
+            outbox.begin_anew(self.number);
+            self.unwritten = true;
+        }
+        let mut shared = self.lane.shared.lock();
+        shared.told.delivered = self.book.delivered;
+        shared.told.in_flight = self.in_flight.len();
+        shared.told.marked = self.book.marked;
+        shared.told.whole = self.book.is_whole();
+    }
+
+    /// Whether a flush is due.
+    pub(super) fn is_due(&self, durable: Epoch) -> bool {
+        let lane = &self.lane;
+        let bytes: usize = self.in_flight.iter().map(|it| it.1).sum();
+        let room = self.in_flight.len() + lane.declared.streams.len() + 1 <= QUEUE_BATCHES;
+        let room = (room && bytes < QUEUE_BYTES) || self.in_flight.is_empty();
+        let limits = &lane.declared.limits;
+        let unread = lane.unread();
+        let much = unread >= limits.bytes as u64 || lane.n_waiting() >= limits.rows;
+        room && (much || clock::since(self.flushed) >= limits.wait) && self.has_some(durable)
+    }
+
+    fn has_some(&self, durable: Epoch) -> bool {
+        let waits = self.lane.shared.lock().waiting.values().any(|it| !it.is_empty());
+        let marks = self.lane.takes(&Stream::Marks);
+        waits || self.lane.unread() > 0 || (marks && durable > self.book.marked)
+    }
+
+    /// Whether rows wait: then a pin is wanted.
+    pub(super) fn wants_pin(&self) -> bool {
+        self.lane.shared.lock().waiting.values().any(|it| !it.is_empty())
+    }
+
+    /// Fixes what there is, up to the limits, and hands it over.
+    pub(super) fn flush(&mut self, outbox: &Outbox, pin: Option<&Pin>, durable: Epoch) {
+        let done = self.try_flush(outbox, pin, durable);
+        match done {
+            Ok(()) if self.failing => {
+                self.failing = false;
+                tracing::warn!(
+                    code = "sinks/outbox",
+                    sink = self.lane.name,
+                    "batches are fixed again"
+                );
+            }
+            Ok(()) => {}
+            Err(report) => {
+                // What was taken from the places is found again by looking.
+                for waiting in self.lane.shared.lock().waiting.values_mut() {
+                    *waiting = Waiting::unknown();
+                }
+                self.follow = Follow::default();
+                if !std::mem::replace(&mut self.failing, true) {
+                    log_report!(error, report, "batches of a sink cannot be fixed");
+                }
+            }
+        }
+    }
+
+    fn try_flush(
+        &mut self,
+        outbox: &Outbox,
+        pin: Option<&Pin>,
+        durable: Epoch,
+    ) -> Result<(), Report> {
+        let mut book = self.book.clone();
+        let mut flush = Flush::default();
+        let (covered, unread) = self.take_gathered(&mut book, &mut flush, durable)?;
+        if let Some(pin) = pin {
+            for stream in self.lane.declared.streams.clone() {
+                if matches!(stream, Stream::Rows(_)) && flush.bytes < FLUSH_BYTES {
+                    self.take_rows(outbox, &mut book, &mut flush, &stream, (pin, durable))?;
+                }
+            }
+        }
+        // In the order in which the sink wants them, whatever they were made of.
+        let mut order: Vec<usize> = (0..flush.batches.len()).collect();
+        let place = |it: &Batch| self.lane.declared.streams.iter().position(|s| *s == it.stream);
+        order.sort_by_key(|n| place(&flush.batches[*n]));
+        if self.lane.takes(&Stream::Marks) && covered > book.marked {
+            let forked_at = book.forked_at;
+            let mark = Mark { epoch: covered, forked_at, whole: book.is_whole() };
+            let mut packed = Packed::default();
+            packed.mark(&mark);
+            let items = items(&Stream::Marks, packed.take()).unwrap_or_default();
+            let of = (book.incarnation, covered);
+            order.push(flush.batches.len());
+            flush.batches.push(self.batch(0, Stream::Marks, of, items));
+            flush.sources.push(Source::Mark(mark));
+            book.marked = covered;
+        }
+        self.flushed = clock::monotonic();
+        if flush.batches.is_empty() && book == self.book {
+            return Ok(());
+        }
+        let mut ready = Vec::new();
+        for n in order {
+            let Batch { stream, incarnation, upto, items, .. } = flush.batches[n].clone();
+            ready.push((
+                self.batch(book.next, stream, (incarnation, upto), items),
+                flush.sources[n],
+            ));
+            book.next += 1;
+        }
+        let now_ms = (outbox.now_ms)();
+        let mut failed = None;
+        self.lane.log.append(now_ms, |first| {
+            for (batch, source) in &ready {
+                let of = match source {
+                    Source::Own(n) => Source::Own(first + n),
+                    other => *other,
+                };
+                let (seq, stream) = (batch.seq, batch.stream.to_string());
+                let (incarnation, upto) = (batch.incarnation, batch.upto);
+                book.fixed.push(Fixed { seq, stream, incarnation, upto, of });
+            }
+            let mut blocks: Vec<_> = flush.rows.drain(..).map(|it| (book::ROWS, it)).collect();
+            match serde_json::to_vec(&book) {
+                Ok(text) => blocks.push((book::BOOK, text)),
+                Err(why) => failed = Some(why.to_string()),
+            }
+            if failed.is_some() { Vec::new() } else { blocks }
+        })?;
+        if let Some(why) = failed {
+            return Err(unreadable(&self.lane.log.folder, &why));
+        }
+        self.book = book;
+        self.unwritten = false;
+        self.lane.unread.fetch_sub(unread.min(self.lane.unread()), SeqCst);
+        ready.into_iter().for_each(|(batch, _)| self.hand_over(batch));
+        self.lane.log.trim(self.book.needed(), now_ms)
+    }
+
+    /// What was gathered, up to the durable checkpoint and the limits. Gives up to which instant
+    /// all of it is in this flush or was before, and its bytes.
+    fn take_gathered(
+        &mut self,
+        book: &mut Book,
+        flush: &mut Flush,
+        durable: Epoch,
+    ) -> Result<(Epoch, u64), Report> {
+        let streams = self.lane.declared.streams.clone();
+        let limits = self.lane.declared.limits;
+        let mut taken: Vec<(Vec<u8>, usize)> = vec![(Vec::new(), 0); streams.len()];
+        let (mut bytes, mut instant, mut covered) = (0, 0, 0);
+        let mut unread = 0;
+        let mut incarnation = None;
+        let mut cut = false;
+        let from = book.read;
+        let folder = Arc::clone(&self.lane.log.folder);
+        let next = self.follow.read(&self.lane.log, from, |at, tag, payload| {
+            if tag != book::GATHERED || book.is_void(at) {
+                return Ok(true);
+            }
+            let read = Gathered::read(payload).ok_or_else(|| unreadable(&folder, "a head"))?;
+            if read.instant > durable {
+                return Ok(false);
+            }
+            if read.instant != instant {
+                (covered, instant) = (instant, read.instant);
+            }
+            let n = read.count().ok_or_else(|| unreadable(&folder, "its items"))?;
+            if let Some(place) = streams.iter().position(|it| read.is_of(it)) {
+                let (items, count) = &mut taken[place];
+                let over =
+                    *count + n > limits.rows || items.len() + read.items.len() > limits.bytes;
+                let over =
+                    over && *count > 0 || bytes + read.items.len() > FLUSH_BYTES && bytes > 0;
+                if over || incarnation.is_some_and(|it| it != read.incarnation) {
+                    cut = true;
+                    return Ok(false);
+                }
+                items.extend_from_slice(read.items);
+                *count += n;
+                bytes += read.items.len();
+                incarnation = Some(read.incarnation);
+            }
+            unread += payload.len() as u64;
+            Ok(true)
+        })?;
+        if !cut {
+            covered = durable;
+        }
+        book.read = next;
+        let needed = self.book.needed();
+        book.void.retain(|it| it.1 > needed);
+        let incarnation = incarnation.unwrap_or(book.incarnation);
+        for (stream, (bytes, n)) in streams.iter().zip(taken) {
+            if n > 0 {
+                let items = items(stream, bytes).ok_or_else(|| unreadable(&folder, "its items"))?;
+                flush.bytes += items.bytes().len();
+                let of = (incarnation, instant.min(durable));
+                flush.batches.push(self.batch(0, *stream, of, items));
+                flush.sources.push(Source::Gathered(from, next));
+            }
+        }
+        // A mark of this incarnation speaks of its own instants only.
+        if incarnation != book.incarnation {
+            covered = 0;
+        }
+        Ok((covered, unread))
+    }
+
+    /// Rows of one view that wait, as of the pin.
+    fn take_rows(
+        &mut self,
+        outbox: &Outbox,
+        book: &mut Book,
+        flush: &mut Flush,
+        stream: &Stream,
+        (pin, durable): (&Pin, Epoch),
+    ) -> Result<(), Report> {
+        let name = stream.view();
+        let Some(cursor) = book.rows.get(name).copied() else { return Ok(()) };
+        let Some(view) = outbox.views.iter().find(|it| it.leaving.def().name == name) else {
+            return Ok(());
+        };
+        let view = view.leaving.as_ref();
+        let limits = self.lane.declared.limits;
+        let gone = |it: schemas::reading::Gone| lost_pin(name, pin.epoch(), it.oldest);
+        let upto = {
+            let mut shared = self.lane.shared.lock();
+            let gathered = shared.gathered;
+            let waiting = shared.waiting.entry(name).or_default();
+            if waiting.len() > 0 || !waiting.is_lost() {
+                None
+            } else {
+                waiting.listen();
+                Some(gathered)
+            }
+        };
+        if let Some(upto) = upto {
+            let looked = look(view, cursor, upto, pin.epoch());
+            let mut shared = self.lane.shared.lock();
+            let waiting = shared.waiting.entry(name).or_default();
+            match looked {
+                Ok((found, all)) => waiting.found(found, all),
+                Err(it) => {
+                    *waiting = Waiting::unknown();
+                    return Err(gone(it));
+                }
+            }
+        }
+        let mut due: Vec<Due> = Vec::new();
+        {
+            let mut shared = self.lane.shared.lock();
+            let waiting = shared.waiting.entry(name).or_default();
+            while due.len() < limits.rows
+                && let Some(first) = waiting.first().filter(|it| it.epoch <= durable)
+            {
+                due.push(first);
+                waiting.pass();
+            }
+        }
+        let mut packed = Packed::default();
+        let (mut cursor, mut newest, mut passed) = (cursor, 0, 0);
+        for it in &due {
+            let much = packed.bytes().len() >= limits.bytes;
+            let undo = || passed % LOOK_EVERY == LOOK_EVERY - 1 && passed > 0;
+            if much || undo() && outbox.instants.undo_bytes() > UNDO_STOP_BYTES {
+                break;
+            }
+            if let Some((epoch, name, row)) =
+                view.read(it.spot, it.key, pin.epoch()).map_err(gone)?
+                && epoch == it.epoch
+            {
+                packed.row(&name, epoch, row.as_ref());
+                newest = newest.max(epoch);
+            }
+            cursor = it.cursor();
+            passed += 1;
+        }
+        book.rows.insert(name.into(), cursor);
+        {
+            let mut shared = self.lane.shared.lock();
+            let waiting = shared.waiting.entry(name).or_default();
+            waiting.put_back(due.split_off(passed));
+            if waiting.is_empty() {
+                book.catching.retain(|it| it != name);
+            }
+        }
+        if packed.is_empty() {
+            return Ok(());
+        }
+        let bytes = packed.take();
+        let folder = &self.lane.log.folder;
+        let items = items(stream, bytes.clone()).ok_or_else(|| unreadable(folder, "its items"))?;
+        flush.bytes += bytes.len();
+        let of = (book.incarnation, newest);
+        flush.batches.push(self.batch(0, *stream, of, items));
+        flush.sources.push(Source::Own(flush.rows.len() as u64));
+        flush.rows.push(bytes);
+        Ok(())
+    }
+
+    /// Writes the book, if the one on the disk is older.
+    pub(super) fn write(&mut self, now_ms: u64) {
+        if !self.unwritten {
+            return;
+        }
+        let text = match serde_json::to_vec(&self.book) {
+            Ok(text) => text,
+            Err(why) => return tracing::error!(%why, "a book cannot be written"),
+        };
+        let written = self.lane.log.append(now_ms, |_| vec![(book::BOOK, text)]);
+        let done = written.and_then(|_| self.lane.log.trim(self.book.needed(), now_ms));
+        match done {
+            Ok(()) => self.unwritten = false,
+            Err(report) if !std::mem::replace(&mut self.failing, true) => {
+                log_report!(error, report, "what a sink has taken cannot be noted");
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// The last word, at the end.
+    pub(super) fn close(mut self, outbox: &Outbox) -> Result<(), Report> {
+        self.look(outbox);
+        self.write((outbox.now_ms)());
+        self.lane.log.close()
+    }
+}
+
+/// Items of a stream as a batch has them: of current rows only the newest of each key.
+fn items(stream: &Stream, bytes: Vec<u8>) -> Option<Items> {
+    let all = Items::of(bytes.into())?;
+    if !matches!(stream, Stream::Rows(_)) {
+        return Some(all);
+    }
+    let mut newest: HashMap<(&str, &str), usize> = HashMap::new();
+    for (n, item) in all.each().enumerate() {
+        let row = super::OutRow::read(item);
+        newest.insert((row.tenant, row.key), n);
+    }
+    if newest.len() == all.len() {
+        drop(newest);
+        return Some(all);
+    }
+    let mut packed = Packed::default();
+    for (n, item) in all.each().enumerate() {
+        let row = super::OutRow::read(item);
+        if newest.get(&(row.tenant, row.key)) == Some(&n) {
+            packed.again(item);
+        }
+    }
+    Items::of(packed.take().into())
+}
+
+fn not_declared(sink: &str, stream: &str) -> Report {
+    Report {
+        code: "sinks/not-declared",
+        what: "cannot go on with what waits for a sink".into(),
+        at: vec![("sink", sink.into()), ("stream", stream.into())],
+        why: "expected the settings to name the stream, found a batch of it that waits and no \
+              such stream"
+            .into(),
+        effect: "nothing was started; what waits is as it was".into(),
+        fix: "name the view again until `millstream sinks list` shows that nothing waits; or \
+              remove the sink's folder: then all rows are delivered anew, and changes that wait \
+              are missing at the receiver"
+            .into(),
+    }
+}
+
+fn lost_pin(view: &str, epoch: Epoch, oldest: Epoch) -> Report {
+    Report {
+        code: "sinks/lost-track",
+        what: "could not read the rows of a view".into(),
+        at: vec![("view", view.into()), ("epoch", epoch.to_string())],
+        why: format!("expected the epoch to be held, found that {oldest} is the oldest"),
+        effect: "nothing is lost: the rows wait, and are looked for again".into(),
+        fix: "it goes on by itself; if it repeats, report it".into(),
+    }
+}

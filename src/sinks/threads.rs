@@ -1,0 +1,234 @@
+//! The threads of the sinks: one that fixes batches for all of them, and one for each.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use schemas::reading::Pin;
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::Given;
+use super::aside;
+use super::fixing::Desk;
+use super::lane::Lane;
+use super::outbox::{EVENTS_MAX_BYTES, Outbox, Parts};
+use super::runner::Runner;
+use crate::clock;
+use crate::metrics::OfSink;
+use crate::report::Report;
+use crate::tasks;
+
+/// Longest time between two looks at what waits.
+const LOOK: Duration = Duration::from_millis(50);
+/// Without the pin of a checkpoint for so long, rows are read at one of our own: nothing is being
+/// read, or checkpoints are far apart.
+const OWN_PIN_AFTER: Duration = Duration::from_millis(1_500);
+/// How often the numbers are told.
+const TELL: Duration = Duration::from_millis(250);
+
+/// All sinks of a process, running.
+pub struct Sinks {
+    outbox: Arc<Outbox>,
+    fixing: JoinHandle<Result<(), Report>>,
+    threads: Vec<(String, JoinHandle<()>)>,
+    end: watch::Sender<bool>,
+    stop: Arc<AtomicBool>,
+}
+
+/// What may be asked of running sinks. Cloning is cheap.
+#[derive(Clone)]
+pub struct Asking(Arc<Outbox>);
+
+impl Sinks {
+    /// Opens every outbox and starts the threads: what was fixed before is handed over at once.
+    pub fn start(data_dir: &Path, sinks: Vec<Given>, parts: Parts) -> Result<Sinks, Report> {
+        let (outbox, opened) = Outbox::open(data_dir, sinks, parts)?;
+        let mut desks = Vec::new();
+        for (n, it) in opened.iter().enumerate() {
+            desks.push(Desk::new(it, n)?);
+        }
+        let (end, told) = watch::channel(false);
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut threads = Vec::new();
+        for it in opened {
+            let runner = Runner::new(&outbox, &it.lane, it.batches, told.clone());
+            let name = it.lane.name.clone();
+            let could_not = |why: std::io::Error| tasks::could_not_start(("thread", "sink"), &why);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(could_not)?;
+            let thread =
+                tasks::thread(&format!("sink-{name}"), move || runtime.block_on(runner.run()))?;
+            threads.push((name, thread));
+        }
+        let (theirs, until) = (Arc::clone(&outbox), Arc::clone(&stop));
+        let fixing = tasks::thread("outbox", move || fix(&theirs, desks, &until))?;
+        Ok(Sinks { outbox, fixing, threads, end, stop })
+    }
+
+    /// For the checkpoints.
+    pub fn outbox(&self) -> Arc<Outbox> {
+        Arc::clone(&self.outbox)
+    }
+
+    /// For those who ask.
+    pub fn asking(&self) -> Asking {
+        Asking(Arc::clone(&self.outbox))
+    }
+
+    /// Ends them: attempts are given up, and made again by the next start. The last checkpoint must
+    /// have been made.
+    pub fn stop(self) -> Result<(), Report> {
+        self.end.send_replace(true);
+        let mut panicked = None;
+        for (name, thread) in self.threads {
+            if let Err(panic) = thread.join() {
+                panicked = Some((name, panic));
+            }
+        }
+        self.stop.store(true, SeqCst);
+        self.outbox.wake.notify_all();
+        let fixed = self.fixing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        if let Some((name, panic)) = panicked {
+            tracing::error!(sink = name, "a sink's thread panicked");
+            std::panic::resume_unwind(panic);
+        }
+        fixed
+    }
+}
+
+/// The life of the thread that fixes.
+fn fix(outbox: &Outbox, mut desks: Vec<Desk>, stop: &AtomicBool) -> Result<(), Report> {
+    let mut last_pin = clock::monotonic();
+    let mut last_told: Option<Instant> = None;
+    loop {
+        let pin = wait(outbox);
+        if stop.load(SeqCst) {
+            drop(pin);
+            return desks.into_iter().try_for_each(|it| it.close(outbox));
+        }
+        let durable = outbox.durable.load(SeqCst);
+        desks.iter_mut().for_each(|it| it.look(outbox));
+        let mut due: Vec<&mut Desk> = desks.iter_mut().filter(|it| it.is_due(durable)).collect();
+        let wanted = due.iter().any(|it| it.wants_pin());
+        let pin: Option<Pin> = match pin {
+            Some(pin) => {
+                last_pin = clock::monotonic();
+                Some(pin)
+            }
+            None if wanted && clock::since(last_pin) > OWN_PIN_AFTER => Some(outbox.instants.pin()),
+            None => None,
+        };
+        for desk in &mut due {
+            // Rows wait for a pin; what was gathered need not.
+            desk.flush(outbox, pin.as_ref(), durable);
+        }
+        drop(pin);
+        let now_ms = (outbox.now_ms)();
+        desks.iter_mut().for_each(|it| it.write(now_ms));
+        let full = outbox.lanes.iter().any(|it| it.is_full());
+        (outbox.hold)(full || outbox.events_bytes.load(SeqCst) > EVENTS_MAX_BYTES);
+        if last_told.is_none_or(|it| clock::since(it) > TELL) {
+            last_told = Some(clock::monotonic());
+            outbox.lanes.iter().for_each(|it| tell(outbox, it));
+        }
+    }
+}
+
+/// Waits until there may be something to do; the pin of a checkpoint, if one was made.
+fn wait(outbox: &Outbox) -> Option<Pin> {
+    let mut window = outbox.window.lock();
+    if window.is_none() {
+        outbox.wake.wait_for(&mut window, LOOK);
+    }
+    window.take()
+}
+
+fn tell(outbox: &Outbox, lane: &Lane) {
+    let of = OfSink { sink: lane.name.clone() };
+    let metrics = &outbox.metrics;
+    let bytes = i64::try_from(lane.log.folder.bytes()).unwrap_or(i64::MAX);
+    metrics.outbox_bytes.get_or_create(&of).set(bytes);
+    metrics.outbox_rows.get_or_create(&of).set(lane.n_waiting() as i64);
+    metrics.sink_aside.get_or_create(&of).set(lane.aside.len() as i64);
+    let marked = lane.shared.lock().told.marked;
+    metrics.sink_marked.get_or_create(&of).set(marked as f64 / 1e3);
+}
+
+impl Asking {
+    /// How each stands.
+    pub fn list(&self) -> Value {
+        let now_ms = (self.0.now_ms)();
+        self.0.lanes.iter().map(|it| it.json(now_ms)).collect()
+    }
+
+    /// The codes of those that need somebody.
+    pub fn alarms(&self) -> Vec<String> {
+        let alarms = self.0.lanes.iter().filter_map(|lane| {
+            let told = lane.shared.lock().told.clone();
+            let state = told.breaker.state;
+            state.is_alarm().then(|| format!("sink {} is {}", lane.name, state.word()))
+        });
+        alarms.collect()
+    }
+
+    /// What stands aside of one.
+    pub fn aside(&self, name: &str) -> Result<Value, Report> {
+        let lane = self.lane(name)?;
+        Ok(lane.aside.all().iter().map(|it| it.json(&lane.declared.streams)).collect())
+    }
+
+    /// The receiver has been mended: it is probed at once.
+    pub fn resume(&self, name: &str) -> Result<Value, Report> {
+        let lane = self.lane(name)?;
+        lane.probe.store(true, SeqCst);
+        lane.ask.notify_one();
+        Ok(lane.json((self.0.now_ms)()))
+    }
+
+    /// What stands aside is tried once more, and the receiver probed.
+    pub fn retry(&self, name: &str) -> Result<Value, Report> {
+        let lane = self.lane(name)?;
+        lane.retry_aside.store(true, SeqCst);
+        self.resume(name)
+    }
+
+    /// What stands aside (this item, or all) is given up.
+    pub fn drop_aside(&self, name: &str, id: Option<&str>) -> Result<Value, Report> {
+        let lane = self.lane(name)?;
+        let n = lane.aside.remove(|it: &aside::Kept| id.is_none_or(|id| it.id == id))?;
+        lane.probe.store(true, SeqCst);
+        lane.ask.notify_one();
+        Ok(serde_json::json!({"sink": name, "dropped": n}))
+    }
+
+    /// All there is is delivered anew, beside what happens.
+    pub fn anew(&self, name: &str) -> Result<Value, Report> {
+        let lane = self.lane(name)?;
+        lane.anew.store(true, SeqCst);
+        self.0.wake.notify_one();
+        Ok(lane.json((self.0.now_ms)()))
+    }
+
+    /// For counting.
+    pub fn n(&self) -> usize {
+        self.0.lanes.len()
+    }
+
+    fn lane(&self, name: &str) -> Result<&Arc<Lane>, Report> {
+        let found = self.0.lanes.iter().find(|it| it.name == name);
+        found.ok_or_else(|| {
+            let known: Vec<&str> = self.0.lanes.iter().map(|it| it.name.as_str()).collect();
+            Report {
+                code: "sinks/no-such-sink",
+                what: "cannot find a sink".into(),
+                at: vec![("sink", name.into())],
+                why: format!("expected one of {}, found {name:?}", known.join(", ")),
+                effect: "nothing was changed".into(),
+                fix: "name one of the settings' `[sinks.NAME]` tables".into(),
+            }
+        })
+    }
+}
