@@ -20,6 +20,7 @@ pub mod out; // standard output that may be a closed pipe
 pub mod replay; // a file through the whole path, and what it made of it
 pub mod run; // everything, until told to stop
 pub mod rejects; // looking at kept rejects, trying them again
+pub mod sinks; // how sinks stand, and what is done about them
 pub mod state; // looking into what is kept of every entity
 pub mod schema; // what events may say
 pub mod typed; // what a person may type
@@ -83,6 +84,7 @@ fn obey(typed: Typed, variables: Vec<(String, String)>) -> Result<ExitCode, Prob
         Command::Restore(it) => backup::restore(&it, &chosen),
         Command::Feed { what } => feed::main(&what, &chosen),
         Command::Rejects { what } => rejects::main(&what, &chosen),
+        Command::Sinks { what } => sinks::main(&what, &chosen),
         Command::Produce(it) => produce::main(&it, &chosen),
         Command::Replay(it) => {
             let (replay, settings) = replay::chosen(&it, &chosen)?;

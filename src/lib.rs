@@ -6,7 +6,8 @@
 //!  1 ingest ─▶ schemas ─▶ 2 epochs ─▶ 3 engine ─▶ dataflows ─▶ 4 changes ─▶ 6 serve (streams)
 //!    read       decode      date        drive       compute      gather
 //!                                                      ├────────────────▶ 5 store (checkpoints)
-//!                                                      └────────────────▶ 6 serve (reads)
+//!                                                      ├────────────────▶ 6 serve (reads)
+//!                                                      └────────────────▶ 7 sinks (what leaves)
 //! ```
 //!
 //! **Invariant**: rooms do not know each other. They know [`messages`], [`config`], [`report`],

@@ -56,7 +56,7 @@ use crate::report::{Report, log_report};
 use crate::secret;
 use crate::segments::FolderLock;
 use crate::serve::Door;
-use crate::sinks::Sinks;
+use crate::sinks::{Asking, Given, Sinks};
 use crate::store::Checkpoints;
 use crate::supervise::notes::Told;
 use crate::tasks;
@@ -93,6 +93,8 @@ pub struct Plan {
     pub rebuild: Rebuild,
     /// Read of Kafka what is there at the start, and end; else go on for ever.
     pub until_end: bool,
+    /// Sinks besides those of the settings.
+    pub sinks: Vec<Given>,
     /// What the parent says, if one has started us.
     pub told: Option<Told>,
     /// Where the epoch's time comes from.
@@ -119,6 +121,7 @@ impl Plan {
             state: Some(settings.data_dir.clone()),
             rebuild: Rebuild::default(),
             until_end: false,
+            sinks: Vec::new(),
             told: None,
             clock: Clock::Wall,
             serve: true,
@@ -193,7 +196,8 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     let prepared = Prepared::new(&settings.engine, secret, plan.state.is_some())?;
     // Without a state that is kept nothing leaves: what left could not be told from what is new.
     let views: Vec<_> = prepared.leaving().iter().map(|it| it.def()).collect();
-    let given = plan.state.as_ref().map_or_else(Vec::new, |_| sinks::given(&settings, &views));
+    let mut given = plan.state.as_ref().map_or_else(Vec::new, |_| sinks::given(&settings, &views));
+    given.extend(plan.state.iter().flat_map(|_| plan.sinks.clone()));
     let leaving = prepared.leaving();
     sinks::prepare(&leaving, &given);
     let again = plan.sources.iter().filter(|it| it.path.as_os_str() != "-");
@@ -422,6 +426,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
                 end: end.clone(),
                 resets,
                 state: looking,
+                sinks: sinks.as_ref().map(Sinks::asking),
                 building: Arc::clone(&building),
                 now_ms: now_by(&clock),
             });
@@ -491,6 +496,11 @@ impl Running {
     /// Where the records ended, as of the last complete epoch.
     pub fn ledger(&self) -> Ledger {
         (self.ledger)()
+    }
+
+    /// The sinks, for those who ask; none if there are none.
+    pub fn sinks(&self) -> Option<Asking> {
+        self.sinks.as_ref().map(Sinks::asking)
     }
 
     /// How far the sources have been read, in their order.

@@ -209,6 +209,22 @@ pub enum AdminAction {
         /// An empty folder of this machine.
         to: String,
     },
+    /// How the sinks stand.
+    Sinks,
+    /// What a sink's receiver will not take.
+    Aside {
+        /// The sink.
+        sink: String,
+    },
+    /// Have something done about a sink.
+    Sink {
+        /// The sink.
+        sink: String,
+        /// `resume`, `retry`, `drop`, `anew`.
+        what: String,
+        /// Of what stands aside, only this.
+        id: Option<String>,
+    },
     /// Append rejects to the log again.
     RetryRejects {
         /// Only those with this reason.

@@ -25,7 +25,7 @@
 //!   is [`Fault::Unknown`].
 //! - It never drops, splits or reorders anything by itself: halving and putting aside are done here.
 //!
-//! The kit in `tests/` holds every sink against these sentences.
+//! `tests/sink_contract.rs` holds every sink against these sentences.
 //!
 //! # What is in a stream
 //! - [`Stream::Rows`]: the current rows of a view. Only the newest per key waits; a row is as of the
@@ -58,6 +58,7 @@ mod fixing; // what waits becomes batches
 pub mod jsonl; // files of JSON lines
 mod lane; // one sink's way
 mod log; // its log on the disk
+mod look; // outboxes that no process has open
 mod outbox; // what leaves, durable with its checkpoint
 mod runner; // one sink's own thread
 mod threads; // all of them
@@ -72,14 +73,16 @@ use crate::report::Report;
 pub use batch::{Batch, Mark, OutEvent, OutRow, Part, Stream, Value};
 pub use coding::{Items, Packed};
 pub use lane::{QUEUE_BATCHES, QUEUE_BYTES};
+pub use look::{aside_of, look};
 pub use outbox::{EVENTS_MAX_BYTES, Outbox, Parts, SINKS_DIR, note};
-pub use threads::{Asking, Sinks};
+pub use threads::{Asking, Sinks, no_sinks};
 pub use waiting::DUE_MAX;
 
 /// Most bytes of one batch: what a block of its log can hold, with room.
 pub const BATCH_MAX_BYTES: usize = 8 << 20;
 
 /// A sink as the settings give it.
+#[derive(Clone)]
 pub struct Given {
     /// Its name; that of its folder, too.
     pub name: String,
@@ -87,6 +90,12 @@ pub struct Given {
     pub sink: std::sync::Arc<dyn Sink>,
     /// Bytes of its outbox above which reading is held back.
     pub max_bytes: u64,
+}
+
+impl std::fmt::Debug for Given {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Given").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// What becomes of a batch: the future of one attempt.

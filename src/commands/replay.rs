@@ -228,6 +228,7 @@ pub fn run(replay: &Replay, settings: Settings) -> Result<(Outcome, Ended), Repo
         state: replay.state.clone(),
         rebuild: Rebuild::default(),
         until_end: true,
+        sinks: Vec::new(),
         told: None,
         clock: replay.clock,
         serve: replay.serve || replay.stay,

@@ -122,6 +122,15 @@ pub enum Command {
         #[command(subcommand)]
         what: Rejects,
     },
+    /// See how sinks stand, and have something done about them
+    #[command(after_help = "Examples:\n  millstream sinks list\n  \
+                            millstream sinks aside files\n  millstream sinks retry files\n\n\
+                            docs/sinks.md says what each state means.")]
+    Sinks {
+        /// What to do with them.
+        #[command(subcommand)]
+        what: Sinks,
+    },
     /// See where the feeds stand, and say where a topic is to begin at the next start
     #[command(after_help = "Examples:\n  millstream feed list\n  \
                             millstream feed reset shop/crm.events --to earliest\n  \
@@ -375,6 +384,47 @@ pub struct Folder {
     /// JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `millstream sinks`
+#[derive(Clone, Debug, Subcommand)]
+pub enum Sinks {
+    /// A line a sink: its breaker, what is delivered, what waits
+    #[command(after_help = "Example:\n  millstream sinks list --json")]
+    List {
+        /// Which data folder, and how it is printed.
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// What a sink's receiver will not take, each with its report
+    #[command(after_help = "Example:\n  millstream sinks aside files --json")]
+    Aside(OfSink),
+    /// The receiver is mended: probe it now instead of later
+    #[command(after_help = "Example:\n  millstream sinks resume files")]
+    Resume(OfSink),
+    /// Try again what stands aside
+    #[command(after_help = "Example:\n  millstream sinks retry files")]
+    Retry(OfSink),
+    /// Give up what stands aside
+    #[command(after_help = "Example:\n  millstream sinks drop files")]
+    Drop(OfSink),
+    /// Deliver all there is once more, beside what happens
+    #[command(after_help = "Example:\n  millstream sinks anew files")]
+    Anew(OfSink),
+}
+
+/// One sink.
+#[derive(Clone, Debug, Args)]
+pub struct OfSink {
+    /// Its name, as in `[sinks.NAME]`
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Of what stands aside, only this
+    #[arg(long, value_name = "ID")]
+    pub id: Option<String>,
+    /// Which data folder, and how it is printed.
+    #[command(flatten)]
+    pub folder: Folder,
 }
 
 /// `millstream rejects`

@@ -28,6 +28,7 @@ use crate::report::Report;
 use crate::serve::{
     AdminAction, AdminAnswer, AdminPort, Health, KeptReject, KnownRejects, Ports, RejectsPort,
 };
+use crate::sinks::{Asking, no_sinks};
 use crate::store::Looking;
 use crate::watch;
 
@@ -47,6 +48,8 @@ pub(super) struct Behind<'a> {
     pub(super) resets: Option<Arc<Resets>>,
     /// What is kept of the views; none where no state is kept.
     pub(super) state: Option<Looking>,
+    /// What leaves; none where nothing does.
+    pub(super) sinks: Option<Asking>,
     pub(super) building: Arc<Building>,
     pub(super) now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
@@ -66,6 +69,7 @@ pub(super) fn of(behind: Behind<'_>) -> Ports {
         end,
         resets,
         state,
+        sinks,
         building,
         now_ms,
     } = behind;
@@ -111,6 +115,7 @@ pub(super) fn of(behind: Behind<'_>) -> Ports {
             book: Arc::clone(book),
             resets,
             state,
+            sinks,
             end,
             now_ms: Arc::clone(&now_ms),
         }),
@@ -230,6 +235,7 @@ struct Admin {
     book: Arc<Book>,
     resets: Option<Arc<Resets>>,
     state: Option<Looking>,
+    sinks: Option<Asking>,
     now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
     end: tokio::sync::watch::Sender<bool>,
 }
@@ -311,6 +317,22 @@ impl AdminPort for Admin {
                     Ok(feed::decided(&done.map_err(|it| untellable(&it.to_string()))??))
                 })
             }
+            AdminAction::Sinks => {
+                let list = self.sinks.as_ref().map_or_else(|| json!([]), Asking::list);
+                Box::pin(async move { Ok(list) })
+            }
+            AdminAction::Aside { sink } => {
+                Box::pin(of_sinks(self.sinks.clone(), move |it| it.aside(&sink)))
+            }
+            AdminAction::Sink { sink, what, id } => {
+                Box::pin(of_sinks(self.sinks.clone(), move |it| match what.as_str() {
+                    "resume" => it.resume(&sink),
+                    "retry" => it.retry(&sink),
+                    "drop" => it.drop_aside(&sink, id.as_deref()),
+                    "anew" => it.anew(&sink),
+                    _ => Err(untellable("expected `do` to be resume, retry, drop or anew")),
+                }))
+            }
             AdminAction::RetryRejects { reason, feed, number } => {
                 let select = match number {
                     Some(number) => Select::Ids(vec![number]),
@@ -340,6 +362,14 @@ impl Admin {
         let state = self.state.clone();
         slowly(move || ask(&state.ok_or_else(|| untellable(NO_LOG))?))
     }
+}
+
+/// Asks the sinks, on a thread that may wait.
+async fn of_sinks(
+    sinks: Option<Asking>,
+    ask: impl FnOnce(&Asking) -> Result<Value, Report> + Send + 'static,
+) -> Result<Value, Report> {
+    slowly(move || ask(&sinks.ok_or_else(|| no_sinks())?)).await
 }
 
 const NO_LOG: &str = "this process replays a file and keeps no log";

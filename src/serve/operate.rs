@@ -220,6 +220,15 @@ pub(super) async fn admin(
         Endpoint::AdminBackup => {
             AdminAction::Backup { to: query.take("to")?.unwrap_or_default().to_string() }
         }
+        Endpoint::AdminSinks => AdminAction::Sinks,
+        Endpoint::AdminAside => {
+            AdminAction::Aside { sink: query.take("sink")?.unwrap_or_default().to_string() }
+        }
+        Endpoint::AdminSink => AdminAction::Sink {
+            sink: query.take("sink")?.unwrap_or_default().to_string(),
+            what: query.take("do")?.unwrap_or_default().to_string(),
+            id: query.take("id")?.map(String::from),
+        },
         _ => AdminAction::Status,
     };
     query.end()?;

@@ -30,6 +30,9 @@ pub enum Endpoint {
     AdminCheckpoints,
     AdminVerify,
     AdminBackup,
+    AdminSinks,
+    AdminAside,
+    AdminSink,
 }
 
 /// Who may ask, and what the answer is filtered by.
@@ -501,6 +504,49 @@ pub static ROUTES: &[Route] = &[
         body: &[],
         answer: JSON,
         answers: &[(200, "how much was copied"), PARAMETERS, LOOPBACK, FAILED],
+    },
+    Route {
+        endpoint: Endpoint::AdminSinks,
+        method: "GET",
+        path: "/v1/admin/sinks",
+        class: Class::Loopback,
+        words: "How each sink stands: its breaker, what waits, what is delivered.",
+        parameters: &[],
+        filters: false,
+        body: &[],
+        answer: JSON,
+        answers: &[(200, "the sinks"), PARAMETERS, LOOPBACK, FAILED],
+    },
+    Route {
+        endpoint: Endpoint::AdminAside,
+        method: "GET",
+        path: "/v1/admin/sinks/aside",
+        class: Class::Loopback,
+        words: "What a sink's receiver will not take, each with its report.",
+        parameters: &[query("sink", "its name")],
+        filters: false,
+        body: &[],
+        answer: JSON,
+        answers: &[(200, "the items"), PARAMETERS, LOOPBACK, FAILED],
+    },
+    Route {
+        endpoint: Endpoint::AdminSink,
+        method: "POST",
+        path: "/v1/admin/sinks/do",
+        class: Class::Loopback,
+        words: "Has something done about a sink.",
+        parameters: &[
+            query("sink", "its name"),
+            query(
+                "do",
+                "`resume`: probe now; `retry`: try again what stands aside; `drop`: give that up; `anew`: deliver all there is once more",
+            ),
+            query("id", "of what stands aside, only this"),
+        ],
+        filters: false,
+        body: &[],
+        answer: JSON,
+        answers: &[(200, "how it stands"), PARAMETERS, LOOPBACK, FAILED],
     },
 ];
 

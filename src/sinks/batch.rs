@@ -223,8 +223,8 @@ pub struct OutEvent<'b> {
 pub struct Mark {
     /// The instant: every change at or below it is delivered, in this incarnation.
     pub epoch: Epoch,
-    /// The newest epoch of the incarnation before that still counts; 0: there was none, or all of
-    /// it was void. What that one wrote for later epochs is void.
+    /// The epoch at which this incarnation took the state over: of those before it what is above
+    /// is void. 0: it began with nothing, and all of theirs is void.
     pub forked_at: Epoch,
     /// Whether everything that there was when this incarnation (or a new beginning) came has been
     /// delivered: before, rows of the incarnation before are still to be counted with.

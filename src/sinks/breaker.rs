@@ -110,14 +110,15 @@ impl Breaker {
         Breaker { kept, opened, random: seed | 1 }
     }
 
-    /// How long nothing may be tried; half-open once that is over. True: the next is a probe.
+    /// How long nothing may be tried; half-open once that is over. True: it has become so now.
     pub(super) fn wait(&mut self, now_ms: u64) -> (Duration, bool) {
         // A clock that was set back must not close it for a year.
         let left = self.kept.until_ms.saturating_sub(now_ms).min(ASKED_MAX_MS * 2);
-        if left == 0 && self.kept.state != State::Closed {
+        let probe = left == 0 && !matches!(self.kept.state, State::Closed | State::HalfOpen);
+        if probe {
             self.kept.state = State::HalfOpen;
         }
-        (Duration::from_millis(left), self.kept.state == State::HalfOpen)
+        (Duration::from_millis(left), probe)
     }
 
     /// It went well. True: it was not closed before.

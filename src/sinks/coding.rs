@@ -208,6 +208,24 @@ impl Items {
         std::iter::from_fn(move || take_text(&mut rest).map(Item))
     }
 
+    /// All of them, in pieces of at most so many, and so many bytes (or one).
+    pub(super) fn chunks(&self, n: usize, bytes: usize) -> Vec<Packed> {
+        let mut pieces = vec![Packed::default()];
+        for item in self.each() {
+            if let Some(last) = pieces.last()
+                && !last.is_empty()
+                && (last.n >= n || last.bytes.len() + item.0.len() > bytes)
+            {
+                pieces.push(Packed::default());
+            }
+            if let Some(last) = pieces.last_mut() {
+                last.again(item);
+            }
+        }
+        pieces.retain(|it| !it.is_empty());
+        pieces
+    }
+
     /// Some of them.
     pub(super) fn slice(&self, range: std::ops::Range<usize>) -> Items {
         let mut ends = self.each().scan(self.from, |at, it| {

@@ -26,11 +26,12 @@ use schemas::reading::Pin;
 
 use super::batch::{Batch, Mark, Part, Stream};
 use super::book::{self, Book, Cursor, Fixed, Gathered, Source, layout};
+use super::breaker::{Kept, State};
 use super::coding::{Items, Packed};
 use super::lane::{Lane, QUEUE_BATCHES, QUEUE_BYTES};
 use super::log::{Follow, unreadable};
 use super::outbox::{Opened, Outbox};
-use super::waiting::{Due, Waiting, look};
+use super::waiting::{Due, look};
 use crate::clock;
 use crate::messages::Epoch;
 use crate::report::{Report, log_report};
@@ -39,6 +40,8 @@ use crate::report::{Report, log_report};
 const FLUSH_BYTES: usize = 32 << 20;
 /// While undo is above this, rows are read no further at this pin.
 const UNDO_STOP_BYTES: u64 = 32 << 20;
+/// Rows in a log are put together from here on.
+const COMPACT_BYTES: u64 = 128 << 10;
 /// Rows read between two looks at the undo.
 const LOOK_EVERY: usize = 1_024;
 
@@ -50,10 +53,14 @@ pub(super) struct Desk {
     /// The book on the disk is older.
     unwritten: bool,
     follow: Follow,
-    /// Batches handed over and not done: number, bytes.
-    in_flight: Vec<(u64, usize)>,
+    /// Batches handed over and not done: number, bytes, flush.
+    in_flight: Vec<(u64, usize, u64)>,
+    /// Number of the newest flush.
+    flushes: u64,
     flushed: Instant,
     failing: bool,
+    /// Bytes that were left when rows in the log were last put together.
+    compacted: u64,
 }
 
 /// A flush in the making.
@@ -76,8 +83,10 @@ impl Desk {
             unwritten: true,
             follow: Follow::default(),
             in_flight: Vec::new(),
+            flushes: 0,
             flushed: clock::monotonic(),
             failing: false,
+            compacted: 0,
         };
         desk.settle();
         let again: Vec<Batch> =
@@ -143,7 +152,7 @@ impl Desk {
     }
 
     fn hand_over(&mut self, batch: Batch) {
-        self.in_flight.push((batch.seq, batch.items.bytes().len()));
+        self.in_flight.push((batch.seq, batch.items.bytes().len(), self.flushes));
         if let Err(why) = self.lane.queue.try_send(batch) {
             // There is room for it by the count above, unless its sink has ended.
             tracing::debug!(sink = self.lane.name, %why, "a batch stays in the outbox");
@@ -171,7 +180,12 @@ impl Desk {
             self.book.beginning = Some(self.book.beginning.unwrap_or(0).max(position));
             self.unwritten = true;
         }
-        if let Some(breaker) = breaker {
+        // Not each probe of one that stays open: a dead receiver must not fill a disk.
+        let news = |it: &Kept| {
+            it.state != State::HalfOpen
+                && (it.state, &it.code) != (self.book.breaker.state, &self.book.breaker.code)
+        };
+        if let Some(breaker) = breaker.filter(news) {
             self.book.breaker = breaker;
             self.unwritten = true;
         }
@@ -179,7 +193,7 @@ impl Desk {
             self.book.forget();
             self.settle();
             for waiting in self.lane.shared.lock().waiting.values_mut() {
-                *waiting = Waiting::unknown();
+                waiting.lose();
             }
             outbox.begin_anew(self.number);
             self.unwritten = true;
@@ -196,7 +210,11 @@ impl Desk {
         let lane = &self.lane;
         let bytes: usize = self.in_flight.iter().map(|it| it.1).sum();
         let room = self.in_flight.len() + lane.declared.streams.len() + 1 <= QUEUE_BATCHES;
-        let room = (room && bytes < QUEUE_BYTES) || self.in_flight.is_empty();
+        // One flush is made while another is being delivered; what is fixed sooner is old sooner.
+        let room =
+            room && bytes < QUEUE_BYTES && self.in_flight.iter().all(|it| it.2 == self.flushes);
+        let fails = lane.shared.lock().told.breaker.failures > 0;
+        let room = (room && !fails) || self.in_flight.is_empty();
         let limits = &lane.declared.limits;
         let unread = lane.unread();
         let much = unread >= limits.bytes as u64 || lane.n_waiting() >= limits.rows;
@@ -230,7 +248,7 @@ impl Desk {
             Err(report) => {
                 // What was taken from the places is found again by looking.
                 for waiting in self.lane.shared.lock().waiting.values_mut() {
-                    *waiting = Waiting::unknown();
+                    waiting.lose();
                 }
                 self.follow = Follow::default();
                 if !std::mem::replace(&mut self.failing, true) {
@@ -273,6 +291,7 @@ impl Desk {
             book.marked = covered;
         }
         self.flushed = clock::monotonic();
+        self.flushes += 1;
         if flush.batches.is_empty() && book == self.book {
             return Ok(());
         }
@@ -403,14 +422,8 @@ impl Desk {
         let gone = |it: schemas::reading::Gone| lost_pin(name, pin.epoch(), it.oldest);
         let upto = {
             let mut shared = self.lane.shared.lock();
-            let gathered = shared.gathered;
             let waiting = shared.waiting.entry(name).or_default();
-            if waiting.len() > 0 || !waiting.is_lost() {
-                None
-            } else {
-                waiting.listen();
-                Some(gathered)
-            }
+            if waiting.len() > 0 || !waiting.is_lost() { None } else { Some(waiting.listen()) }
         };
         if let Some(upto) = upto {
             let looked = look(view, cursor, upto, pin.epoch());
@@ -419,7 +432,7 @@ impl Desk {
             match looked {
                 Ok((found, all)) => waiting.found(found, all),
                 Err(it) => {
-                    *waiting = Waiting::unknown();
+                    waiting.lose();
                     return Err(gone(it));
                 }
             }
@@ -476,6 +489,80 @@ impl Desk {
         Ok(())
     }
 
+    /// Rows of relations lie in the log. While nobody takes them, and nothing else lies there, only
+    /// the newest of each key is kept.
+    pub(super) fn compact(&mut self, outbox: &Outbox) {
+        let lane = Arc::clone(&self.lane);
+        let logged = |it: &Stream| matches!(it, Stream::Changes(_) | Stream::Events);
+        let unread = lane.unread();
+        if lane.declared.streams.iter().any(logged)
+            || unread < COMPACT_BYTES.max(4 * self.compacted)
+        {
+            return;
+        }
+        if let Err(report) = self.try_compact(outbox, &lane)
+            && !std::mem::replace(&mut self.failing, true)
+        {
+            log_report!(error, report, "what waits for a sink cannot be put together");
+        }
+    }
+
+    fn try_compact(&mut self, outbox: &Outbox, lane: &Lane) -> Result<(), Report> {
+        let end = lane.log.next();
+        let durable = outbox.durable.load(SeqCst);
+        let folder = &lane.log.folder;
+        let streams = &lane.declared.streams;
+        let mut of: Vec<Vec<u8>> = vec![Vec::new(); streams.len()];
+        let (mut instant, mut single) = (0, true);
+        lane.log.each(self.book.read, end, |at, tag, payload| {
+            if tag != book::GATHERED || self.book.is_void(at) {
+                return Ok(());
+            }
+            let read = Gathered::read(payload).ok_or_else(|| unreadable(folder, "a head"))?;
+            single &= read.incarnation == self.book.incarnation && read.instant <= durable;
+            instant = instant.max(read.instant);
+            if let Some(place) = streams.iter().position(|it| read.is_of(it)) {
+                of[place].extend_from_slice(read.items);
+            }
+            Ok(())
+        })?;
+        // What is not durable yet lies behind; the next look finds it durable.
+        if !single {
+            return Ok(());
+        }
+        let mut blocks = Vec::new();
+        let mut bytes = 0;
+        for (stream, all) in streams.iter().zip(of) {
+            let all = items(stream, all).ok_or_else(|| unreadable(folder, "its items"))?;
+            let head = Gathered::head(stream, self.book.incarnation, instant);
+            for some in all.chunks(lane.declared.limits.rows, lane.declared.limits.bytes) {
+                let block = [&head[..], some.bytes()].concat();
+                bytes += block.len() as u64;
+                blocks.push((book::GATHERED, block));
+            }
+        }
+        let mut book = self.book.clone();
+        let mut done = false;
+        lane.log.append((outbox.now_ms)(), |first| {
+            // Nothing may have been gathered since.
+            if first != end {
+                return Vec::new();
+            }
+            book.read = first;
+            done = true;
+            // A book that cannot be written leaves the one before.
+            blocks.extend(serde_json::to_vec(&book).ok().map(|it| (book::BOOK, it)));
+            blocks
+        })?;
+        if done {
+            self.book = book;
+            self.compacted = bytes;
+            lane.unread.fetch_sub(lane.unread().saturating_sub(bytes), SeqCst);
+            lane.log.trim(self.book.needed(), (outbox.now_ms)())?;
+        }
+        Ok(())
+    }
+
     /// Writes the book, if the one on the disk is older.
     pub(super) fn write(&mut self, now_ms: u64) {
         if !self.unwritten {
@@ -510,10 +597,11 @@ fn items(stream: &Stream, bytes: Vec<u8>) -> Option<Items> {
     if !matches!(stream, Stream::Rows(_)) {
         return Some(all);
     }
-    let mut newest: HashMap<(&str, &str), usize> = HashMap::new();
+    let mut newest: HashMap<(&str, &str), (Epoch, usize)> = HashMap::new();
     for (n, item) in all.each().enumerate() {
         let row = super::OutRow::read(item);
-        newest.insert((row.tenant, row.key), n);
+        let it = newest.entry((row.tenant, row.key)).or_default();
+        *it = (*it).max((row.epoch, n));
     }
     if newest.len() == all.len() {
         drop(newest);
@@ -522,7 +610,7 @@ fn items(stream: &Stream, bytes: Vec<u8>) -> Option<Items> {
     let mut packed = Packed::default();
     for (n, item) in all.each().enumerate() {
         let row = super::OutRow::read(item);
-        if newest.get(&(row.tenant, row.key)) == Some(&n) {
+        if newest.get(&(row.tenant, row.key)).is_some_and(|it| it.1 == n) {
             packed.again(item);
         }
     }

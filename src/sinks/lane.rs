@@ -51,8 +51,6 @@ pub(super) struct Lane {
 pub(super) struct Shared {
     /// Rows that wait, by the view's name.
     pub(super) waiting: BTreeMap<&'static str, Waiting>,
-    /// The instant up to which `waiting` was told.
-    pub(super) gathered: Epoch,
     /// Batches that became durable at the receiver, or were put aside, with their items.
     pub(super) done: Vec<(u64, u64)>,
     /// Streams that have begun with all there was, which lies below this position.

@@ -15,8 +15,8 @@ use crate::config::OnDamage;
 use crate::report::Report;
 use crate::segments::{self, Blocks, Damaged, Folder, NewBlock, Reading, Segment, Writer};
 
-/// Size of a segment: what is removed at once.
-const SEGMENT_BYTES: u64 = 16 << 20;
+/// Size of a segment, what is removed at once: a share of what a log may have, within these.
+const SEGMENT_BYTES: (u64, u64) = (64 << 10, 16 << 20);
 
 /// One sink's.
 pub(super) struct Log {
@@ -33,10 +33,11 @@ pub(super) struct Found {
 }
 
 impl Log {
-    pub(super) fn open(dir: &Path, now_ms: u64) -> Result<Found, Report> {
+    pub(super) fn open(dir: &Path, max_bytes: u64, now_ms: u64) -> Result<Found, Report> {
         let what = "the outbox of a sink";
         let refuse = OnDamage::Refuse;
-        let opened = segments::open(dir, book::OUTBOX, refuse, SEGMENT_BYTES, what, now_ms)?;
+        let bytes = (max_bytes / 8).clamp(SEGMENT_BYTES.0, SEGMENT_BYTES.1);
+        let opened = segments::open(dir, book::OUTBOX, refuse, bytes, what, now_ms)?;
         let folder = Arc::clone(&opened.folder);
         let found = newest_book(&folder)?;
         let log = Log { folder, writer: Mutex::new(opened.writer) };
@@ -51,6 +52,9 @@ impl Log {
     ) -> Result<u64, Report> {
         let mut writer = self.writer.lock();
         let blocks = make(writer.next());
+        if blocks.is_empty() {
+            return Ok(writer.next());
+        }
         let blocks: Vec<NewBlock<'_>> =
             blocks.iter().map(|(tag, payload)| NewBlock::new(*tag, 1, payload)).collect();
         writer.append(&blocks, now_ms)
@@ -263,7 +267,7 @@ mod tests {
     #[test]
     fn follows_what_grows() {
         let dir = std::env::temp_dir().join(format!("millstream-follow-{}", std::process::id()));
-        let mut log = Log::open(&dir, 1).unwrap().log;
+        let mut log = Log::open(&dir, 1 << 30, 1).unwrap().log;
         let mut follow = Follow::default();
         let mut from = 0;
         let mut expected = 0_u64;
@@ -278,7 +282,7 @@ mod tests {
             }
             if n % 20 == 19 {
                 drop(log);
-                log = Log::open(&dir, 1).unwrap().log;
+                log = Log::open(&dir, 1 << 30, 1).unwrap().log;
                 follow = Follow::default();
             }
             if n % 3 == 2 {

@@ -208,7 +208,6 @@ impl Outbox {
             self.begin(*lane, stream, at, gathering);
         }
         gathering.upto = at;
-        self.lanes.iter().for_each(|it| it.shared.lock().gathered = at);
         let written = self.write(gathering);
         // Only once all of it lies there it has begun.
         for (n, lane) in self.lanes.iter().enumerate() {
@@ -244,8 +243,10 @@ impl Outbox {
         let is_kept = view.leaving.is_kept();
         let takers = |stream: &Stream| -> Vec<usize> {
             let lanes = self.lanes.iter().enumerate().filter(|it| it.1.takes(stream));
-            let lanes = lanes.map(|it| it.0);
-            lanes.filter(|n| !begin.iter().any(|it| it.0 == *n && it.1 == *stream)).collect()
+            let begins = |n: usize| begin.iter().any(|it| it.0 == n && it.1 == *stream);
+            // What begins gets all there is; of a map that is looked through it is told as ever.
+            let from_map = is_kept && matches!(stream, Stream::Rows(_));
+            lanes.map(|it| it.0).filter(|n| from_map || !begins(*n)).collect()
         };
         let (changes, rows) = (Stream::Changes(def), Stream::Rows(def));
         let (to_changes, to_rows) = (takers(&changes), takers(&rows));
@@ -274,13 +275,15 @@ impl Outbox {
             }
         });
         packed.into_iter().for_each(|it| it.end(self, gathering));
-        if mark && told.is_ok() {
-            due.sort_unstable();
-            let run: Arc<[Due]> = due.into();
-            for n in &to_rows {
-                if let Some(it) = self.lanes[*n].shared.lock().waiting.get_mut(def.name) {
-                    it.push(Arc::clone(&run));
-                }
+        due.sort_unstable();
+        let run: Arc<[Due]> = due.into();
+        for n in &to_rows {
+            let mut shared = self.lanes[*n].shared.lock();
+            match shared.waiting.get_mut(def.name) {
+                Some(it) if mark || !found => it.push(Arc::clone(&run), at),
+                // Somebody may have begun to listen meanwhile.
+                Some(it) => it.missed(at),
+                None => {}
             }
         }
         told.map_err(|gone| {
@@ -415,7 +418,7 @@ fn open_lane(data_dir: &Path, given: Given, parts: &Parts, now_ms: u64) -> Resul
     let Given { name, sink, max_bytes } = given;
     let declared = checked(sink.as_ref());
     let dir = data_dir.join(SINKS_DIR).join(&name);
-    let found = Log::open(&dir, now_ms)?;
+    let found = Log::open(&dir, max_bytes, now_ms)?;
     for note in found.notes {
         log_report!(warn, note, "found in the outbox of a sink");
     }
@@ -423,8 +426,7 @@ fn open_lane(data_dir: &Path, given: Given, parts: &Parts, now_ms: u64) -> Resul
     let mut book = found.book.unwrap_or_default();
     if book.incarnation != parts.incarnation {
         // Another life of the state: all there is comes again, under its number.
-        let first = book.incarnation == 0;
-        book.forked_at = if first { 0 } else { parts.epoch };
+        book.forked_at = parts.epoch;
         book.incarnation = parts.incarnation;
         book.forget();
     }
@@ -443,11 +445,11 @@ fn open_lane(data_dir: &Path, given: Given, parts: &Parts, now_ms: u64) -> Resul
     book.void = void;
     let capacity = QUEUE_BATCHES.max(2 * (declared.streams.len() + 1)).max(book.fixed.len());
     let (queue, batches) = tokio::sync::mpsc::channel(capacity);
-    let mut shared = Shared { gathered: parts.epoch, ..Shared::default() };
+    let mut shared = Shared::default();
     for stream in &declared.streams {
         let is_kept = parts.leaving.iter().any(|it| it.def().name == stream.view() && it.is_kept());
         if matches!(stream, Stream::Rows(_)) && is_kept {
-            shared.waiting.insert(stream.view(), Waiting::unknown());
+            shared.waiting.insert(stream.view(), Waiting::unknown(parts.epoch));
         }
     }
     shared.told = Told { breaker: book.breaker.clone(), ..Told::default() };

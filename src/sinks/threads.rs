@@ -99,6 +99,18 @@ impl Sinks {
     }
 }
 
+/// There are none to ask.
+pub fn no_sinks() -> Report {
+    Report {
+        code: "sinks/no-such-sink",
+        what: "cannot find a sink".into(),
+        at: vec![],
+        why: "expected a `[sinks.NAME]` in the settings, found none".into(),
+        effect: "nothing was changed".into(),
+        fix: "name one in the settings (docs/sinks.md), then start again".into(),
+    }
+}
+
 /// The life of the thread that fixes.
 fn fix(outbox: &Outbox, mut desks: Vec<Desk>, stop: &AtomicBool) -> Result<(), Report> {
     let mut last_pin = clock::monotonic();
@@ -110,7 +122,10 @@ fn fix(outbox: &Outbox, mut desks: Vec<Desk>, stop: &AtomicBool) -> Result<(), R
             return desks.into_iter().try_for_each(|it| it.close(outbox));
         }
         let durable = outbox.durable.load(SeqCst);
-        desks.iter_mut().for_each(|it| it.look(outbox));
+        desks.iter_mut().for_each(|it| {
+            it.look(outbox);
+            it.compact(outbox);
+        });
         let mut due: Vec<&mut Desk> = desks.iter_mut().filter(|it| it.is_due(durable)).collect();
         let wanted = due.iter().any(|it| it.wants_pin());
         let pin: Option<Pin> = match pin {

@@ -50,12 +50,19 @@ pub(super) struct Waiting {
     n: usize,
     /// There is more than the runs say: the map is to be looked through, from the cursor on.
     lost: bool,
+    /// What was touched up to here has been told; what was not asked for, too.
+    upto: Epoch,
 }
 
 impl Waiting {
-    /// Everything after the cursor waits, and nobody has looked.
-    pub(super) fn unknown() -> Waiting {
-        Waiting { lost: true, ..Waiting::default() }
+    /// Everything after the cursor waits, and nobody has looked; up to here all was told.
+    pub(super) fn unknown(upto: Epoch) -> Waiting {
+        Waiting { lost: true, upto, ..Waiting::default() }
+    }
+
+    /// What there is of it is found by looking only.
+    pub(super) fn lose(&mut self) {
+        *self = Waiting::unknown(self.upto);
     }
 
     /// Whether what is touched need not be told: it is going to be looked for.
@@ -73,26 +80,32 @@ impl Waiting {
         self.n == 0 && !self.lost
     }
 
-    /// These were touched.
-    pub(super) fn push(&mut self, run: Arc<[Due]>) {
+    /// These were touched, up to this epoch.
+    pub(super) fn push(&mut self, run: Arc<[Due]>, upto: Epoch) {
+        self.upto = upto;
         if self.lost || run.is_empty() {
             return;
         }
         if self.n + run.len() > DUE_MAX {
-            *self = Waiting::unknown();
-            return;
+            return self.lose();
         }
         self.n += run.len();
         self.runs.push_back((run, 0));
     }
 
+    /// Some were touched, up to this epoch; which was not noted, for when that began it was not
+    /// asked for.
+    pub(super) fn missed(&mut self, upto: Epoch) {
+        self.upto = upto;
+        self.lose();
+    }
+
     /// What was found by looking, before what was pushed since looking began.
     pub(super) fn found(&mut self, found: Vec<Due>, all: bool) {
         if !all {
-            *self = Waiting::unknown();
+            self.lose();
         }
-        self.n += found.len();
-        self.runs.push_front((found.into(), 0));
+        self.put_back(found);
     }
 
     /// These were taken, and not dealt with.
@@ -101,9 +114,10 @@ impl Waiting {
         self.runs.push_front((rest.into(), 0));
     }
 
-    /// From now on what is touched is told again.
-    pub(super) fn listen(&mut self) {
-        *self = Waiting::default();
+    /// From now on what is touched is to be told again. Gives the epoch up to which it was not.
+    pub(super) fn listen(&mut self) -> Epoch {
+        *self = Waiting { upto: self.upto, ..Waiting::default() };
+        self.upto
     }
 
     /// The next.
@@ -168,8 +182,8 @@ mod tests {
     #[test]
     fn in_order_and_bounded() {
         let mut it = Waiting::default();
-        it.push(run(3..5));
-        it.push(run(7..8));
+        it.push(run(3..5), 4);
+        it.push(run(7..8), 8);
         it.found(vec![Due { epoch: 1, key: 1, spot: Spot(1) }], true);
         let mut seen = Vec::new();
         while let Some(due) = it.first() {
@@ -177,11 +191,16 @@ mod tests {
             it.pass();
         }
         assert_eq!((seen, it.is_empty()), (vec![1, 3, 4, 7], true));
-        it.push(run(10..10 + DUE_MAX as u64));
+        it.push(run(10..10 + DUE_MAX as u64), 1 << 40);
         assert_eq!(it.len(), DUE_MAX);
-        it.push(run(u64::MAX - 1..u64::MAX));
+        it.push(run(1 << 41..(1 << 41) + 1), 1 << 42);
         assert!(it.is_lost() && it.len() == 0 && !it.is_empty() && it.first().is_none());
-        it.push(run(1..2));
+        it.push(run(1..2), 1 << 43);
         assert!(it.first().is_none(), "it is going to be looked for");
+        assert_eq!(it.listen(), 1 << 43);
+        assert!(it.is_empty());
+        it.missed(1 << 44);
+        it.found(vec![Due { epoch: 1, key: 1, spot: Spot(1) }], true);
+        assert!(it.is_lost() && it.first().is_some(), "what was missed is looked for once more");
     }
 }

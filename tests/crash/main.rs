@@ -11,6 +11,7 @@ mod backup; // a copy taken under load, put back elsewhere
 mod killed; // again and again, at random instants
 mod supervised; // by a parent that starts it again
 mod memory; // above its cap
+mod sinks; // while a receiver is handed what changes
 mod stop; // told to end
 mod rebuilt; // a view, beside the others
 mod shim; // between the program and the disk

@@ -1,0 +1,201 @@
+//! Goal: killed at any instant, nothing has left that is not in the checkpoint that is put back,
+//! nothing that left comes under another id or with other bytes, and in the end the receiver holds
+//! what can be read.
+//! Method: the real binary under load with a sink of files; a nemesis with a seed; after each kill
+//! every new file is held against the newest checkpoint; at the end all files against the rows.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::load::*;
+use crate::process::{Folder, run};
+
+/// Kills where nobody says how many.
+const KILLS: u64 = 15;
+
+/// What lies in the folder of the sink.
+#[derive(Default)]
+struct Out {
+    /// What each file said when it was first seen.
+    files: HashMap<PathBuf, String>,
+    /// Which file holds a row of a stream: tenant, key, epoch, incarnation.
+    rows: HashMap<(String, String, String, u64, u64), PathBuf>,
+}
+
+impl Out {
+    /// Looks at every file that is new; gives the newest epoch in them.
+    fn look(&mut self, folder: &Path) -> u64 {
+        let mut newest = 0;
+        for path in files(folder) {
+            if self.files.contains_key(&path) {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let stream = path.parent().unwrap().strip_prefix(folder).unwrap();
+            let stream = stream.display().to_string();
+            for line in text.lines() {
+                let line: Value = serde_json::from_str(line).unwrap();
+                let epoch = line["epoch"].as_u64().unwrap();
+                newest = newest.max(epoch);
+                if stream == "marks" {
+                    continue;
+                }
+                let word = |key: &str| line[key].as_str().unwrap().to_string();
+                let incarnation = line["incarnation"].as_u64().unwrap();
+                let row = (stream.clone(), word("tenant"), word("key"), epoch, incarnation);
+                if let Some(other) = self.rows.insert(row.clone(), path.clone()) {
+                    panic!("{row:?} is in {} and in {}", other.display(), path.display());
+                }
+            }
+            self.files.insert(path, text);
+        }
+        newest
+    }
+
+    /// What each file said it still says: a repeat writes the same.
+    fn unchanged(&self) {
+        for (path, text) in &self.files {
+            let now = std::fs::read_to_string(path).unwrap();
+            assert!(*text == now, "{} has other bytes now", path.display());
+        }
+    }
+
+    /// The newest row of each key of a stream and tenant.
+    fn newest(&self, stream: &str, tenant: &str) -> BTreeMap<String, Value> {
+        let mut newest: BTreeMap<String, (u64, Value)> = BTreeMap::new();
+        for ((of, whose, key, epoch, _), path) in &self.rows {
+            if of != stream || whose != tenant || newest.get(key).is_some_and(|it| it.0 >= *epoch) {
+                continue;
+            }
+            let line = self.files[path]
+                .lines()
+                .map(|it| serde_json::from_str::<Value>(it).unwrap())
+                .find(|it| it["key"] == **key && it["tenant"] == *whose && it["epoch"] == *epoch)
+                .unwrap();
+            newest.insert(key.clone(), (*epoch, line));
+        }
+        let live = newest.into_iter().filter(|it| it.1.1["deleted"] == false);
+        live.map(|(key, (_, line))| (key, line["row"].clone())).collect()
+    }
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.extension().is_some_and(|it| it == "jsonl") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn what_leaves_is_durable_first() {
+    let seed = setting("MILLSTREAM_SEED").unwrap_or_else(|| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        now.as_nanos() as u64
+    });
+    let kills = setting("MILLSTREAM_KILLS").unwrap_or(KILLS);
+    println!("MILLSTREAM_SEED={seed} MILLSTREAM_KILLS={kills}");
+    let mut random = Random(seed);
+    let folder = Folder::new("crash-sinks");
+    let (out, data) = (folder.0.join("out"), folder.path("data"));
+    let settings = folder.file(
+        "millstream.toml",
+        format!(
+            "[sinks.files]\nkind = \"jsonl\"\npath = {:?}\nflush_every = \"20ms\"\n\
+             batch_rows = 200\n",
+            out.display().to_string()
+        ),
+    );
+    let more = ["--config", settings.as_str()];
+    let stage = Arc::new(Stage::default());
+    let (mut process, address) = started_with(&folder, ".", 1, &more);
+    *stage.address.lock().unwrap() = address;
+    let producer = {
+        let (stage, random) = (Arc::clone(&stage), Random(random.next()));
+        std::thread::spawn(move || produce(&stage, random))
+    };
+    let mut seen = Out::default();
+    for kill in 0..kills {
+        let life = Duration::from_millis(random.below(900));
+        let until = Instant::now() + life;
+        while Instant::now() < until {
+            assert!(!producer.is_finished(), "the producer has failed");
+            std::thread::park_timeout(Duration::from_millis(2));
+        }
+        process.signal("-KILL");
+        drop(process);
+        // What left is in the checkpoint that the next start puts back.
+        let newest = seen.look(&out);
+        let (code, told, why) =
+            run(&["state", "list", "--limit", "1", "--json", "--data-dir", &data]);
+        assert_eq!(code, 0, "{why}");
+        let checkpoint = told.lines().next().map_or(0, |it| {
+            let it: Value = serde_json::from_str(it).unwrap();
+            it["epoch_ms"].as_u64().unwrap()
+        });
+        assert!(newest <= checkpoint, "kill {kill}: {newest} left, {checkpoint} is durable");
+        let address;
+        (process, address) = started_with(&folder, ".", random.below(3) + 1, &more);
+        *stage.address.lock().unwrap() = address;
+        println!("kill {kill} after {life:?}: {} files, up to {newest}", seen.files.len());
+    }
+    stage.ended.store(true, SeqCst);
+    producer.join().unwrap();
+    let address = stage.address.lock().unwrap().clone();
+    settled(&address);
+    let began = Instant::now();
+    loop {
+        seen.look(&out);
+        if equal(&seen, &address, false) {
+            break;
+        }
+        if began.elapsed() > Duration::from_secs(30) {
+            equal(&seen, &address, true);
+            unreachable!("told above");
+        }
+        std::thread::park_timeout(Duration::from_millis(200));
+    }
+    seen.unchanged();
+    println!("{} rows in {} files", seen.rows.len(), seen.files.len());
+    process.signal("-TERM");
+    let (code, _, told) = process.end();
+    assert_eq!(code, 0, "{told}");
+}
+
+/// Whether the files hold what is served, both ways.
+fn equal(seen: &Out, address: &str, tell: bool) -> bool {
+    for def in dataflows::catalogue::definitions() {
+        for tenant in ["default", "b"] {
+            let live = rows(address, def.name, tenant);
+            for stream in ["rows", "changes"] {
+                let held = seen.newest(&format!("{stream}/{}", def.name), tenant);
+                if tell {
+                    for (key, row) in &live {
+                        assert_eq!(
+                            held.get(key),
+                            Some(row),
+                            "{stream}/{} {key} {tenant}",
+                            def.name
+                        );
+                    }
+                    assert_eq!(held.len(), live.len(), "{stream}/{} of {tenant}", def.name);
+                } else if held != live {
+                    return false;
+                }
+            }
+        }
+    }
+    true
+}
