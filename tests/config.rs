@@ -264,6 +264,39 @@ fn the_page_of_settings_is_the_table() {
     );
 }
 
+/// Goal: what of a `[sinks.NAME]` cannot be used is told, all of it, with its line.
+#[test]
+fn sinks_are_checked() {
+    let check = |text: &str, expected: &[&str]| {
+        let mut sources = file(&format!("[sinks.files]\n{text}"));
+        sources.views = Some(|| vec!["orders", "customers"]);
+        let told = problems(&sources);
+        let same = told.len() == expected.len()
+            && told.iter().zip(expected).all(|(told, want)| told.starts_with(want));
+        assert!(same, "{text}\ntold: {told:#?}\nexpected: {expected:#?}");
+    };
+    const GOOD: &str = "kind = \"jsonl\"\npath = \"out\"\n";
+    let with = |more: &str| format!("{GOOD}{more}");
+    check(GOOD, &[]);
+    check(&with("take = [\"events\"]\nviews = [\"orders\"]\nbatch_rows = 10"), &[]);
+    check("", &["1 sinks.files: config/value: `kind`, found a sink without `kind`"]);
+    check("kind = \"csv\"", &["2 sinks.files.kind: config/value: one of"]);
+    check("kind = \"jsonl\"", &["1 sinks.files: config/value: `path`, found a sink without"]);
+    check(&with("pth = \"x\""), &["4 sinks.files.pth: config/name: one of kind, path"]);
+    check(&with("take = [\"row\"]"), &["4 sinks.files.take: config/value: of rows, changes, ev"]);
+    check(&with("batch_rows = 0"), &["4 sinks.files.batch_rows: config/value: a whole number"]);
+    check(&with("max_bytes = \"1 KiB\""), &["4 sinks.files.max_bytes: config/value: a size"]);
+    check(&with("timeout = 3"), &["4 sinks.files.timeout: config/value: text, found the plain"]);
+    check(
+        &with("views = [\"ordrs\"]"),
+        &["1 sinks.files.views: config/value: of the views that are kept: orders, customers"],
+    );
+    let told = problems(&file("sinks = 3"));
+    assert!(told[0].starts_with("1 sinks: config/value: tables `[sinks.NAME]`"), "{told:?}");
+    let told = problems(&file("[sinks.\"a b\"]\nkind = \"jsonl\"\npath = \"x\""));
+    assert!(told[0].contains("a name of letters"), "{told:?}");
+}
+
 /// Goal: the example file is right and says what is the case without it.
 #[test]
 fn the_example_file_says_the_defaults() {
@@ -282,6 +315,8 @@ fn the_example_file_says_the_defaults() {
     it.feeds.clear();
     assert_eq!(it.kafka.len(), 1, "and one Kafka feed");
     it.kafka.clear();
+    assert_eq!(it.sinks.len(), 1, "and one sink");
+    it.sinks.clear();
     // These two are the machine's.
     it.engine.workers = Settings::default().engine.workers;
     it.engine.memory_max = Settings::default().engine.memory_max;

@@ -369,7 +369,7 @@ async fn of_sinks(
     sinks: Option<Asking>,
     ask: impl FnOnce(&Asking) -> Result<Value, Report> + Send + 'static,
 ) -> Result<Value, Report> {
-    slowly(move || ask(&sinks.ok_or_else(|| no_sinks())?)).await
+    slowly(move || ask(&sinks.ok_or_else(no_sinks)?)).await
 }
 
 const NO_LOG: &str = "this process replays a file and keeps no log";

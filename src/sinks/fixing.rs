@@ -209,7 +209,7 @@ impl Desk {
     pub(super) fn is_due(&self, durable: Epoch) -> bool {
         let lane = &self.lane;
         let bytes: usize = self.in_flight.iter().map(|it| it.1).sum();
-        let room = self.in_flight.len() + lane.declared.streams.len() + 1 <= QUEUE_BATCHES;
+        let room = self.in_flight.len() + lane.declared.streams.len() < QUEUE_BATCHES;
         // One flush is made while another is being delivered; what is fixed sooner is old sooner.
         let room =
             room && bytes < QUEUE_BYTES && self.in_flight.iter().all(|it| it.2 == self.flushes);
@@ -423,7 +423,7 @@ impl Desk {
         let upto = {
             let mut shared = self.lane.shared.lock();
             let waiting = shared.waiting.entry(name).or_default();
-            if waiting.len() > 0 || !waiting.is_lost() { None } else { Some(waiting.listen()) }
+            if waiting.known() > 0 || !waiting.is_lost() { None } else { Some(waiting.listen()) }
         };
         if let Some(upto) = upto {
             let looked = look(view, cursor, upto, pin.epoch());

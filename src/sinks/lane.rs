@@ -80,7 +80,7 @@ impl Lane {
 
     /// The rows that wait for it, about.
     pub(super) fn n_waiting(&self) -> usize {
-        self.shared.lock().waiting.values().map(Waiting::len).sum()
+        self.shared.lock().waiting.values().map(Waiting::known).sum()
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -95,7 +95,7 @@ impl Lane {
     pub(super) fn json(&self, now_ms: u64) -> serde_json::Value {
         let shared = self.shared.lock();
         let told = shared.told.clone();
-        let waiting: usize = shared.waiting.values().map(Waiting::len).sum();
+        let waiting: usize = shared.waiting.values().map(Waiting::known).sum();
         let looking = shared.waiting.values().any(Waiting::is_lost);
         drop(shared);
         let kept = &told.breaker;

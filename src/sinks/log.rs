@@ -18,6 +18,9 @@ use crate::segments::{self, Blocks, Damaged, Folder, NewBlock, Reading, Segment,
 /// Size of a segment, what is removed at once: a share of what a log may have, within these.
 const SEGMENT_BYTES: (u64, u64) = (64 << 10, 16 << 20);
 
+/// Takes a block: its position, its tag, its payload.
+type Take<'t> = dyn FnMut(u64, u16, &[u8]) -> Result<(), Report> + 't;
+
 /// One sink's.
 pub(super) struct Log {
     pub(super) folder: Arc<Folder>,
@@ -90,12 +93,7 @@ impl Log {
     }
 }
 
-fn each(
-    folder: &Folder,
-    from: u64,
-    upto: u64,
-    take: &mut dyn FnMut(u64, u16, &[u8]) -> Result<(), Report>,
-) -> Result<(), Report> {
+fn each(folder: &Folder, from: u64, upto: u64, take: &mut Take<'_>) -> Result<(), Report> {
     for segment in folder.segments() {
         if segment.extent().next <= from || segment.header.first >= upto {
             continue;

@@ -71,7 +71,7 @@ impl Waiting {
     }
 
     /// How many are known to wait.
-    pub(super) fn len(&self) -> usize {
+    pub(super) fn known(&self) -> usize {
         self.n
     }
 
@@ -192,9 +192,9 @@ mod tests {
         }
         assert_eq!((seen, it.is_empty()), (vec![1, 3, 4, 7], true));
         it.push(run(10..10 + DUE_MAX as u64), 1 << 40);
-        assert_eq!(it.len(), DUE_MAX);
+        assert_eq!(it.known(), DUE_MAX);
         it.push(run(1 << 41..(1 << 41) + 1), 1 << 42);
-        assert!(it.is_lost() && it.len() == 0 && !it.is_empty() && it.first().is_none());
+        assert!(it.is_lost() && it.known() == 0 && !it.is_empty() && it.first().is_none());
         it.push(run(1..2), 1 << 43);
         assert!(it.first().is_none(), "it is going to be looked for");
         assert_eq!(it.listen(), 1 << 43);

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use schemas::names::Name;
-use schemas::reading::{Instants, ViewReader};
+use schemas::reading::Instants;
 use schemas::rows::Row;
 
 use super::super::tests::{Bench, KEYS, Model, State, Update, addressed};
