@@ -19,8 +19,7 @@ use crate::rejects::RejectStore;
 use crate::report::{Report, log_report};
 use crate::store::{
     Began, Checkpoints, Fresh, Incarnation, Leaves, Looking, MadeBy, OTHER_VIEWS, Others, Parts,
-    Restored,
-    Store, other_views,
+    Restored, Store, other_views,
 };
 
 /// Rejects are written at once; where the disk does not take them so long, the checkpoint fails.

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::folder::{NEW_ENDING, create_anew, sync_dir};
 
 /// Writes the file, durably, under its name.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let aside = path.with_extension(NEW_ENDING);
     let mut file = create_anew(&aside)?;
     file.write_all(bytes)?;

@@ -218,7 +218,8 @@ pub struct OutEvent<'b> {
     pub json: &'b [u8],
 }
 
-/// Everything up to here has been delivered before this.
+/// Everything up to here has been delivered before this. An instant may be marked twice: the second
+/// time it is whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
     /// The instant: every change at or below it is delivered, in this incarnation.

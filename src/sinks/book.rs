@@ -84,8 +84,9 @@ pub(super) struct Book {
     pub(super) void: Vec<(u64, u64)>,
     /// Not yet durable at the receiver, in order.
     pub(super) fixed: Vec<Fixed>,
-    /// The instant of the last mark.
+    /// The instant of the last mark, and whether it said that all was whole.
     pub(super) marked: Epoch,
+    pub(super) marked_whole: bool,
     /// Of each view whose rows leave from its map.
     pub(super) rows: BTreeMap<String, Cursor>,
     /// The streams that have begun, each with what its view looked like.
@@ -103,6 +104,11 @@ pub(super) struct Book {
 }
 
 impl Book {
+    /// Whether a mark at this instant says anything new.
+    pub(super) fn wants_mark(&self, instant: Epoch) -> bool {
+        instant > self.marked || instant == self.marked && self.is_whole() && !self.marked_whole
+    }
+
     /// Whether all that there was at the beginning has been fixed.
     pub(super) fn is_whole(&self) -> bool {
         self.beginning.is_some_and(|it| self.read >= it) && self.catching.is_empty()
@@ -114,6 +120,7 @@ impl Book {
         self.rows.clear();
         self.catching.clear();
         self.beginning = None;
+        (self.marked, self.marked_whole) = (0, false);
     }
 
     /// The lowest position that is still needed.

@@ -224,7 +224,7 @@ impl Desk {
     fn has_some(&self, durable: Epoch) -> bool {
         let waits = self.lane.shared.lock().waiting.values().any(|it| !it.is_empty());
         let marks = self.lane.takes(&Stream::Marks);
-        waits || self.lane.unread() > 0 || (marks && durable > self.book.marked)
+        waits || self.lane.unread() > 0 || (marks && self.book.wants_mark(durable))
     }
 
     /// Whether rows wait: then a pin is wanted.
@@ -278,7 +278,7 @@ impl Desk {
         let mut order: Vec<usize> = (0..flush.batches.len()).collect();
         let place = |it: &Batch| self.lane.declared.streams.iter().position(|s| *s == it.stream);
         order.sort_by_key(|n| place(&flush.batches[*n]));
-        if self.lane.takes(&Stream::Marks) && covered > book.marked {
+        if self.lane.takes(&Stream::Marks) && book.wants_mark(covered) {
             let forked_at = book.forked_at;
             let mark = Mark { epoch: covered, forked_at, whole: book.is_whole() };
             let mut packed = Packed::default();
@@ -288,7 +288,7 @@ impl Desk {
             order.push(flush.batches.len());
             flush.batches.push(self.batch(0, Stream::Marks, of, items));
             flush.sources.push(Source::Mark(mark));
-            book.marked = covered;
+            (book.marked, book.marked_whole) = (covered, mark.whole);
         }
         self.flushed = clock::monotonic();
         self.flushes += 1;

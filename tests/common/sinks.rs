@@ -226,7 +226,9 @@ impl Seen {
         }
         for mark in batch.marks() {
             let last = self.marks.insert(batch.incarnation, mark);
-            assert!(last.is_none_or(|it| it.epoch < mark.epoch || self.again), "{last:?} {mark:?}");
+            let is_new =
+                |it: &Mark| it.epoch < mark.epoch || (it.epoch == mark.epoch && mark.whole);
+            assert!(last.as_ref().is_none_or(is_new) || self.again, "{last:?} {mark:?}");
         }
     }
 
