@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::stamps::{Stamp, text_bytes};
-use crate::{Epoch, Fold};
+use crate::{Epoch, Fold, near_or_row};
 
 /// The catalogue's entry.
 pub static DEF: ViewDef = ViewDef {
@@ -82,6 +82,7 @@ pub static DEF: ViewDef = ViewDef {
     ],
 };
 
+mod near;
 mod stored;
 
 /// The fold.
@@ -224,31 +225,16 @@ impl Fold for Cases {
     }
 
     fn row(name: &Name, state: &Case, _now: Epoch) -> Option<Row> {
-        let Case { opened, assigned, resolved, queued, named } = state;
+        let Case { opened, assigned, resolved, .. } = state;
         let (opened, assigned, resolved) =
             (opened.as_deref(), assigned.as_deref(), resolved.as_deref());
-        let said = [
-            (opened.map(|it| &it.stamp), "open"),
-            (assigned.map(|it| &it.stamp), "assigned"),
-            (resolved.map(|it| &it.stamp), "resolved"),
-        ];
-        let status = said.into_iter().max_by_key(|it| it.0).map_or("open", |it| it.1);
-        let queued = queued.as_deref().filter(|q| opened.is_none_or(|o| o.stamp < q.stamp));
-        let queue = match queued {
-            Some(it) => it.queue.as_deref(),
-            None => opened.map(|it| it.queue.as_str()),
-        };
-        let customer = match opened {
-            Some(it) => Some(it.customer.as_str()),
-            None => named.as_deref().map(|it| it.customer.as_str()),
-        };
         let facts = Facts {
             case: crate::key_id(name),
-            status,
+            status: state.status(),
             severity: opened.map(|it| it.severity),
-            queue,
+            queue: state.queue(),
             agent: assigned.map(|it| it.agent.as_str()),
-            customer,
+            customer: state.customer(),
             opened_at: opened.map(|it| it.stamp.at),
             assigned_at: assigned.map(|it| it.stamp.at),
             resolved_at: resolved.map(|it| it.stamp.at),
@@ -257,6 +243,12 @@ impl Fold for Cases {
             resolution: resolved.and_then(|it| it.resolution.as_deref()),
         };
         Some(facts.row())
+    }
+
+    const NEAR: u64 = near::NEAR;
+
+    fn fields(name: &Name, state: &Case, now: Epoch, fields: &[usize], into: &mut Vec<Value>) {
+        near_or_row::<Cases>((name, state, now), fields, near::near, into);
     }
 
     fn owner(state: &Case) -> Option<Fingerprint> {

@@ -31,12 +31,12 @@ use std::sync::Arc;
 use compact_str::CompactString;
 use schemas::events::{Customer, Data, Event, Field};
 use schemas::names::{Currency, Name};
-use schemas::rows::{Row, ViewDef};
+use schemas::rows::{Row, Value, ViewDef};
 use serde::{Deserialize, Serialize};
 
 use crate::stamps::{Stamp, text_bytes};
 use crate::sums::Sums;
-use crate::{Epoch, Fold};
+use crate::{Epoch, Fold, near_or_row};
 
 /// Most names of free attributes kept for one customer (withdrawn ones included): eight events of
 /// the largest size, all of different names. Which are kept must not depend on the order of
@@ -297,6 +297,12 @@ impl Fold for Customers {
         Some(facts.row())
     }
 
+    const NEAR: u64 = NEAR;
+
+    fn fields(name: &Name, state: &State, now: Epoch, fields: &[usize], into: &mut Vec<Value>) {
+        near_or_row::<Customers>((name, state, now), fields, near, into);
+    }
+
     fn heap_bytes(state: &State) -> usize {
         let reversed = |it: &Arc<Reversed>| {
             16 + size_of::<Reversed>() + it.cancelled.heap_bytes() + it.returned.heap_bytes()
@@ -306,6 +312,31 @@ impl Fold for Customers {
             + state.cases.as_ref().map_or(0, |it| it.heap_bytes())
             + state.profile.as_ref().map_or(0, |it| it.heap_bytes())
     }
+}
+
+/// The fields that [`near`] makes: customer to time_zone, first_seen_at to n_orders, n_ratings to
+/// n_cases.
+const NEAR: u64 = 0b111_0001_1110_1111_1111;
+
+/// One field of the row of a state, if it is among [`NEAR`].
+fn near(name: &Name, state: &State, _now: Epoch, field: usize) -> Option<Value> {
+    let count = |it: u64| Value::Int(i64::try_from(it).unwrap_or(i64::MAX));
+    Some(match field {
+        0 => Value::Text(crate::key_id(name)),
+        1..=FIXED => {
+            let profile = state.profile.as_ref();
+            let kept = profile.and_then(|it| it.fixed[field - 1].as_ref());
+            kept.and_then(|it| it.value.clone()).map_or(Value::Null, Value::Text)
+        }
+        9 => Value::Time(state.first_seen),
+        10 => Value::Time(state.last_seen),
+        11 => count(state.n_events),
+        12 => count(state.n_orders),
+        16 => count(state.n_ratings),
+        17 => count(state.rating_sum),
+        18 => count(state.cases.as_ref().map_or(0, |it| it.n_opened)),
+        _ => return None,
+    })
 }
 
 impl State {

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use compact_str::CompactString;
 use schemas::events::{Data, Event, OrderPlaced, OrderReversed, Status};
 use schemas::names::{Currency, Fingerprint, Name};
-use schemas::rows::{Row, ViewDef};
+use schemas::rows::{Row, Value, ViewDef};
 use serde::{Deserialize, Serialize};
 
 use crate::packed::{Reader, Writer};
@@ -29,7 +29,7 @@ use crate::served::prefetch::prefetch_shared;
 use crate::stamps::{Stamp, text_bytes};
 use crate::sums::Sums;
 use crate::timeline::{Entry, Timeline};
-use crate::{Epoch, Fold};
+use crate::{Epoch, Fold, near_or_row};
 
 mod reference;
 mod rows;
@@ -332,6 +332,12 @@ impl Fold for Orders {
         Some(rows::row(name, state, now))
     }
 
+    const NEAR: u64 = rows::NEAR;
+
+    fn fields(name: &Name, state: &State, now: Epoch, fields: &[usize], into: &mut Vec<Value>) {
+        near_or_row::<Orders>((name, state, now), fields, rows::near, into);
+    }
+
     /// An order that is not settled becomes late in the first millisecond after its promise.
     #[inline]
     fn next_due(state: &State, after: Epoch) -> Option<Epoch> {
@@ -377,5 +383,12 @@ mod tests {
     fn sizes() {
         assert!(size_of::<crate::Addressed<Update>>() <= 128);
         assert!(size_of::<State>() <= 104);
+    }
+
+    #[test]
+    fn what_is_near_is_what_is_made() {
+        let made = |it: &usize| rows::near(&Name::new("t", "k"), &State::default(), 0, *it).is_some();
+        let bits = (0..64).filter(made).fold(0, |bits, it| bits | 1_u64 << it);
+        assert_eq!(bits, rows::NEAR);
     }
 }

@@ -42,6 +42,7 @@ mod leaving;
 mod marks;
 mod pins;
 pub(crate) mod prefetch;
+mod scan;
 mod shard;
 mod writer;
 
@@ -53,7 +54,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use parking_lot::{Mutex, RwLock};
 use schemas::names::{Fingerprint, Name};
 use schemas::reading::{Gone, MapStats, Page, ViewReader};
-use schemas::rows::{Row, ViewDef};
+use schemas::rows::{Row, Value, ViewDef};
+use schemas::scanning::{Scan, Wanted};
 
 use crate::{Epoch, Fold, Keep};
 use journal::{Journal, SHARDS};
@@ -441,6 +443,28 @@ impl<F: Fold> ViewReader for Served<F> {
             }
         }
         Ok(())
+    }
+
+    fn fields_of(
+        &self,
+        tenant: &str,
+        key: &str,
+        at: Epoch,
+        fields: &[usize],
+        into: &mut Vec<Value>,
+    ) -> Result<bool, Gone> {
+        self.read_fields((tenant, key), at, fields, into)
+    }
+
+    fn scan(
+        &self,
+        tenant: &str,
+        at: Epoch,
+        wanted: &Wanted,
+        scan: &mut Scan,
+        into: &mut Vec<Value>,
+    ) -> Result<usize, Gone> {
+        self.scan_on(tenant, at, wanted, scan, into)
     }
 
     /// Index and slab exactly; what names and states keep outside is estimated from

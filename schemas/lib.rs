@@ -13,6 +13,7 @@ pub mod nearest; // the name that was probably meant
 pub mod problem; // how an undecodable record is told
 pub mod rows; // rows, values, and the catalogue's types
 pub mod reading; // how rows are read, at one epoch
+pub mod scanning; // the same in no order, and only the fields that are wanted
 pub mod keeping; // how states are kept and put back
 pub mod leaving; // which rows leave, and as of when
 pub mod json; // the strict scanner that everything decodes through

@@ -2,7 +2,8 @@
 //! knowing how it is kept.
 
 use crate::names::Name;
-use crate::rows::{Row, ViewDef};
+use crate::rows::{Row, Value, ViewDef};
+use crate::scanning::{Scan, Wanted};
 
 /// Logical time: milliseconds since the Unix epoch, strictly increasing.
 pub type Epoch = u64;
@@ -66,6 +67,25 @@ pub trait ViewReader: Send + Sync {
     ) -> Result<(), Gone>;
     /// Every row, in no order (digests, dumps).
     fn for_each(&self, at: Epoch, emit: &mut dyn FnMut(&Name, Row)) -> Result<(), Gone>;
+    /// Some fields of one row, appended to `into`; false: there is no such row.
+    fn fields_of(
+        &self,
+        tenant: &str,
+        key: &str,
+        at: Epoch,
+        fields: &[usize],
+        into: &mut Vec<Value>,
+    ) -> Result<bool, Gone>;
+    /// What is wanted of some more of a tenant's rows, in no order, appended to `into`; gives how
+    /// many rows that were. Call again until the scan is over; between two calls nothing is held.
+    fn scan(
+        &self,
+        tenant: &str,
+        at: Epoch,
+        wanted: &Wanted,
+        scan: &mut Scan,
+        into: &mut Vec<Value>,
+    ) -> Result<usize, Gone>;
     /// Size and cost.
     fn stats(&self) -> MapStats;
     /// Merges new keys into the ordered index; true if there was work. Called from a

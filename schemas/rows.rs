@@ -78,9 +78,10 @@ pub enum FieldKind {
 }
 
 /// One field of one row.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Value {
     /// Nothing known.
+    #[default]
     Null,
     /// [`FieldKind::Bool`]
     Bool(bool),

@@ -165,3 +165,10 @@ fn sizes() {
     assert!(size_of::<crate::Addressed<Update>>() <= 64);
     assert!(size_of::<State>() <= 96);
 }
+
+#[test]
+fn what_is_near_is_what_is_made() {
+    let made = |it: &usize| near(&Name::new("t", "k"), &State::default(), 0, *it).is_some();
+    let bits = (0..64).filter(made).fold(0, |bits, it| bits | 1_u64 << it);
+    assert_eq!(bits, NEAR);
+}

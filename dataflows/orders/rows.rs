@@ -239,10 +239,7 @@ pub(super) fn row(name: &Name, state: &State, now: Epoch) -> Row {
         }
     }
     facts.promised_at = known(state.promised_at);
-    facts.late = facts.promised_at.map(|promised| match known(state.settled_at()) {
-        Some(settled) => settled > promised,
-        None => i64::try_from(now).map_or(NEVER, |it| it.saturating_mul(1_000)) > promised,
-    });
+    facts.late = late(state, now);
     facts.delivered_at = known(state.delivered_at);
     facts.cancelled.at = known(state.cancelled_at);
     facts.returned.at = known(state.returned_at);
@@ -255,6 +252,51 @@ pub(super) fn row(name: &Name, state: &State, now: Epoch) -> Row {
     }
     facts.timeline = state.timeline.entries().map(|it| (it.at, it.status, it.line)).collect();
     facts.row()
+}
+
+/// The fields that [`near`] makes: order to amount, placed_at to cancelled_at, returned_at.
+pub(super) const NEAR: u64 = 0b100_1111_1011_1111;
+
+/// One field of the row of a state, if it is among [`NEAR`].
+pub(super) fn near(name: &Name, state: &State, now: Epoch, field: usize) -> Option<Value> {
+    let time = |at: i64| if at == NEVER { Value::Null } else { Value::Time(at) };
+    let text = |it: Option<&str>| it.map_or(Value::Null, |it| Value::Text(it.into()));
+    let placed = |value: Value| if state.placed { value } else { Value::Null };
+    let facts = || {
+        let mut rest = super::Facts::unpack(state.facts.as_ref()?).rest;
+        let _tie = rest.text();
+        let customer = rest.text();
+        Some((customer, rest))
+    };
+    Some(match field {
+        0 => Value::Text(crate::key_id(name)),
+        1 => text(state.status.map(Status::as_str)),
+        2 => text(facts().map(|it| it.0)),
+        3 if state.placed => text(facts().and_then(|(_, mut rest)| rest.maybe())),
+        3 => Value::Null,
+        4 => placed(Value::Text(state.currency.as_str().into())),
+        5 => placed(Value::Int(state.amount)),
+        7 => placed(Value::Time(state.facts_at)),
+        8 => time(state.promised_at),
+        9 => late(state, now).map_or(Value::Null, Value::Bool),
+        10 => time(state.delivered_at),
+        11 => time(state.cancelled_at),
+        14 => time(state.returned_at),
+        _ => return None,
+    })
+}
+
+/// Whether it is late; none: nothing was promised.
+fn late(state: &State, now: Epoch) -> Option<bool> {
+    if state.promised_at == NEVER {
+        return None;
+    }
+    let settled = state.settled_at();
+    let until = match settled == NEVER {
+        false => settled,
+        true => i64::try_from(now).map_or(NEVER, |it| it.saturating_mul(1_000)),
+    };
+    Some(until > state.promised_at)
 }
 
 fn lines(mut reader: Reader<'_>, state: &State) -> Vec<Line> {

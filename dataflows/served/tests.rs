@@ -65,6 +65,7 @@ impl Fold for Account {
     fn exists(state: &State) -> bool {
         !state.notes.is_empty()
     }
+    const NEAR: u64 = 0b10;
     fn heap_bytes(state: &State) -> usize {
         state.notes.capacity() * 8
     }
@@ -301,7 +302,7 @@ fn readers_see_one_instant() {
     };
     std::thread::scope(|scope| {
         let (map, clock, stop) = (&map, &clock, &stop);
-        let readers: Vec<_> = (0..3)
+        let readers: Vec<_> = (0..5)
             .map(|reader| {
                 scope.spawn(move || {
                     let mut n = 0;
@@ -315,6 +316,21 @@ fn readers_see_one_instant() {
                                 for n in 0..ACCOUNTS {
                                     sum += total(&map.get("a", &key(n), at).unwrap().unwrap());
                                 }
+                            }
+                            2 | 3 => {
+                                // As a table: what is near, and what is not.
+                                let fields = vec![1, 2][..reader - 1].to_vec();
+                                let wanted = Wanted { fields, tests: vec![] };
+                                let (mut scan, mut rows) = (Scan::default(), 0);
+                                let mut values = Vec::new();
+                                while !scan.over {
+                                    rows +=
+                                        map.scan("a", at, &wanted, &mut scan, &mut values).unwrap();
+                                }
+                                for row in values.chunks(wanted.fields.len()) {
+                                    sum += total(&Row { values: vec![Value::Null, row[0].clone()] });
+                                }
+                                assert_eq!(rows as i64, ACCOUNTS);
                             }
                             _ => {
                                 // A cursor: the pin is let go, the lease holds.

@@ -14,8 +14,10 @@ use history::{SPAN_MS, START_MS, history};
 use proptest::prelude::*;
 use schemas::events::{Data, Event, Line, OrderPlaced};
 use schemas::names::{Currency, Kind, Name};
-use schemas::reading::Instants;
-use schemas::rows::{FieldKind, Value, ViewDef};
+use schemas::reading::{Instants, ViewReader};
+use schemas::rows::{FieldKind, Row, Value, ViewDef};
+use schemas::scanning::{Is, Scan, Test, Wanted};
+use std::collections::BTreeMap;
 use timely::worker::Worker;
 
 /// Events of one epoch, and by how many milliseconds it is later than the one before.
@@ -84,9 +86,58 @@ fn compare(views: &Views, so_far: &[Event<'static>], epoch: u64) {
             assert_eq!(read.as_ref(), Some(row), "{} {name:?}", def.name);
             well_formed(def, &row.values);
         }
+        as_a_table(reader.as_ref(), &expected, epoch);
         for tenant in ["default", "acme", "nobody"] {
             let rows = expected.keys().filter(|it| it.tenant() == tenant).count() as u64;
             assert_eq!(reader.count(tenant, epoch), rows, "{} of {tenant}", def.name);
+        }
+    }
+}
+
+/// A scan gives of each row what is wanted of it, however little that is, and a test drops what it
+/// should; so does a read by key.
+fn as_a_table(reader: &dyn ViewReader, expected: &BTreeMap<Name, Row>, epoch: u64) {
+    let n = reader.def().fields.len();
+    let all: Vec<usize> = (0..n).rev().collect();
+    let one_by_one = (0..n).map(|it| vec![it]);
+    for fields in one_by_one.chain([all, vec![]]) {
+        let picked = |row: &Row| -> Vec<Value> {
+            fields.iter().map(|it| row.values[*it].clone()).collect()
+        };
+        for (name, row) in expected {
+            let mut found = Vec::new();
+            let is = reader.fields_of(name.tenant(), name.key(), epoch, &fields, &mut found);
+            assert_eq!((is, found), (Ok(true), picked(row)), "{name:?} {fields:?}");
+        }
+        for tenant in ["default", "acme", "nobody"] {
+            let of_tenant = || expected.iter().filter(|it| it.0.tenant() == tenant);
+            // By what one of the rows has there, if anything.
+            let some = of_tenant().nth(epoch as usize % 3).map(|it| it.1);
+            let is = |field: &usize| match &some?.values[*field] {
+                Value::Null | Value::Json(_) => None,
+                it if epoch % 2 == 0 => Some(Is::Equal(it.clone())),
+                it => Some(Is::AtLeast(it.clone())),
+            };
+            let tests = fields.iter().filter_map(|it| Some(Test { field: *it, is: is(it)? }));
+            for tests in [vec![], tests.collect::<Vec<_>>()] {
+                let passes = |row: &&Row| tests.iter().all(|it| it.is.passes(&row.values[it.field]));
+                let mut expected: Vec<_> =
+                    of_tenant().map(|it| it.1).filter(passes).map(picked).collect();
+                let wanted = Wanted { fields: fields.clone(), tests };
+                let (mut scan, mut n_rows, mut values) = (Scan::default(), 0, Vec::new());
+                while !scan.over {
+                    n_rows +=
+                        reader.scan(tenant, epoch, &wanted, &mut scan, &mut values).expect("kept");
+                }
+                let mut found: Vec<_> =
+                    values.chunks(fields.len().max(1)).map(<[Value]>::to_vec).collect();
+                if fields.is_empty() {
+                    found = vec![vec![]; n_rows];
+                }
+                found.sort_by_key(|it| format!("{it:?}"));
+                expected.sort_by_key(|it| format!("{it:?}"));
+                assert_eq!(found, expected, "{wanted:?}");
+            }
         }
     }
 }
