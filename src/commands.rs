@@ -23,6 +23,7 @@ pub mod rejects; // looking at kept rejects, trying them again
 pub mod sinks; // how sinks stand, and what is done about them
 pub mod state; // looking into what is kept of every entity
 pub mod schema; // what events may say
+pub mod sql; // statements over the live views
 pub mod typed; // what a person may type
 
 use std::ffi::OsString;
@@ -85,6 +86,7 @@ fn obey(typed: Typed, variables: Vec<(String, String)>) -> Result<ExitCode, Prob
         Command::Feed { what } => feed::main(&what, &chosen),
         Command::Rejects { what } => rejects::main(&what, &chosen),
         Command::Sinks { what } => sinks::main(&what, &chosen),
+        Command::Sql(it) => sql::main(&it, &chosen),
         Command::Produce(it) => produce::main(&it, &chosen),
         Command::Replay(it) => {
             let (replay, settings) = replay::chosen(&it, &chosen)?;

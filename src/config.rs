@@ -50,6 +50,8 @@ pub struct Settings {
     pub rejects: Rejects,
     /// `[serve]`
     pub serve: Serve,
+    /// `[sql]`
+    pub sql: Sql,
     /// `[[feed]]`
     pub feeds: Vec<FeedSettings>,
     /// `[[kafka]]`
@@ -162,6 +164,23 @@ pub struct Serve {
     pub at_least_timeout: Duration,
 }
 
+/// `[sql]`
+#[derive(Clone, Debug)]
+pub struct Sql {
+    /// Threads: statements at once (2).
+    pub threads: usize,
+    /// Requests that wait for one of them (16).
+    pub max_waiting: usize,
+    /// From taking a request to its last row (10 s).
+    pub timeout: Duration,
+    /// Rows of an answer (100,000).
+    pub max_rows: u64,
+    /// Bytes of an answer (32 MiB).
+    pub max_bytes: u64,
+    /// Memory of all statements together (256 MiB).
+    pub memory_max: u64,
+}
+
 /// `[[feed]]`: a file or folder read at start.
 #[derive(Clone, Debug)]
 pub struct FeedSettings {
@@ -225,6 +244,14 @@ impl Settings {
                 drain_timeout: secs(10),
                 cursor_lease: secs(30),
                 at_least_timeout: secs(5),
+            },
+            sql: Sql {
+                threads: 2,
+                max_waiting: 16,
+                timeout: secs(10),
+                max_rows: 100_000,
+                max_bytes: 32 * MIB,
+                memory_max: 256 * MIB,
             },
             feeds: Vec::new(),
             kafka: Vec::new(),

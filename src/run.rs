@@ -429,7 +429,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
                 sinks: sinks.as_ref().map(Sinks::asking),
                 building: Arc::clone(&building),
                 now_ms: now_by(&clock),
-            });
+            })?;
             let address_file = plan.log.then(|| settings.data_dir.join(ADMIN_ADDRESS));
             Some(serve(&settings, door, ports, end, told, address_file)?)
         }

@@ -37,6 +37,7 @@ mod query;
 mod refusal;
 mod router;
 pub mod routes;
+mod sql;
 mod sse;
 mod state;
 mod stream;
@@ -52,6 +53,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::config;
+use crate::messages::sql::AskSql;
 use crate::messages::{Append, Ledger, ReadHandle};
 use crate::metrics::Metrics;
 use crate::report::Report;
@@ -79,6 +81,8 @@ pub struct Ports {
     pub gather: Arc<dyn Fn() + Send + Sync>,
     /// How far a view is that is being built again; none where it is whole.
     pub building: WordsOf,
+    /// The room that answers SQL.
+    pub sql: Arc<dyn AskSql>,
     /// What the command line asks of a running process.
     pub admin: Arc<dyn AdminPort>,
     /// The wall clock, milliseconds.

@@ -270,6 +270,33 @@ fn nothing_of_another_tenants_is_found_in_a_running_engine() {
                     }
                     continue;
                 }
+                "/v1/sql" => {
+                    let all = theirs.keys().map(|it| format!("SELECT * FROM {it};"));
+                    let by_text = theirs.keys().map(|it| {
+                        let def = running.read.views.iter().find(|view| view.def().name == it);
+                        let fields = def.unwrap().def().fields.iter();
+                        let any = fields.map(|it| format!("\"{}\" LIKE '%canary%'", it.name));
+                        let any = any.collect::<Vec<_>>().join(" OR ");
+                        format!("SELECT * FROM {it} WHERE {any};")
+                    });
+                    let by_key = theirs.iter().flat_map(|(view, keys)| {
+                        let def = running.read.views.iter().find(|it| it.def().name == view);
+                        let part = def.unwrap().def().key[0];
+                        keys.iter().map(move |key| {
+                            format!("SELECT * FROM {view} WHERE \"{part}\" = '{key}';")
+                        })
+                    });
+                    let sql: Vec<String> = all.chain(by_text).chain(by_key).collect();
+                    for sql in sql.chunks(50) {
+                        let body = json!({"sql": sql.concat()}).to_string();
+                        let (status, text) = ask(address, "POST", route.path, tenant, &body);
+                        assert_eq!(status, 200, "{text}");
+                        clean(route.path, &text, "");
+                        let (status, text) = ask(address, "POST", route.path, "a", &body);
+                        assert!(status == 200 && text.contains(CANARY), "{text}");
+                    }
+                    continue;
+                }
                 "/v1/events" => {
                     let (event, _) = marked(examples().remove(0), "a", "other");
                     let (status, text) =

@@ -46,6 +46,17 @@ pub fn running(data_dir: &Path) -> Option<Peer> {
     theirs.is_none_or(same).then_some(peer)
 }
 
+/// One request with what it carries.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asking<'a> {
+    /// With its query.
+    pub path: &'a str,
+    /// Whole lines.
+    pub headers: &'a str,
+    /// JSON, or empty.
+    pub body: &'a [u8],
+}
+
 impl Peer {
     /// Asks.
     pub fn get(&self, path: &str) -> Result<Value, Report> {
@@ -67,43 +78,82 @@ impl Peer {
         self.request("POST", path, ANSWER_TIMEOUT)
     }
 
+    /// Asks a route that takes a body, and gives the good answer as it came. How long it may take
+    /// is the process's matter: it has its own limits.
+    pub fn ask(&self, asking: &Asking<'_>) -> Result<Vec<u8>, Report> {
+        let path = asking.path;
+        let (status, body) = self.exchange("POST", asking, SLOW_TIMEOUT)?;
+        if status == 200 {
+            return Ok(body);
+        }
+        let value = serde_json::from_slice(&body)
+            .map_err(|why| self.told(path, &format!("expected JSON, found {why}")))?;
+        Err(self.refused(path, status, &value))
+    }
+
     fn request(&self, method: &str, path: &str, within: Duration) -> Result<Value, Report> {
-        let answer =
-            self.exchange(method, path, within).map_err(|why| self.told(path, &why.to_string()))?;
-        let (status, body) = parse(&answer).ok_or_else(|| self.told(path, "no HTTP answer"))?;
+        let (status, body) = self.exchange(method, &Asking { path, ..Asking::default() }, within)?;
         let mut value: Value = serde_json::from_slice(&body)
             .map_err(|why| self.told(path, &format!("expected JSON, found {why}")))?;
         if status == 200 {
             let result = value.get_mut("result").map(Value::take);
             return result.ok_or_else(|| self.told(path, "an answer without a result"));
         }
+        Err(self.refused(path, status, &value))
+    }
+
+    fn refused(&self, path: &str, status: u16, value: &Value) -> Report {
         let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or("").to_string();
-        Err(Report {
+        let (code, fix) = (text("code"), text("fix"));
+        Report {
             code: "commands/refused",
             what: "cannot do it: the running process refused".into(),
             at: vec![("process", self.address.to_string()), ("route", path.into())],
-            why: format!("{status} {}: {}", text("title"), text("detail")),
+            why: format!("{status} {code}: {}: {}", text("title"), text("detail")),
             effect: "nothing was changed by this command".into(),
-            fix: "see its log lines; its answer names the problem".into(),
-        })
+            fix: if fix.is_empty() { "see its log lines".into() } else { fix },
+        }
     }
 
-    fn exchange(&self, method: &str, path: &str, within: Duration) -> std::io::Result<Vec<u8>> {
+    /// Status and body of an answer.
+    fn exchange(
+        &self,
+        method: &str,
+        asking: &Asking<'_>,
+        within: Duration,
+    ) -> Result<(u16, Vec<u8>), Report> {
+        let answer = self
+            .bytes(method, asking, within)
+            .map_err(|why| self.told(asking.path, &why.to_string()))?;
+        parse(&answer).ok_or_else(|| self.told(asking.path, "no HTTP answer"))
+    }
+
+    fn bytes(
+        &self,
+        method: &str,
+        asking: &Asking<'_>,
+        within: Duration,
+    ) -> std::io::Result<Vec<u8>> {
         let mut stream = TcpStream::connect_timeout(&self.address, CONNECT_TIMEOUT)?;
         stream.set_read_timeout(Some(within))?;
         stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
         let host = self.address;
+        let Asking { path, headers, body } = asking;
+        let (kind, length) = ("Content-Type: application/json\r\n", body.len());
+        let kind = if body.is_empty() { "" } else { kind };
         write!(
             stream,
             "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAccept: application/json\r\n\
-             Content-Length: 0\r\nConnection: close\r\n\r\n"
+             {headers}{kind}Content-Length: {length}\r\nConnection: close\r\n\r\n"
         )?;
+        stream.write_all(body)?;
         let mut answer = Vec::new();
         stream.take(MAX_ANSWER_BYTES).read_to_end(&mut answer)?;
         Ok(answer)
     }
 
-    fn told(&self, path: &str, why: &str) -> Report {
+    /// No answer that could be used.
+    pub fn told(&self, path: &str, why: &str) -> Report {
         Report {
             code: "commands/no-answer",
             what: "could not ask the running process".into(),

@@ -229,6 +229,36 @@ pub const TABLE: &[Setting] = &[
         Kind::Time(|s| &mut s.serve.at_least_timeout, "0s", "10min"),
         "Longest wait for `Millstream-At-Least`; then 503.",
     ),
+    row(
+        "sql.threads",
+        Kind::Count(|s| &mut s.sql.threads, 1, 64),
+        "Statements at once, one thread each. A request is answered by one of them.",
+    ),
+    row(
+        "sql.max_waiting",
+        Kind::Count(|s| &mut s.sql.max_waiting, 0, 10_000),
+        "Requests that wait for such a thread; more are answered 503.",
+    ),
+    row(
+        "sql.timeout",
+        Kind::Time(|s| &mut s.sql.timeout, "10ms", "10min"),
+        "From taking a request, its waiting included, to its last row; then it is stopped (422).",
+    ),
+    row(
+        "sql.max_rows",
+        Kind::Many(|s| &mut s.sql.max_rows, 1, 10_000_000),
+        "Rows of an answer (422).",
+    ),
+    row(
+        "sql.max_bytes",
+        Kind::Size(|s| &mut s.sql.max_bytes, "1 KiB", "1 GiB"),
+        "Bytes of an answer (422). As many are kept in memory for each statement at once.",
+    ),
+    row(
+        "sql.memory_max",
+        Kind::Size(|s| &mut s.sql.memory_max, "8 MiB", "1 TiB"),
+        "Memory of all statements together, for sorting, grouping and joining: the one that asks for more is stopped (422). Nothing is written to a disk instead.",
+    ),
 ];
 
 /// The keys of a `[[feed]]`, with their words; the last is optional.
@@ -252,6 +282,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("state", "What is kept of every entity, so that a start goes on."),
     ("rejects", "Records that could not be taken."),
     ("serve", "HTTP."),
+    ("sql", "Live SQL: `millstream sql` and `POST /v1/sql`."),
 ];
 
 /// Why a value cannot be used: what was expected.

@@ -29,6 +29,7 @@ use crate::serve::{
     AdminAction, AdminAnswer, AdminPort, Health, KeptReject, KnownRejects, Ports, RejectsPort,
 };
 use crate::sinks::{Asking, no_sinks};
+use crate::sql::Sql;
 use crate::store::Looking;
 use crate::watch;
 
@@ -55,7 +56,7 @@ pub(super) struct Behind<'a> {
 }
 
 /// The ports of a running process.
-pub(super) fn of(behind: Behind<'_>) -> Ports {
+pub(super) fn of(behind: Behind<'_>) -> Result<Ports, Report> {
     let Behind {
         settings,
         engine,
@@ -85,7 +86,10 @@ pub(super) fn of(behind: Behind<'_>) -> Ports {
     let (gathered, told) = (engine.operators(), metrics.clone());
     let read: ReadHandle = engine.read_handle();
     let of_views = read.clone();
-    Ports {
+    let of_sql = Arc::clone(&building);
+    let words: crate::sql::Building = Arc::new(move |view| of_sql.words(Some(view)));
+    let sql = Sql::start(&settings.sql, read.clone(), Arc::clone(&now_ms), words)?;
+    Ok(Ports {
         read,
         append,
         ledger,
@@ -119,9 +123,10 @@ pub(super) fn of(behind: Behind<'_>) -> Ports {
             end,
             now_ms: Arc::clone(&now_ms),
         }),
+        sql,
         now_ms,
         future_limit: settings.engine.future_limit,
-    }
+    })
 }
 
 /// What each operator did, over all workers, into the metrics.

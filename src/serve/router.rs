@@ -18,7 +18,7 @@ use super::desk::Desk;
 use super::query::Query;
 use super::refusal::Refusal;
 use super::routes::{Captures, Class, Endpoint, ROUTES, Route};
-use super::{body, events, operate, state, stream};
+use super::{body, events, operate, sql, state, stream};
 use crate::clock;
 
 /// The path is a route's, the method is not.
@@ -178,6 +178,13 @@ async fn more(
             body::json_only(&headers)?;
             at_least(&desk, &asked).await?;
             state::read(&desk, &caller, &body)
+        }
+        Endpoint::Sql => {
+            let format = sql::format(query, &headers)?;
+            let body = body::read(stream, &headers, limit, timeout).await?;
+            body::json_only(&headers)?;
+            at_least(&desk, &asked).await?;
+            sql::answer(&desk, &caller, &body, format).await
         }
         _ => {
             let wait = events::wait_applied(query)?;

@@ -74,6 +74,7 @@ fn every_example_works() {
         "state verify",
         "backup",
         "restore",
+        "sql",
         "schema",
         "schema list",
         "schema show",
@@ -84,7 +85,9 @@ fn every_example_works() {
             let (line, into) = example.split_once('>').unwrap_or((&example, ""));
             let line =
                 line.replace("/var/lib/millstream", "data").replace("0.0.0.0:8080", "127.0.0.1:0");
-            let mut words: Vec<&str> = line.split_whitespace().collect();
+            let line = line.as_str();
+            let words = words_of(line);
+            let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
             let typed = Typed::try_parse_from([&["millstream"], words.as_slice()].concat());
             assert!(typed.is_ok(), "{example}: {}", typed.err().unwrap());
             parsed += 1;
@@ -92,6 +95,14 @@ fn every_example_works() {
                 continue;
             }
             any_port(&mut words);
+            // SQL is asked of a process that runs.
+            let runs = (words[0] == "sql").then(|| {
+                let mut run = command(&["run", "--listen", "127.0.0.1:0"]);
+                run.current_dir(&folder.0);
+                let process = Process::spawn(&mut run);
+                process.address(&folder.0.join("data"));
+                process
+            });
             let forever = matches!(words[0], "run" | "demo");
             let mut asked = command(&words);
             asked.current_dir(&folder.0);
@@ -114,10 +125,25 @@ fn every_example_works() {
                     std::fs::write(folder.0.join(into.trim()), out).unwrap();
                 }
             }
+            if let Some(process) = runs {
+                process.signal("-TERM");
+                let (code, out, err) = process.end();
+                assert_eq!(code, 0, "{example}: {out}{err}");
+            }
             ran += 1;
         }
     }
     assert!(parsed > 25 && ran > 20, "{parsed} parsed, {ran} ran: does the test still look?");
+}
+
+/// The words of a line, as a shell has them: what stands in double quotes is one.
+fn words_of(line: &str) -> Vec<String> {
+    let pieces = line.split('"').enumerate();
+    let words = pieces.flat_map(|(n, piece)| match n % 2 {
+        0 => piece.split_whitespace().map(String::from).collect(),
+        _ => vec![piece.to_string()],
+    });
+    words.collect()
 }
 
 /// What listens takes any port.

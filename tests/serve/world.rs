@@ -14,9 +14,11 @@ use millstream::report::Report;
 use millstream::serve::{
     self, AdminAction, AdminAnswer, AdminPort, Health, KeptReject, KnownRejects, Ports, RejectsPort,
 };
+use millstream::sql::Sql;
 use schemas::names::Name;
 use schemas::reading::{Epoch, Gone, Instants, MapStats, Page, Pin, ViewReader};
 use schemas::rows::{FieldDef, FieldKind, Row, Shape, Value, ViewDef};
+use schemas::scanning::{Scan, Wanted};
 use tokio::sync::{oneshot, watch};
 
 const fn field(name: &'static str, kind: FieldKind, filterable: bool) -> FieldDef {
@@ -177,6 +179,40 @@ impl ViewReader for View {
     }
     fn for_each(&self, _at: Epoch, _emit: &mut dyn FnMut(&Name, Row)) -> Result<(), Gone> {
         unreachable!("serving does not dump views")
+    }
+    fn fields_of(
+        &self,
+        tenant: &str,
+        key: &str,
+        at: Epoch,
+        fields: &[usize],
+        into: &mut Vec<Value>,
+    ) -> Result<bool, Gone> {
+        let row = self.get(tenant, key, at)?;
+        let values = |row: &Row| fields.iter().map(|it| row.values[*it].clone()).collect();
+        into.extend(row.as_ref().map_or_else(Vec::new, values));
+        Ok(row.is_some())
+    }
+    fn scan(
+        &self,
+        tenant: &str,
+        at: Epoch,
+        wanted: &Wanted,
+        scan: &mut Scan,
+        into: &mut Vec<Value>,
+    ) -> Result<usize, Gone> {
+        self.clock.kept(at)?;
+        scan.over = true;
+        let passes =
+            |row: &&Row| wanted.tests.iter().all(|it| it.is.passes(&row.values[it.field]));
+        let rows = self.rows.read().unwrap();
+        let theirs = rows.iter().filter(|it| it.0.tenant() == tenant);
+        let found: Vec<&Row> =
+            theirs.filter_map(|it| View::at(it.1, at)).filter(passes).collect();
+        for row in &found {
+            into.extend(wanted.fields.iter().map(|it| row.values[*it].clone()));
+        }
+        Ok(found.len())
     }
     fn stats(&self) -> MapStats {
         MapStats::default()
@@ -363,13 +399,18 @@ impl World {
         };
         let views: Vec<Arc<dyn ViewReader>> = vec![self.orders.clone(), self.cells.clone()];
         let (ledger, health) = (newest.clone(), Arc::clone(&self.health));
+        let read = ReadHandle {
+            views: views.into(),
+            instants: self.clock.clone(),
+            newest,
+            as_of: Arc::new(as_of),
+        };
+        let settings = config::Settings::default().sql;
+        let sql =
+            Sql::start(&settings, read.clone(), Arc::new(|| FIRST), Arc::new(|_| None)).unwrap();
         Ports {
-            read: ReadHandle {
-                views: views.into(),
-                instants: self.clock.clone(),
-                newest,
-                as_of: Arc::new(as_of),
-            },
+            read,
+            sql,
             append: self.log.clone(),
             ledger: Arc::new(move || Ledger {
                 as_of: *ledger.borrow(),
