@@ -87,7 +87,8 @@ fn loaded(dir: &TempDir, orders: u64) -> (Ended, SocketAddr) {
     for n in 0..orders {
         let (day, second) = (1 + n % 28, n % 60);
         let time = format!("2026-01-{day:02}T10:00:{second:02}Z");
-        let (currency, customer) = (["EUR", "USD", "GBP"][(n % 3) as usize], n * 7_919 % (orders / 10));
+        let (currency, customer) =
+            (["EUR", "USD", "GBP"][(n % 3) as usize], n * 7_919 % (orders / 10));
         write!(
             out,
             r#"{{"specversion":"1.0","source":"/shop","id":"p{n}","type":"order.placed","time":"{time}","data":{{"order":"O-{n:07}","customer":"C-{customer:06}","currency":"{currency}","channel":"web","lines":[{{"sku":"SKU-{:03}","quantity":{},"unit_price":{}}},{{"sku":"SKU-007","quantity":1,"unit_price":499}}]}}}}"#,

@@ -387,7 +387,8 @@ mod tests {
 
     #[test]
     fn what_is_near_is_what_is_made() {
-        let made = |it: &usize| rows::near(&Name::new("t", "k"), &State::default(), 0, *it).is_some();
+        let made =
+            |it: &usize| rows::near(&Name::new("t", "k"), &State::default(), 0, *it).is_some();
         let bits = (0..64).filter(made).fold(0, |bits, it| bits | 1_u64 << it);
         assert_eq!(bits, rows::NEAR);
     }

@@ -45,7 +45,6 @@ use crossbeam_channel::{Receiver, Sender};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-pub use columns::CATALOGUE;
 use columns::{Columns, catalogue};
 use hold::Until;
 use session::Tables;

@@ -8,6 +8,8 @@ mod examples;
 mod looking;
 #[path = "common/process.rs"]
 mod process;
+#[path = "cli/asking.rs"]
+mod asking;
 #[path = "cli/retries.rs"]
 mod retries;
 #[path = "support/skipped.rs"]

@@ -149,6 +149,13 @@ fn sums_request() -> Vec<u8> {
     post("/v1/read", "application/json", body.as_bytes())
 }
 
+fn sums_in_sql() -> Vec<u8> {
+    let sql = "SELECT coalesce((SELECT sum(n_orders) FROM customers), 0), \
+               coalesce((SELECT sum(n_orders) FROM orders_by_status), 0); \
+               SELECT count(*) FROM orders WHERE placed_at IS NOT NULL";
+    post("/v1/sql", "application/json", json!({ "sql": sql }).to_string().as_bytes())
+}
+
 /// Follows `orders_by_status` and gives the sum of `n_orders` after each epoch.
 fn follow(address: SocketAddr, done: &AtomicBool) -> BTreeMap<u64, i64> {
     let mut stream = TcpStream::connect(address).unwrap();
@@ -263,6 +270,26 @@ fn reads_listings_and_streams_agree_at_every_instant() {
             }
             listings
         });
+        // All of it in SQL: sums of two views and a count of a third, in two statements.
+        let asker = scope.spawn(|| {
+            let (mut client, request) = (Client::connect(address), sums_in_sql());
+            let mut asked = 0;
+            while !done.load(SeqCst) {
+                let (status, body) = client.send(&request);
+                let answer: Value = serde_json::from_slice(body).unwrap();
+                // An instant that was let go is told, and no answer.
+                if status != 410 {
+                    assert_eq!(status, 200, "{answer}");
+                    let sums = &answer["results"][0]["rows"][0];
+                    let orders = &answer["results"][1]["rows"][0][0];
+                    let all = [&sums[0], &sums[1], orders].map(|it| it.as_i64().unwrap());
+                    assert!(all.iter().all(|it| *it == all[0]), "{answer}");
+                    asked += 1;
+                }
+                std::thread::park_timeout(Duration::from_millis(20));
+            }
+            asked
+        });
         let readers: Vec<_> = (0..READERS)
             .map(|_| {
                 scope.spawn(|| {
@@ -298,6 +325,8 @@ fn reads_listings_and_streams_agree_at_every_instant() {
             n_reads += n;
         }
         done.store(true, SeqCst);
+        let asked: u32 = asker.join().unwrap();
+        assert!(asked > 3, "{asked} statements were answered");
         (answers, n_reads, lister.join().unwrap(), stream.join().unwrap())
     });
     let rate = written.load(SeqCst) as f64 / started.elapsed().as_secs_f64();

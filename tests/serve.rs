@@ -12,6 +12,8 @@ mod routes;
 mod rows;
 #[path = "support/skipped.rs"]
 mod skipped;
+#[path = "serve/sql.rs"]
+mod sql;
 #[path = "serve/streams.rs"]
 mod streams;
 #[path = "serve/world.rs"]

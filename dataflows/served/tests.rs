@@ -328,7 +328,8 @@ fn readers_see_one_instant() {
                                         map.scan("a", at, &wanted, &mut scan, &mut values).unwrap();
                                 }
                                 for row in values.chunks(wanted.fields.len()) {
-                                    sum += total(&Row { values: vec![Value::Null, row[0].clone()] });
+                                    sum +=
+                                        total(&Row { values: vec![Value::Null, row[0].clone()] });
                                 }
                                 assert_eq!(rows as i64, ACCOUNTS);
                             }

@@ -101,9 +101,8 @@ fn as_a_table(reader: &dyn ViewReader, expected: &BTreeMap<Name, Row>, epoch: u6
     let all: Vec<usize> = (0..n).rev().collect();
     let one_by_one = (0..n).map(|it| vec![it]);
     for fields in one_by_one.chain([all, vec![]]) {
-        let picked = |row: &Row| -> Vec<Value> {
-            fields.iter().map(|it| row.values[*it].clone()).collect()
-        };
+        let picked =
+            |row: &Row| -> Vec<Value> { fields.iter().map(|it| row.values[*it].clone()).collect() };
         for (name, row) in expected {
             let mut found = Vec::new();
             let is = reader.fields_of(name.tenant(), name.key(), epoch, &fields, &mut found);
@@ -120,7 +119,8 @@ fn as_a_table(reader: &dyn ViewReader, expected: &BTreeMap<Name, Row>, epoch: u6
             };
             let tests = fields.iter().filter_map(|it| Some(Test { field: *it, is: is(it)? }));
             for tests in [vec![], tests.collect::<Vec<_>>()] {
-                let passes = |row: &&Row| tests.iter().all(|it| it.is.passes(&row.values[it.field]));
+                let passes =
+                    |row: &&Row| tests.iter().all(|it| it.is.passes(&row.values[it.field]));
                 let mut expected: Vec<_> =
                     of_tenant().map(|it| it.1).filter(passes).map(picked).collect();
                 let wanted = Wanted { fields: fields.clone(), tests };

@@ -92,7 +92,8 @@ impl Peer {
     }
 
     fn request(&self, method: &str, path: &str, within: Duration) -> Result<Value, Report> {
-        let (status, body) = self.exchange(method, &Asking { path, ..Asking::default() }, within)?;
+        let (status, body) =
+            self.exchange(method, &Asking { path, ..Asking::default() }, within)?;
         let mut value: Value = serde_json::from_slice(&body)
             .map_err(|why| self.told(path, &format!("expected JSON, found {why}")))?;
         if status == 200 {

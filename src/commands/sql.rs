@@ -60,7 +60,8 @@ fn asked(it: &Sql, data_dir: &std::path::Path) -> Result<(), Report> {
         }
         return out.end();
     }
-    let answer: Value = serde_json::from_slice(&answer).map_err(|why| peer.told("/v1/sql", &why.to_string()))?;
+    let answer: Value =
+        serde_json::from_slice(&answer).map_err(|why| peer.told("/v1/sql", &why.to_string()))?;
     for result in answer["results"].as_array().into_iter().flatten() {
         for line in table(result) {
             if out.line(line)? == Reader::Gone {
@@ -135,7 +136,8 @@ fn cell(it: &Value) -> String {
         Value::String(it) => it
             .chars()
             .flat_map(|c| {
-                let steers = c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+                let steers = c.is_control()
+                    || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
                 let escaped: String = if steers { c.escape_default().collect() } else { c.into() };
                 escaped.chars().collect::<Vec<_>>()
             })

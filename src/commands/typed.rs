@@ -152,11 +152,13 @@ pub enum Command {
         what: State,
     },
     /// Ask the live views in SQL, all statements at one instant
-    #[command(after_help = "Examples:\n  millstream sql \"SELECT status, count(*) FROM orders GROUP BY status\"\n  \
+    #[command(
+        after_help = "Examples:\n  millstream sql \"SELECT status, count(*) FROM orders GROUP BY status\"\n  \
                             millstream sql \"SELECT * FROM customers WHERE customer = ?\" --param C-17\n  \
                             millstream sql \"SELECT * FROM catalogue\" --format csv > fields.csv\n\n\
                             With - the statement is read from standard input, as from a file with \
-                            `< report.sql`.\ndocs/sql.md has the tables, the limits and ten questions.")]
+                            `< report.sql`.\ndocs/sql.md has the tables, the limits and ten questions."
+    )]
     Sql(sql::Sql),
     /// Copy everything durable into an empty folder, also while it is being written
     #[command(after_help = "Example:\n  millstream backup backup-of-today")]

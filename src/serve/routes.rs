@@ -217,7 +217,10 @@ pub static ROUTES: &[Route] = &[
         class: Class::Tenant,
         words: "Statements of SQL over the views, all at one instant: `{\"sql\": …, \"params\": […]}`.",
         parameters: &[
-            query("format", "json, jsonl (an object a row) or csv; else the first that `Accept` names"),
+            query(
+                "format",
+                "json, jsonl (an object a row) or csv; else the first that `Accept` names",
+            ),
             header("accept", "application/json, application/x-ndjson or text/csv"),
         ],
         filters: false,
@@ -232,7 +235,10 @@ pub static ROUTES: &[Route] = &[
             (413, "the body is larger than its limit"),
             (415, "not JSON"),
             (422, "it needs more time, rows, bytes or memory than a statement may have"),
-            (503, "as many statements run and wait as may, or the position was not reached in time"),
+            (
+                503,
+                "as many statements run and wait as may, or the position was not reached in time",
+            ),
         ],
     },
     Route {

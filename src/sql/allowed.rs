@@ -14,7 +14,8 @@ use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 const TAKING_APART: &[&str] = &["json_each", "json_tree"];
 
 /// How the names of what is not a view's begin (such as `pragma_table_info` or `sqlite_schema`).
-const NOT_OURS: &[&str] = &["sqlite_", "pragma_", "dbstat", "fts", "rtree", "bytecode", "tables_used"];
+const NOT_OURS: &[&str] =
+    &["sqlite_", "pragma_", "dbstat", "fts", "rtree", "bytecode", "tables_used"];
 
 /// Functions of SQLite's that compute of their arguments and nothing else (the dates also of the
 /// system's clock, where somebody writes 'now').

@@ -20,7 +20,7 @@ use schemas::rows::{FieldKind, Value, ViewDef};
 use serde_json::json;
 
 /// The table that lists all columns of all tables.
-pub const CATALOGUE: &str = "catalogue";
+pub(super) const CATALOGUE: &str = "catalogue";
 
 /// A table.
 pub(super) struct Columns {
@@ -53,11 +53,7 @@ impl Columns {
     }
 
     /// Without a row id: SQLite would take one for the row's identity.
-    fn new(
-        table: &'static str,
-        all: Vec<(&'static str, FieldKind)>,
-        key: Vec<usize>,
-    ) -> Columns {
+    fn new(table: &'static str, all: Vec<(&'static str, FieldKind)>, key: Vec<usize>) -> Columns {
         let columns: Vec<String> =
             all.iter().map(|(name, kind)| format!("\"{name}\" {}", sql_type(*kind))).collect();
         let parts: Vec<String> = key.iter().map(|it| format!("\"{}\"", all[*it].0)).collect();
@@ -171,7 +167,15 @@ mod tests {
         assert_eq!(said("2026-01-31T00:00:00"), Some(Said::From(day)));
         assert_eq!(said("2026-01-31T00:00:00.000Z"), Some(Said::Exactly(day)));
         assert_eq!(said("2026"), Some(Said::From(at("2026-01-01T00:00:00Z"))));
-        for odd in ["2026-1", "2026-01-3", "2026-01-31 00:00", "2026-01-31T00:00:00Z", "x", "", "2026-02-30"] {
+        for odd in [
+            "2026-1",
+            "2026-01-3",
+            "2026-01-31 00:00",
+            "2026-01-31T00:00:00Z",
+            "x",
+            "",
+            "2026-02-30",
+        ] {
             assert_eq!(said(odd), None, "{odd}");
         }
         for micros in [day - 1_000, day, day + 1_000] {

@@ -239,8 +239,7 @@ mod tests {
             for with in with {
                 for at in times {
                     let order = super::super::columns::stamp(at).as_str().cmp(with);
-                    let tests =
-                        tests(0, FieldKind::Time, op, ValueRef::Text(with.as_bytes()));
+                    let tests = tests(0, FieldKind::Time, op, ValueRef::Text(with.as_bytes()));
                     let passes = tests.iter().all(|it| it.is.passes(&Value::Time(at)));
                     assert!(passes || !keeps(op, order), "{op:?} {with} {at}");
                 }

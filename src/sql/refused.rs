@@ -188,6 +188,8 @@ fn of_code(code: ErrorCode, words: &str, settings: &config::Sql) -> SqlRefused {
             "make smaller texts: group_concat and json_group_array over fewer rows",
         ),
         ErrorCode::AuthorizationForStatementDenied => not_allowed(words),
+        // SQLite sees that a table is read-only before it asks whether it may be written.
+        _ if words.ends_with("may not be modified") => not_allowed(&format!("writing ({words})")),
         ErrorCode::OperationInterrupted => late(settings),
         _ => statement(words),
     }

@@ -169,10 +169,9 @@ impl Tables {
     ) -> Result<(), SqlRefused> {
         out.begin(statement.column_names());
         let mut rows = statement.raw_query();
-        while let Some(row) = rusqlite::fallible_streaming_iterator::FallibleStreamingIterator::next(
-            &mut rows,
-        )
-        .map_err(&told)?
+        while let Some(row) =
+            rusqlite::fallible_streaming_iterator::FallibleStreamingIterator::next(&mut rows)
+                .map_err(&told)?
         {
             if out.n_rows == self.settings.max_rows {
                 return Err(refused::rows(&self.settings));
@@ -231,7 +230,9 @@ fn bind(statement: &mut Statement<'_>, params: &SqlParams) -> Result<(), SqlRefu
                     place.trim_start_matches([':', '@', '$']) == it.0
                 })
             }) {
-                return Err(refused::parameters(format!("the statement has no place for {name:?}")));
+                return Err(refused::parameters(format!(
+                    "the statement has no place for {name:?}"
+                )));
             }
             found
         }

@@ -145,8 +145,9 @@ impl Cursor {
             }
         } else {
             let compared = plan.compared.iter().zip(args.iter());
-            self.wanted.tests =
-                compared.flat_map(|((it, op), arg)| tests(*it, columns.all[*it].1, *op, arg)).collect();
+            self.wanted.tests = compared
+                .flat_map(|((it, op), arg)| tests(*it, columns.all[*it].1, *op, arg))
+                .collect();
         }
         self.fill()
     }
@@ -158,8 +159,7 @@ impl Cursor {
         if let Rows::View(view, _) = rows {
             let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
             let (epoch, fields) = (hold.as_of.epoch, &self.wanted.fields);
-            let found =
-                view.fields_of(tenant, &key_text(&parts), epoch, fields, &mut self.values);
+            let found = view.fields_of(tenant, &key_text(&parts), epoch, fields, &mut self.values);
             self.n_rows = usize::from(found.map_err(|it| self.gone(it))?);
             return Ok(());
         }

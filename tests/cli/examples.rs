@@ -99,7 +99,7 @@ fn every_example_works() {
             let runs = (words[0] == "sql").then(|| {
                 let mut run = command(&["run", "--listen", "127.0.0.1:0"]);
                 run.current_dir(&folder.0);
-                let process = Process::spawn(&mut run);
+                let mut process = Process::spawn(&mut run);
                 process.address(&folder.0.join("data"));
                 process
             });

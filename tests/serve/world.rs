@@ -203,12 +203,10 @@ impl ViewReader for View {
     ) -> Result<usize, Gone> {
         self.clock.kept(at)?;
         scan.over = true;
-        let passes =
-            |row: &&Row| wanted.tests.iter().all(|it| it.is.passes(&row.values[it.field]));
+        let passes = |row: &&Row| wanted.tests.iter().all(|it| it.is.passes(&row.values[it.field]));
         let rows = self.rows.read().unwrap();
         let theirs = rows.iter().filter(|it| it.0.tenant() == tenant);
-        let found: Vec<&Row> =
-            theirs.filter_map(|it| View::at(it.1, at)).filter(passes).collect();
+        let found: Vec<&Row> = theirs.filter_map(|it| View::at(it.1, at)).filter(passes).collect();
         for row in &found {
             into.extend(wanted.fields.iter().map(|it| row.values[*it].clone()));
         }

@@ -79,7 +79,9 @@ impl Answers {
                 *customer.spend.entry(currency).or_default() += amount;
             }
             Data::OrderStatusChanged(it) => self.order(&it.order).said.push((at, id, it.status)),
-            Data::OrderCancelled(it) => self.order(&it.order).said.push((at, id, Status::Cancelled)),
+            Data::OrderCancelled(it) => {
+                self.order(&it.order).said.push((at, id, Status::Cancelled))
+            }
             Data::OrderReturned(it) => self.order(&it.order).said.push((at, id, Status::Returned)),
             Data::CustomerRegistered(it) | Data::CustomerUpdated(it) => {
                 let customer = self.customers.entry(it.customer.to_string()).or_default();
@@ -141,7 +143,9 @@ impl Answers {
             let cell = days.entry((instant(placed)[..10].into(), &order.currency)).or_default();
             *cell = (cell.0 + 1, cell.1 + order.amount);
         }
-        days.into_iter().map(|((day, c), (n, sum))| vec![json!(day), json!(c), json!(n), json!(sum)]).collect()
+        days.into_iter()
+            .map(|((day, c), (n, sum))| vec![json!(day), json!(c), json!(n), json!(sum)])
+            .collect()
     }
 
     fn by_status(&self) -> Vec<Vec<Value>> {
@@ -158,7 +162,8 @@ impl Answers {
     fn delivered(&self) -> BTreeMap<String, Vec<i64>> {
         let mut weeks: BTreeMap<String, Vec<i64>> = BTreeMap::new();
         for order in self.orders.values() {
-            if let (Some(placed), Some(delivered)) = (order.placed, order.first(Status::Delivered)) {
+            if let (Some(placed), Some(delivered)) = (order.placed, order.first(Status::Delivered))
+            {
                 weeks.entry(week(placed)).or_default().push(ms(delivered) - ms(placed));
             }
         }
@@ -168,7 +173,9 @@ impl Answers {
     fn late(&self) -> Vec<Vec<Value>> {
         let mut channels: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
         for order in self.orders.values() {
-            let (Some(promised), Some(channel)) = (order.promised, &order.channel) else { continue };
+            let (Some(promised), Some(channel)) = (order.promised, &order.channel) else {
+                continue;
+            };
             let settled = [Status::Delivered, Status::Cancelled].map(|it| order.first(it));
             let settled = settled.into_iter().flatten().min().unwrap_or(self.now);
             let cell = channels.entry(channel).or_default();
@@ -192,7 +199,13 @@ impl Answers {
             all.sort_unstable();
             for (place, (spend, id)) in (1..=5).zip(all) {
                 let name = &self.customers[id].name;
-                rows.push(vec![json!(currency), json!(place), json!(id), json!(name), json!(-spend)]);
+                rows.push(vec![
+                    json!(currency),
+                    json!(place),
+                    json!(id),
+                    json!(name),
+                    json!(-spend),
+                ]);
             }
         }
         rows

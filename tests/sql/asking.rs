@@ -30,8 +30,7 @@ pub(crate) fn events(seed: u64, n: usize) -> Vec<Event<'static>> {
         // Not on whole milliseconds, so that what is cut off would be seen.
         event.time = start + (was - start) * STRETCH + (was % 977);
         if let Data::OrderPlaced(order) = &mut event.data {
-            order.promised_at =
-                order.promised_at.map(|it| event.time + (it - was) * PROMISED);
+            order.promised_at = order.promised_at.map(|it| event.time + (it - was) * PROMISED);
         }
         event
     };
@@ -48,6 +47,15 @@ pub(crate) struct Asked {
 impl Asked {
     /// `now`: milliseconds.
     pub(crate) fn of(events: &[Event<'static>], now: u64, workers: usize) -> Asked {
+        Asked::with(events, now, |settings| settings.engine.workers = workers)
+    }
+
+    /// The same with some settings.
+    pub(crate) fn with(
+        events: &[Event<'static>],
+        now: u64,
+        change: impl FnOnce(&mut Settings),
+    ) -> Asked {
         let dir = TempDir::new();
         let path = dir.0.join("events.jsonl");
         let lines: Vec<u8> = events
@@ -57,7 +65,7 @@ impl Asked {
         std::fs::write(&path, lines).unwrap();
         let mut settings = Settings::default_in(&dir.0.join("data"));
         settings.serve.listen = "127.0.0.1:0".parse().unwrap();
-        settings.engine.workers = workers;
+        change(&mut settings);
         let source = Source { name: "events".into(), path, mapping: None, repeat: 1, rate: None };
         let plan = Plan {
             log: false,

@@ -15,7 +15,8 @@ fn asked() -> Asked {
 #[test]
 fn pushing_down_changes_nothing() {
     let asked = asked();
-    let (_, some) = asked.rows("SELECT \"order\", customer FROM orders ORDER BY amount DESC LIMIT 1");
+    let (_, some) =
+        asked.rows("SELECT \"order\", customer FROM orders ORDER BY amount DESC LIMIT 1");
     let (order, customer) = (some[0][0].as_str().unwrap(), some[0][1].as_str().unwrap());
     let conditions = [
         ("orders", format!("\"order\" = '{order}'")),
@@ -77,8 +78,8 @@ fn pushing_down_changes_nothing() {
             asked.rows(&format!("SELECT count(*), sum(length(x.rowed)) FROM (SELECT 'row' AS rowed FROM {from} AS {table} WHERE {condition}) x"))
         };
         let all = |from: &str| {
-            let (_, mut rows) =
-                asked.rows(&format!("SELECT * FROM {from} AS {table} WHERE {condition} LIMIT 100000"));
+            let (_, mut rows) = asked
+                .rows(&format!("SELECT * FROM {from} AS {table} WHERE {condition} LIMIT 100000"));
             rows.sort_by_key(|it| json!(it).to_string());
             rows
         };
@@ -134,8 +135,8 @@ fn tenants_are_apart() {
 #[test]
 fn several_statements_are_one_instant() {
     let asked = asked();
-    let (status, answer) =
-        asked.sql("SELECT as_of() AS at; SELECT count(*) AS n, count(*) AS n FROM orders;", json!([]));
+    let (status, answer) = asked
+        .sql("SELECT as_of() AS at; SELECT count(*) AS n, count(*) AS n FROM orders;", json!([]));
     assert_eq!(status, 200, "{answer}");
     assert_eq!(answer["results"][0]["rows"][0][0], answer["as_of"]["time"]);
     assert_eq!(answer["results"][1]["columns"], json!(["n", "n_2"]));
@@ -165,7 +166,8 @@ fn parameters_take_their_places() {
         let (status, answer) = asked.sql(sql, params);
         assert_eq!((status, &answer["code"]), (400, &json!("sql/parameters")), "{answer}");
     }
-    let (status, answer) = asked.sql("SELECT * FROM customers WHERE customer = ?", json!(["' OR 1 --"]));
+    let (status, answer) =
+        asked.sql("SELECT * FROM customers WHERE customer = ?", json!(["' OR 1 --"]));
     assert_eq!((status, &answer["n_rows"]), (200, &json!(0)));
 }
 
