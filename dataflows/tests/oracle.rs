@@ -86,7 +86,10 @@ fn compare(views: &Views, so_far: &[Event<'static>], epoch: u64) {
             assert_eq!(read.as_ref(), Some(row), "{} {name:?}", def.name);
             well_formed(def, &row.values);
         }
-        as_a_table(reader.as_ref(), &expected, epoch);
+        // At some of the epochs: it reads every field by itself, of every row.
+        if epoch.is_multiple_of(5) {
+            as_a_table(reader.as_ref(), &expected, epoch);
+        }
         for tenant in ["default", "acme", "nobody"] {
             let rows = expected.keys().filter(|it| it.tenant() == tenant).count() as u64;
             assert_eq!(reader.count(tenant, epoch), rows, "{} of {tenant}", def.name);
@@ -114,7 +117,7 @@ fn as_a_table(reader: &dyn ViewReader, expected: &BTreeMap<Name, Row>, epoch: u6
             let some = of_tenant().nth(epoch as usize % 3).map(|it| it.1);
             let is = |field: &usize| match &some?.values[*field] {
                 Value::Null | Value::Json(_) => None,
-                it if epoch % 2 == 0 => Some(Is::Equal(it.clone())),
+                it if epoch.is_multiple_of(2) => Some(Is::Equal(it.clone())),
                 it => Some(Is::AtLeast(it.clone())),
             };
             let tests = fields.iter().filter_map(|it| Some(Test { field: *it, is: is(it)? }));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::AsOf;
@@ -87,7 +87,7 @@ pub struct SqlRefused {
     /// What to do.
     pub fix: String,
     /// More, for programs: where in the text, which limit.
-    pub more: Map<String, Value>,
+    pub more: Vec<(&'static str, Value)>,
     /// The instant, if there was one.
     pub as_of: Option<AsOf>,
 }

@@ -162,7 +162,7 @@ fn refusal(it: SqlRefused) -> Refusal {
     };
     let mut refusal = Refusal::new(status, it.code, it.title, it.why, it.fix);
     for (name, value) in it.more {
-        refusal = refusal.with(&name, value);
+        refusal = refusal.with(name, value);
     }
     if let Some(seconds) = retry {
         refusal = refusal.retry_after(seconds);
