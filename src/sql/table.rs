@@ -97,6 +97,8 @@ unsafe impl VTab<'_> for Table {
         Ok(Cursor {
             base: sqlite3_vtab_cursor::default(),
             source: Arc::clone(&self.source),
+            told: String::new(),
+            plan: Plan::default(),
             wanted: Wanted::default(),
             places: Vec::new(),
             scan: Scan { over: true, ..Scan::default() },
@@ -112,6 +114,9 @@ unsafe impl VTab<'_> for Table {
 struct Cursor {
     base: sqlite3_vtab_cursor,
     source: Arc<Source>,
+    /// The plan as SQLite told it last: a join tells the same one for every row of its outer side.
+    told: String,
+    plan: Plan,
     wanted: Wanted,
     /// Of each column, where its value stands in a row; of those used.
     places: Vec<usize>,
@@ -123,18 +128,31 @@ struct Cursor {
 }
 
 impl Cursor {
-    fn begin(&mut self, plan: Plan, args: &Filters<'_>) -> Result<()> {
-        let columns = Arc::clone(&self.source.columns);
-        self.places = vec![usize::MAX; columns.all.len()];
-        plan.used.iter().enumerate().for_each(|(place, it)| self.places[*it] = place);
-        (self.values, self.n_rows, self.at) = (Vec::new(), 0, 0);
-        self.scan = Scan::default();
-        self.wanted = Wanted { fields: plan.used, tests: Vec::new() };
+    fn take(&mut self, told: &str) -> Result<()> {
+        if self.told == told && !told.is_empty() {
+            return Ok(());
+        }
         if let Rows::View(view, building) = &self.source.rows
             && let Some(words) = building(view.def().name)
         {
             return Err(stopped(self.source.hold.stop(Stop::Building(words))));
         }
+        let plan = Plan::from_text(told);
+        self.plan = plan.ok_or_else(|| Error::ModuleError("a plan that is not ours".into()))?;
+        self.told = told.to_string();
+        self.places = vec![usize::MAX; self.source.columns.all.len()];
+        self.plan.used.iter().enumerate().for_each(|(place, it)| self.places[*it] = place);
+        self.wanted.fields = self.plan.used.clone();
+        Ok(())
+    }
+
+    fn begin(&mut self, args: &Filters<'_>) -> Result<()> {
+        let columns = Arc::clone(&self.source.columns);
+        self.values.clear();
+        (self.n_rows, self.at) = (0, 0);
+        self.scan = Scan::default();
+        self.wanted.tests.clear();
+        let plan = &self.plan;
         if plan.by_key {
             let compared = plan.compared.iter().zip(args.iter());
             let parts = compared.map(|((it, _), arg)| key_part(columns.all[*it].1, arg));
@@ -205,9 +223,8 @@ fn stopped(_: Stop) -> Error {
 
 unsafe impl VTabCursor for Cursor {
     fn filter(&mut self, _: c_int, plan: Option<&str>, args: &Filters<'_>) -> Result<()> {
-        let plan = plan.and_then(Plan::from_text);
-        let plan = plan.ok_or_else(|| Error::ModuleError("a plan that is not ours".into()))?;
-        self.begin(plan, args)
+        self.take(plan.unwrap_or(""))?;
+        self.begin(args)
     }
 
     fn next(&mut self) -> Result<()> {
