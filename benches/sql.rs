@@ -109,6 +109,8 @@ fn loaded(dir: &TempDir, orders: u64) -> (Ended, SocketAddr) {
     out.into_inner().expect("written");
     let mut settings = Settings::default_in(&dir.0.join("data"));
     settings.serve.listen = "127.0.0.1:0".parse().expect("an address");
+    // What takes long is to be told, not stopped.
+    settings.sql.timeout = Duration::from_secs(120);
     let source =
         Source { name: "orders".into(), path: path.clone(), mapping: None, repeat: 1, rate: None };
     let plan = Plan {

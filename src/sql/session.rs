@@ -1,8 +1,9 @@
 //! One request: a connection of its own, its statements one after the other, its rows.
 //!
 //! # Why this way
-//! A connection in memory costs some ten microseconds (`docs/performance.md`); kept between
-//! requests it would have to be proved that nothing of one tenant's is found by the next.
+//! A connection in memory costs most of a point query's third of a millisecond
+//! (`docs/performance.md`); kept between requests it would have to be proved that nothing of one
+//! tenant's is found by the next.
 
 use std::sync::Arc;
 
