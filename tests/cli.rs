@@ -8,6 +8,8 @@ mod examples;
 mod looking;
 #[path = "common/process.rs"]
 mod process;
+#[path = "cli/options.rs"]
+mod options;
 #[path = "cli/retries.rs"]
 mod retries;
 #[path = "support/skipped.rs"]
