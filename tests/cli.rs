@@ -285,7 +285,7 @@ fn a_demo_runs_is_asked_ends_and_goes_on() {
     }
     // As a person types them.
     for (line, says) in
-        lines.iter().zip([r#""customer":"C-1""#, r#""status":"placed""#, "event: snapshot"])
+        lines.iter().zip([r#""customer":"C-1""#, r#""n_orders":"#, "event: snapshot"])
     {
         let curl = Command::new("bash")
             .args(["-c", &format!("exec {}", line.trim())])
