@@ -10,6 +10,8 @@ mod looking;
 mod process;
 #[path = "cli/asking.rs"]
 mod asking;
+#[path = "cli/options.rs"]
+mod options;
 #[path = "cli/retries.rs"]
 mod retries;
 #[path = "support/skipped.rs"]
@@ -19,7 +21,7 @@ use std::io::BufReader;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use process::{Folder, Process, command, get, run};
+use process::{Folder, Process, command, run};
 
 /// Goal: what is no command line is 2, what is a problem is 1, what is done is 0.
 #[test]
@@ -277,14 +279,27 @@ fn a_demo_runs_is_asked_ends_and_goes_on() {
     let mut demo = Process::start(&words);
     let hello = demo.until("serves http://");
     let address = hello.split("http://").nth(1).unwrap().split(';').next().unwrap().to_string();
-    let curl = demo.until("curl -s ");
-    let path = curl.split(&address).nth(1).unwrap().trim().trim_end_matches('\'').to_string();
+    let lines = ["/v1/views/customers/", "/v1/views/orders_by_status", "/v1/stream"];
+    let lines = lines.map(|it| demo.until(&format!("{address}{it}")));
     let progress = demo.until("events/s");
     for word in ["customers", "orders_by_status", "lag", "MB"] {
         assert!(progress.contains(word), "{progress}");
     }
-    let (status, body) = get(&address, &path);
-    assert!(status == 200 && body.contains("\"customer\":\"C-1\""), "{path}: {body}");
+    // As a person types them.
+    for (line, says) in
+        lines.iter().zip([r#""customer":"C-1""#, r#""n_orders":"#, "event: snapshot"])
+    {
+        let curl = Command::new("bash")
+            .args(["-c", &format!("exec {}", line.trim())])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // The stream goes on for as long as somebody reads; its process ends with the test.
+        let mut curl = Process::piped(curl);
+        curl.until(says);
+    }
 
     // The running process is asked: it has the lock.
     let (code, out, err) = run(&["log", "stats", "--data-dir", &data, "--json"]);

@@ -1,9 +1,15 @@
 //! Do the documents tell the truth? Commands that they tell people to run exist and answer, and
 //! the event that the README posts is one that we take.
 //!
-//! Method: fenced blocks marked `sh` hold commands to be run as they stand; each is called with
+//! Method: fenced blocks marked `sh` hold the scripts of this repository; each is called with
 //! `--help`, which every script answers without doing anything. (`scripts/check` and
-//! `scripts/test` themselves run in the gate, `scripts/demo` in its own test.)
+//! `scripts/test` themselves run in the gate, and `scripts/demo` in `scripts/test unit`.) Those
+//! marked `bash` are run as they stand (`docs/tried.rs`).
+
+#[path = "common/process.rs"]
+mod process;
+#[path = "docs/tried.rs"]
+mod tried;
 
 use std::fs;
 use std::path::Path;
@@ -81,7 +87,7 @@ fn every_script_answers_help() {
 fn the_event_that_the_readme_posts_is_one_that_we_take() {
     let readme = read("README.md");
     let block =
-        blocks(&readme, "").into_iter().find(|it| it.contains("curl")).expect("a curl block");
+        blocks(&readme, "bash").into_iter().find(|it| it.contains("curl")).expect("a curl block");
     let body = block.split("-d '").nth(1).and_then(|it| it.split('\'').next()).expect("-d '...'");
     let event = schemas::decode::structured(body.as_bytes()).unwrap_or_else(|why| panic!("{why}"));
     assert_eq!(event.data.event_type().as_str(), "order.placed");

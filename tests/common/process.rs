@@ -68,6 +68,11 @@ impl Process {
         let out = BufReader::new(child.stdout.take().unwrap());
         Process { child, out, started }
     }
+    /// Another program, whose output is piped.
+    pub fn piped(mut child: Child) -> Process {
+        let out = BufReader::new(child.stdout.take().unwrap());
+        Process::of(child, out)
+    }
     /// One that was started otherwise.
     pub fn of(child: Child, out: BufReader<std::process::ChildStdout>) -> Process {
         Process { child, out, started: SystemTime::now() }
