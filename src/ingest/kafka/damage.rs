@@ -89,6 +89,7 @@ impl Turns<'_> {
         });
         if let Some(readable) = first {
             search.answered(readable);
+            work.lane.searches.store(true, SeqCst);
         }
         if let Some(good) = search.found() {
             let building = &mut work.building;

@@ -73,9 +73,12 @@ impl Control {
                 // The new consumer brings records: it is a good one.
                 (self.stood, self.rebuilds) = (None, 0);
             }
+            // Answers that bring no record are no stall: they say how far it is damaged.
+            let asks = lane.searches.swap(false, SeqCst);
+            let full = full || waits || asks;
             // Without the cluster's answer nothing is judged: what we know of the end is old.
             let verdict = match ends.contains_key(&key) {
-                true => progress.look(Seen { next, end, high, full: full || waits }, now),
+                true => progress.look(Seen { next, end, high, full }, now),
                 false => {
                     progress.again(now);
                     Verdict::Fine

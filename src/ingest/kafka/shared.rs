@@ -48,6 +48,8 @@ pub(super) struct Lane {
     pub(super) out_of_range: AtomicBool,
     /// We may not read it: the next offset at which we heard that, and one more; 0: we may.
     pub(super) refused_at: AtomicU64,
+    /// It looks for what can be read behind damage, and got an answer since the last look.
+    pub(super) searches: AtomicBool,
     /// Not read any more.
     pub(super) left: AtomicBool,
     /// Not read yet: where it begins was chosen (the latest, an instant), and is to be in a
@@ -66,6 +68,7 @@ impl Lane {
             stamp_ms: AtomicI64::new(0),
             out_of_range: AtomicBool::new(false),
             refused_at: AtomicU64::new(0),
+            searches: AtomicBool::new(false),
             left: AtomicBool::new(false),
             held: AtomicBool::new(false),
         }
