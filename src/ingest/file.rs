@@ -87,9 +87,9 @@ impl Progress {
     }
 }
 
-/// Whether there is something to read, before anything is started.
-pub fn there(path: &Path) -> Result<(), Report> {
-    source::files(path).map(|_| ())
+/// How many bytes there are to read (of standard input: 0), before anything is started.
+pub fn there(path: &Path) -> Result<u64, Report> {
+    Ok(source::files(path)?.iter().map(|it| it.bytes).sum())
 }
 
 /// Reads it all, on the thread of the caller, until the end, or `stop`, or nobody to read for.

@@ -45,7 +45,7 @@ pub(super) fn read_source(
     outlet: Outlet,
     (resumed, stop): (&Offsets, &Arc<AtomicBool>),
 ) -> Result<Reading, Report> {
-    file::there(&source.path)?;
+    let there = file::there(&source.path)?;
     let plan = file::Plan {
         path: source.path.clone(),
         feed,
@@ -56,6 +56,9 @@ pub(super) fn read_source(
         from: resumed.range((feed, 0)..=(feed, u32::MAX)).map(|it| (it.0.1, *it.1)).collect(),
     };
     let progress = Arc::new(Progress::default());
+    // Before its thread has begun it is not read to its end either.
+    let bytes_total = there * u64::from(source.repeat.max(1));
+    progress.bytes_total.store(bytes_total, std::sync::atomic::Ordering::Relaxed);
     let (stop, shown) = (Arc::clone(stop), Arc::clone(&progress));
     let name = source.name.clone();
     let thread = tasks::thread(&format!("read-{}", source.name), move || {
