@@ -121,6 +121,7 @@ fn loaded(dir: &TempDir, orders: u64) -> (Ended, SocketAddr) {
         rebuild: Rebuild::default(),
         until_end: true,
         told: None,
+        sinks: vec![],
         clock: Clock::Wall,
         serve: true,
     };

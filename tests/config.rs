@@ -57,7 +57,7 @@ fn problems_are_told_all_at_once() {
     check("[engin]\nworkers = 2", &["1 engin: config/name: one of the sections engine, log"]);
     check("workers = 2", &["1 workers: config/name: data_dir, or a setting of a section"]);
     check("engine = 3", &["1 engine: config/value: a section, found the plain number 3"]);
-    check("[serve]\nlisten = \"8080\"", &["2 serve.listen: config/value: an address and port"]);
+    check("[serve]\nlisten = \"8080\"", &["2 serve.listen: config/value: an IP address and port"]);
     check("[engine]\nworkers = ", &["2 : config/syntax: TOML"]);
     check("[engine]\nworkers = 1\nworkers = 2", &["3 : config/syntax: TOML, found duplicate key"]);
     check(

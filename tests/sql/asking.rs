@@ -75,6 +75,7 @@ impl Asked {
             rebuild: Rebuild::default(),
             until_end: true,
             told: None,
+            sinks: vec![],
             clock: Clock::Instant(now),
             serve: true,
         };
