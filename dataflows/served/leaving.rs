@@ -5,7 +5,7 @@
 //! Test: `tests::what_is_told_is_what_changed`, against the map itself.
 //!
 //! # Invariants
-//! - No touch is missed, whatever runs beside: the list is a [`Marks`](super::marks::Marks) of its
+//! - No touch is missed, whatever runs beside: the list is a [`Marks`] of its
 //!   own, taken and put back as the store does with its own (see [`super::keeping`]).
 //! - A slot is not given back before its last touch was told: its name would be gone.
 //! - No lock is held while a row is made or a caller's closure runs.

@@ -423,7 +423,14 @@ impl Desk {
         let upto = {
             let mut shared = self.lane.shared.lock();
             let waiting = shared.waiting.entry(name).or_default();
-            if waiting.known() > 0 || !waiting.is_lost() { None } else { Some(waiting.listen()) }
+            match waiting.known() > 0 || !waiting.is_lost() {
+                true => None,
+                false => match waiting.listen(pin.epoch()) {
+                    Some(upto) => Some(upto),
+                    // The next checkpoint's is as new as what it gathered.
+                    None => return Ok(()),
+                },
+            }
         };
         if let Some(upto) = upto {
             let looked = look(view, cursor, upto, pin.epoch());

@@ -114,10 +114,15 @@ impl Waiting {
         self.runs.push_front((rest.into(), 0));
     }
 
-    /// From now on what is touched is to be told again. Gives the epoch up to which it was not.
-    pub(super) fn listen(&mut self) -> Epoch {
+    /// From now on what is touched is to be told again. Gives the epoch up to which it was not, and
+    /// is to be looked for at this pin; `None` if the pin is older: what was touched behind it has
+    /// been told to nobody, and cannot be seen there.
+    pub(super) fn listen(&mut self, pin: Epoch) -> Option<Epoch> {
+        if self.upto > pin {
+            return None;
+        }
         *self = Waiting { upto: self.upto, ..Waiting::default() };
-        self.upto
+        Some(self.upto)
     }
 
     /// The next.
@@ -197,7 +202,9 @@ mod tests {
         assert!(it.is_lost() && it.known() == 0 && !it.is_empty() && it.first().is_none());
         it.push(run(1..2), 1 << 43);
         assert!(it.first().is_none(), "it is going to be looked for");
-        assert_eq!(it.listen(), 1 << 43);
+        assert_eq!(it.listen((1 << 43) - 1), None, "touched behind the pin, and told to nobody");
+        assert!(it.is_lost(), "it is looked for at a newer one");
+        assert_eq!(it.listen(1 << 43), Some(1 << 43));
         assert!(it.is_empty());
         it.missed(1 << 44);
         it.found(vec![Due { epoch: 1, key: 1, spot: Spot(1) }], true);
