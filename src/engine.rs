@@ -36,7 +36,8 @@ use crate::config;
 use crate::epochs::{Epochs, Take};
 use crate::ledger::Book;
 use crate::messages::{
-    AsOf, BACKFILL, Chunk, Epoch, Feeds, Partition, ReadHandle, Rejected, buffers, of_backfill,
+    Applied, AsOf, BACKFILL, Chunk, Epoch, Feeds, Partition, ReadHandle, Rejected, buffers,
+    of_backfill,
 };
 use crate::report::Report;
 use crate::tasks;
@@ -48,6 +49,9 @@ pub type OnRejected = Box<dyn Fn(Vec<Rejected>) + Send + Sync>;
 /// Told of identities that are new in an epoch, with the instant from which they are remembered;
 /// before the epoch can be complete.
 pub type OnFresh = Box<dyn Fn(Epoch, u64, Vec<u128>) + Send + Sync>;
+
+/// Told of the events of a partition that were applied in an epoch; before it can be complete.
+pub type OnApplied = Box<dyn Fn(Epoch, Partition, Applied) + Send + Sync>;
 
 /// What an engine is made of.
 pub struct Parts {
@@ -69,6 +73,8 @@ pub struct Parts {
     pub now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// Where new identities go, if states are kept.
     pub on_fresh: Option<OnFresh>,
+    /// Where the events that are applied go, if anybody takes them.
+    pub on_applied: Option<OnApplied>,
     /// Views that are built again from what [`BACKFILL`] brings.
     pub building: Vec<&'static str>,
 }
@@ -137,6 +143,7 @@ struct Shared {
     /// Newest event time per partition, for lateness.
     newest_event: Mutex<std::collections::BTreeMap<Partition, i64>>,
     on_fresh: Option<OnFresh>,
+    on_applied: Option<OnApplied>,
     backfill: Option<Backfill>,
     stopped: AtomicBool,
 }
@@ -203,6 +210,7 @@ impl Engine {
             max_event_bytes,
             now_ms,
             on_fresh,
+            on_applied,
             building,
         } = parts;
         let backfill = Backfill::of(&building, &settings);
@@ -240,6 +248,7 @@ impl Engine {
             introspection: introspect::Introspection::default(),
             newest_event: Mutex::default(),
             on_fresh,
+            on_applied,
             backfill,
             stopped: AtomicBool::new(false),
         });
@@ -408,6 +417,7 @@ fn decode(
         judgement: shared.judgement,
         max_event_bytes: shared.max_event_bytes,
         tell_fresh: shared.on_fresh.is_some(),
+        keep_applied: shared.on_applied.is_some(),
     };
     // Not read yet in this life: what was put back says.
     let known = shared.newest_event.lock().get(&chunk.partition).copied();
@@ -427,6 +437,11 @@ fn decode(
             on_fresh(epoch, claimed_ms, ids);
         }
     }
+    if let Some(on_applied) = &shared.on_applied
+        && !outcome.taken.events.is_empty()
+    {
+        on_applied(epoch, chunk.partition, outcome.taken);
+    }
     if !outcome.rejected.is_empty() {
         (shared.on_rejected)(outcome.rejected);
     }
@@ -445,6 +460,7 @@ fn decode_again(shared: &Shared, chunk: &Chunk, scratch: &mut Scratch, updates: 
         judgement: shared.judgement,
         max_event_bytes: shared.max_event_bytes,
         tell_fresh: false,
+        keep_applied: false,
     };
     decoder::decode_chunk(chunk, &needs, i64::MIN / 2, false, scratch, updates);
 }

@@ -202,6 +202,15 @@ pub struct Rejected {
     pub origin: Option<Origin>,
 }
 
+/// Events of a chunk that were applied, on their way to the sinks that take events.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// Each: the offset of its record, its append time in milliseconds, where it ends in `bytes`.
+    pub events: Vec<(u64, u64, usize)>,
+    /// One after the other, as structured CloudEvents.
+    pub bytes: Vec<u8>,
+}
+
 /// Longest reject kept whole.
 pub const MAX_REJECT_BYTES: usize = 64 * 1024;
 

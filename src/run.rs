@@ -200,6 +200,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     given.extend(plan.state.iter().flat_map(|_| plan.sinks.clone()));
     let leaving = prepared.leaving();
     sinks::prepare(&leaving, &given);
+    let outbox = sinks::Later::default();
     let again = plan.sources.iter().filter(|it| it.path.as_os_str() != "-");
     let covered = Covered {
         log: log.as_ref().map(LocalLog::stats),
@@ -273,6 +274,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         max_event_bytes: settings.serve.max_event_bytes,
         now_ms: now_by(&clock),
         on_fresh: kept.as_ref().map(Kept::on_fresh),
+        on_applied: sinks::on_applied(&given, &feeds, &outbox),
         building: anew.clone(),
     })?;
 
@@ -294,6 +296,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
                 clock: &clock,
                 metrics: &metrics,
                 ending: &stop,
+                later: &outbox,
             };
             behind.start(given)?
         }

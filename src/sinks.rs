@@ -35,7 +35,8 @@
 //!   checkpoint), as it was then. An upsert with the instant as its epoch: what a key was at any
 //!   epoch E is its newest change at or below E. Begins, in each incarnation, with a change per live
 //!   key. Instants of one incarnation rise.
-//! - [`Stream::Events`]: events that were applied, as structured CloudEvents, once each.
+//! - [`Stream::Events`]: events that were applied, as structured CloudEvents, once each in each
+//!   incarnation (one that was built again applies them again).
 //! - [`Stream::Marks`]: everything up to the instant of the mark has been delivered before it.
 //!
 //! # When it fails

@@ -152,6 +152,7 @@ fn well() {
         world.equal(|_| false);
         world.send(&lines, 150);
         world.equal(|_| false);
+        until("every event has arrived, once", || world.stage.seen.lock().events.len() == 600);
         until("a mark says that it is whole", || {
             world.stage.seen.lock().marks.values().last().is_some_and(|it| it.whole)
         });

@@ -25,7 +25,7 @@ use schemas::names::{Kind, Secret};
 use schemas::problem::Problem;
 
 use crate::messages::{
-    Apart, Chunk, Counts, Format, Framing, MAX_REJECT_BYTES, Origin, RecordAt, Rejected,
+    Apart, Applied, Chunk, Counts, Format, Framing, MAX_REJECT_BYTES, Origin, RecordAt, Rejected,
 };
 
 /// Events looked up together: enough to overlap the waits for memory, few enough to stay in the
@@ -57,6 +57,8 @@ pub(crate) struct Needs<'a> {
     pub(crate) max_event_bytes: usize,
     /// Whether new identities are to be told, for a checkpoint.
     pub(crate) tell_fresh: bool,
+    /// Whether the events that are applied are to be handed on.
+    pub(crate) keep_applied: bool,
 }
 
 /// What became of a chunk, besides the updates.
@@ -68,6 +70,8 @@ pub(crate) struct Outcome {
     pub(crate) rejected: Vec<Rejected>,
     /// Identities that are new, with the instant from which each batch is remembered.
     pub(crate) fresh: Vec<(u64, Vec<u128>)>,
+    /// The events that were applied, if they are to be handed on.
+    pub(crate) taken: Applied,
     /// Newest event time seen in the partition, this chunk included.
     pub(crate) newest: i64,
     /// When its newest record was appended.
@@ -75,8 +79,11 @@ pub(crate) struct Outcome {
 }
 
 /// A record on its way: where its events stand in the stage.
-struct Staged {
+struct Staged<'c> {
     offset: u64,
+    appended_ms: u64,
+    /// The event itself, if the record is one and says it as we do.
+    native: Option<&'c [u8]>,
     events: u32,
     retried: bool,
 }
@@ -150,7 +157,7 @@ struct Pass<'c, 'n> {
     /// Behind the ids when a file is read once more.
     again: String,
     events: Vec<Event<'c>>,
-    staged: Vec<Staged>,
+    staged: Vec<Staged<'c>>,
     outcome: Outcome,
 }
 
@@ -207,7 +214,10 @@ where
         match judged {
             Ok(Mapped::Skipped | Mapped::Events(0)) => self.outcome.counts.skipped += 1,
             Ok(Mapped::Events(events)) => {
-                self.staged.push(Staged { offset, events, retried: origin.is_some() });
+                let is_native = self.chunk.pass == 0 && matches!(format, Format::Native);
+                let native = is_native.then_some(bytes);
+                let retried = origin.is_some();
+                self.staged.push(Staged { offset, appended_ms, native, events, retried });
                 if self.events.len() >= STAGE {
                     self.flush();
                 }
@@ -289,6 +299,14 @@ where
                     applied = true;
                     late |= event.time < self.outcome.newest - late_after;
                     self.updates.route(event, secret, self.needs.views);
+                    if self.needs.keep_applied {
+                        let taken = &mut self.outcome.taken;
+                        match staged.native {
+                            Some(bytes) => taken.bytes.extend_from_slice(bytes),
+                            None => taken.bytes.extend(schemas::encode::structured(event)),
+                        }
+                        taken.events.push((staged.offset, staged.appended_ms, taken.bytes.len()));
+                    }
                 }
                 self.outcome.newest = self.outcome.newest.max(event.time);
                 at += 1;

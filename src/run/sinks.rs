@@ -1,8 +1,8 @@
 //! Sinks on their way through threads: made by the settings, fed by the checkpoints.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
 
 use schemas::leaving::Leaving;
 use schemas::rows::ViewDef;
@@ -10,12 +10,15 @@ use schemas::rows::ViewDef;
 use crate::clock::SteadyClock;
 use crate::config::sinks::{Sort, To};
 use crate::config::{Settings, SinkSettings};
+use crate::engine::OnApplied;
 use crate::epochs::{Epochs, Hold};
-use crate::messages::{Epoch, ReadHandle};
+use crate::messages::{Epoch, Feeds, ReadHandle};
 use crate::metrics::Metrics;
 use crate::report::Report;
 use crate::sinks::jsonl::Jsonl;
-use crate::sinks::{Declared, Given, Limits, Parts, Sink, Sinks, Stream, note};
+use crate::sinks::{
+    Declared, Given, Limits, OutEvent, Outbox, Packed, Parts, Sink, Sinks, Stream, note,
+};
 use crate::store::Leaves;
 
 /// The sinks that the settings name, of the views that there are.
@@ -50,6 +53,32 @@ fn declared(kind: &'static str, it: &SinkSettings, views: &[&'static ViewDef]) -
     Declared { kind, streams, limits }
 }
 
+/// Where the events that are applied wait until there is an outbox: none comes before.
+pub(super) type Later = Arc<OnceLock<Arc<Outbox>>>;
+
+/// Hands the events that are applied to the outbox; none if no sink takes events.
+pub(super) fn on_applied(given: &[Given], feeds: &Feeds, later: &Later) -> Option<OnApplied> {
+    let takes = |it: &Given| it.sink.declared().streams.contains(&Stream::Events);
+    if !given.iter().any(takes) {
+        return None;
+    }
+    let (feeds, later) = (feeds.clone(), Arc::clone(later));
+    Some(Box::new(move |epoch, (feed, partition), applied| {
+        // Reading begins when the sinks have started.
+        let Some(outbox) = later.get() else { return };
+        let feed = feeds.of(feed);
+        let mut packed = Packed::default();
+        let mut from = 0;
+        for (offset, appended_ms, end) in applied.events {
+            let json = &applied.bytes[from..end];
+            let feed = feed.name.as_str();
+            packed.event(&OutEvent { epoch, appended_ms, feed, partition, offset, json });
+            from = end;
+        }
+        outbox.note_events(epoch, &packed);
+    }))
+}
+
 /// What sinks are wired to.
 pub(super) struct Behind<'a> {
     pub(super) dir: &'a Path,
@@ -61,6 +90,8 @@ pub(super) struct Behind<'a> {
     pub(super) clock: &'a Arc<SteadyClock>,
     pub(super) metrics: &'a Metrics,
     pub(super) ending: &'a Arc<AtomicBool>,
+    /// Who waits for the outbox.
+    pub(super) later: &'a Later,
 }
 
 /// Notes what is touched from now on; before anything is put back.
@@ -91,10 +122,14 @@ impl Behind<'_> {
             metrics: self.metrics.clone(),
         };
         let sinks = Sinks::start(self.dir, given, parts)?;
-        let (gathers, told) = (sinks.outbox(), sinks.outbox());
+        let (gathers, told, much) = (sinks.outbox(), sinks.outbox(), sinks.outbox());
+        if self.later.set(sinks.outbox()).is_err() {
+            tracing::debug!("there is one outbox in a process");
+        }
         let leaves = Leaves {
             gather: Arc::new(move |epoch| gathers.gather(epoch)),
             durable: Arc::new(move |pin| told.durable(pin)),
+            much: Arc::new(move || much.is_much()),
         };
         Ok(Some((sinks, leaves)))
     }

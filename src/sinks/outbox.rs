@@ -180,9 +180,9 @@ impl Outbox {
         self.events.lock().entry(epoch).or_default().append(events);
     }
 
-    /// Whether any sink takes events.
-    pub fn wants_events(&self) -> bool {
-        self.lanes.iter().any(|it| it.takes(&Stream::Events))
+    /// Whether a checkpoint should come sooner: events wait for it in memory.
+    pub fn is_much(&self) -> bool {
+        self.events_bytes.load(SeqCst) > EVENTS_MAX_BYTES / 4
     }
 
     /// Gathers what was touched up to `at`, which is pinned. True if there was anything: then a

@@ -52,6 +52,8 @@ pub struct Leaves {
     pub gather: Arc<dyn Fn(Epoch) -> Result<bool, Report> + Send + Sync>,
     /// The checkpoint at the epoch of this pin is durable.
     pub durable: Arc<dyn Fn(Pin) + Send + Sync>,
+    /// Whether so much waits for a checkpoint that it should come sooner.
+    pub much: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// What checkpoints are made of.
@@ -145,7 +147,8 @@ impl Maker {
                 let left = until.saturating_duration_since(clock::monotonic());
                 std::thread::park_timeout(left.min(LOOK));
                 // Sooner where much waits; not where the last one failed: the disk needs its time.
-                if !self.failing && self.parts.fresh.waiting() > FRESH_MAX / 2 {
+                let much = || self.parts.leaving.as_ref().is_some_and(|it| (it.much)());
+                if !self.failing && (self.parts.fresh.waiting() > FRESH_MAX / 2 || much()) {
                     break;
                 }
             }

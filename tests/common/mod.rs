@@ -188,6 +188,7 @@ pub fn run_as(
         max_event_bytes: 65_536,
         now_ms: Arc::new(millstream::clock::wall_ms),
         on_fresh: None,
+        on_applied: None,
         building: Vec::new(),
     })
     .unwrap();

@@ -79,6 +79,8 @@ pub struct Seen {
     /// The newest change of each key.
     changes: HashMap<(u64, Key), u64>,
     last_seq: u64,
+    /// Events that were durable, under which id.
+    pub events: BTreeMap<String, String>,
     /// Items are allowed to come again: someone asked for all anew.
     pub again: bool,
 }
@@ -224,6 +226,15 @@ impl Seen {
             let mark = self.marks.get(&batch.incarnation).map_or(0, |it| it.epoch);
             assert!(row.epoch > mark || self.again || batch.seq == 0, "a change below its mark");
         }
+        for event in batch.events() {
+            let json: Json = serde_json::from_slice(event.json).unwrap();
+            let text = |it: &str| json[it].as_str().unwrap_or("default").to_string();
+            let (tenant, source, id) = (text("tenant"), text("source"), text("id"));
+            let event = format!("{}/{tenant}/{source}/{id}", batch.incarnation);
+            let root = batch.id.split('.').next().unwrap().to_string();
+            let known = self.events.entry(event.clone()).or_insert_with(|| root.clone());
+            assert!(*known == root, "{event} in {root} and in {known}");
+        }
         for mark in batch.marks() {
             let last = self.marks.insert(batch.incarnation, mark);
             let is_new =
@@ -264,6 +275,7 @@ pub fn all_streams() -> Vec<Stream> {
     let views = millstream::engine::definitions();
     let of = |def| [Stream::Rows(def), Stream::Changes(def)];
     let mut streams: Vec<Stream> = views.iter().flat_map(|it| of(*it)).collect();
+    streams.push(Stream::Events);
     streams.push(Stream::Marks);
     streams
 }
