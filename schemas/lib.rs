@@ -21,3 +21,4 @@ pub mod decode; // CloudEvents: structured, binary, batch
 pub mod encode; // the other way: events as structured CloudEvents
 pub mod published; // the contract as JSON Schema
 pub mod mapping; // foreign JSON into events
+pub mod clickhouse; // the tables of ClickHouse, as the catalogue says them

@@ -16,6 +16,7 @@ pub mod generate; // generated events on standard output
 pub mod log; // looking into the embedded log
 pub mod map; // what becomes of the first records of a file
 pub mod produce; // a file's lines into a Kafka topic
+pub mod migrate; // the tables of ClickHouse
 pub mod out; // standard output that may be a closed pipe
 pub mod replay; // a file through the whole path, and what it made of it
 pub mod run; // everything, until told to stop
@@ -87,6 +88,7 @@ fn obey(typed: Typed, variables: Vec<(String, String)>) -> Result<ExitCode, Prob
         Command::Rejects { what } => rejects::main(&what, &chosen),
         Command::Sinks { what } => sinks::main(&what, &chosen),
         Command::Sql(it) => sql::main(&it, &chosen),
+        Command::Migrate(it) => migrate::main(&it, &chosen),
         Command::Produce(it) => produce::main(&it, &chosen),
         Command::Replay(it) => {
             let (replay, settings) = replay::chosen(&it, &chosen)?;

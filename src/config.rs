@@ -17,6 +17,7 @@
 //! serde stops at the first wrong value; a table over the parsed tree sees all of them, and the
 //! same row reads a line of the file, a variable and a flag.
 
+pub mod clickhouse; // where a ClickHouse is, who we are there
 pub mod kafka; // `[[kafka]]`: topics, who we are, what is passed through
 mod machine; // what this machine has
 mod layers; // file, variables and flags, laid over each other
@@ -30,7 +31,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use kafka::KafkaSettings;
+pub use clickhouse::ClickHouseSettings;
+pub use kafka::{KafkaSettings, Password};
 pub use layers::{Sources, load, read};
 pub use problem::{ConfigProblem, Place, Trouble};
 pub use sinks::SinkSettings;

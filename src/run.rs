@@ -196,7 +196,8 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     let prepared = Prepared::new(&settings.engine, secret, plan.state.is_some())?;
     // Without a state that is kept nothing leaves: what left could not be told from what is new.
     let views: Vec<_> = prepared.leaving().iter().map(|it| it.def()).collect();
-    let mut given = plan.state.as_ref().map_or_else(Vec::new, |_| sinks::given(&settings, &views));
+    let mut given =
+        plan.state.as_ref().map_or_else(Vec::new, |_| sinks::given(&settings, &views, &secret));
     given.extend(plan.state.iter().flat_map(|_| plan.sinks.clone()));
     let leaving = prepared.leaving();
     sinks::prepare(&leaving, &given);

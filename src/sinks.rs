@@ -54,6 +54,7 @@ pub mod aside; // items that a receiver will not take
 mod batch; // what a sink is handed
 mod book; // what an outbox knows of itself
 pub mod breaker; // when a receiver is left alone
+pub mod clickhouse; // ClickHouse as one
 mod coding; // rows and events as bytes, and back
 mod fixing; // what waits becomes batches
 pub mod jsonl; // files of JSON lines

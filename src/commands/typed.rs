@@ -169,6 +169,13 @@ pub enum Command {
                             What leaves from then on carries another incarnation."
     )]
     Restore(Restore),
+    /// Make or change the tables of ClickHouse, as far as they lack
+    #[command(after_help = "Examples:\n  millstream migrate --dry-run\n  \
+                            millstream migrate --url http://127.0.0.1:8123 --user admin \
+                            --password-file clickhouse-data/secrets/admin\n\n\
+                            Needs a user who may make databases and tables; `run` needs one who may only \
+                            read and insert.")]
+    Migrate(Migrate),
     /// The JSON Schemas of the events that are taken
     #[command(after_help = "Examples:\n  millstream schema list\n  \
                             millstream schema show order.placed > order.placed.json")]
@@ -237,6 +244,40 @@ pub struct Run {
     /// A file or folder to read, perhaps through a mapping; may be repeated
     #[arg(long = "feed", value_name = "NAME=PATH[,MAPPING]")]
     pub feeds: Vec<String>,
+}
+
+/// Which ClickHouse, and who we are there: over the settings of a `[sinks.NAME]`.
+#[derive(Clone, Debug, Args)]
+pub struct ClickHouse {
+    /// Which sink of the settings, where there are several
+    #[arg(long, value_name = "NAME")]
+    pub sink: Option<String>,
+    /// The server, such as http://127.0.0.1:8123
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// The database
+    #[arg(long, value_name = "NAME")]
+    pub database: Option<String>,
+    /// The user
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// A file that holds the user's password
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// Certificates that are trusted, a PEM file
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+}
+
+/// `millstream migrate`
+#[derive(Clone, Debug, Args)]
+pub struct Migrate {
+    /// Which server, and as whom.
+    #[command(flatten)]
+    pub server: ClickHouse,
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `millstream replay`

@@ -181,7 +181,8 @@ impl Layers {
                 DeValue::Table(sinks) if name == "sinks" => {
                     for (key, sink) in sinks {
                         let place = at(key.span().start);
-                        self.sink_table((key.get_ref(), place), sink.get_ref(), folder, &at);
+                        let sink = (sink.get_ref(), folder, variables);
+                        self.sink_table((key.get_ref(), place), sink, &at);
                     }
                 }
                 _ if name == "sinks" => {
@@ -296,8 +297,7 @@ impl Layers {
     fn sink_table(
         &mut self,
         (name, place): (&str, Place),
-        sink: &DeValue<'_>,
-        folder: &Path,
+        (sink, folder, variables): (&DeValue<'_>, &Path, &[(String, String)]),
         at: &dyn Fn(usize) -> Place,
     ) {
         let DeValue::Table(table) = sink else {
@@ -306,7 +306,7 @@ impl Layers {
             return self.problem(Trouble::Value, place, &setting, "a table", found, None);
         };
         let mut wrong = Vec::new();
-        let read = sinks::read((name, place.clone()), table, folder, at, &mut wrong);
+        let read = sinks::read((name, place.clone()), table, (folder, variables), at, &mut wrong);
         for (trouble, place, setting, expected, found, nearest) in wrong {
             self.problem(trouble, place, &setting, expected, found, nearest.as_deref());
         }

@@ -13,7 +13,8 @@ use std::time::Duration;
 use schemas::nearest::nearest;
 use toml::de::{DeTable, DeValue};
 
-use super::kafka::Wrong;
+use super::clickhouse::{self, ClickHouseSettings};
+use super::kafka::{Password, Wrong};
 use super::problem::{Place, Trouble};
 use super::values;
 
@@ -60,16 +61,65 @@ pub const SORTS: [(&str, Sort); 3] =
 pub enum To {
     /// Files of JSON lines in this folder.
     Jsonl(PathBuf),
+    /// The tables of a ClickHouse.
+    ClickHouse(ClickHouseSettings),
 }
 
 /// Kinds of sinks.
-pub const KINDS: &[&str] = &["jsonl"];
+pub const KINDS: &[&str] = &["clickhouse", "jsonl"];
 
 /// The keys of a `[sinks.NAME]`: name, the kind it is for (empty: every kind), an example as it is
 /// written (the default, where there is one), words.
 pub const SINK_KEYS: &[(&str, &str, &str, &str)] = &[
-    ("kind", "", "\"jsonl\"", "What it is: `jsonl` (files of JSON lines)."),
+    (
+        "kind",
+        "",
+        "\"jsonl\"",
+        "What it is: `clickhouse` (tables, docs/clickhouse.md) or `jsonl` (files of JSON lines).",
+    ),
     ("path", "jsonl", "\"out\"", "The folder of the files."),
+    (
+        "url",
+        "clickhouse",
+        "\"http://127.0.0.1:8123\"",
+        "The server, by http or https; user and password are said apart.",
+    ),
+    (
+        "database",
+        "clickhouse",
+        "\"millstream\"",
+        "The database; `millstream migrate` makes it and its tables.",
+    ),
+    (
+        "user",
+        "clickhouse",
+        "\"default\"",
+        "Who we are there; needs the role `millstream_writer` (schemas/clickhouse/access.sql).",
+    ),
+    (
+        "password_file",
+        "clickhouse",
+        "\"clickhouse.password\"",
+        "A file that holds the user's password; read again whenever we connect.",
+    ),
+    (
+        "password_env",
+        "clickhouse",
+        "\"CLICKHOUSE_PASSWORD\"",
+        "A variable of the process that holds the user's password.",
+    ),
+    (
+        "ca_file",
+        "clickhouse",
+        "\"clickhouse.pem\"",
+        "Certificates that are trusted with https; the system's if absent.",
+    ),
+    (
+        "compress",
+        "clickhouse",
+        "\"auto\"",
+        "Inserts as lz4: `auto` (to other machines only: on one machine it only costs), `lz4`, `none`.",
+    ),
     (
         "take",
         "",
@@ -103,7 +153,7 @@ pub const SINK_KEYS: &[(&str, &str, &str, &str)] = &[
 pub(super) fn read(
     (name, place): (&str, Place),
     table: &DeTable<'_>,
-    folder: &Path,
+    (folder, variables): (&Path, &[(String, String)]),
     at: &dyn Fn(usize) -> Place,
     wrong: &mut Vec<Wrong>,
 ) -> Option<SinkSettings> {
@@ -124,7 +174,7 @@ pub(super) fn read(
         }
         it.said.insert(key, (at, value.get_ref()));
     }
-    it.finish(place, folder)
+    it.finish(place, folder, variables)
 }
 
 struct Reader<'a> {
@@ -241,7 +291,12 @@ impl Reader<'_> {
         sorts
     }
 
-    fn finish(mut self, place: Place, folder: &Path) -> Option<SinkSettings> {
+    fn finish(
+        mut self,
+        place: Place,
+        folder: &Path,
+        variables: &[(String, String)],
+    ) -> Option<SinkSettings> {
         let kind = match self.text("kind") {
             Some((_, kind)) if KINDS.contains(&kind.as_str()) => kind,
             Some((at, kind)) => {
@@ -280,12 +335,14 @@ impl Reader<'_> {
         let batch_bytes = self.size("batch_bytes", 8 * MIB, 1 << 10, 8 * MIB);
         let flush_every = self.time("flush_every", secs(1), ms(10), secs(600));
         let timeout = self.time("timeout", secs(30), ms(100), secs(3_600));
-        let path = self.text("path").map(|it| folder.join(it.1));
-        if path.is_none() && self.good {
-            let found = "a sink without `path`";
-            self.say(Trouble::Value, place, "", "`path`", found, None);
-        }
-        let to = To::Jsonl(path?);
+        let to = match kind.as_str() {
+            "clickhouse" => {
+                let it = self.clickhouse(place, folder, variables);
+                it.map(|it| To::ClickHouse(ClickHouseSettings { timeout, ..it }))
+            }
+            _ => self.jsonl(place, folder),
+        };
+        let to = to?;
         let name = self.name.to_string();
         self.good.then_some(SinkSettings {
             name,
@@ -298,6 +355,64 @@ impl Reader<'_> {
             timeout,
             to,
         })
+    }
+}
+
+impl Reader<'_> {
+    fn jsonl(&mut self, place: Place, folder: &Path) -> Option<To> {
+        let path = self.text("path").map(|it| folder.join(it.1));
+        if path.is_none() && self.good {
+            let found = "a sink without `path`";
+            self.say(Trouble::Value, place, "", "`path`", found, None);
+        }
+        path.map(To::Jsonl)
+    }
+
+    fn clickhouse(
+        &mut self,
+        place: Place,
+        folder: &Path,
+        variables: &[(String, String)],
+    ) -> Option<ClickHouseSettings> {
+        let mut it = ClickHouseSettings::default();
+        let checks: [(&str, fn(&str) -> bool, &str, &mut String); 4] = [
+            ("url", clickhouse::is_url, clickhouse::A_URL, &mut it.url),
+            ("database", clickhouse::is_name, clickhouse::A_NAME, &mut it.database),
+            ("user", |_| true, "a user's name", &mut it.user),
+            ("compress", clickhouse::is_compress, clickhouse::A_COMPRESS, &mut it.compress),
+        ];
+        for (key, fits, expected, into) in checks {
+            match self.text(key) {
+                Some((_, text)) if fits(&text) => *into = text,
+                Some((at, text)) => {
+                    self.say(Trouble::Value, at, key, expected, format!("{text:?}"), None);
+                }
+                None => {}
+            }
+        }
+        it.ca_file = self.text("ca_file").map(|it| folder.join(it.1));
+        it.password = match (self.text("password_file"), self.text("password_env")) {
+            (Some((_, file)), None) => Some(Password::File(folder.join(file))),
+            (None, Some((at, name))) => match variables.iter().find(|it| it.0 == name) {
+                Some((_, value)) => Some(Password::Variable(name, value.clone())),
+                None => {
+                    let (expected, found) = ("a variable that is set", format!("no {name}"));
+                    self.say(Trouble::Value, at, "password_env", expected, found, None);
+                    None
+                }
+            },
+            (Some((at, _)), Some(_)) => {
+                let expected = "`password_file` or `password_env`";
+                self.say(Trouble::Conflict, at, "password_file", expected, "both", None);
+                None
+            }
+            (None, None) => None,
+        };
+        if it.url.is_empty() && self.good {
+            let found = "a sink without `url`";
+            self.say(Trouble::Value, place, "", "`url`", found, None);
+        }
+        self.good.then_some(it)
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 
 use schemas::leaving::Leaving;
+use schemas::names::{Kind, Secret};
 use schemas::rows::ViewDef;
 
 use crate::clock::SteadyClock;
@@ -15,6 +16,7 @@ use crate::epochs::{Epochs, Hold};
 use crate::messages::{Epoch, Feeds, ReadHandle};
 use crate::metrics::Metrics;
 use crate::report::Report;
+use crate::sinks::clickhouse::{ClickHouse, Writer};
 use crate::sinks::jsonl::Jsonl;
 use crate::sinks::{
     Declared, Given, Limits, OutEvent, Outbox, Packed, Parts, Sink, Sinks, Stream, note,
@@ -22,14 +24,28 @@ use crate::sinks::{
 use crate::store::Leaves;
 
 /// The sinks that the settings name, of the views that there are.
-pub(super) fn given(settings: &Settings, views: &[&'static ViewDef]) -> Vec<Given> {
+pub(super) fn given(
+    settings: &Settings,
+    views: &[&'static ViewDef],
+    secret: &Secret,
+) -> Vec<Given> {
     let make = |it: &SinkSettings| {
         let sink: Arc<dyn Sink> = match &it.to {
             To::Jsonl(path) => Arc::new(Jsonl::new(path, declared("jsonl", it, views))),
+            To::ClickHouse(to) => {
+                Arc::new(ClickHouse::new(to, declared("clickhouse", it, views), writer(secret)))
+            }
         };
         Given { name: it.name.clone(), sink, max_bytes: it.max_bytes }
     };
     settings.sinks.iter().map(make).collect()
+}
+
+/// This process of this deployment. Its name is made from the secret, which it does not tell.
+pub(crate) fn writer(secret: &Secret) -> Writer {
+    let deployment = secret.fingerprint("", Kind::Event, &["the deployment's name"]);
+    let process = format!("{}-{}", std::process::id(), crate::clock::wall_ms());
+    Writer::new(&format!("{deployment:032x}"), &process)
 }
 
 /// What a sink takes, as its settings say.

@@ -1,0 +1,184 @@
+//! Whether the tables are as they must be, and who writes there.
+//!
+//! # Meaning
+//! A database belongs to one deployment, and in it to the process that came last: each says so in
+//! `_writers` at its first connection, and looks before every mark whether it still is the last. A
+//! process that was superseded (a copy of a data folder, started by mistake) is refused; one of
+//! another deployment never begins.
+//!
+//! # Why this way
+//! What two processes of one state write is the same, or is told apart by row identity and
+//! incarnation; so nothing is at stake in the second until the older one notices.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use schemas::clickhouse::MIGRATIONS;
+use serde_json::Value;
+
+use super::coding::Layout;
+use super::faults;
+use super::server::{Server, Told};
+
+/// Who writes.
+pub struct Writer {
+    /// The deployment: a text made from its secret, not the secret.
+    deployment: String,
+    /// This process.
+    process: String,
+    claimed: AtomicBool,
+}
+
+impl Writer {
+    /// This process of a deployment.
+    pub fn new(deployment: &str, process: &str) -> Writer {
+        let claimed = AtomicBool::new(false);
+        Writer { deployment: deployment.into(), process: process.into(), claimed }
+    }
+}
+
+fn text<'v>(row: &'v Value, name: &str) -> &'v str {
+    row[name].as_str().unwrap_or("")
+}
+
+/// Says that we write here, at the first connection; and that nobody else does.
+pub(super) async fn claim(server: &Server, writer: &Writer) -> Result<(), Told> {
+    if writer.claimed.load(SeqCst) {
+        return still_ours(server, writer).await;
+    }
+    let sql = "SELECT DISTINCT deployment FROM _writers WHERE deployment != {ours:String} LIMIT 1";
+    if let Some(it) = server.rows(sql, &[("ours", &writer.deployment)]).await?.first() {
+        let why = format!(
+            "expected the deployment {}, found what {} has written",
+            writer.deployment,
+            text(it, "deployment")
+        );
+        return Err(Told::configuration(faults::WRITER, why));
+    }
+    let sql = format!(
+        "INSERT INTO _writers (deployment, writer) SETTINGS async_insert = 0 VALUES ('{}', '{}')",
+        writer.deployment, writer.process
+    );
+    server.run(&sql).await?;
+    writer.claimed.store(true, SeqCst);
+    Ok(())
+}
+
+/// Whether we still are the one that came last.
+pub(super) async fn still_ours(server: &Server, writer: &Writer) -> Result<(), Told> {
+    let sql = "SELECT writer FROM _writers ORDER BY claimed_at DESC, writer DESC LIMIT 1";
+    let rows = server.rows(sql, &[]).await?;
+    let last = rows.first().map_or("", |it| text(it, "writer"));
+    if last == writer.process {
+        return Ok(());
+    }
+    let (code, why) = match last {
+        "" => (
+            faults::TABLES,
+            "what this process has written into `_writers` is gone: the tables were emptied".into(),
+        ),
+        other => (faults::WRITER, format!("expected to be the last to come, found {other}")),
+    };
+    Err(Told::configuration(code, why))
+}
+
+/// Whether the tables are those of this version: migrations, engines, windows, columns.
+pub(super) async fn look(
+    server: &Server,
+    layouts: impl Iterator<Item = &Layout>,
+) -> Result<(), Told> {
+    migrations(server).await?;
+    let tables = engines(server).await?;
+    let columns = columns(server).await?;
+    for layout in layouts {
+        let wrong =
+            |why: String| Told::configuration(faults::TABLES, format!("{}: {why}", layout.table));
+        let engine =
+            tables.get(&layout.table).ok_or_else(|| wrong("there is no such table".into()))?;
+        if !engine.contains("ReplacingMergeTree") {
+            let why = format!("expected a ReplacingMergeTree, found {engine}");
+            return Err(wrong(why));
+        }
+        if window(engine) == Some(0) {
+            return Err(wrong(
+                "it remembers no tokens of inserts: non_replicated_deduplication_window is 0"
+                    .into(),
+            ));
+        }
+        for column in &layout.columns {
+            let expected = column.sql_type();
+            match columns.get(&(layout.table.clone(), column.name.to_string())) {
+                Some(found) if *found == expected => {}
+                found => {
+                    let found = found.map_or("no such column", String::as_str);
+                    let why = format!("column {}: expected {expected}, found {found}", column.name);
+                    return Err(wrong(why));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Tokens that a table remembers, by its definition; none: a replicated one, which does by default.
+fn window(engine: &str) -> Option<u64> {
+    let replicated = engine.starts_with("Replicated") || engine.starts_with("Shared");
+    let name = if replicated {
+        "replicated_deduplication_window = "
+    } else {
+        "non_replicated_deduplication_window = "
+    };
+    let said = engine
+        .split(name)
+        .nth(1)
+        .and_then(|it| it.split(|it: char| !it.is_ascii_digit()).next()?.parse().ok());
+    said.or((!replicated).then_some(0))
+}
+
+async fn migrations(server: &Server) -> Result<(), Told> {
+    let sql = "SELECT name FROM _migrations WHERE is_whole ORDER BY name";
+    let rows = server.rows(sql, &[]).await?;
+    let applied: Vec<&str> = rows.iter().map(|it| text(it, "name")).collect();
+    match MIGRATIONS.iter().find(|it| !applied.contains(&it.0)) {
+        None => Ok(()),
+        Some((name, _)) => {
+            Err(Told::configuration(faults::TABLES, format!("migration {name} is not applied")))
+        }
+    }
+}
+
+async fn engines(server: &Server) -> Result<BTreeMap<String, String>, Told> {
+    let sql = "SELECT name, engine_full FROM system.tables WHERE database = {database:String}";
+    let rows = server.rows(sql, &[("database", server.database())]).await?;
+    Ok(rows.iter().map(|it| (text(it, "name").into(), text(it, "engine_full").into())).collect())
+}
+
+async fn columns(server: &Server) -> Result<BTreeMap<(String, String), String>, Told> {
+    let sql = "SELECT table, name, type FROM system.columns WHERE database = {database:String}";
+    let rows = server.rows(sql, &[("database", server.database())]).await?;
+    let column =
+        |it: &Value| ((text(it, "table").into(), text(it, "name").into()), text(it, "type").into());
+    Ok(rows.iter().map(column).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_read_from_the_definition() {
+        let plain = "ReplacingMergeTree(v) ORDER BY a SETTINGS non_replicated_deduplication_window = 1000, index_granularity = 8192";
+        assert_eq!(window(plain), Some(1_000));
+        assert_eq!(
+            window("ReplacingMergeTree(v) ORDER BY a SETTINGS index_granularity = 8192"),
+            Some(0)
+        );
+        assert_eq!(window("ReplicatedReplacingMergeTree('/a', 'b', v) ORDER BY a"), None);
+        assert_eq!(
+            window(
+                "ReplicatedReplacingMergeTree('/a', 'b', v) SETTINGS replicated_deduplication_window = 0"
+            ),
+            Some(0)
+        );
+    }
+}

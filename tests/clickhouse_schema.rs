@@ -1,0 +1,79 @@
+//! Do the tables of ClickHouse say what the catalogue says?
+//!
+//! `MILLSTREAM_BLESS=1` writes the views' files in `schemas/clickhouse/` anew.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use dataflows::catalogue::definitions;
+use schemas::clickhouse::{self, CLOSED, FEW_WORDS, MIGRATIONS, RESERVED};
+
+fn folder() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/clickhouse"))
+}
+
+/// Goal: a view's file is what the catalogue says, each view has one, and all files are built in.
+/// Method: generate again, compare; list the folder.
+#[test]
+#[allow(clippy::disallowed_methods)]
+fn the_files_are_generated() {
+    let bless = std::env::var("MILLSTREAM_BLESS").is_ok();
+    let mut named = BTreeSet::from(["access.sql".to_string()]);
+    for (name, built_in) in MIGRATIONS {
+        let file = folder().join(format!("{name}.sql"));
+        named.insert(format!("{name}.sql"));
+        let view = name.split_once('_').unwrap().1;
+        let Some(def) = definitions().iter().find(|it| it.name == view) else {
+            assert_eq!(view, "base", "a migration of no view");
+            continue;
+        };
+        let text = clickhouse::of_view(def);
+        if bless {
+            std::fs::write(&file, &text).unwrap();
+            continue;
+        }
+        let kept = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(kept, text, "{name}.sql is not what the catalogue says: MILLSTREAM_BLESS=1");
+        assert_eq!(*built_in, kept);
+    }
+    let there: BTreeSet<String> = std::fs::read_dir(folder())
+        .unwrap()
+        .map(|it| it.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(there, named);
+    assert_eq!(MIGRATIONS.len(), definitions().len() + 1, "a view without its tables");
+}
+
+/// Goal: names of ours and of fields never meet; a hint is about a field that is there. Method:
+/// the catalogue.
+#[test]
+fn names_do_not_meet_and_hints_are_about_something() {
+    for def in definitions() {
+        for field in def.fields {
+            assert!(!RESERVED.contains(&field.name), "{}.{}", def.name, field.name);
+        }
+        assert!(!["events"].contains(&def.name), "the name of a table of ours");
+    }
+    let is_there = |view: &str, field: &str| {
+        let mut of = definitions().iter().filter(|it| view == "*" || it.name == view);
+        of.any(|it| it.position(field).is_some())
+    };
+    let closed = CLOSED.iter().map(|it| (it.0, it.1));
+    for (view, field) in FEW_WORDS.iter().copied().chain(closed) {
+        assert!(is_there(view, field), "no field {view}.{field}");
+    }
+}
+
+/// Goal: statements are told apart where they end, and nowhere else.
+#[test]
+fn statements_are_told_apart() {
+    let text = "-- one; two\nSELECT ';' AS a,\n  -- three\n  1;\n\nSELECT 2;\n";
+    assert_eq!(clickhouse::statements(text), ["SELECT ';' AS a,\n  1", "SELECT 2"]);
+    for (name, text) in MIGRATIONS {
+        for it in clickhouse::statements(text) {
+            assert!(it.starts_with("CREATE "), "{name}: {it}");
+            let again = it.contains("IF NOT EXISTS") || it.contains("OR REPLACE");
+            assert!(again, "{name}: a statement that cannot be run again: {it}");
+        }
+    }
+}
