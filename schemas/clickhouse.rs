@@ -320,9 +320,9 @@ fn column_lines(columns: &[Column]) -> String {
 
 /// The rows of a view as of an epoch: of each key the newest change that counts, unless that says
 /// that there is none. (A change that came twice is one here, too.)
-fn as_of(name: &str, fields: &str, epoch: &str) -> String {
+pub fn as_of(name: &str, fields: &str, epoch: &str) -> String {
     format!(
-        "SELECT tenant, {fields}, epoch
+        "SELECT {fields}, epoch
 FROM (
     SELECT *
     FROM {name}_changes
@@ -344,8 +344,8 @@ pub fn of_view(view: &ViewDef) -> String {
     let fields: Vec<String> = view.fields.iter().map(|it| format!("`{}`", it.name)).collect();
     let fields = fields.join(", ");
     let words = quoted(view.words);
-    let [at, now] =
-        ["{epoch:UInt64}", "(SELECT epoch FROM _now)"].map(|it| as_of(name, &fields, it));
+    let [at, now] = ["{epoch:UInt64}", "(SELECT epoch FROM _now)"]
+        .map(|it| as_of(name, &format!("tenant, {fields}"), it));
     let said = |more: &str| quoted(&format!("{} {more}", view.words));
     format!(
         "-- The view `{name}`. Generated from the catalogue (schemas/clickhouse.rs); not to be edited:

@@ -25,6 +25,7 @@ pub mod sinks; // how sinks stand, and what is done about them
 pub mod state; // looking into what is kept of every entity
 pub mod schema; // what events may say
 pub mod sql; // statements over the live views
+pub mod verify; // whether ClickHouse has what is served; filling it anew
 pub mod typed; // what a person may type
 
 use std::ffi::OsString;
@@ -89,6 +90,8 @@ fn obey(typed: Typed, variables: Vec<(String, String)>) -> Result<ExitCode, Prob
         Command::Sinks { what } => sinks::main(&what, &chosen),
         Command::Sql(it) => sql::main(&it, &chosen),
         Command::Migrate(it) => migrate::main(&it, &chosen),
+        Command::Verify(it) => verify::main(&it, &chosen),
+        Command::Rebuild(it) => verify::rebuild(&it, &chosen),
         Command::Produce(it) => produce::main(&it, &chosen),
         Command::Replay(it) => {
             let (replay, settings) = replay::chosen(&it, &chosen)?;

@@ -68,8 +68,12 @@ mod waiting; // which current rows wait
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use schemas::reading::ViewReader;
+
+use crate::messages::Epoch;
 use crate::report::Report;
 
 pub use batch::{Batch, Mark, OutEvent, OutRow, Part, Stream, Value};
@@ -112,6 +116,25 @@ pub trait Sink: Send + Sync {
     /// be): before the first batch, and before each probe of a breaker that is open.
     /// [`Delivery::Durable`] means yes; [`Fault::Data`] is taken as [`Fault::Unknown`].
     fn ready(&self) -> Delivering<'_>;
+
+    /// What the receiver has of each view against what is served at this epoch, which is held, and
+    /// of which everything has been delivered: a JSON object a table, with `equal` in it. May take
+    /// long, and is called on a thread that may wait.
+    fn verify(
+        &self,
+        at: Epoch,
+        readers: &[Arc<dyn ViewReader>],
+    ) -> Result<serde_json::Value, Report> {
+        let (_, _) = (at, readers);
+        Err(Report {
+            code: "sinks/cannot-verify",
+            what: "cannot compare what this sink's receiver has".into(),
+            at: vec![("kind", self.declared().kind.into())],
+            why: "only ClickHouse can be asked what it has".into(),
+            effect: "nothing was changed".into(),
+            fix: "name a sink with kind = \"clickhouse\"".into(),
+        })
+    }
 
     /// One attempt at one batch; see the contract above.
     fn deliver<'a>(&'a self, batch: &'a Batch) -> Delivering<'a>;

@@ -6,7 +6,7 @@ use super::out::Out;
 use super::typed::{self, Migrate};
 use crate::config::clickhouse::{A_NAME, A_URL, is_name, is_url};
 use crate::config::sinks::To;
-use crate::config::{ClickHouseSettings, Password, SinkSettings};
+use crate::config::{ClickHouseSettings, Password, Settings, SinkSettings};
 use crate::report::Report;
 use crate::sinks::clickhouse::{Server, Told, migrate};
 
@@ -49,17 +49,7 @@ pub(super) fn settings(
     it: &typed::ClickHouse,
     chosen: &Chosen,
 ) -> Result<ClickHouseSettings, Problems> {
-    let all = chosen.settings(&[], &[])?.sinks;
-    let meant = |sink: &SinkSettings| it.sink.as_ref().is_none_or(|name| *name == sink.name);
-    let mut of_them = all.into_iter().filter(meant).filter_map(|sink| match sink.to {
-        To::ClickHouse(to) => Some((sink.name, to)),
-        To::Jsonl(_) => None,
-    });
-    let first = of_them.next();
-    if let (Some((first, _)), Some((second, _))) = (&first, of_them.next()) {
-        let (expected, found) = ("one of the sinks by its name", format!("{first} and {second}"));
-        return Err(wrong_flag("--sink", expected, &found));
-    }
+    let first = named(&chosen.settings(&[], &[])?, it.sink.as_deref())?;
     let mut settings = first.map(|it| it.1).unwrap_or_default();
     let typed = [(&it.url, &mut settings.url), (&it.user, &mut settings.user)];
     for (said, setting) in typed.into_iter().chain([(&it.database, &mut settings.database)]) {
@@ -80,14 +70,38 @@ pub(super) fn settings(
     if !settings.url.is_empty() {
         return Ok(settings);
     }
-    Err(vec![Report {
+    Err(vec![no_clickhouse()])
+}
+
+/// The sink of that kind that is meant: of this name, or the only one.
+pub(super) fn named(
+    settings: &Settings,
+    name: Option<&str>,
+) -> Result<Option<(String, ClickHouseSettings)>, Problems> {
+    let meant = |sink: &&SinkSettings| name.is_none_or(|name| name == sink.name);
+    let of_it = |sink: &SinkSettings| match &sink.to {
+        To::ClickHouse(to) => Some((sink.name.clone(), to.clone())),
+        To::Jsonl(_) => None,
+    };
+    let mut all = settings.sinks.iter().filter(meant).filter_map(of_it);
+    let first = all.next();
+    if let (Some((first, _)), Some((second, _))) = (&first, all.next()) {
+        let (expected, found) = ("one of the sinks by its name", format!("{first} and {second}"));
+        return Err(wrong_flag("--sink", expected, &found));
+    }
+    Ok(first)
+}
+
+/// There is none.
+pub(super) fn no_clickhouse() -> Report {
+    Report {
         code: "commands/no-clickhouse",
         what: "cannot reach a ClickHouse: none is named".into(),
         at: vec![("setting", "[sinks.NAME]".into())],
         why: "expected a sink with kind = \"clickhouse\", or --url; found neither".into(),
         effect: "nothing was done".into(),
         fix: "name one; `scripts/clickhouse start` gives one to try".into(),
-    }])
+    }
 }
 
 /// What asks and waits.

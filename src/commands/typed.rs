@@ -176,6 +176,20 @@ pub enum Command {
                             Needs a user who may make databases and tables; `run` needs one who may only \
                             read and insert.")]
     Migrate(Migrate),
+    /// Compare what ClickHouse has with what is served, at one instant, and say which keys differ
+    #[command(
+        after_help = "Example:\n  millstream verify clickhouse\n\nAsks the running process. \
+                            Exit codes: 0 everything is equal; 1 something differs, or could not be \
+                            compared."
+    )]
+    Verify(OfClickHouse),
+    /// Empty the tables of ClickHouse and deliver all there is once more, beside what happens
+    #[command(
+        after_help = "Example:\n  millstream rebuild clickhouse --user admin --password-file \
+                            clickhouse-data/secrets/admin\n\nNeeds a user who may empty tables, and the \
+                            running process. Changes and events of before are gone."
+    )]
+    Rebuild(Rebuild),
     /// The JSON Schemas of the events that are taken
     #[command(after_help = "Examples:\n  millstream schema list\n  \
                             millstream schema show order.placed > order.placed.json")]
@@ -278,6 +292,34 @@ pub struct Migrate {
     /// Print what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// `millstream verify clickhouse`
+#[derive(Clone, Debug, Args)]
+pub struct OfClickHouse {
+    /// What: `clickhouse`, the sink of that kind
+    #[arg(value_name = "WHAT", value_parser = ["clickhouse"])]
+    pub what: String,
+    /// Which sink of the settings, where there are several
+    #[arg(long, value_name = "NAME")]
+    pub sink: Option<String>,
+    /// Which data folder, and how it is printed.
+    #[command(flatten)]
+    pub folder: Folder,
+}
+
+/// `millstream rebuild clickhouse`
+#[derive(Clone, Debug, Args)]
+pub struct Rebuild {
+    /// What: `clickhouse`, the sink of that kind
+    #[arg(value_name = "WHAT", value_parser = ["clickhouse"])]
+    pub what: String,
+    /// Which server, and as whom.
+    #[command(flatten)]
+    pub server: ClickHouse,
+    /// Which data folder, and how it is printed.
+    #[command(flatten)]
+    pub folder: Folder,
 }
 
 /// `millstream replay`

@@ -335,7 +335,8 @@ impl AdminPort for Admin {
                     "retry" => it.retry(&sink),
                     "drop" => it.drop_aside(&sink, id.as_deref()),
                     "anew" => it.anew(&sink),
-                    _ => Err(untellable("expected `do` to be resume, retry, drop or anew")),
+                    "verify" => it.verify(&sink),
+                    _ => Err(untellable("expected `do` to be resume, retry, drop, anew or verify")),
                 }))
             }
             AdminAction::RetryRejects { reason, feed, number } => {

@@ -571,7 +571,7 @@ pub static ROUTES: &[Route] = &[
             query("sink", "its name"),
             query(
                 "do",
-                "`resume`: probe now; `retry`: try again what stands aside; `drop`: give that up; `anew`: deliver all there is once more",
+                "`resume`: probe now; `retry`: try again what stands aside; `drop`: give that up; `anew`: deliver all there is once more; `verify`: compare what its receiver has with what is served",
             ),
             query("id", "of what stands aside, only this"),
         ],

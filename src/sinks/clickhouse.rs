@@ -28,15 +28,22 @@ mod faults; // what an error means
 mod fit; // whether the tables are as they must be, and who writes there
 pub mod migrate; // tables made and changed
 mod server; // questions, statements, inserts
+mod verify; // whether the tables hold what is served
 mod wire; // connections
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use schemas::clickhouse::Table;
+use schemas::reading::ViewReader;
+use serde_json::Value;
 
 use crate::config::ClickHouseSettings;
+use crate::messages::Epoch;
+use crate::report::Report;
 use crate::sinks::{Batch, Declared, Delivering, Delivery, Fault, Sink, Stream};
+use crate::tasks;
 
 pub use fit::Writer;
 pub use server::{Server, Told};
@@ -98,6 +105,27 @@ impl Sink for ClickHouse {
 
     fn ready(&self) -> Delivering<'_> {
         Box::pin(async move { self.answer(self.look().await) })
+    }
+
+    fn verify(&self, at: Epoch, readers: &[Arc<dyn ViewReader>]) -> Result<Value, Report> {
+        let told = |it: Told| it.report(&self.settings);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let could_not = |why| tasks::could_not_start(("runtime", "verify"), &why);
+        let runtime = runtime.map_err(could_not)?;
+        let server = Server::connect(&self.settings).map_err(told)?;
+        let mut all = Vec::new();
+        for stream in &self.declared.streams {
+            let table = match stream {
+                Stream::Changes(_) => Table::Changes,
+                Stream::Rows(_) => Table::Rows,
+                Stream::Events | Stream::Marks => continue,
+            };
+            let of_it = |it: &&Arc<dyn ViewReader>| it.def().name == stream.view();
+            let Some(reader) = readers.iter().find(of_it) else { continue };
+            let one = verify::view(&server, reader.as_ref(), table, at);
+            all.push(runtime.block_on(one).map_err(told)?);
+        }
+        Ok(Value::Array(all))
     }
 
     fn deliver<'a>(&'a self, batch: &'a Batch) -> Delivering<'a> {

@@ -48,6 +48,10 @@ pub const SINKS_DIR: &str = "sinks";
 const BLOCK_BYTES: usize = 1 << 20;
 /// Blocks are written when so much has come together.
 const WRITE_BYTES: usize = 8 << 20;
+/// Without a checkpoint for so long nothing is happening.
+const NEXT_INSTANT: std::time::Duration = std::time::Duration::from_secs(3);
+/// How long an instant that somebody asked for is held, unless its undo grows too large.
+const INSTANT_LEASE_MS: u64 = 600_000;
 /// Events that may wait for a checkpoint before reading is held back.
 pub const EVENTS_MAX_BYTES: u64 = 64 << 20;
 
@@ -92,6 +96,8 @@ pub struct Outbox {
     /// Its pin, until somebody takes it.
     pub(super) window: Mutex<Option<Pin>>,
     pub(super) wake: Condvar,
+    /// Somebody wants to read at the next instant, and is told which it is.
+    asked: Mutex<Option<crossbeam_channel::Sender<Epoch>>>,
     events: Mutex<BTreeMap<Epoch, Packed>>,
     pub(super) events_bytes: AtomicU64,
 }
@@ -168,6 +174,7 @@ impl Outbox {
             durable: AtomicU64::new(parts.epoch),
             window: Mutex::new(None),
             wake: Condvar::new(),
+            asked: Mutex::default(),
             events: Mutex::default(),
             events_bytes: AtomicU64::new(0),
         };
@@ -227,8 +234,38 @@ impl Outbox {
     /// The checkpoint at the epoch of this pin is durable: it may leave.
     pub fn durable(&self, pin: Pin) {
         self.durable.fetch_max(pin.epoch(), SeqCst);
+        if let Some(tell) = self.asked.lock().take() {
+            self.lease(pin.epoch(), &tell);
+        }
         *self.window.lock() = Some(pin);
         self.wake.notify_one();
+    }
+
+    /// An instant at which everything can be read for a while, and of which everything is on its
+    /// way: that of the next checkpoint, or now, if none is made because nothing happens.
+    pub(super) fn instant(&self) -> Option<Epoch> {
+        let (tell, told) = crossbeam_channel::bounded(1);
+        *self.asked.lock() = Some(tell.clone());
+        if let Ok(at) = told.recv_timeout(NEXT_INSTANT) {
+            return Some(at);
+        }
+        *self.asked.lock() = None;
+        let pin = self.instants.pin();
+        self.lease(pin.epoch(), &tell);
+        told.try_recv().ok()
+    }
+
+    /// The views, as they are served.
+    pub(super) fn readers(&self) -> Vec<Arc<dyn ViewReader>> {
+        self.views.iter().map(|it| Arc::clone(&it.reader)).collect()
+    }
+
+    fn lease(&self, epoch: Epoch, tell: &crossbeam_channel::Sender<Epoch>) {
+        if self.instants.lease(epoch, (self.now_ms)(), INSTANT_LEASE_MS).is_ok()
+            && tell.try_send(epoch).is_err()
+        {
+            tracing::debug!(epoch, "who asked for an instant has left");
+        }
     }
 
     /// What a view's streams get.

@@ -26,6 +26,8 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Without the pin of a checkpoint for so long, rows are read at one of our own: nothing is being
 /// read, or checkpoints are far apart.
 const OWN_PIN_AFTER: Duration = Duration::from_millis(1_500);
+/// Who wants to compare waits so long for what is on its way.
+const DELIVERED_WITHIN: Duration = Duration::from_secs(60);
 /// How often the numbers are told.
 const TELL: Duration = Duration::from_millis(250);
 
@@ -225,6 +227,36 @@ impl Asking {
         lane.anew.store(true, SeqCst);
         self.0.wake.notify_one();
         Ok(lane.json((self.0.now_ms)()))
+    }
+
+    /// What a sink's receiver has against what is served, at one instant of which everything has
+    /// been delivered.
+    pub fn verify(&self, name: &str) -> Result<Value, Report> {
+        let (outbox, lane) = (&self.0, self.lane(name)?);
+        let cannot = |why: &str| Report {
+            code: "sinks/could-not-verify",
+            what: "could not compare what a receiver has with what is served".into(),
+            at: vec![("sink", name.into())],
+            why: why.into(),
+            effect: "nothing was changed".into(),
+            fix: "see `millstream sinks list`; ask again once it is closed and caught up".into(),
+        };
+        let at = outbox.instant().ok_or_else(|| cannot("no instant could be held"))?;
+        let began = clock::monotonic();
+        loop {
+            let told = lane.shared.lock().told.clone();
+            let idle = told.in_flight == 0 && lane.n_waiting() == 0 && lane.unread() == 0;
+            if told.whole && (told.marked >= at && told.in_flight == 0 || idle) {
+                break;
+            }
+            if clock::since(began) > DELIVERED_WITHIN {
+                return Err(cannot("what there is was not delivered within a minute"));
+            }
+            std::thread::park_timeout(LOOK);
+        }
+        let tables = lane.sink.verify(at, &outbox.readers())?;
+        let equal = tables.as_array().is_some_and(|it| it.iter().all(|it| it["equal"] == true));
+        Ok(serde_json::json!({"sink": name, "epoch": at, "equal": equal, "tables": tables}))
     }
 
     /// For counting.

@@ -12,6 +12,9 @@ use serde_json::value::RawValue;
 
 use crate::sinks::{Batch, Mark, OutEvent, OutRow, Stream, Value};
 
+/// What ends a row: epoch, incarnation, a flag.
+const OURS_BYTES: usize = 8 + 8 + 1;
+
 /// How a table is written.
 pub(super) struct Layout {
     /// The table.
@@ -77,6 +80,16 @@ impl Layout {
             }
             Stream::Marks => marks(&mut into, batch),
         }
+        Ok(into)
+    }
+
+    /// The first row of a batch without what is ours: tenant, key, fields.
+    pub(super) fn fields(&self, batch: &Batch) -> Result<Vec<u8>, String> {
+        let mut into = Vec::new();
+        if let Some(row) = batch.rows().next() {
+            self.row(&mut into, batch, &row)?;
+        }
+        into.truncate(into.len().saturating_sub(OURS_BYTES));
         Ok(into)
     }
 

@@ -75,6 +75,22 @@ pub async fn apply(
     Ok(())
 }
 
+/// Empties every table but the list of migrations and who writes.
+pub async fn empty(server: &Server) -> Result<(), Told> {
+    let lacking = plan(server).await?;
+    if let Some(it) = lacking.first() {
+        let why = format!("migration {} is not applied: `millstream migrate` first", it.name);
+        return Err(Told::configuration(faults::TABLES, why));
+    }
+    let sql = "SELECT name FROM system.tables WHERE database = {database:String} \
+               AND engine LIKE '%MergeTree' AND name NOT IN ('_migrations', '_writers')";
+    for it in server.rows(sql, &[("database", server.database())]).await? {
+        let name = it["name"].as_str().unwrap_or("");
+        server.run(&format!("TRUNCATE TABLE `{name}`")).await?;
+    }
+    Ok(())
+}
+
 async fn note(server: &Server, step: &Step, is_whole: bool) -> Result<(), Told> {
     let text = MIGRATIONS.iter().find(|it| it.0 == step.name).map_or("", |it| it.1);
     // The token makes a repeat of this statement nothing; a migration that begins again says so.

@@ -115,9 +115,29 @@ impl Server {
         lines.map(read).collect()
     }
 
-    /// The answer to a question in some format.
-    pub async fn answer(&self, sql: &str, format: &str) -> Result<Bytes, Told> {
-        self.ask(&self.client.clone().with_database(&self.database), sql, &[], format).await
+    /// The rows of a question as RowBinary, in pieces: `take` says how many bytes of what it is
+    /// shown it has taken, and is shown the rest again with what comes next.
+    pub(super) async fn rows_as_bytes(
+        &self,
+        sql: &str,
+        take: &mut dyn FnMut(&[u8]) -> usize,
+    ) -> Result<(), Told> {
+        let client = self.client.clone().with_database(&self.database);
+        let mut cursor =
+            client.query_raw(sql).fetch_bytes("RowBinary").map_err(|it| meaning(&it))?;
+        let mut bytes = Vec::new();
+        while let Some(piece) = self.within(cursor.next()).await? {
+            bytes.extend_from_slice(&piece);
+            let taken = take(&bytes);
+            bytes.drain(..taken);
+        }
+        match bytes.len() {
+            0 => Ok(()),
+            n => {
+                let why = format!("an answer that ends in the middle of a row: {n} bytes");
+                Err(Told::new(None, faults::BUSY, why))
+            }
+        }
     }
 
     /// The same without the database, which may not be there yet.
