@@ -73,6 +73,11 @@ impl Between {
         self.plan.lock().unwrap().extend(plan);
     }
 
+    /// How many of these are still to come.
+    pub fn planned(&self) -> usize {
+        self.plan.lock().unwrap().len()
+    }
+
     /// Inserts that came here.
     pub fn inserts(&self) -> u64 {
         *self.inserts.lock().unwrap()

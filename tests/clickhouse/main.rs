@@ -2,12 +2,15 @@
 //!
 //! ```text
 //!  server     a server of the suite (shared), or one of a test's own that may be killed and paused
+//!  engine     a `millstream run` of its own that writes there
+//!  flow       events for it, and the end of every story: equal, each row once
 //!  between    what lies between us and a server: passes on, or misbehaves on request
 //!  batches    batches as the outbox makes them, and what must be in the tables after them
 //! ```
 //!
 //! The tests are in `once` (each row once), `answers` (whose fault an answer is), `broken` (a
-//! server or a way to it that misbehaves), `tables` (migrations, columns, users, times).
+//! server or a way to it that misbehaves), `tables` (migrations, columns, users); with a whole
+//! process: `killed`, `outage`, `lives`.
 //! Each test has a database of its own, so that they run beside each other.
 
 #![allow(missing_docs, unreachable_pub, clippy::disallowed_methods)]
@@ -17,6 +20,10 @@ mod random;
 
 mod batches;
 mod between;
+#[path = "../live/engine.rs"]
+#[allow(dead_code)]
+mod engine;
+mod flow;
 mod server;
 #[path = "../live/wait.rs"]
 #[allow(dead_code)]
@@ -25,4 +32,7 @@ mod wait;
 mod answers; // whose fault
 mod broken; // between the first byte and the acknowledgement
 mod once; // each row once
+mod killed; // we, again and again, between insert and acknowledgement
+mod lives; // backups, copies, rebuilding
+mod outage; // a minute without a server
 mod tables; // what they are

@@ -133,8 +133,14 @@ impl Millstream {
 
     /// `millstream feed` with these words, on its data folder, whether it runs or not.
     pub fn feed(&self, words: &[&str]) -> (i32, String, String) {
-        let data = self.folder.join("data").display().to_string();
-        let words = [&["feed"], words, &["--data-dir", &data]].concat();
+        self.command(&[&["feed"], words].concat())
+    }
+
+    /// A command with its settings, on its data folder.
+    pub fn command(&self, words: &[&str]) -> (i32, String, String) {
+        let path = |name: &str| self.folder.join(name).display().to_string();
+        let (config, data) = (path("millstream.toml"), path("data"));
+        let words = [words, &["--config", &config, "--data-dir", &data]].concat();
         told(program(&words).output().unwrap())
     }
 
