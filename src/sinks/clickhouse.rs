@@ -91,9 +91,7 @@ impl ClickHouse {
         let layout =
             layout.ok_or_else(|| Told::unknown(format!("no table for {}", batch.stream)))?;
         let bytes = layout.encode(batch).map_err(Told::data)?;
-        if batch.stream == Stream::Marks {
-            fit::still_ours(&server, &self.writer).await?;
-        }
+        fit::still_ours(&server, &self.writer).await?;
         server.insert(layout, &batch.id, bytes).await
     }
 }

@@ -215,7 +215,7 @@ fn two_processes_by_mistake() {
     let came = hand(&foreign, &some("x"));
     assert_eq!(fault(&came), WRITER, "{came:?}");
     // A clock of milliseconds decides who came last.
-    std::thread::sleep(Duration::from_millis(5));
+    std::thread::park_timeout(Duration::from_millis(5));
     must(&newer, &some("b-1"));
     let came = crate::server::block_on(millstream::sinks::Sink::deliver(
         &older,

@@ -155,7 +155,7 @@ fn drops(stream: &mut TcpStream, answer: &[u8], pause: Duration) {
         if stream.write_all(&[*byte]).and_then(|()| stream.flush()).is_err() {
             return; // whoever waited has given up
         }
-        std::thread::sleep(pause);
+        std::thread::park_timeout(pause);
     }
 }
 

@@ -108,7 +108,7 @@ fn the_server_killed_in_the_middle_of_inserts() {
         let wait = Duration::from_millis(20 + random.below(400));
         std::thread::scope(|scope| {
             let killer = scope.spawn(|| {
-                std::thread::sleep(wait);
+                std::thread::park_timeout(wait);
                 real.kill();
                 real.start();
             });

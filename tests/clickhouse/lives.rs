@@ -49,7 +49,8 @@ fn a_backup_older_than_the_tables() {
 }
 
 /// Goal: two processes of one state by mistake: the one that came last writes, the other is told and
-/// serves on; the tables are what the last one serves. Method: a data folder copied.
+/// serves on; filled anew, the tables are what the last one serves, and stay it. Method: a data
+/// folder copied, its process started beside the first.
 #[test]
 fn a_copy_of_a_folder_started_by_mistake() {
     let seed = seed();
@@ -73,7 +74,12 @@ fn a_copy_of_a_folder_started_by_mistake() {
         events.post(&first, 10);
         (sink(&first)["code"] == "sinks/clickhouse-writer").then_some(())
     });
-    while others.post(&second, 500) {}
+    // What the first wrote after it was copied is told, and goes.
+    let password = database.real.password("admin").display().to_string();
+    let words = ["rebuild", "clickhouse", "--user", "admin", "--password-file", &password];
+    let (code, out, err) = second.command(&words);
+    assert_eq!(code, 0, "{out}{err}");
+    while others.post(&second, 500) && events.post(&first, 100) {}
     is_equal(&second, &database);
     assert_eq!(sink(&first)["code"], "sinks/clickhouse-writer");
     first.json("/v1/views");

@@ -26,7 +26,7 @@ fn a_minute_without_a_server() {
     while began.elapsed() < Duration::from_secs(60) {
         assert!(events.post(&it, 50), "enough events");
         n += 50;
-        std::thread::sleep(Duration::from_millis(25));
+        std::thread::park_timeout(Duration::from_millis(25));
     }
     let after = it.resident_bytes();
     println!("{n} events meanwhile; resident {} MiB, then {} MiB", before >> 20, after >> 20);

@@ -2,13 +2,13 @@
 //!
 //! # Meaning
 //! A database belongs to one deployment, and in it to the process that came last: each says so in
-//! `_writers` at its first connection, and looks before every mark whether it still is the last. A
+//! `_writers` at its first connection, and looks before every insert whether it still is the last. A
 //! process that was superseded (a copy of a data folder, started by mistake) is refused; one of
 //! another deployment never begins.
 //!
-//! # Why this way
-//! What two processes of one state write is the same, or is told apart by row identity and
-//! incarnation; so nothing is at stake in the second until the older one notices.
+//! # When it fails
+//! What two copies of one folder have written before one of them was stopped is of one incarnation
+//! and cannot be told apart by the views: `millstream verify clickhouse` tells, `rebuild` mends.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
