@@ -32,6 +32,11 @@ impl Events {
         Events { lines, at: 0 }
     }
 
+    /// All of them, in their order.
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.iter().map(|it| it.1.clone()).collect()
+    }
+
     /// Posts the next ones; they are applied when this returns. False: there are no more.
     pub fn post(&mut self, to: &Millstream, n: usize) -> bool {
         let upto = (self.at + n).min(self.lines.len());

@@ -10,7 +10,7 @@
 //!
 //! The tests are in `once` (each row once), `answers` (whose fault an answer is), `broken` (a
 //! server or a way to it that misbehaves), `tables` (migrations, columns, users); with a whole
-//! process: `killed`, `outage`, `lives`.
+//! process: `killed`, `outage`, `lives`, `analytics` and `document` (what the pages say).
 //! Each test has a database of its own, so that they run beside each other.
 
 #![allow(missing_docs, unreachable_pub, clippy::disallowed_methods)]
@@ -29,7 +29,9 @@ mod server;
 #[allow(dead_code)]
 mod wait;
 
+mod analytics; // the fifteen questions
 mod answers; // whose fault
+mod document; // docs/clickhouse.md, typed
 mod broken; // between the first byte and the acknowledgement
 mod once; // each row once
 mod killed; // we, again and again, between insert and acknowledgement

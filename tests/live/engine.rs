@@ -184,7 +184,8 @@ impl Millstream {
         assert!((200..300).contains(&status), "{status}: {answer}");
     }
 
-    fn ask(&self, what: &str, more: &str) -> Option<(u16, String)> {
+    /// A request (`GET /path`), what follows its first lines, and the answer.
+    pub fn ask(&self, what: &str, more: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(&self.address).ok()?;
         let more = if more.is_empty() { "\r\n" } else { more };
         let request =
