@@ -77,7 +77,11 @@ struct Customer {
 
 async fn measured<T>(client: &Client, table: &str) -> (usize, Duration)
 where
-    T: clickhouse::RowOwned + clickhouse::RowWrite + Serialize + DeserializeOwned + for<'a> Row<Value<'a> = T>,
+    T: clickhouse::RowOwned
+        + clickhouse::RowWrite
+        + Serialize
+        + DeserializeOwned
+        + for<'a> Row<Value<'a> = T>,
 {
     let rows: Vec<T> =
         client.query(&format!("SELECT ?fields FROM {table}")).fetch_all().await.expect("rows");
@@ -101,9 +105,12 @@ where
 }
 
 fn main() {
-    let (Ok(url), Ok(file)) = (std::env::var("BARE_URL"), std::env::var("BARE_PASSWORD_FILE")) else {
+    let (Ok(url), Ok(file)) = (std::env::var("BARE_URL"), std::env::var("BARE_PASSWORD_FILE"))
+    else {
         // `cargo bench` runs every bench: without a server there is nothing to ask.
-        println!("BARE_URL and BARE_PASSWORD_FILE name a server that holds rows: scripts/bench-clickhouse");
+        println!(
+            "BARE_URL and BARE_PASSWORD_FILE name a server that holds rows: scripts/bench-clickhouse"
+        );
         return;
     };
     let password = std::fs::read_to_string(file).expect("a password");
