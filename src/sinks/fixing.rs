@@ -465,11 +465,13 @@ impl Desk {
             }
         }
         let mut due: Vec<Due> = Vec::new();
+        // What was touched behind the pin cannot be seen there.
+        let upto = durable.min(pin.epoch());
         {
             let mut shared = self.lane.shared.lock();
             let waiting = shared.waiting.entry(name).or_default();
             while due.len() < limits.rows
-                && let Some(first) = waiting.first().filter(|it| it.epoch <= durable)
+                && let Some(first) = waiting.first().filter(|it| it.epoch <= upto)
             {
                 due.push(first);
                 waiting.pass();
