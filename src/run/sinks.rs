@@ -138,13 +138,16 @@ impl Behind<'_> {
             metrics: self.metrics.clone(),
         };
         let sinks = Sinks::start(self.dir, given, parts)?;
-        let (gathers, told, much) = (sinks.outbox(), sinks.outbox(), sinks.outbox());
+        let (gathers, reads, settles) = (sinks.outbox(), sinks.outbox(), sinks.outbox());
+        let (told, much) = (sinks.outbox(), sinks.outbox());
         if self.later.set(sinks.outbox()).is_err() {
             tracing::debug!("there is one outbox in a process");
         }
         let leaves = Leaves {
             gather: Arc::new(move |epoch| gathers.gather(epoch)),
-            durable: Arc::new(move |pin| told.durable(pin)),
+            read: Arc::new(move |pin| reads.read_at(pin)),
+            settle: Arc::new(move || settles.settle()),
+            durable: Arc::new(move |epoch| told.durable(epoch)),
             much: Arc::new(move || much.is_much()),
         };
         Ok(Some((sinks, leaves)))

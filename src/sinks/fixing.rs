@@ -31,7 +31,7 @@ use super::coding::{Items, Packed};
 use super::lane::{Lane, QUEUE_BATCHES, QUEUE_BYTES};
 use super::log::{Follow, unreadable};
 use super::outbox::{Opened, Outbox};
-use super::waiting::{Due, look};
+use super::waiting::{Due, Waiting, look};
 use crate::clock;
 use crate::messages::Epoch;
 use crate::report::{Report, log_report};
@@ -39,7 +39,7 @@ use crate::report::{Report, log_report};
 /// Bytes of one flush, about.
 const FLUSH_BYTES: usize = 32 << 20;
 /// While undo is above this, rows are read no further at this pin.
-const UNDO_STOP_BYTES: u64 = 32 << 20;
+pub(super) const UNDO_STOP_BYTES: u64 = 32 << 20;
 /// Rows in a log are put together from here on.
 const COMPACT_BYTES: u64 = 128 << 10;
 /// Rows read between two looks at the undo.
@@ -71,6 +71,15 @@ struct Flush {
     sources: Vec<Source>,
     rows: Vec<Vec<u8>>,
     bytes: usize,
+}
+
+/// A flush that is made and not yet durable.
+pub(super) struct Prepared {
+    /// As it will be.
+    book: Book,
+    ready: Vec<(Batch, Source)>,
+    rows: Vec<Vec<u8>>,
+    unread: u64,
 }
 
 impl Desk {
@@ -232,38 +241,51 @@ impl Desk {
         self.lane.shared.lock().waiting.values().any(|it| !it.is_empty())
     }
 
-    /// Fixes what there is, up to the limits, and hands it over.
-    pub(super) fn flush(&mut self, outbox: &Outbox, pin: Option<&Pin>, durable: Epoch) {
-        let done = self.try_flush(outbox, pin, durable);
-        match done {
-            Ok(()) if self.failing => {
-                self.failing = false;
-                tracing::warn!(
-                    code = "sinks/outbox",
-                    sink = self.lane.name,
-                    "batches are fixed again"
-                );
-            }
-            Ok(()) => {}
-            Err(report) => {
-                // What was taken from the places is found again by looking.
-                for waiting in self.lane.shared.lock().waiting.values_mut() {
-                    waiting.lose();
-                }
-                self.follow = Follow::default();
-                if !std::mem::replace(&mut self.failing, true) {
-                    log_report!(error, report, "batches of a sink cannot be fixed");
-                }
-            }
-        }
-    }
-
-    fn try_flush(
+    /// Makes batches of what there is, up to the limits. Nothing is written yet: an epoch is held
+    /// meanwhile.
+    pub(super) fn prepare(
         &mut self,
         outbox: &Outbox,
         pin: Option<&Pin>,
         durable: Epoch,
-    ) -> Result<(), Report> {
+    ) -> Option<Prepared> {
+        match self.try_prepare(outbox, pin, durable) {
+            Ok(it) => it,
+            Err(report) => {
+                self.failed(&report);
+                None
+            }
+        }
+    }
+
+    /// Fixes what was prepared, and hands it over.
+    pub(super) fn fix(&mut self, outbox: &Outbox, prepared: Prepared) {
+        match self.try_fix(outbox, prepared) {
+            Ok(()) if self.failing => {
+                self.failing = false;
+                let sink = &self.lane.name;
+                tracing::warn!(code = "sinks/outbox", sink, "batches are fixed again");
+            }
+            Ok(()) => {}
+            Err(report) => self.failed(&report),
+        }
+    }
+
+    fn failed(&mut self, report: &Report) {
+        // What was taken from the places is found again by looking.
+        self.lane.shared.lock().waiting.values_mut().for_each(Waiting::lose);
+        self.follow = Follow::default();
+        if !std::mem::replace(&mut self.failing, true) {
+            log_report!(error, *report, "batches of a sink cannot be fixed");
+        }
+    }
+
+    fn try_prepare(
+        &mut self,
+        outbox: &Outbox,
+        pin: Option<&Pin>,
+        durable: Epoch,
+    ) -> Result<Option<Prepared>, Report> {
         let mut book = self.book.clone();
         let mut flush = Flush::default();
         let (covered, unread) = self.take_gathered(&mut book, &mut flush, durable)?;
@@ -275,35 +297,32 @@ impl Desk {
             }
         }
         // In the order in which the sink wants them, whatever they were made of.
-        let mut order: Vec<usize> = (0..flush.batches.len()).collect();
         let place = |it: &Batch| self.lane.declared.streams.iter().position(|s| *s == it.stream);
-        order.sort_by_key(|n| place(&flush.batches[*n]));
+        let mut made: Vec<(Batch, Source)> = flush.batches.into_iter().zip(flush.sources).collect();
+        made.sort_by_key(|it| place(&it.0));
         if self.lane.takes(&Stream::Marks) && book.wants_mark(covered) {
-            let forked_at = book.forked_at;
-            let mark = Mark { epoch: covered, forked_at, whole: book.is_whole() };
+            let mark = Mark { epoch: covered, forked_at: book.forked_at, whole: book.is_whole() };
             let mut packed = Packed::default();
             packed.mark(&mark);
             let items = items(&Stream::Marks, packed.take()).unwrap_or_default();
             let of = (book.incarnation, covered);
-            order.push(flush.batches.len());
-            flush.batches.push(self.batch(0, Stream::Marks, of, items));
-            flush.sources.push(Source::Mark(mark));
+            made.push((self.batch(0, Stream::Marks, of, items), Source::Mark(mark)));
             (book.marked, book.marked_whole) = (covered, mark.whole);
         }
         self.flushed = clock::monotonic();
-        self.flushes += 1;
-        if flush.batches.is_empty() && book == self.book {
-            return Ok(());
+        if made.is_empty() && book == self.book {
+            return Ok(None);
         }
         let mut ready = Vec::new();
-        for n in order {
-            let Batch { stream, incarnation, upto, items, .. } = flush.batches[n].clone();
-            ready.push((
-                self.batch(book.next, stream, (incarnation, upto), items),
-                flush.sources[n],
-            ));
+        for (Batch { stream, incarnation, upto, items, .. }, source) in made {
+            ready.push((self.batch(book.next, stream, (incarnation, upto), items), source));
             book.next += 1;
         }
+        Ok(Some(Prepared { book, ready, rows: flush.rows, unread }))
+    }
+
+    fn try_fix(&mut self, outbox: &Outbox, prepared: Prepared) -> Result<(), Report> {
+        let Prepared { mut book, ready, rows, unread } = prepared;
         let now_ms = (outbox.now_ms)();
         let mut failed = None;
         self.lane.log.append(now_ms, |first| {
@@ -316,7 +335,7 @@ impl Desk {
                 let (incarnation, upto) = (batch.incarnation, batch.upto);
                 book.fixed.push(Fixed { seq, stream, incarnation, upto, of });
             }
-            let mut blocks: Vec<_> = flush.rows.drain(..).map(|it| (book::ROWS, it)).collect();
+            let mut blocks: Vec<_> = rows.into_iter().map(|it| (book::ROWS, it)).collect();
             match serde_json::to_vec(&book) {
                 Ok(text) => blocks.push((book::BOOK, text)),
                 Err(why) => failed = Some(why.to_string()),
@@ -328,6 +347,7 @@ impl Desk {
         }
         self.book = book;
         self.unwritten = false;
+        self.flushes += 1;
         self.lane.unread.fetch_sub(unread.min(self.lane.unread()), SeqCst);
         ready.into_iter().for_each(|(batch, _)| self.hand_over(batch));
         self.lane.log.trim(self.book.needed(), now_ms)
@@ -445,11 +465,13 @@ impl Desk {
             }
         }
         let mut due: Vec<Due> = Vec::new();
+        // What was touched behind the pin cannot be seen there.
+        let upto = durable.min(pin.epoch());
         {
             let mut shared = self.lane.shared.lock();
             let waiting = shared.waiting.entry(name).or_default();
             while due.len() < limits.rows
-                && let Some(first) = waiting.first().filter(|it| it.epoch <= durable)
+                && let Some(first) = waiting.first().filter(|it| it.epoch <= upto)
             {
                 due.push(first);
                 waiting.pass();

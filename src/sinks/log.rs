@@ -48,10 +48,10 @@ impl Log {
     }
 
     /// Appends these, at once and durably; `make` is told the position of the first.
-    pub(super) fn append(
+    pub(super) fn append<B: AsRef<[u8]>>(
         &self,
         now_ms: u64,
-        make: impl FnOnce(u64) -> Vec<(u16, Vec<u8>)>,
+        make: impl FnOnce(u64) -> Vec<(u16, B)>,
     ) -> Result<u64, Report> {
         let mut writer = self.writer.lock();
         let blocks = make(writer.next());
@@ -59,7 +59,7 @@ impl Log {
             return Ok(writer.next());
         }
         let blocks: Vec<NewBlock<'_>> =
-            blocks.iter().map(|(tag, payload)| NewBlock::new(*tag, 1, payload)).collect();
+            blocks.iter().map(|(tag, payload)| NewBlock::new(*tag, 1, payload.as_ref())).collect();
         writer.append(&blocks, now_ms)
     }
 

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  checkpoint thread: pin T ─▶ gather: what was touched up to T ─┬▶ changes, events: into each log
-//!                     commit                                     └▶ current rows: places only
-//!                     durable(T, the pin) ─▶ the thread that fixes batches
+//!                     states read, the pin handed on             └▶ current rows: places only
+//!                     settle, commit, durable(T) ─▶ the thread that fixes batches
 //! ```
 //!
 //! # Meaning
@@ -46,8 +46,8 @@ pub const SINKS_DIR: &str = "sinks";
 
 /// Items are gathered into blocks of about this size.
 const BLOCK_BYTES: usize = 1 << 20;
-/// Blocks are written when so much has come together.
-const WRITE_BYTES: usize = 8 << 20;
+/// Blocks are written when so much has come together, or with the checkpoint.
+const WRITE_BYTES: usize = 64 << 20;
 /// Without a checkpoint for so long nothing is happening.
 const NEXT_INSTANT: std::time::Duration = std::time::Duration::from_secs(3);
 /// How long an instant that somebody asked for is held, unless its undo grows too large.
@@ -107,8 +107,11 @@ struct Gathering {
     /// By lane; in order.
     unwritten: Vec<(usize, Vec<u8>)>,
     bytes: usize,
-    /// Streams that are to begin with all there is.
+    /// Streams that are to begin with all there is; those that have, once it is durable.
     begin: Vec<(usize, Stream)>,
+    begun: Vec<(usize, Stream)>,
+    /// The newest epoch at which there was anything.
+    found: Epoch,
 }
 
 /// A lane as it was found: what the thread that fixes needs of it.
@@ -170,6 +173,8 @@ impl Outbox {
                 unwritten: Vec::new(),
                 bytes: 0,
                 begin,
+                begun: Vec::new(),
+                found: 0,
             }),
             durable: AtomicU64::new(parts.epoch),
             window: Mutex::new(None),
@@ -192,52 +197,64 @@ impl Outbox {
         self.events_bytes.load(SeqCst) > EVENTS_MAX_BYTES / 4
     }
 
-    /// Gathers what was touched up to `at`, which is pinned. True if there was anything: then a
-    /// checkpoint is to be made at it.
+    /// Gathers what was touched up to `at`, which is pinned. True if anything that was gathered is
+    /// in no checkpoint: then one is to be made.
     pub fn gather(&self, at: Epoch) -> Result<bool, Report> {
         let gathering = &mut *self.gathering.lock();
+        // What a disk did not take comes first.
         self.write(gathering)?;
-        if at <= gathering.upto {
-            return Ok(false);
-        }
-        let begin = std::mem::take(&mut gathering.begin);
-        let mut found = !begin.is_empty();
-        let mut outcome = Ok(());
-        for view in &self.views {
-            let told = self.gather_view(view, at, gathering, &begin);
-            match told {
-                Ok(some) => found |= some,
-                Err(report) => outcome = Err(report),
+        if at > gathering.upto {
+            let begin = std::mem::take(&mut gathering.begin);
+            let mut found = !begin.is_empty();
+            let mut outcome = Ok(());
+            for view in &self.views {
+                match self.gather_view(view, at, gathering, &begin) {
+                    Ok(some) => found |= some,
+                    Err(report) => outcome = Err(report),
+                }
             }
-        }
-        found |= self.gather_events(at, gathering);
-        for (lane, stream) in &begin {
-            self.begin(*lane, stream, at, gathering);
-        }
-        gathering.upto = at;
-        let written = self.write(gathering);
-        // Only once all of it lies there it has begun.
-        for (n, lane) in self.lanes.iter().enumerate() {
-            let begun: Vec<Stream> = begin.iter().filter(|it| it.0 == n).map(|it| it.1).collect();
-            if begun.is_empty() {
-                continue;
+            found |= self.gather_events(at, gathering);
+            for (lane, stream) in &begin {
+                self.begin(*lane, stream, at, gathering);
             }
-            match &written {
-                Ok(()) => lane.shared.lock().begun.push((begun, lane.log.next())),
-                Err(_) => gathering.begin.extend(begun.into_iter().map(|it| (n, it))),
+            gathering.begun.extend(begin);
+            gathering.upto = at;
+            if found {
+                gathering.found = at;
             }
+            outcome?;
         }
-        written?;
-        outcome.map(|()| found)
+        Ok(gathering.found > self.durable.load(SeqCst))
     }
 
-    /// The checkpoint at the epoch of this pin is durable: it may leave.
-    pub fn durable(&self, pin: Pin) {
-        self.durable.fetch_max(pin.epoch(), SeqCst);
+    /// Makes durable what was gathered.
+    pub fn settle(&self) -> Result<(), Report> {
+        let gathering = &mut *self.gathering.lock();
+        self.write(gathering)?;
+        // Only once all of it lies there it has begun.
+        for (n, lane) in self.lanes.iter().enumerate() {
+            let of_lane = gathering.begun.iter().filter(|it| it.0 == n);
+            let begun: Vec<Stream> = of_lane.map(|it| it.1).collect();
+            if !begun.is_empty() {
+                lane.shared.lock().begun.push((begun, lane.log.next()));
+            }
+        }
+        gathering.begun.clear();
+        Ok(())
+    }
+
+    /// Rows may be read at this epoch; they leave once its checkpoint is durable.
+    pub fn read_at(&self, pin: Pin) {
         if let Some(tell) = self.asked.lock().take() {
             self.lease(pin.epoch(), &tell);
         }
         *self.window.lock() = Some(pin);
+        self.wake.notify_one();
+    }
+
+    /// The checkpoint at this epoch is durable: what was gathered up to it may leave.
+    pub fn durable(&self, epoch: Epoch) {
+        self.durable.fetch_max(epoch, SeqCst);
         self.wake.notify_one();
     }
 
@@ -379,12 +396,12 @@ impl Outbox {
     fn write(&self, gathering: &mut Gathering) -> Result<(), Report> {
         let now_ms = (self.now_ms)();
         for (n, lane) in self.lanes.iter().enumerate() {
-            let of_lane = || gathering.unwritten.iter().filter(|it| it.0 == n);
-            let bytes: usize = of_lane().map(|it| it.1.len()).sum();
+            let of_lane = gathering.unwritten.iter().filter(|it| it.0 == n);
+            let blocks: Vec<_> = of_lane.map(|it| (book::GATHERED, it.1.as_slice())).collect();
+            let bytes: usize = blocks.iter().map(|it| it.1.len()).sum();
             if bytes == 0 {
                 continue;
             }
-            let blocks = of_lane().map(|it| (book::GATHERED, it.1.clone())).collect();
             lane.log.append(now_ms, |_| blocks)?;
             lane.unread.fetch_add(bytes as u64, SeqCst);
             gathering.unwritten.retain(|it| it.0 != n);

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::Given;
 use super::aside;
-use super::fixing::Desk;
+use super::fixing::{Desk, UNDO_STOP_BYTES};
 use super::lane::Lane;
 use super::outbox::{EVENTS_MAX_BYTES, Outbox, Parts};
 use super::runner::Runner;
@@ -28,6 +28,10 @@ const LOOK: Duration = Duration::from_millis(50);
 const OWN_PIN_AFTER: Duration = Duration::from_millis(1_500);
 /// Who wants to compare waits so long for what is on its way.
 const DELIVERED_WITHIN: Duration = Duration::from_secs(60);
+/// A commit takes one sync; after so long the pin is given up.
+const COMMIT_WITHIN: Duration = Duration::from_millis(500);
+/// How often is looked whether it is there.
+const POLL: Duration = Duration::from_millis(5);
 /// How often the numbers are told.
 const TELL: Duration = Duration::from_millis(250);
 
@@ -123,6 +127,7 @@ fn fix(outbox: &Outbox, mut desks: Vec<Desk>, stop: &AtomicBool) -> Result<(), R
             drop(pin);
             return desks.into_iter().try_for_each(|it| it.close(outbox));
         }
+        let pin = pin.filter(|it| is_durable(outbox, it, stop));
         let durable = outbox.durable.load(SeqCst);
         desks.iter_mut().for_each(|it| {
             it.look(outbox);
@@ -138,11 +143,15 @@ fn fix(outbox: &Outbox, mut desks: Vec<Desk>, stop: &AtomicBool) -> Result<(), R
             None if wanted && clock::since(last_pin) > OWN_PIN_AFTER => Some(outbox.instants.pin()),
             None => None,
         };
-        for desk in &mut due {
-            // Rows wait for a pin; what was gathered need not.
-            desk.flush(outbox, pin.as_ref(), durable);
+        // Rows wait for a pin; what was gathered need not. No disk is waited for while it is held.
+        let mut prepared = Vec::new();
+        for desk in due {
+            if let Some(it) = desk.prepare(outbox, pin.as_ref(), durable) {
+                prepared.push((desk, it));
+            }
         }
         drop(pin);
+        prepared.into_iter().for_each(|(desk, it)| desk.fix(outbox, it));
         let now_ms = (outbox.now_ms)();
         desks.iter_mut().for_each(|it| it.write(now_ms));
         let full = outbox.lanes.iter().any(|it| it.is_full());
@@ -152,6 +161,21 @@ fn fix(outbox: &Outbox, mut desks: Vec<Desk>, stop: &AtomicBool) -> Result<(), R
             outbox.lanes.iter().for_each(|it| tell(outbox, it));
         }
     }
+}
+
+/// Waits until the checkpoint at the epoch of this pin is durable: what is read there may leave
+/// then. False if that takes long, or too many old versions pile up behind it: rows go on waiting.
+fn is_durable(outbox: &Outbox, pin: &Pin, stop: &AtomicBool) -> bool {
+    let began = clock::monotonic();
+    while outbox.durable.load(SeqCst) < pin.epoch() {
+        let much = outbox.instants.undo_bytes() > UNDO_STOP_BYTES;
+        if much || stop.load(SeqCst) || clock::since(began) > COMMIT_WITHIN {
+            return false;
+        }
+        let mut window = outbox.window.lock();
+        outbox.wake.wait_for(&mut window, POLL);
+    }
+    true
 }
 
 /// Waits until there may be something to do; the pin of a checkpoint, if one was made.

@@ -47,11 +47,15 @@ pub type BookStateAt = Arc<dyn Fn(Epoch) -> Option<BookState> + Send + Sync>;
 /// What leaves is durable with the checkpoint that it belongs to, and does not leave before.
 #[derive(Clone)]
 pub struct Leaves {
-    /// Makes durable what leaves of the epochs up to this one, which is held. True if there is
-    /// anything: then a checkpoint is to be made at it.
+    /// Gathers what leaves of the epochs up to this one, which is held. True if there is anything
+    /// that no checkpoint has: then one is to be made at it.
     pub gather: Arc<dyn Fn(Epoch) -> Result<bool, Report> + Send + Sync>,
-    /// The checkpoint at the epoch of this pin is durable.
-    pub durable: Arc<dyn Fn(Pin) + Send + Sync>,
+    /// Takes the pin over, once the states were read at it: rows are read there, too.
+    pub read: Arc<dyn Fn(Pin) + Send + Sync>,
+    /// Makes durable what was gathered; before the commit.
+    pub settle: Arc<dyn Fn() -> Result<(), Report> + Send + Sync>,
+    /// The checkpoint at this epoch is durable: what was gathered up to it may leave.
+    pub durable: Arc<dyn Fn(Epoch) + Send + Sync>,
     /// Whether so much waits for a checkpoint that it should come sooner.
     pub much: Arc<dyn Fn() -> bool + Send + Sync>,
 }
@@ -229,8 +233,7 @@ impl Maker {
         let now_ms = (self.parts.now_ms)();
         let seq = self.store.seq;
         self.store.seq += 1;
-        let mut pin = Some(pin);
-        if let Err(report) = self.write(&mut pin, epoch, &book, (seq, now_ms)) {
+        if let Err(report) = self.write(pin, &book, seq, now_ms) {
             // What was shown for this checkpoint is to be shown again.
             for keeper in &self.parts.keepers {
                 keeper.again(&|generation| generation == seq);
@@ -242,8 +245,8 @@ impl Maker {
         self.n_building = n_building;
         self.made = epoch;
         self.parts.durable.store(epoch, SeqCst);
-        if let (Some(it), Some(pin)) = (&self.parts.leaving, pin.take()) {
-            (it.durable)(pin);
+        if let Some(it) = &self.parts.leaving {
+            (it.durable)(epoch);
         }
         let metrics = &self.parts.metrics;
         metrics.checkpoints.one();
@@ -258,16 +261,9 @@ impl Maker {
     /// The records as of the pinned epoch, then the identities, then the commit. The epoch is held
     /// only while it is read: old versions pile up behind it, and no disk is waited for meanwhile
     /// (but for more than [`GROUP_BYTES`]).
-    ///
-    /// Where something leaves it is held until the commit: rows are read there after it.
-    fn write(
-        &mut self,
-        pin: &mut Option<Pin>,
-        epoch: Epoch,
-        book: &BookState,
-        (seq, now_ms): (u32, u64),
-    ) -> Result<(), Report> {
+    fn write(&mut self, pin: Pin, book: &BookState, seq: u32, now_ms: u64) -> Result<(), Report> {
         let Maker { store, parts, room, .. } = self;
+        let epoch = pin.epoch();
         let Store {
             state,
             identities,
@@ -309,8 +305,12 @@ impl Maker {
             result?;
             shown.map_err(|gone| lost_track(keeper.view(), epoch, gone.oldest))?;
         }
-        if parts.leaving.is_none() {
-            *pin = None;
+        match &parts.leaving {
+            Some(it) => {
+                (it.read)(pin);
+                (it.settle)()?;
+            }
+            None => drop(pin),
         }
         // What the ledger counts as rejected is kept before the offsets go past it.
         if !(parts.rejects)() {
