@@ -375,7 +375,8 @@ impl Reader<'_> {
         variables: &[(String, String)],
     ) -> Option<ClickHouseSettings> {
         let mut it = ClickHouseSettings::default();
-        let checks: [(&str, fn(&str) -> bool, &str, &mut String); 4] = [
+        type Check<'s> = (&'s str, fn(&str) -> bool, &'s str, &'s mut String);
+        let checks: [Check<'_>; 4] = [
             ("url", clickhouse::is_url, clickhouse::A_URL, &mut it.url),
             ("database", clickhouse::is_name, clickhouse::A_NAME, &mut it.database),
             ("user", |_| true, "a user's name", &mut it.user),

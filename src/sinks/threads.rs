@@ -133,7 +133,7 @@ fn fix(outbox: &Outbox, mut desks: Vec<Desk>, stop: &AtomicBool) -> Result<(), R
             it.look(outbox);
             it.compact(outbox);
         });
-        let mut due: Vec<&mut Desk> = desks.iter_mut().filter(|it| it.is_due(durable)).collect();
+        let due: Vec<&mut Desk> = desks.iter_mut().filter(|it| it.is_due(durable)).collect();
         let wanted = due.iter().any(|it| it.wants_pin());
         let pin: Option<Pin> = match pin {
             Some(pin) => {

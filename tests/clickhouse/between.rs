@@ -206,8 +206,9 @@ fn pass(mut stream: TcpStream, server: &str, plan: &Mutex<VecDeque<How>>, counte
                 How::ClosedAfter => return,
                 _ => {
                     // Until the other end gives up.
-                    stream.read(&mut [0]).ok();
-                    return;
+                    match stream.read(&mut [0]) {
+                        Ok(_) | Err(_) => return,
+                    }
                 }
             }
         }

@@ -18,9 +18,9 @@ fn the_ten_lines() {
     // Only where it would meet another test's: the ports, and where the server's data are. And what a
     // newcomer does with his eyes: waits until there is something to see.
     let owner = std::process::id();
-    let mut script = format!(
+    let mut script = String::from(
         "set -eu\nset -m\nexport MILLSTREAM_CLICKHOUSE_DIR=$PWD/clickhouse-data MILLSTREAM_SERVE__LISTEN=127.0.0.1:0\n\
-         export MILLSTREAM_DATA_DIR=$PWD/data\n"
+         export MILLSTREAM_DATA_DIR=$PWD/data\n",
     );
     for line in &lines {
         let line = match *line {

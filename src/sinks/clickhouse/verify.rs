@@ -192,12 +192,11 @@ async fn shown(
     Ok(shown)
 }
 
+/// Who takes rows: tenant, key, the bytes of all fields, whether it is gone, epoch.
+type Take<'t> = dyn FnMut(&[u8], &[u8], &[u8], u8, u64) + 't;
+
 /// Takes the whole rows at the beginning; how many bytes they are.
-fn read(
-    columns: &[Column],
-    bytes: &[u8],
-    take: &mut dyn FnMut(&[u8], &[u8], &[u8], u8, u64),
-) -> usize {
+fn read(columns: &[Column], bytes: &[u8], take: &mut Take<'_>) -> usize {
     let mut used = 0;
     loop {
         let row = &bytes[used..];
