@@ -258,6 +258,11 @@ impl Outbox {
         self.wake.notify_one();
     }
 
+    /// Whether all that was gathered is in a checkpoint.
+    pub(super) fn is_settled(&self) -> bool {
+        self.gathering.lock().found <= self.durable.load(SeqCst)
+    }
+
     /// An instant at which everything can be read for a while, and of which everything is on its
     /// way: that of the next checkpoint, or now, if none is made because nothing happens.
     pub(super) fn instant(&self) -> Option<Epoch> {

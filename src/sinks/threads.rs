@@ -268,8 +268,10 @@ impl Asking {
         let at = outbox.instant().ok_or_else(|| cannot("no instant could be held"))?;
         let began = clock::monotonic();
         loop {
+            // In the order in which it moves on: what does so meanwhile is seen behind.
+            let gone = outbox.is_settled() && lane.unread() == 0 && lane.n_waiting() == 0;
             let told = lane.shared.lock().told.clone();
-            let idle = told.in_flight == 0 && lane.n_waiting() == 0 && lane.unread() == 0;
+            let idle = gone && told.in_flight == 0;
             if told.whole && (told.marked >= at && told.in_flight == 0 || idle) {
                 break;
             }

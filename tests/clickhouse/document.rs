@@ -14,7 +14,9 @@ fn the_ten_lines() {
     let lines: Vec<&str> = lines.lines().collect();
     assert_eq!(lines.len(), 10, "ten lines");
     let place = folder("document");
-    std::os::unix::fs::symlink(format!("{root}/scripts"), place.join("scripts")).unwrap();
+    for name in ["scripts", "schemas"] {
+        std::os::unix::fs::symlink(format!("{root}/{name}"), place.join(name)).unwrap();
+    }
     // Only where it would meet another test's: the ports, and where the server's data are. And what a
     // newcomer does with his eyes: waits until there is something to see.
     let owner = std::process::id();
