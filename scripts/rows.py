@@ -23,6 +23,8 @@ def digest(lines):
 
 def text(value):
     """One field as text."""
+    if isinstance(value, str):
+        return value
     if value is None:
         return ""
     if isinstance(value, bool):
