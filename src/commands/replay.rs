@@ -236,6 +236,7 @@ pub fn run(replay: &Replay, settings: Settings) -> Result<(Outcome, Ended), Repo
     let cpu = usage::cpu_seconds();
     let started = crate::clock::monotonic();
     let running = run::start(settings, plan)?;
+    run::tell_address(&running);
     let reading = running.progress();
     let is_over = Arc::new(AtomicBool::new(false));
     let teller = std::io::stderr().is_terminal().then(|| {

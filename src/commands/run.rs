@@ -25,9 +25,7 @@ pub fn main(settings: Settings, typed: &typed::Run) -> Result<(), Report> {
     };
     let plan = Plan { rebuild, told: typed.supervised.clone(), ..Plan::of(&settings) };
     let running = run::start(settings, plan)?;
-    if let Some(address) = running.address() {
-        tracing::info!(%address, "serving");
-    }
+    run::tell_address(&running);
     running.until_told();
     running.stop()
 }

@@ -172,7 +172,7 @@ pub enum Command {
     /// Make or change the tables of ClickHouse, as far as they lack
     #[command(after_help = "Examples:\n  millstream migrate --dry-run\n  \
                             millstream migrate --url http://127.0.0.1:8123 --user admin \
-                            --password-file clickhouse-data/secrets/admin\n\n\
+                            --password-file secrets/admin\n\n\
                             Needs a user who may make databases and tables; `run` needs one who may only \
                             read and insert.")]
     Migrate(Migrate),
@@ -364,7 +364,7 @@ pub struct Replay {
     /// Serve HTTP meanwhile, and afterwards until interrupted
     #[arg(long)]
     pub stay: bool,
-    /// Address of HTTP, with --serve or --stay
+    /// Address of HTTP, with --serve or --stay; with port 0 one that is free, and it is told
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<String>,
     /// One JSON document

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
 
+use super::ends::joined;
 use super::files::Source;
 use super::kafka::Topics;
-use super::{LOG, QUEUE_CHUNKS, joined, kafka};
+use super::{LOG, QUEUE_CHUNKS, kafka};
 use crate::clock::SteadyClock;
 use crate::config::{KafkaSettings, Settings};
 use crate::ingest::file::{self, Progress};

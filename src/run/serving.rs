@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::ports;
+use super::{Running, ports};
 use crate::config::Settings;
 use crate::report::Report;
 use crate::serve::Door;
@@ -114,6 +114,14 @@ pub(super) fn serve(
     );
     drop(_entered);
     Ok(Serving { address, runtime, task, end, address_file })
+}
+
+/// Says where HTTP is served, if it is: a port that was asked for as 0 is told nowhere else to those
+/// who have no data folder.
+pub fn tell_address(running: &Running) {
+    if let Some(address) = running.address() {
+        tracing::info!(%address, "serving");
+    }
 }
 
 /// Calls this at SIGINT or SIGTERM, for as long as what is given lives.

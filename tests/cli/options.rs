@@ -1,6 +1,7 @@
 //! Options that no other test has a reason to use, each once, as a person would.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::time::Duration;
 
@@ -132,6 +133,7 @@ fn replay_and_serve() {
     assert!(status == 200 && catalogue.contains("orders_by_status"), "{catalogue}");
     let (code, out, err) = process.end();
     assert!(code == 0 && out.contains("300 records"), "{out}{err}");
+    assert!(err.contains(&format!("serving address={address}")), "{err}");
 
     let address = free_port();
     let mut process = Process::start(&["replay", &file, "--stay", "--listen", &address]);
@@ -141,6 +143,39 @@ fn replay_and_serve() {
     process.signal("-INT");
     let (code, out, err) = process.end();
     assert!(code == 0 && !err.contains("error["), "{out}{err}");
+}
+
+/// Goal: a port that the system chose is told, as `run` tells it: a line on standard error, and the
+/// folder's file where there is a folder; it is gone with the process.
+#[test]
+fn replay_says_where_it_serves() {
+    let folder = Folder::new("options-where");
+    let (_, events, _) = run(&["generate", "--events", "300"]);
+    let file = folder.file("in.jsonl", events);
+    let anywhere = ["--listen", "127.0.0.1:0"];
+
+    let mut process = Process::start(&[&["replay", &file, "--stay"], &anywhere[..]].concat());
+    let mut said = BufReader::new(process.child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("serving address=") {
+        line.clear();
+        assert!(said.read_line(&mut line).unwrap() > 0, "ended without a word of where");
+    }
+    let address = line.split("address=").nth(1).unwrap().trim().to_string();
+    assert!(!address.ends_with(":0"), "{line}");
+    assert_eq!(get(&address, "/v1/views").0, 200);
+    process.signal("-INT");
+    assert!(process.child.wait().unwrap().success());
+
+    let state = folder.path("state");
+    let words = ["replay", &file, "--stay", "--state", &state];
+    let mut process = Process::start(&[&words[..], &anywhere].concat());
+    let address = process.address(&folder.0.join("state"));
+    assert_eq!(get(&address, "/v1/views").0, 200);
+    process.signal("-INT");
+    let (code, _, err) = process.end();
+    assert!(code == 0 && err.contains(&format!("serving address={address}")), "{err}");
+    assert!(!folder.0.join("state/admin.addr").exists(), "nobody answers there any more");
 }
 
 /// Goal: where the log no longer reaches back, building again is refused with the instant from

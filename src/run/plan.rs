@@ -1,0 +1,68 @@
+//! What is to run, as a command says it.
+
+use std::path::{Path, PathBuf};
+
+use super::files::Source;
+use super::keep::Rebuild;
+use crate::commands::replay::Clock;
+use crate::config::{KafkaSettings, Settings};
+use crate::sinks::Given;
+use crate::supervise::notes::Told;
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// With the embedded log (and a data folder); a replay has neither.
+    pub log: bool,
+    /// Files to read, after the log.
+    pub sources: Vec<Source>,
+    /// Kafka clusters to read, after the files.
+    pub kafka: Vec<KafkaSettings>,
+    /// Where states are kept; in memory only if absent.
+    pub state: Option<PathBuf>,
+    /// What is to be built again from the log.
+    pub rebuild: Rebuild,
+    /// Read of Kafka what is there at the start, and end; else go on for ever.
+    pub until_end: bool,
+    /// Sinks besides those of the settings.
+    pub sinks: Vec<Given>,
+    /// What the parent says, if one has started us.
+    pub told: Option<Told>,
+    /// Where the epoch's time comes from.
+    pub clock: Clock,
+    /// Whether to serve HTTP.
+    pub serve: bool,
+}
+
+impl Plan {
+    /// All that the settings name, kept in their data folder and served, until told to end: what
+    /// `millstream run` does.
+    pub fn of(settings: &Settings) -> Plan {
+        let sources = settings.feeds.iter().map(|it| Source {
+            name: it.name.clone(),
+            path: it.path.clone(),
+            mapping: it.mapping.clone(),
+            repeat: 1,
+            rate: None,
+        });
+        Plan {
+            log: true,
+            sources: sources.collect(),
+            kafka: settings.kafka.clone(),
+            state: Some(settings.data_dir.clone()),
+            rebuild: Rebuild::default(),
+            until_end: false,
+            sinks: Vec::new(),
+            told: None,
+            clock: Clock::Wall,
+            serve: true,
+        }
+    }
+    /// Where what is durable lies, if anything is: the data folder, or the folder of a replay.
+    pub(super) fn folder<'a>(&'a self, settings: &'a Settings) -> Option<&'a Path> {
+        match self.log {
+            true => Some(&settings.data_dir),
+            false => self.state.as_deref(),
+        }
+    }
+}
