@@ -15,6 +15,7 @@
 //! The views, a line each: [`customers`], [`orders`], [`cases`], [`volume`], [`records`] (folds);
 //! [`orders_by_status`], [`top_customers`] (relations).
 
+pub mod models; // what is learnt from events, and what is said with it
 pub mod served; // the multi-version map that folds write and readers read
 pub mod fold; // the one operator of kind *fold*
 pub mod publish; // serves a relation's output in a map of the same kind

@@ -16,6 +16,7 @@ pub mod generate; // generated events on standard output
 pub mod log; // looking into the embedded log
 pub mod map; // what becomes of the first records of a file
 pub mod produce; // a file's lines into a Kafka topic
+pub mod model; // learning from one's own texts, and what a model says
 pub mod migrate; // the tables of ClickHouse
 pub mod out; // standard output that may be a closed pipe
 pub mod replay; // a file through the whole path, and what it made of it
@@ -89,6 +90,7 @@ fn obey(typed: Typed, variables: Vec<(String, String)>) -> Result<ExitCode, Prob
         Command::Rejects { what } => rejects::main(&what, &chosen),
         Command::Sinks { what } => sinks::main(&what, &chosen),
         Command::Sql(it) => sql::main(&it, &chosen),
+        Command::Model { what } => model::main(&what, &chosen),
         Command::Migrate(it) => migrate::main(&it, &chosen),
         Command::Verify(it) => verify::main(&it, &chosen),
         Command::Rebuild(it) => verify::rebuild(&it, &chosen),

@@ -35,6 +35,7 @@ pub mod rejects; // what could not be decoded, kept with its report
 pub mod ledger; // where every record read has ended, by epoch
 pub mod store; // 5
 pub mod backup; // a copy of everything durable, and back
+pub mod models; // what was learnt, by digest
 pub mod sql; // 6, in SQL
 pub mod serve; // 6
 pub mod sinks; // 7: what leaves, and how often it is tried

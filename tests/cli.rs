@@ -10,6 +10,8 @@ mod looking;
 mod process;
 #[path = "cli/asking.rs"]
 mod asking;
+#[path = "cli/models.rs"]
+mod models;
 #[path = "cli/options.rs"]
 mod options;
 #[path = "cli/retries.rs"]

@@ -39,6 +39,11 @@ const ROOMS: &[(&str, &[&str], &str)] = &[
         &["segments"],
         "the outbox is made of segments; rows come as rows, never collections",
     ),
+    (
+        "models",
+        &["segments", "dataflows"],
+        "what is learnt is pure and the crate's; this room keeps it as files",
+    ),
     ("sql", &[], "the views as tables, through a read handle; serve asks it by a message"),
     ("serve", &["changes"], "rows through a read handle and gathered changes, never collections"),
 ];

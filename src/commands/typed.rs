@@ -5,6 +5,7 @@
 //! clap reads words; units, paths, files and what goes together are read by `config`, in one
 //! place, so that a flag, a variable and a line of the file mean the same.
 
+pub mod model; // learning, and what a model says
 pub mod produce; // the longest list of flags, by itself
 pub mod sql; // statements over the live views
 
@@ -160,6 +161,15 @@ pub enum Command {
                             `< report.sql`.\ndocs/sql.md has the tables, the limits and ten questions."
     )]
     Sql(sql::Sql),
+    /// Learn how people feel from your own texts with ratings, and say it of others
+    #[command(after_help = "Examples:\n  \
+                            millstream model train sentiment --input reviews.jsonl --out model\n  \
+                            millstream model score lexicon --input reviews.jsonl")]
+    Model {
+        /// What to do.
+        #[command(subcommand)]
+        what: model::Model,
+    },
     /// Copy everything durable into an empty folder, also while it is being written
     #[command(after_help = "Example:\n  millstream backup backup-of-today")]
     Backup(Backup),

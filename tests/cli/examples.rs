@@ -32,7 +32,24 @@ fn a_place_to_try() -> Folder {
     folder.file("orders.jsonl.gz", packed(record.as_bytes()));
     let (_, events, _) = run(&["generate", "--events", "20"]);
     folder.file("events.jsonl", events);
+    folder.file("reviews.jsonl", reviews());
     folder
+}
+
+/// Forty reviews with stars, in few words.
+pub(crate) fn reviews() -> String {
+    let one = |at: usize| {
+        let (stars, text) = match at % 4 {
+            0 => (5, "a great pump, thank you"),
+            1 => (1, "it broke, and nobody answers"),
+            2 => (4, "works well, quick delivery"),
+            _ => (2, "not what I ordered, too late"),
+        };
+        format!(
+            r#"{{"specversion":"1.0","id":"r{at}","source":"/shop","type":"feedback.submitted","subject":"C1","time":"2026-01-01T00:00:00Z","data":{{"customer":"C1","rating":{stars},"text":"{at}: {text}"}}}}"#
+        ) + "\n"
+    };
+    (0..40).map(one).collect()
 }
 
 fn packed(bytes: &[u8]) -> Vec<u8> {
@@ -72,6 +89,9 @@ fn every_example_works() {
         "state list",
         "state stats",
         "state verify",
+        "model",
+        "model train",
+        "model score",
         "backup",
         "restore",
         "sql",
