@@ -161,7 +161,7 @@ impl Trainer {
     /// Takes a rated text in.
     pub fn add(&mut self, text: &str, label: Label) {
         // Another part of the hash than the sample's order: a sample is of both parts alike.
-        if (hash_of(text) >> 7) % HELD_OUT == 0 {
+        if (hash_of(text) >> 7).is_multiple_of(HELD_OUT) {
             self.held_out.add(&mut self.grams, text, label);
             self.texts.push((text.to_string(), label));
         } else {

@@ -8,7 +8,6 @@
 mod texts;
 
 use std::path::Path;
-use std::time::Instant;
 
 use serde_json::json;
 
@@ -31,7 +30,7 @@ pub fn main(what: &Model, chosen: &Chosen) -> Result<(), Problems> {
 fn train(it: &Train, chosen: &Chosen) -> Result<(), Problems> {
     let mapping = it.mapping.as_deref().map(load_mapping).transpose()?;
     let settings = chosen.settings(&[], &[])?;
-    let began = Instant::now();
+    let began = crate::clock::monotonic();
     let mut trainer = Trainer::default();
     let read = texts::each(&it.input, mapping.as_ref(), &settings, |event| {
         if let Some((text, label)) = models::rated(event) {

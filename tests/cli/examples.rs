@@ -13,11 +13,21 @@ fn examples(name: &str) -> Vec<String> {
     let (code, out, err) = run(&words);
     assert_eq!(code, 0, "{name}: {err}");
     let (_, shown) = out.split_once("Example").unwrap_or_else(|| panic!("{name}: {out}"));
-    let shown: Vec<String> = shown
-        .lines()
-        .filter_map(|it| it.strip_prefix("  millstream"))
-        .map(|it| it.trim().to_string())
-        .collect();
+    let mut lines: Vec<String> = Vec::new();
+    for line in shown.lines() {
+        match line.strip_prefix("  millstream") {
+            Some(it) => lines.push(it.trim().to_string()),
+            // A long one goes on in the next line where there is no terminal.
+            None if line.starts_with("  ") => {
+                if let Some(before) = lines.last_mut() {
+                    before.push(' ');
+                    before.push_str(line.trim());
+                }
+            }
+            None => {}
+        }
+    }
+    let shown = lines;
     assert!(!shown.is_empty(), "{name}: {out}");
     assert!(name.is_empty() || shown.iter().all(|it| it.starts_with(name)), "{name}: {shown:?}");
     shown
