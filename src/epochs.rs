@@ -319,6 +319,11 @@ impl Epochs {
         self.held.load(SeqCst) & why as u8 != 0
     }
 
+    /// Whether reading is ahead of what comes after it: a queue is half full.
+    pub fn lags(&self) -> bool {
+        self.inner.lock().queues.iter().any(Queue::is_half_full)
+    }
+
     /// Whether something could be handed out at once.
     pub fn waiting(&self) -> bool {
         if self.is_held() {
@@ -419,6 +424,10 @@ impl Inner {
 impl Queue {
     fn new(chunks: Receiver<Chunk>) -> Queue {
         Queue { chunks, pieces: VecDeque::new(), open: true }
+    }
+
+    fn is_half_full(&self) -> bool {
+        self.chunks.capacity().is_some_and(|it| self.chunks.len() * 2 >= it)
     }
 
     fn has_some(&self) -> bool {

@@ -136,6 +136,12 @@ pub trait Sink: Send + Sync {
         })
     }
 
+    /// Whether a batch of another stream may be handed over while one is on its way: for a receiver
+    /// whose time is not ours. Marks wait for all before them.
+    fn takes_two(&self) -> bool {
+        false
+    }
+
     /// One attempt at one batch; see the contract above.
     fn deliver<'a>(&'a self, batch: &'a Batch) -> Delivering<'a>;
 }
@@ -168,8 +174,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            rows: 50_000,
-            bytes: 8 << 20,
+            rows: 200_000,
+            bytes: 12 << 20,
             wait: Duration::from_secs(1),
             timeout: Duration::from_secs(30),
         }

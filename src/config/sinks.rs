@@ -133,8 +133,8 @@ pub const SINK_KEYS: &[(&str, &str, &str, &str)] = &[
         "\"4 GiB\"",
         "What waits for it may have so much of the disk; above, reading is held back until it is less. 64 MiB to 64 TiB.",
     ),
-    ("batch_rows", "", "50000", "Items in one batch, at most: 1 to 1,000,000."),
-    ("batch_bytes", "", "\"8 MiB\"", "Bytes of one batch, about: 1 KiB to 8 MiB."),
+    ("batch_rows", "", "200000", "Items in one batch, at most: 1 to 1,000,000."),
+    ("batch_bytes", "", "\"12 MiB\"", "Bytes of one batch, about: 1 KiB to 12 MiB."),
     (
         "flush_every",
         "",
@@ -331,8 +331,8 @@ impl Reader<'_> {
         let take = self.take();
         let views = self.list("views").map_or_else(Vec::new, |it| it.1);
         let max_bytes = self.size("max_bytes", 4 << 30, 64 * MIB, 64 << 40);
-        let batch_rows = self.count("batch_rows", 50_000, 1_000_000);
-        let batch_bytes = self.size("batch_bytes", 8 * MIB, 1 << 10, 8 * MIB);
+        let batch_rows = self.count("batch_rows", 200_000, 1_000_000);
+        let batch_bytes = self.size("batch_bytes", 12 * MIB, 1 << 10, 12 * MIB);
         let flush_every = self.time("flush_every", secs(1), ms(10), secs(600));
         let timeout = self.time("timeout", secs(30), ms(100), secs(3_600));
         let to = match kind.as_str() {

@@ -122,7 +122,7 @@ impl Behind<'_> {
             return Ok(None);
         }
         let (epochs, ending) = (Arc::clone(self.epochs), Arc::clone(self.ending));
-        let metrics = self.metrics.clone();
+        let (metrics, ahead) = (self.metrics.clone(), Arc::clone(self.epochs));
         let parts = Parts {
             leaving: self.leaving,
             readers: Arc::clone(&self.read.views),
@@ -134,6 +134,7 @@ impl Behind<'_> {
                 metrics.outbox_held.set(i64::from(held));
                 epochs.hold(Hold::Outbox, held);
             }),
+            lags: Arc::new(move || ahead.lags()),
             now_ms: super::now_by(self.clock),
             metrics: self.metrics.clone(),
         };

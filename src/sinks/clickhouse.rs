@@ -105,6 +105,10 @@ impl Sink for ClickHouse {
         Box::pin(async move { self.answer(self.look().await) })
     }
 
+    fn takes_two(&self) -> bool {
+        true
+    }
+
     fn verify(&self, at: Epoch, readers: &[Arc<dyn ViewReader>]) -> Result<Value, Report> {
         let told = |it: Told| it.report(&self.settings);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

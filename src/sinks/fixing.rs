@@ -40,6 +40,11 @@ use crate::report::{Report, log_report};
 const FLUSH_BYTES: usize = 32 << 20;
 /// While undo is above this, rows are read no further at this pin.
 pub(super) const UNDO_STOP_BYTES: u64 = 32 << 20;
+/// While reading lags a flush waits so many times as long: what a sink takes of the machine then is
+/// taken from reading, and rows that wait are replaced by newer ones meanwhile.
+const LAGGING_WAITS: u32 = 10;
+/// Unless so much of its outbox is full.
+const LAGGING_SHARE: u64 = 4;
 /// Rows in a log are put together from here on.
 const COMPACT_BYTES: u64 = 128 << 10;
 /// Rows read between two looks at the undo.
@@ -214,8 +219,8 @@ impl Desk {
         shared.told.whole = self.book.is_whole();
     }
 
-    /// Whether a flush is due.
-    pub(super) fn is_due(&self, durable: Epoch) -> bool {
+    /// Whether a flush is due; `lags`: reading has more than can be taken in.
+    pub(super) fn is_due(&self, durable: Epoch, lags: bool) -> bool {
         let lane = &self.lane;
         let bytes: usize = self.in_flight.iter().map(|it| it.1).sum();
         let room = self.in_flight.len() + lane.declared.streams.len() < QUEUE_BATCHES;
@@ -226,8 +231,12 @@ impl Desk {
         let room = (room && !fails) || self.in_flight.is_empty();
         let limits = &lane.declared.limits;
         let unread = lane.unread();
-        let much = unread >= limits.bytes as u64 || lane.n_waiting() >= limits.rows;
-        room && (much || clock::since(self.flushed) >= limits.wait) && self.has_some(durable)
+        let (much, wait) = if lags {
+            (unread >= lane.max_bytes / LAGGING_SHARE, limits.wait * LAGGING_WAITS)
+        } else {
+            (unread >= limits.bytes as u64 || lane.n_waiting() >= limits.rows, limits.wait)
+        };
+        room && (much || clock::since(self.flushed) >= wait) && self.has_some(durable)
     }
 
     fn has_some(&self, durable: Epoch) -> bool {

@@ -75,6 +75,8 @@ pub struct Parts {
     pub epoch: Epoch,
     /// Holds reading back, or lets it go on.
     pub hold: Arc<dyn Fn(bool) + Send + Sync>,
+    /// Whether more is read than can be taken in.
+    pub lags: Arc<dyn Fn() -> bool + Send + Sync>,
     /// The time.
     pub now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// How it is going.
@@ -88,6 +90,7 @@ pub struct Outbox {
     pub(super) instants: Arc<dyn Instants>,
     pub(super) now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
     pub(super) hold: Arc<dyn Fn(bool) + Send + Sync>,
+    pub(super) lags: Arc<dyn Fn() -> bool + Send + Sync>,
     pub(super) metrics: Metrics,
     incarnation: u64,
     gathering: Mutex<Gathering>,
@@ -166,6 +169,7 @@ impl Outbox {
             instants: parts.instants,
             now_ms: parts.now_ms,
             hold: parts.hold,
+            lags: parts.lags,
             metrics: parts.metrics,
             incarnation: parts.incarnation,
             gathering: Mutex::new(Gathering {

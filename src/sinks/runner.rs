@@ -1,6 +1,11 @@
-//! One sink's own thread: one batch at a time, for as long as it takes.
+//! One sink's own thread: one batch at a time, for as long as it takes; beside it the first attempt
+//! at the next one, where the sink allows it.
 //!
 //! # Meaning
+//! While all is well the next batch, if it is of another stream and no mark, is attempted beside the
+//! one whose turn it is. What that comes to is looked at when its turn has come: then, and only then,
+//! it counts, is halved, or is tried again with the same id.
+//!
 //! A batch leaves this thread durable at its receiver, or with items put aside, or not at all. What
 //! fails is tried again by the breaker's word; what is refused for its data is halved down to the
 //! item. Whoever else waits for something does not wait here.
@@ -15,7 +20,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::batch::Batch;
+use super::batch::{Batch, Stream};
 use super::breaker::{Breaker, Failure, State};
 use super::lane::Lane;
 use super::outbox::Outbox;
@@ -35,6 +40,8 @@ pub(super) struct Runner {
     outbox: Arc<Outbox>,
     breaker: Breaker,
     batches: mpsc::Receiver<Batch>,
+    /// Received, and its turn is next.
+    next: Option<Batch>,
     stop: watch::Receiver<bool>,
     /// The receiver was found fit since the breaker was last open.
     fit: bool,
@@ -61,6 +68,7 @@ impl Runner {
             outbox: Arc::clone(outbox),
             breaker: Breaker::new(kept, seed),
             batches,
+            next: None,
             stop,
             fit: false,
         }
@@ -73,6 +81,12 @@ impl Runner {
             return;
         }
         loop {
+            if let Some(batch) = self.next.take() {
+                if self.deliver_two(batch).await.is_err() {
+                    return;
+                }
+                continue;
+            }
             let (lane, stop) = (Arc::clone(&self.lane), self.stop.clone());
             let batch = tokio::select! {
                 batch = self.batches.recv() => batch,
@@ -85,10 +99,35 @@ impl Runner {
                 () = told(stop) => return,
             };
             let Some(batch) = batch else { return };
-            if self.deliver(batch).await.is_err() {
-                return;
-            }
+            self.next = Some(batch);
         }
+    }
+
+    /// A batch, and beside it the next one, if it may be.
+    async fn deliver_two(&mut self, batch: Batch) -> Result<(), Ending> {
+        let well = self.fit && self.breaker.kept.state == State::Closed;
+        if !well || !self.lane.sink.takes_two() || batch.stream == Stream::Marks {
+            return self.deliver(batch, None).await;
+        }
+        let Ok(next) = self.batches.try_recv() else {
+            return self.deliver(batch, None).await;
+        };
+        if next.stream == batch.stream || next.stream == Stream::Marks {
+            self.next = Some(next);
+            return self.deliver(batch, None).await;
+        }
+        let answers = tokio::join!(self.try_once(&batch), self.try_once(&next));
+        let (first, second) = (answers.0?, answers.1?);
+        self.deliver(batch, Some(first)).await?;
+        self.deliver(next, Some(second)).await
+    }
+
+    /// One attempt, and how long it took.
+    async fn try_once(&self, piece: &Batch) -> Result<Delivery, Ending> {
+        let began = clock::monotonic();
+        let answer = self.answer(self.lane.sink.deliver(piece)).await?;
+        self.metrics().sink_time.get_or_create(&self.of_sink()).observe(clock::since(began));
+        Ok(answer)
     }
 
     /// Waits until the receiver is fit.
@@ -100,12 +139,13 @@ impl Runner {
         Ok(())
     }
 
-    /// The whole of a batch, in pieces where it must be.
-    async fn deliver(&mut self, batch: Batch) -> Result<(), Ending> {
+    /// The whole of a batch, in pieces where it must be; perhaps what the first attempt came to is
+    /// known.
+    async fn deliver(&mut self, batch: Batch, mut known: Option<Delivery>) -> Result<(), Ending> {
         let (seq, n) = (batch.seq, batch.len() as u64);
         let mut pieces = vec![batch];
         while let Some(piece) = pieces.pop() {
-            match self.attempt(&piece).await? {
+            match self.attempt(&piece, known.take()).await? {
                 Came::Durable => {}
                 Came::Data(report) => match piece.halves() {
                     Some([first, second]) => pieces.extend([second, first]),
@@ -124,16 +164,23 @@ impl Runner {
     }
 
     /// Tries until it is durable, or refused for what is in it.
-    async fn attempt(&mut self, piece: &Batch) -> Result<Came, Ending> {
+    async fn attempt(
+        &mut self,
+        piece: &Batch,
+        mut known: Option<Delivery>,
+    ) -> Result<Came, Ending> {
         loop {
-            self.wait().await?;
-            if !self.fit {
-                self.look_fit().await?;
-                continue;
-            }
-            let began = clock::monotonic();
-            let answer = self.answer(self.lane.sink.deliver(piece)).await?;
-            self.metrics().sink_time.get_or_create(&self.of_sink()).observe(clock::since(began));
+            let answer = match known.take() {
+                Some(answer) => answer,
+                None => {
+                    self.wait().await?;
+                    if !self.fit {
+                        self.look_fit().await?;
+                        continue;
+                    }
+                    self.try_once(piece).await?
+                }
+            };
             match answer {
                 Delivery::Durable => {
                     self.count("durable");
@@ -278,7 +325,7 @@ impl Runner {
         }
         for kept in self.lane.aside.all() {
             let Some(piece) = kept.batch(&self.lane.declared.streams) else { continue };
-            if let Came::Durable = self.attempt(&piece).await?
+            if let Came::Durable = self.attempt(&piece, None).await?
                 && let Err(report) = self.lane.aside.remove(|it| it.id == piece.id)
             {
                 log_report!(error, report, "what was delivered still stands aside");

@@ -32,6 +32,8 @@ const DELIVERED_WITHIN: Duration = Duration::from_secs(60);
 const COMMIT_WITHIN: Duration = Duration::from_millis(500);
 /// How often is looked whether it is there.
 const POLL: Duration = Duration::from_millis(5);
+/// Reading lags until it has not for so long.
+const LAGS_FOR: Duration = Duration::from_millis(500);
 /// How often the numbers are told.
 const TELL: Duration = Duration::from_millis(250);
 
@@ -121,6 +123,7 @@ pub fn no_sinks() -> Report {
 fn fix(outbox: &Outbox, mut desks: Vec<Desk>, stop: &AtomicBool) -> Result<(), Report> {
     let mut last_pin = clock::monotonic();
     let mut last_told: Option<Instant> = None;
+    let mut lagged: Option<Instant> = None;
     loop {
         let pin = wait(outbox);
         if stop.load(SeqCst) {
@@ -133,7 +136,12 @@ fn fix(outbox: &Outbox, mut desks: Vec<Desk>, stop: &AtomicBool) -> Result<(), R
             it.look(outbox);
             it.compact(outbox);
         });
-        let due: Vec<&mut Desk> = desks.iter_mut().filter(|it| it.is_due(durable)).collect();
+        if (outbox.lags)() {
+            lagged = Some(clock::monotonic());
+        }
+        let lags = lagged.is_some_and(|it| clock::since(it) < LAGS_FOR);
+        let due = desks.iter_mut().filter(|it| it.is_due(durable, lags));
+        let due: Vec<&mut Desk> = due.collect();
         let wanted = due.iter().any(|it| it.wants_pin());
         let pin: Option<Pin> = match pin {
             Some(pin) => {

@@ -34,6 +34,11 @@ const INSERT: &[(&str, &str)] = &[
     ("min_insert_block_size_rows", "0"),
     ("min_insert_block_size_bytes", "0"),
     ("max_partitions_per_insert_block", "1000"),
+    // Rows of one key in one block stay as they are until parts are merged: reading is with FINAL, and
+    // taking them together here takes as long as all the rest of an insert.
+    ("optimize_on_insert", "0"),
+    // Types are told: there is nothing to replace.
+    ("input_format_null_as_default", "0"),
     ("wait_end_of_query", "1"),
     ("input_format_with_names_use_header", "1"),
     ("input_format_with_types_use_header", "1"),
