@@ -24,10 +24,16 @@ use crate::cases::Cases;
 use crate::customers::Customers;
 use crate::fold::{Nobody, Project, fold};
 use crate::inputs::{Counts, Updates, fingerprint_of};
+use crate::model_quality::{self, ModelQuality};
+use crate::mood::Heard;
 use crate::orders::Orders;
 use crate::orders_by_status::{Moves, OrdersByStatus};
 use crate::publish::{Published, publish};
 use crate::records::Records;
+use crate::sentiment::{self, Sentiment};
+use crate::sentiment_by_customer::{self, SentimentByCustomer};
+use crate::sentiment_by_day::{self, SentimentByDay};
+use crate::sentiment_by_product::{self, SentimentByProduct};
 use crate::served::{Clock, KeyOf, Served};
 use crate::top_customers::{Candidates, TopCustomers};
 use crate::volume::Volume;
@@ -36,7 +42,7 @@ use crate::{cases, customers, orders, orders_by_status, records, top_customers, 
 
 /// Every view of this build, in the order of the documentation.
 pub fn definitions() -> &'static [&'static ViewDef] {
-    static ALL: [&ViewDef; 7] = [
+    static ALL: [&ViewDef; 12] = [
         &customers::DEF,
         &orders::DEF,
         &cases::DEF,
@@ -44,6 +50,11 @@ pub fn definitions() -> &'static [&'static ViewDef] {
         &records::DEF,
         &orders_by_status::DEF,
         &top_customers::DEF,
+        &sentiment::DEF,
+        &sentiment_by_customer::DEF,
+        &sentiment_by_product::DEF,
+        &sentiment_by_day::DEF,
+        &model_quality::DEF,
     ];
     &ALL
 }
@@ -52,7 +63,7 @@ pub fn definitions() -> &'static [&'static ViewDef] {
 pub type Reference = fn(&[Event<'static>], Epoch) -> BTreeMap<Name, Row>;
 
 /// Of each view its plain computation, in the catalogue's order.
-pub fn references() -> [Reference; 7] {
+pub fn references() -> [Reference; 12] {
     [
         customers::reference,
         orders::reference,
@@ -61,6 +72,11 @@ pub fn references() -> [Reference; 7] {
         records::reference,
         orders_by_status::reference,
         top_customers::reference,
+        sentiment::reference,
+        sentiment_by_customer::reference,
+        sentiment_by_product::reference,
+        sentiment_by_day::reference,
+        model_quality::reference,
     ]
 }
 
@@ -76,6 +92,17 @@ impl ViewSet {
     pub(crate) const RECORDS: u32 = 16;
     const ORDERS_BY_STATUS: u32 = 32;
     const TOP_CUSTOMERS: u32 = 64;
+    pub(crate) const SENTIMENT: u32 = 128;
+    pub(crate) const SENTIMENT_BY_CUSTOMER: u32 = 256;
+    pub(crate) const SENTIMENT_BY_PRODUCT: u32 = 512;
+    pub(crate) const SENTIMENT_BY_DAY: u32 = 1_024;
+    pub(crate) const MODEL_QUALITY: u32 = 2_048;
+    /// Those for which texts are scored.
+    pub(crate) const OF_TEXTS: u32 = ViewSet::SENTIMENT
+        | ViewSet::SENTIMENT_BY_CUSTOMER
+        | ViewSet::SENTIMENT_BY_PRODUCT
+        | ViewSet::SENTIMENT_BY_DAY
+        | ViewSet::MODEL_QUALITY;
 
     /// Relations, each with the fold whose rows it is made from.
     const NEEDS: [(u32, u32); 2] = [
@@ -142,6 +169,11 @@ pub struct Views {
     records: Option<Arc<Served<Records>>>,
     orders_by_status: Option<Arc<Published<OrdersByStatus>>>,
     top_customers: Option<Arc<Published<TopCustomers>>>,
+    sentiment: Option<Arc<Served<Sentiment>>>,
+    sentiment_by_customer: Option<Arc<Served<SentimentByCustomer>>>,
+    sentiment_by_product: Option<Arc<Served<SentimentByProduct>>>,
+    sentiment_by_day: Option<Arc<Served<SentimentByDay>>>,
+    model_quality: Option<Arc<Served<ModelQuality>>>,
 }
 
 impl Views {
@@ -188,6 +220,11 @@ impl Views {
         let records = maker.served(ViewSet::RECORDS, Kind::Record);
         let orders_by_status = maker.published(ViewSet::ORDERS_BY_STATUS);
         let top_customers = maker.published(ViewSet::TOP_CUSTOMERS);
+        let sentiment = maker.served(ViewSet::SENTIMENT, Kind::Text);
+        let sentiment_by_customer = maker.served(ViewSet::SENTIMENT_BY_CUSTOMER, Kind::Customer);
+        let sentiment_by_product = maker.served(ViewSet::SENTIMENT_BY_PRODUCT, Kind::Product);
+        let sentiment_by_day = maker.served(ViewSet::SENTIMENT_BY_DAY, Kind::Day);
+        let model_quality = maker.served(ViewSet::MODEL_QUALITY, Kind::Model);
         Arc::new(Views {
             clock,
             secret,
@@ -201,6 +238,11 @@ impl Views {
             records,
             orders_by_status,
             top_customers,
+            sentiment,
+            sentiment_by_customer,
+            sentiment_by_product,
+            sentiment_by_day,
+            model_quality,
         })
     }
 
@@ -319,6 +361,11 @@ pub struct Sources {
     cases: Option<Door<cases::Update>>,
     volume: Option<Door<volume::Count>>,
     records: Option<Door<records::Update>>,
+    sentiment: Option<Door<Arc<sentiment::Said>>>,
+    sentiment_by_customer: Option<Door<Heard>>,
+    sentiment_by_product: Option<Door<Heard>>,
+    sentiment_by_day: Option<Door<Heard>>,
+    model_quality: Option<Door<model_quality::Judged>>,
     /// Of the open epoch.
     counts: Counts,
 }
@@ -351,8 +398,37 @@ impl Sources {
             let volume = views.volume.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
             let records =
                 views.records.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
-            let (secret, counts) = (views.secret, Counts::default());
-            Sources { secret, probe, customers, orders, cases, volume, records, counts }
+            let sentiment =
+                views.sentiment.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
+            let sentiment_by_customer = views
+                .sentiment_by_customer
+                .as_ref()
+                .map(|map| door(scope, map, index, Nobody, &probe).0);
+            let sentiment_by_product = views
+                .sentiment_by_product
+                .as_ref()
+                .map(|map| door(scope, map, index, Nobody, &probe).0);
+            let sentiment_by_day = views
+                .sentiment_by_day
+                .as_ref()
+                .map(|map| door(scope, map, index, Nobody, &probe).0);
+            let model_quality =
+                views.model_quality.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
+            Sources {
+                secret: views.secret,
+                probe,
+                customers,
+                orders,
+                cases,
+                volume,
+                records,
+                sentiment,
+                sentiment_by_customer,
+                sentiment_by_product,
+                sentiment_by_day,
+                model_quality,
+                counts: Counts::default(),
+            }
         })
     }
 
@@ -363,6 +439,11 @@ impl Sources {
         give(&mut self.orders, &mut updates.orders);
         give(&mut self.cases, &mut updates.cases);
         give(&mut self.records, &mut updates.records);
+        give(&mut self.sentiment, &mut updates.sentiment);
+        give(&mut self.sentiment_by_customer, &mut updates.sentiment_by_customer);
+        give(&mut self.sentiment_by_product, &mut updates.sentiment_by_product);
+        give(&mut self.sentiment_by_day, &mut updates.sentiment_by_day);
+        give(&mut self.model_quality, &mut updates.model_quality);
         self.counts.take(&mut updates.volume);
     }
 
@@ -377,6 +458,11 @@ impl Sources {
         advance(&mut self.cases, epoch);
         advance(&mut self.volume, epoch);
         advance(&mut self.records, epoch);
+        advance(&mut self.sentiment, epoch);
+        advance(&mut self.sentiment_by_customer, epoch);
+        advance(&mut self.sentiment_by_product, epoch);
+        advance(&mut self.sentiment_by_day, epoch);
+        advance(&mut self.model_quality, epoch);
     }
 
     /// The frontier of everything: `less_than(&e)` while some epoch below `e` is not complete.

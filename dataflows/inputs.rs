@@ -7,6 +7,7 @@
 //! exchanged: a worker sends one update per cell and epoch, whatever the number of events.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use compact_str::CompactString;
 use hashbrown::HashMap;
@@ -14,6 +15,12 @@ use schemas::events::{Data, Event, EventType};
 use schemas::names::{Fingerprint, Kind, Name, Secret, key_text};
 
 use crate::catalogue::ViewSet;
+use crate::model_quality::Judged;
+use crate::models::opinion::{rated, text_of};
+use crate::mood::Heard;
+use crate::opinions::Opinions;
+use crate::sentiment::{self, Said};
+use crate::sentiment_by_day;
 use crate::{Addressed, cases, customers, orders, records, volume};
 
 /// The updates of a slice of events, waiting to be sent: one vector per fold, `volume` pre-summed.
@@ -24,6 +31,12 @@ pub struct Updates {
     pub(crate) cases: Vec<Addressed<cases::Update>>,
     pub(crate) volume: Counts,
     pub(crate) records: Vec<Addressed<records::Update>>,
+    pub(crate) sentiment: Vec<Addressed<Arc<Said>>>,
+    pub(crate) sentiment_by_customer: Vec<Addressed<Heard>>,
+    pub(crate) sentiment_by_product: Vec<Addressed<Heard>>,
+    pub(crate) sentiment_by_day: Vec<Addressed<Heard>>,
+    pub(crate) model_quality: Vec<Addressed<Judged>>,
+    opinions: Opinions,
     texts: Texts,
     scratch: Vec<u8>,
 }
@@ -76,6 +89,63 @@ impl Updates {
                 update,
             });
         }
+        if views.0 & ViewSet::OF_TEXTS != 0
+            && let Some(text) = text_of(event)
+        {
+            self.route_text(event, text, owner, secret, views);
+        }
+    }
+
+    /// What is said of a text, to every view that wants it.
+    fn route_text(
+        &mut self,
+        event: &Event<'_>,
+        text: &str,
+        owner: Fingerprint,
+        secret: &Secret,
+        views: ViewSet,
+    ) {
+        let tenant: &str = &event.tenant;
+        let wants = |view: u32| views.0 & view != 0;
+        let (said, model) = self.opinions.of(text);
+        let (customer, product, _) = sentiment::about(event);
+        let parts = [&*event.source, &*event.id];
+        let text_key = key_text(&parts);
+        let heard = Heard::new(event.time, &said, &text_key, owner);
+        if wants(ViewSet::SENTIMENT_BY_CUSTOMER)
+            && let Some(it) = customer
+        {
+            let key = secret.fingerprint(tenant, Kind::Customer, &[it]);
+            let name = self.texts.name(tenant, it);
+            self.sentiment_by_customer.push(Addressed { key, name, update: heard.clone() });
+        }
+        if wants(ViewSet::SENTIMENT_BY_PRODUCT)
+            && let Some(it) = product
+        {
+            let key = secret.fingerprint(tenant, Kind::Product, &[it]);
+            let name = self.texts.name(tenant, it);
+            self.sentiment_by_product.push(Addressed { key, name, update: heard.clone() });
+        }
+        if wants(ViewSet::MODEL_QUALITY)
+            && let Some((_, given)) = rated(event)
+        {
+            let key = secret.fingerprint(tenant, Kind::Model, &[&model]);
+            let name = self.texts.name(tenant, &model);
+            let update = Judged { given, said: said.label, confidence: said.confidence };
+            self.model_quality.push(Addressed { key, name, update });
+        }
+        if wants(ViewSet::SENTIMENT) {
+            let key = secret.fingerprint(tenant, Kind::Text, &parts);
+            let name = Name::new(tenant, &text_key);
+            let update = Arc::new(Said::of(event, said, model, owner));
+            self.sentiment.push(Addressed { key, name, update });
+        }
+        if wants(ViewSet::SENTIMENT_BY_DAY) {
+            let day = sentiment_by_day::day_of(event.time);
+            let key = secret.fingerprint(tenant, Kind::Day, &[&day]);
+            let name = self.texts.name(tenant, &day);
+            self.sentiment_by_day.push(Addressed { key, name, update: heard });
+        }
     }
 }
 
@@ -115,7 +185,7 @@ pub(crate) fn fingerprint_of(
     key: &str,
 ) -> Option<Fingerprint> {
     match kind {
-        Kind::Volume | Kind::Record => {
+        Kind::Volume | Kind::Record | Kind::Text => {
             let parts: Vec<CompactString> = key.split('/').map(crate::decoded).collect();
             let parts: Vec<&str> = parts.iter().map(|it| it.as_str()).collect();
             // Another spelling of the same parts is not the key of the row.

@@ -7,13 +7,15 @@
 //!  updates ───┼─▶ fold orders ─────┼─┬────────────▶ served map
 //!  (deduped)  ├─▶ fold cases ──────┼─┼────────────▶ served map
 //!             ├─▶ fold volume ─────┼─┼────────────▶ served map
-//!             └─▶ fold records ────┼─┼────────────▶ served map
+//!             ├─▶ fold records ────┼─┼────────────▶ served map
+//!  opinions ──┴─▶ 5 folds ─────────┼─┼────────────▶ served maps
 //!                                  │ └─▶ relate orders_by_status ─▶ publish ─▶ served map
 //!                                  └───▶ relate top_customers ────▶ publish ─▶ served map
 //! ```
 //!
-//! The views, a line each: [`customers`], [`orders`], [`cases`], [`volume`], [`records`] (folds);
-//! [`orders_by_status`], [`top_customers`] (relations).
+//! The views, a line each: [`customers`], [`orders`], [`cases`], [`volume`], [`records`],
+//! [`sentiment`], [`sentiment_by_customer`], [`sentiment_by_product`], [`sentiment_by_day`],
+//! [`model_quality`] (folds); [`orders_by_status`], [`top_customers`] (relations).
 
 pub mod models; // what is learnt from events, and what is said with it
 pub mod served; // the multi-version map that folds write and readers read
@@ -27,8 +29,15 @@ pub mod orders;
 pub mod cases;
 pub mod volume;
 pub mod records;
+pub mod sentiment;
+pub mod sentiment_by_customer;
+pub mod sentiment_by_product;
+pub mod sentiment_by_day;
+pub mod model_quality;
 pub mod orders_by_status;
 pub mod top_customers;
+mod opinions; // what is said of the texts that come in
+pub mod mood; // how the texts of one subject feel over time
 mod packed; // facts packed into one allocation
 mod stamps; // which of two statements is the newer
 mod sums; // sums of money by currency

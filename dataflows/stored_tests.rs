@@ -10,8 +10,13 @@ use crate::cases::Cases;
 use crate::catalogue::ViewSet;
 use crate::customers::Customers;
 use crate::inputs::Updates;
+use crate::model_quality::ModelQuality;
 use crate::orders::Orders;
 use crate::records::Records;
+use crate::sentiment::Sentiment;
+use crate::sentiment_by_customer::SentimentByCustomer;
+use crate::sentiment_by_day::SentimentByDay;
+use crate::sentiment_by_product::SentimentByProduct;
 use crate::volume::Volume;
 use crate::{Addressed, Keep};
 
@@ -106,6 +111,11 @@ proptest! {
         check::<Orders>(updates.orders, &often);
         check::<Cases>(updates.cases, &often);
         check::<Records>(updates.records, &often);
+        check::<Sentiment>(updates.sentiment, &often);
+        check::<SentimentByCustomer>(updates.sentiment_by_customer, &often);
+        check::<SentimentByProduct>(updates.sentiment_by_product, &often);
+        check::<SentimentByDay>(updates.sentiment_by_day, &often);
+        check::<ModelQuality>(updates.model_quality, &often);
         let mut cells = Vec::new();
         updates.volume.drain(&Secret([7; 16]), |it| cells.push(it));
         check::<Volume>(cells, &often);
@@ -118,6 +128,10 @@ proptest! {
         asked::<Customers>(&name, &bytes);
         asked::<Orders>(&name, &bytes);
         asked::<Cases>(&name, &bytes);
+        asked::<Sentiment>(&name, &bytes);
+        asked::<SentimentByCustomer>(&name, &bytes);
+        asked::<SentimentByDay>(&name, &bytes);
+        asked::<ModelQuality>(&name, &bytes);
         asked::<Records>(&name, &bytes);
         asked::<Volume>(&name, &bytes);
     }

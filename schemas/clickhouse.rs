@@ -44,6 +44,11 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     ("0006_records", include_str!("clickhouse/0006_records.sql")),
     ("0007_orders_by_status", include_str!("clickhouse/0007_orders_by_status.sql")),
     ("0008_top_customers", include_str!("clickhouse/0008_top_customers.sql")),
+    ("0009_sentiment", include_str!("clickhouse/0009_sentiment.sql")),
+    ("0010_sentiment_by_customer", include_str!("clickhouse/0010_sentiment_by_customer.sql")),
+    ("0011_sentiment_by_product", include_str!("clickhouse/0011_sentiment_by_product.sql")),
+    ("0012_sentiment_by_day", include_str!("clickhouse/0012_sentiment_by_day.sql")),
+    ("0013_model_quality", include_str!("clickhouse/0013_model_quality.sql")),
 ];
 
 /// The statements of a migration, one by one: each ends with `;` at the end of a line. Lines of
@@ -72,11 +77,16 @@ pub const FEW_WORDS: &[(&str, &str)] = &[
     ("volume", "type"),
     ("records", "table"),
     ("orders_by_status", "status"),
+    ("sentiment", "type"),
+    ("sentiment", "model"),
 ];
 
 /// Text fields whose words are a closed list.
-pub const CLOSED: &[(&str, &str, &[&str])] =
-    &[("orders", "status", &STATUSES), ("cases", "status", &["open", "assigned", "resolved"])];
+pub const CLOSED: &[(&str, &str, &[&str])] = &[
+    ("orders", "status", &STATUSES),
+    ("cases", "status", &["open", "assigned", "resolved"]),
+    ("sentiment", "label", &["negative", "neutral", "positive"]),
+];
 
 const STATUSES: [&str; Status::ALL.len()] = {
     let mut words = [""; Status::ALL.len()];

@@ -37,6 +37,14 @@ pub enum Kind {
     Relation = 6,
     /// A record of a foreign table: (table, key).
     Record = 7,
+    /// A text: (source, id) of its event.
+    Text = 8,
+    /// A product.
+    Product = 9,
+    /// A day.
+    Day = 10,
+    /// A model with its version.
+    Model = 11,
 }
 
 /// The deployment's secret: nobody outside can construct two identifiers with one fingerprint.

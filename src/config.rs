@@ -91,6 +91,8 @@ pub struct Engine {
     pub memory_max: u64,
     /// Undo kept for readers before the oldest lease is revoked (64 MiB).
     pub undo_max_bytes: u64,
+    /// A text half as new by so much counts half in the mean of its customer or product (30 days).
+    pub sentiment_half_life: Duration,
 }
 
 /// `[log]`
@@ -222,6 +224,7 @@ impl Settings {
                 dedup_max_bytes: GIB,
                 memory_max: machine::memory_bytes() / 100 * 60,
                 undo_max_bytes: 64 * MIB,
+                sentiment_half_life: 30 * DAY,
             },
             log: Log {
                 retention: 30 * DAY,

@@ -34,30 +34,50 @@ pub struct Quality {
 impl Tally {
     /// One more text.
     pub fn add(&mut self, given: Label, said: &Opinion) {
-        self.texts[given as usize][said.label as usize] += 1;
+        let texts = &mut self.texts[given as usize][said.label as usize];
+        *texts = texts.saturating_add(1);
         let confidence = said.confidence.clamp(0, ONE) as u64;
         let band = (confidence as usize * BANDS / ONE as usize).min(BANDS - 1);
         let band = &mut self.bands[band];
-        band.0 += 1;
-        band.1 += confidence;
-        band.2 += u64::from(given == said.label);
+        band.0 = band.0.saturating_add(1);
+        band.1 = band.1.saturating_add(confidence);
+        band.2 = band.2.saturating_add(u64::from(given == said.label));
+    }
+
+    /// Every sum, in a fixed order.
+    pub(crate) fn sums(&self) -> impl Iterator<Item = u64> {
+        let bands = self.bands.iter().flat_map(|it| [it.0, it.1, it.2]);
+        self.texts.iter().flatten().copied().chain(bands)
+    }
+
+    /// The sums back, in that order.
+    pub(crate) fn of_sums(mut next: impl FnMut() -> Option<u64>) -> Option<Tally> {
+        let mut tally = Tally::default();
+        for it in tally.texts.iter_mut().flatten() {
+            *it = next()?;
+        }
+        for it in &mut tally.bands {
+            *it = (next()?, next()?, next()?);
+        }
+        Some(tally)
     }
 
     /// What they say so far.
     pub fn quality(&self) -> Quality {
-        let n_texts: u64 = self.texts.iter().flatten().sum();
+        let sum = |of: &mut dyn Iterator<Item = u64>| of.fold(0, u64::saturating_add);
+        let n_texts = sum(&mut self.texts.iter().flatten().copied());
         if n_texts == 0 {
             return Quality::default();
         }
         let n = n_texts as f64;
-        let right: u64 = (0..3).map(|it| self.texts[it][it]).sum();
+        let right = sum(&mut (0..3).map(|it| self.texts[it][it]));
         let (mut f1, mut classes) = (0.0, 0u32);
         for class in 0..3 {
-            let given: u64 = self.texts[class].iter().sum();
-            let said: u64 = self.texts.iter().map(|it| it[class]).sum();
+            let given = sum(&mut self.texts[class].iter().copied());
+            let said = sum(&mut self.texts.iter().map(|it| it[class]));
             if given > 0 {
                 classes += 1;
-                f1 += 2.0 * self.texts[class][class] as f64 / (given + said) as f64;
+                f1 += 2.0 * self.texts[class][class] as f64 / (given as f64 + said as f64);
             }
         }
         let off = |it: &(u64, u64, u64)| (it.1 as f64 / f64::from(ONE) - it.2 as f64).abs();

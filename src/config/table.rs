@@ -120,6 +120,11 @@ pub const TABLE: &[Setting] = &[
         "Old versions kept for readers of earlier instants. Above it the oldest cursor or stream loses its instant (410).",
     ),
     row(
+        "engine.sentiment_half_life",
+        Kind::Time(|s| &mut s.engine.sentiment_half_life, "1d", "1000d"),
+        "A text older by so much than the newest of its customer or product counts half in their mean; in whole days.",
+    ),
+    row(
         "log.retention",
         Kind::Time(|s| &mut s.log.retention, "1min", "4000d"),
         "Segments of the embedded log older than this are removed; our own facts never.",

@@ -24,6 +24,8 @@ impl Prepared {
     /// Empty. `keep`: states are going to be kept.
     pub fn new(settings: &config::Engine, secret: Secret, keep: bool) -> Result<Prepared, Report> {
         let chosen = chosen(&settings.views)?;
+        let days = settings.sentiment_half_life.as_secs() / 86_400;
+        dataflows::mood::set_half_life_days(u32::try_from(days).unwrap_or(u32::MAX));
         let make = if keep { Views::keeping } else { Views::new };
         let views = make(chosen, settings.workers, secret, settings.undo_max_bytes);
         let dedup = dedup(settings);

@@ -84,7 +84,7 @@ fn event(rng: &mut Rng, n: u64) -> Value {
         ),
         7 => (
             "feedback.submitted",
-            json!({"customer": customer, "rating": 1 + rng.next(5), "text": "it works"}),
+            json!({"customer": customer, "rating": 1 + rng.next(5), "product": "P1", "text": "it works"}),
         ),
         8 => (
             "case.opened",

@@ -138,16 +138,30 @@ fn reversed() -> impl Strategy<Value = Data<'static>> {
 }
 
 fn feedback() -> impl Strategy<Value = Data<'static>> {
-    (maybe(customer()), maybe(order()), maybe(1..6_u8)).prop_map(|(customer, order, rating)| {
-        let (product, text) = (None, None);
-        Data::FeedbackSubmitted(FeedbackSubmitted { customer, order, product, rating, text })
-    })
+    let product = maybe(one_of(&["P1", "P/2"]));
+    (maybe(customer()), maybe(order()), product, maybe(1..6_u8), maybe(text())).prop_map(
+        |(customer, order, product, rating, text)| {
+            Data::FeedbackSubmitted(FeedbackSubmitted { customer, order, product, rating, text })
+        },
+    )
+}
+
+/// Some feel one way, some the other, some not at all; one says nothing.
+fn text() -> impl Strategy<Value = Owned> {
+    one_of(&[
+        "it stopped",
+        "  ",
+        "GREAT pump, thank you :)",
+        "not good at all, I hate it",
+        "Ele não chegou 😡",
+        "a wonderfulwonderfulwonderfulwonderfulwonderful word, and good",
+    ])
 }
 
 fn case_data() -> impl Strategy<Value = Data<'static>> {
     let queue = || one_of(&["first", "second"]);
     let skills = proptest::collection::vec(one_of(&["welding", "french"]), 0..3);
-    let text = maybe(one_of(&["it stopped"]));
+    let text = maybe(text());
     prop_oneof![
         (case(), customer(), 1..5_u8, text, queue(), skills).prop_map(
             |(case, customer, severity, text, queue, skills)| {
@@ -194,9 +208,9 @@ fn data() -> impl Strategy<Value = Data<'static>> {
         2 => feedback(),
         3 => case_data(),
         4 => record(),
-        1 => customer().prop_map(|customer| {
+        1 => (customer(), maybe(text())).prop_map(|(customer, text)| {
             let (channel, action) = ("web".into(), "view".into());
-            let (target, text) = (None, None);
+            let target = None;
             Data::InteractionRecorded(InteractionRecorded { customer, channel, action, target, text })
         }),
     ]
