@@ -70,7 +70,7 @@ pub struct Parts {
     pub on_fresh: Option<OnFresh>,
     /// Where the events that are applied go, if anybody takes them.
     pub on_applied: Option<OnApplied>,
-    /// Views that are built again from what [`BACKFILL`] brings.
+    /// Views that are built again from what [`crate::messages::BACKFILL`] brings.
     pub building: Vec<&'static str>,
 }
 

@@ -3,7 +3,7 @@
 //! In: rows of inputs with their class. Out: [`Layer`], probabilities of each class.
 //!
 //! # Meaning
-//! The weights that make the classes most likely, less half [`L2`] times their squares. The result
+//! The weights that make the classes most likely, less half the given weight (L2) times their squares. The result
 //! is a pure function of the rows in their order; who calls sorts them.
 //!
 //! # Why this way
