@@ -32,6 +32,8 @@ mod reading; // everything that is read, begun
 mod rebuild; // views that are built again beside the others
 mod running; // what runs, and how it ends
 mod serving; // the server on its runtime
+#[cfg(test)]
+mod simulation; // the protocol, by a seed
 mod sinks; // what leaves, on its way through threads
 mod supervised; // what a process does that has a parent
 mod watching; // who looks at the whole

@@ -63,6 +63,8 @@ mod log; // its log on the disk
 mod look; // outboxes that no process has open
 mod outbox; // what leaves, durable with its checkpoint
 mod runner; // one sink's own thread
+#[cfg(test)]
+pub(crate) mod simulated; // on a disk of a test, turn by turn
 mod threads; // all of them
 mod waiting; // which current rows wait
 

@@ -168,4 +168,4 @@ impl Store {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod simulated; // on a disk of a test, step by step

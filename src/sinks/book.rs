@@ -91,6 +91,10 @@ pub(super) struct Book {
     pub(super) rows: BTreeMap<String, Cursor>,
     /// The streams that have begun, each with what its view looked like.
     pub(super) streams: BTreeMap<String, u64>,
+    /// What lies from this position on of a stream that has not begun is a beginning that comes
+    /// again.
+    #[serde(default)]
+    pub(super) begins_at: u64,
     /// What there was at the beginning lies below this position; none: all of it was delivered.
     pub(super) beginning: Option<u64>,
     /// Views whose rows of the beginning have not all been fixed.
@@ -114,8 +118,9 @@ impl Book {
         self.beginning.is_some_and(|it| self.read >= it) && self.catching.is_empty()
     }
 
-    /// Everything is to begin anew.
-    pub(super) fn forget(&mut self) {
+    /// Everything is to begin anew, from this position on.
+    pub(super) fn forget(&mut self, position: u64) {
+        self.begins_at = position;
         self.streams.clear();
         self.rows.clear();
         self.catching.clear();
@@ -131,6 +136,17 @@ impl Book {
             Source::Mark(_) => u64::MAX,
         };
         self.fixed.iter().map(first).min().unwrap_or(u64::MAX).min(self.read)
+    }
+
+    /// Whether this lies there of a beginning of which was not noted that it was made durable, so
+    /// that it comes again. (Events have nothing to begin with: those that lie there are all.)
+    pub(super) fn comes_again(&self, at: u64, it: &Gathered<'_>, declared: &[Stream]) -> bool {
+        let rows = |it: &&Stream| matches!(it, Stream::Changes(_) | Stream::Rows(_));
+        let stream = declared.iter().filter(rows).find(|stream| it.is_of(stream));
+        let begun = |it: &Stream| self.streams.contains_key(&it.to_string());
+        at >= self.begins_at
+            && it.incarnation == self.incarnation
+            && stream.is_some_and(|it| !begun(it))
     }
 
     pub(super) fn is_void(&self, position: u64) -> bool {

@@ -12,7 +12,8 @@
 //! - Of everything in a flush no epoch is above the newest durable checkpoint.
 //! - The rows of a flush are read at the pin of a checkpoint, where the newest row is that of the
 //!   checkpoint; at another pin (nothing has been read for a while, or a sink catches up) a row that
-//!   is newer than the checkpoint is left out, and waits further behind.
+//!   is newer than the checkpoint is left out, and waits further behind. If a crash takes that touch
+//!   back, it waits for what touched it to be read once more: offsets go back with the states.
 //!
 //! # State
 //! One flush per sink: [`FLUSH_BYTES`], and one batch more.
@@ -28,7 +29,7 @@ use super::batch::{Batch, Mark, Part, Stream};
 use super::book::{self, Book, Cursor, Fixed, Gathered, Source, layout};
 use super::breaker::{Kept, State};
 use super::coding::{Items, Packed};
-use super::lane::{Lane, QUEUE_BATCHES, QUEUE_BYTES};
+use super::lane::{Begun, Lane, QUEUE_BATCHES, QUEUE_BYTES};
 use super::log::{Follow, unreadable};
 use super::outbox::{Opened, Outbox};
 use super::waiting::{Due, Waiting, look};
@@ -178,7 +179,11 @@ impl Desk {
         let (done, begun, breaker) = {
             let mut shared = self.lane.shared.lock();
             let done = std::mem::take(&mut shared.done);
-            (done, std::mem::take(&mut shared.begun), shared.breaker.take())
+            let durable = outbox.durable.load(SeqCst);
+            let (begun, later) =
+                std::mem::take(&mut shared.begun).into_iter().partition(|it| it.at <= durable);
+            shared.begun = later;
+            (done, begun, shared.breaker.take())
         };
         for (seq, items) in done {
             self.in_flight.retain(|it| it.0 != seq);
@@ -187,7 +192,8 @@ impl Desk {
             self.book.delivered.1 += items;
             self.unwritten = true;
         }
-        for (streams, position) in begun {
+        let begun: Vec<Begun> = begun;
+        for Begun { streams, position, .. } in begun {
             for stream in &streams {
                 self.book.streams.insert(stream.to_string(), layout(stream));
             }
@@ -204,7 +210,7 @@ impl Desk {
             self.unwritten = true;
         }
         if self.lane.anew.swap(false, SeqCst) {
-            self.book.forget();
+            self.book.forget(self.lane.log.next());
             self.settle();
             for waiting in self.lane.shared.lock().waiting.values_mut() {
                 waiting.lose();
@@ -215,6 +221,7 @@ impl Desk {
         let mut shared = self.lane.shared.lock();
         shared.told.delivered = self.book.delivered;
         shared.told.in_flight = self.in_flight.len();
+        shared.told.fixing = false;
         shared.told.marked = self.book.marked;
         shared.told.whole = self.book.is_whole();
     }
@@ -295,6 +302,8 @@ impl Desk {
         pin: Option<&Pin>,
         durable: Epoch,
     ) -> Result<Option<Prepared>, Report> {
+        // From here on what is taken waits nowhere, until it is in flight.
+        self.lane.shared.lock().told.fixing = true;
         let mut book = self.book.clone();
         let mut flush = Flush::default();
         let (covered, unread) = self.take_gathered(&mut book, &mut flush, durable)?;

@@ -53,12 +53,21 @@ pub(super) struct Shared {
     pub(super) waiting: BTreeMap<&'static str, Waiting>,
     /// Batches that became durable at the receiver, or were put aside, with their items.
     pub(super) done: Vec<(u64, u64)>,
-    /// Streams that have begun with all there was, which lies below this position.
-    pub(super) begun: Vec<(Vec<Stream>, u64)>,
+    /// Streams that have begun with all there was.
+    pub(super) begun: Vec<Begun>,
     /// The breaker, where it has changed.
     pub(super) breaker: Option<Kept>,
     /// What is told to people.
     pub(super) told: Told,
+}
+
+/// Streams that have begun with all there was at an instant.
+pub(super) struct Begun {
+    pub(super) streams: Vec<Stream>,
+    /// It lies below this position.
+    pub(super) position: u64,
+    /// Until the checkpoint at this instant is durable they have not begun: a crash takes it back.
+    pub(super) at: Epoch,
 }
 
 /// How a sink stands, for people.
@@ -67,6 +76,8 @@ pub(super) struct Told {
     pub(super) breaker: Kept,
     pub(super) delivered: (u64, u64),
     pub(super) in_flight: usize,
+    /// A flush is being made, or was since `in_flight` was counted.
+    pub(super) fixing: bool,
     pub(super) marked: Epoch,
     pub(super) whole: bool,
     pub(super) last: Option<u64>,

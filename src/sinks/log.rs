@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::batch::Stream;
 use super::book::{self, Book, Gathered};
 use crate::config::OnDamage;
 use crate::report::Report;
@@ -61,6 +62,19 @@ impl Log {
         let blocks: Vec<NewBlock<'_>> =
             blocks.iter().map(|(tag, payload)| NewBlock::new(*tag, 1, payload.as_ref())).collect();
         writer.append(&blocks, now_ms)
+    }
+
+    /// Every file, from the next segment on, goes through this.
+    #[cfg(test)]
+    pub(super) fn through(
+        &self,
+        file: impl FnMut(File) -> Box<dyn crate::segments::Medium> + Send + 'static,
+    ) -> Result<(), Report> {
+        let mut writer = self.writer.lock();
+        // Who follows goes on behind an end only.
+        writer.roll()?;
+        writer.through(file);
+        Ok(())
     }
 
     /// The next position.
@@ -133,9 +147,14 @@ pub(super) fn newest_book(folder: &Folder) -> Result<Option<Book>, Report> {
     Ok(None)
 }
 
-/// What was gathered and not fixed at instants above this one: they never became durable. Also
-/// how many bytes wait besides.
-pub(super) fn void(log: &Log, book: &Book, durable: u64) -> Result<(Vec<(u64, u64)>, u64), Report> {
+/// What was gathered and not fixed at instants above this one: they never became durable; and
+/// beginnings that come again. Also how many bytes wait besides.
+pub(super) fn void(
+    log: &Log,
+    book: &Book,
+    declared: &[Stream],
+    durable: u64,
+) -> Result<(Vec<(u64, u64)>, u64), Report> {
     let mut void: Vec<(u64, u64)> = book.void.clone();
     let mut bytes = 0;
     void.retain(|it| it.1 > book.needed());
@@ -144,7 +163,7 @@ pub(super) fn void(log: &Log, book: &Book, durable: u64) -> Result<(Vec<(u64, u6
             return Ok(());
         }
         let read = Gathered::read(payload).ok_or_else(|| unreadable(&log.folder, "a head"))?;
-        if read.instant <= durable {
+        if read.instant <= durable && !book.comes_again(at, &read, declared) {
             bytes += payload.len() as u64;
             return Ok(());
         }

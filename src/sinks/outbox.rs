@@ -33,7 +33,7 @@ use super::aside::Aside;
 use super::batch::Stream;
 use super::book::{self, Book, Gathered, layout};
 use super::coding::Packed;
-use super::lane::{Lane, QUEUE_BATCHES, Shared, Told};
+use super::lane::{Begun, Lane, QUEUE_BATCHES, Shared, Told};
 use super::log::{self, Log};
 use super::waiting::{Due, Waiting};
 use super::{Given, Sink};
@@ -238,9 +238,10 @@ impl Outbox {
         // Only once all of it lies there it has begun.
         for (n, lane) in self.lanes.iter().enumerate() {
             let of_lane = gathering.begun.iter().filter(|it| it.0 == n);
-            let begun: Vec<Stream> = of_lane.map(|it| it.1).collect();
-            if !begun.is_empty() {
-                lane.shared.lock().begun.push((begun, lane.log.next()));
+            let streams: Vec<Stream> = of_lane.map(|it| it.1).collect();
+            if !streams.is_empty() {
+                let (position, at) = (lane.log.next(), gathering.upto);
+                lane.shared.lock().begun.push(Begun { streams, position, at });
             }
         }
         gathering.begun.clear();
@@ -491,7 +492,7 @@ fn open_lane(data_dir: &Path, given: Given, parts: &Parts, now_ms: u64) -> Resul
         // Another life of the state: all there is comes again, under its number.
         book.forked_at = parts.epoch;
         book.incarnation = parts.incarnation;
-        book.forget();
+        book.forget(log.next());
     }
     for stream in &declared.streams {
         let known = book.streams.get(&stream.to_string());
@@ -504,7 +505,7 @@ fn open_lane(data_dir: &Path, given: Given, parts: &Parts, now_ms: u64) -> Resul
             book.beginning = None;
         }
     }
-    let (void, unread) = log::void(&log, &book, parts.epoch)?;
+    let (void, unread) = log::void(&log, &book, &declared.streams, parts.epoch)?;
     book.void = void;
     let capacity = QUEUE_BATCHES.max(2 * (declared.streams.len() + 1)).max(book.fixed.len());
     let (queue, batches) = tokio::sync::mpsc::channel(capacity);

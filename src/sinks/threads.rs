@@ -131,44 +131,52 @@ fn fix(outbox: &Outbox, mut desks: Vec<Desk>, stop: &AtomicBool) -> Result<(), R
             return desks.into_iter().try_for_each(|it| it.close(outbox));
         }
         let pin = pin.filter(|it| is_durable(outbox, it, stop));
-        let durable = outbox.durable.load(SeqCst);
-        desks.iter_mut().for_each(|it| {
-            it.look(outbox);
-            it.compact(outbox);
-        });
+        if pin.is_some() {
+            last_pin = clock::monotonic();
+        }
         if (outbox.lags)() {
             lagged = Some(clock::monotonic());
         }
         let lags = lagged.is_some_and(|it| clock::since(it) < LAGS_FOR);
-        let due = desks.iter_mut().filter(|it| it.is_due(durable, lags));
-        let due: Vec<&mut Desk> = due.collect();
-        let wanted = due.iter().any(|it| it.wants_pin());
-        let pin: Option<Pin> = match pin {
-            Some(pin) => {
-                last_pin = clock::monotonic();
-                Some(pin)
-            }
-            None if wanted && clock::since(last_pin) > OWN_PIN_AFTER => Some(outbox.instants.pin()),
-            None => None,
-        };
-        // Rows wait for a pin; what was gathered need not. No disk is waited for while it is held.
-        let mut prepared = Vec::new();
-        for desk in due {
-            if let Some(it) = desk.prepare(outbox, pin.as_ref(), durable) {
-                prepared.push((desk, it));
-            }
-        }
-        drop(pin);
-        prepared.into_iter().for_each(|(desk, it)| desk.fix(outbox, it));
-        let now_ms = (outbox.now_ms)();
-        desks.iter_mut().for_each(|it| it.write(now_ms));
-        let full = outbox.lanes.iter().any(|it| it.is_full());
-        (outbox.hold)(full || outbox.events_bytes.load(SeqCst) > EVENTS_MAX_BYTES);
+        turn(outbox, &mut desks, pin, (clock::since(last_pin) > OWN_PIN_AFTER, lags));
         if last_told.is_none_or(|it| clock::since(it) > TELL) {
             last_told = Some(clock::monotonic());
             outbox.lanes.iter().for_each(|it| tell(outbox, it));
         }
     }
+}
+
+/// One turn: takes in what others have told, and fixes what is due. `pin`: of a checkpoint that is
+/// durable; without one, rows that wait are read at one of our own if `own` says so. `lags`: reading
+/// does, and sinks wait.
+pub(super) fn turn(
+    outbox: &Outbox,
+    desks: &mut [Desk],
+    pin: Option<Pin>,
+    (own, lags): (bool, bool),
+) {
+    let durable = outbox.durable.load(SeqCst);
+    desks.iter_mut().for_each(|it| {
+        it.look(outbox);
+        it.compact(outbox);
+    });
+    let due = desks.iter_mut().filter(|it| it.is_due(durable, lags));
+    let due: Vec<&mut Desk> = due.collect();
+    let wanted = due.iter().any(|it| it.wants_pin());
+    let pin = pin.or_else(|| (wanted && own).then(|| outbox.instants.pin()));
+    // Rows wait for a pin; what was gathered need not. No disk is waited for while it is held.
+    let mut prepared = Vec::new();
+    for desk in due {
+        if let Some(it) = desk.prepare(outbox, pin.as_ref(), durable) {
+            prepared.push((desk, it));
+        }
+    }
+    drop(pin);
+    prepared.into_iter().for_each(|(desk, it)| desk.fix(outbox, it));
+    let now_ms = (outbox.now_ms)();
+    desks.iter_mut().for_each(|it| it.write(now_ms));
+    let full = outbox.lanes.iter().any(|it| it.is_full());
+    (outbox.hold)(full || outbox.events_bytes.load(SeqCst) > EVENTS_MAX_BYTES);
 }
 
 /// Waits until the checkpoint at the epoch of this pin is durable: what is read there may leave
@@ -279,7 +287,7 @@ impl Asking {
             // In the order in which it moves on: what does so meanwhile is seen behind.
             let gone = outbox.is_settled() && lane.unread() == 0 && lane.n_waiting() == 0;
             let told = lane.shared.lock().told.clone();
-            let idle = gone && told.in_flight == 0;
+            let idle = gone && told.in_flight == 0 && !told.fixing;
             if told.whole && (told.marked >= at && told.in_flight == 0 || idle) {
                 break;
             }
