@@ -222,7 +222,7 @@ fn expect_empty(folder: &Path) -> Result<(), Report> {
     })
 }
 
-fn could_not_write(path: &Path, why: &io::Error) -> Report {
+pub(crate) fn could_not_write(path: &Path, why: &io::Error) -> Report {
     Report {
         code: "backup/could-not-copy",
         what: "could not copy a file".into(),

@@ -164,6 +164,12 @@ pub fn verified(logs: &[(&'static str, std::sync::Arc<Folder>)]) -> Result<Value
 
 /// The life that a restored folder begins.
 pub(super) fn begin_restored(data_dir: &Path) -> Result<(), Report> {
+    // A log in which nothing was yet has no file in a backup.
+    let identities = data_dir.join(crate::store::IDENTITIES_DIR);
+    if data_dir.join(crate::store::STATE_DIR).is_dir() {
+        std::fs::create_dir_all(&identities)
+            .map_err(|why| crate::backup::could_not_write(&identities, &why))?;
+    }
     let now_ms = crate::clock::wall_ms();
     crate::store::Incarnation::begin(data_dir, Began::Restored, now_ms).map(|_| ())
 }
@@ -176,6 +182,17 @@ fn instant(ms: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Goal: a backup of a first checkpoint, before any identity, is a state. Method: a restored folder
+    /// as such a backup leaves it.
+    #[test]
+    fn a_state_without_identities_is_one() {
+        let dir = std::env::temp_dir().join(format!("millstream-restored-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join(crate::store::STATE_DIR)).unwrap();
+        begin_restored(&dir).unwrap();
+        assert!(crate::store::Looking::at(&dir).unwrap().is_some());
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 
     /// Goal: an answer that says nothing of damage is not taken for one that says there is none.
     #[test]
