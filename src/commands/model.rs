@@ -7,9 +7,11 @@
 
 mod texts;
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use super::Problems;
 use super::check::load_mapping;
@@ -18,6 +20,7 @@ use super::out::{Out, Reader};
 use super::typed::model::{Language, Model, Score, Train};
 use crate::models::{self, English, Label, Lexicon, ONE, Opinion, Quality, Scorer, Trainer};
 use crate::report::Report;
+use schemas::events::Event;
 
 /// Learns or says.
 pub fn main(what: &Model, chosen: &Chosen) -> Result<(), Problems> {
@@ -29,15 +32,25 @@ pub fn main(what: &Model, chosen: &Chosen) -> Result<(), Problems> {
 
 fn train(it: &Train, chosen: &Chosen) -> Result<(), Problems> {
     let mapping = it.mapping.as_deref().map(load_mapping).transpose()?;
-    let settings = chosen.settings(&[], &[])?;
+    let flags = [("--data-dir", "data_dir", it.data_dir.clone())];
+    let settings = chosen.settings(&flags, &[])?;
     let began = crate::clock::monotonic();
     let mut trainer = Trainer::default();
-    let read = texts::each(&it.input, mapping.as_ref(), &settings, |event| {
-        if let Some((text, label)) = models::rated(event) {
+    let mut seen = HashSet::new();
+    let mut learn = |event: &Event<'_>| {
+        // An event that comes twice is one.
+        if let Some((text, label)) = models::rated(event)
+            && seen.insert(identity(event))
+        {
             trainer.add(text, label);
         }
         Ok(())
-    })?;
+    };
+    let read = match &it.input {
+        Some(input) => texts::each(input, mapping.as_ref(), &settings, learn)?,
+        None => texts::of_log(&settings, &mut learn).map_err(|it| vec![it])?,
+    };
+    let from = it.input.as_ref().unwrap_or(&settings.data_dir);
     let [negative, neutral, positive] = trainer.texts();
     let before = match it.out.exists() {
         true => Some(models::read(&it.out).map_err(|it| vec![it])?),
@@ -52,7 +65,7 @@ fn train(it: &Train, chosen: &Chosen) -> Result<(), Problems> {
     };
     let n_texts = negative + neutral + positive;
     let Some((model, quality)) = trainer.fit(english) else {
-        return Err(vec![too_few(&it.input, [negative, neutral, positive])]);
+        return Err(vec![too_few(from, [negative, neutral, positive])]);
     };
     if let Some(before) = before.filter(|it| it.accuracy > quality.accuracy && n_texts > 0)
         && !it.anyway
@@ -83,6 +96,15 @@ fn train(it: &Train, chosen: &Chosen) -> Result<(), Problems> {
         ))
     };
     told.and_then(|_| out.end()).map_err(|it| vec![it])
+}
+
+/// Sixteen bytes that no two events share.
+fn identity(event: &Event<'_>) -> [u8; 16] {
+    // Identifiers hold no control characters.
+    let text = [&*event.tenant, &*event.source, &*event.id].join("\0");
+    let mut short = [0; 16];
+    short.copy_from_slice(&Sha256::digest(text)[..16]);
+    short
 }
 
 fn words(it: &Quality) -> String {

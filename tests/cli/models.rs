@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::examples::reviews;
-use crate::process::{Folder, run};
+use crate::process::{Folder, Process, run};
 
 /// Goal: training is a function of the set of texts and never silently replaces a better model;
 /// what cannot be done is told. Method: the same file in two orders; then one with turned ratings.
@@ -61,6 +61,25 @@ fn models_are_learnt_and_kept() {
     assert_eq!(train("worse.jsonl", "kept", &["--anyway"]).0, 0);
     assert_ne!(body("kept"), body("one"));
 
+    // Without a file it is the embedded log that is learnt from: the same texts, the same model.
+    let data = path("data");
+    let mut process = Process::start(&["run", "--data-dir", &data, "--listen", "127.0.0.1:0"]);
+    let address = process.address(std::path::Path::new(&data));
+    // Some of them twice.
+    for line in reviews().lines().chain(reviews().lines().take(7)) {
+        post(&address, line);
+    }
+    let of_log = |out: &str| {
+        run(&["model", "train", "sentiment", "--data-dir", &data, "--out", &path(out), "--json"])
+    };
+    let (code, _, err) = of_log("running");
+    assert_eq!(code, 0, "{err}");
+    process.signal("-TERM");
+    assert_eq!(process.end().0, 0);
+    let (code, _, err) = of_log("resting");
+    assert_eq!(code, 0, "{err}");
+    assert_eq!((body("running"), body("resting")), (body("one"), body("one")));
+
     folder.file("few.jsonl", reviews().lines().next().unwrap().to_string() + "\n");
     let (code, _, err) = train("few.jsonl", "three", &[]);
     assert!(code == 1 && err.contains("error[models/too-few]"), "{err}");
@@ -68,4 +87,21 @@ fn models_are_learnt_and_kept() {
     assert!(code == 1 && err.contains("error[models/not-readable]"), "{err}");
     let (code, _, err) = train("reviews.jsonl", "no/such/folder", &[]);
     assert!(code == 1 && err.contains("error[models/not-written]"), "{err}");
+}
+
+/// One event by HTTP, durable when it returns.
+fn post(address: &str, event: &str) {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let kind = "application/cloudevents+json";
+    let length = event.len();
+    write!(
+        stream,
+        "POST /v1/events HTTP/1.1\r\nHost: {address}\r\nContent-Type: {kind}\r\n\
+         Content-Length: {length}\r\nConnection: close\r\n\r\n{event}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
 }

@@ -7,7 +7,9 @@ use schemas::decode;
 use schemas::events::Event;
 use schemas::mapping::{Mapped, Mapping};
 
-use crate::commands::Problems;
+use serde_json::Value;
+
+use crate::commands::{Problems, ask, folder, log};
 use crate::config::Settings;
 use crate::ingest::file;
 use crate::messages::{Framing, Outlet};
@@ -86,6 +88,53 @@ pub(super) fn each(
     match failed {
         Some(it) => Err(vec![it]),
         None => done.map(|_| read).map_err(|it| vec![it]),
+    }
+}
+
+/// Records of the log asked for at once.
+const PAGE: usize = 1_000;
+
+/// Hands every event of the embedded log to `take`: asked of the running process, or read from a
+/// folder that nobody has open.
+pub(super) fn of_log(
+    settings: &Settings,
+    take: &mut dyn FnMut(&Event<'_>) -> Result<(), Report>,
+) -> Result<Read, Report> {
+    let peer = ask::running(&settings.data_dir);
+    let looked = match &peer {
+        Some(_) => None,
+        None => {
+            let folder = folder::look(settings)?;
+            let log = folder.log()?;
+            Some((folder, log))
+        }
+    };
+    let mut read = Read::default();
+    let mut from = looked.as_ref().map_or(0, |it| it.1.first());
+    loop {
+        let page: Vec<Value> = match (&peer, &looked) {
+            (Some(peer), _) => {
+                let path = format!("/v1/admin/log/records?from={from}&limit={PAGE}");
+                peer.get(&path)?.as_array().cloned().unwrap_or_default()
+            }
+            (None, Some((_, log))) => log.show(from, PAGE)?.iter().map(log::record).collect(),
+            (None, None) => Vec::new(),
+        };
+        let Some(last) = page.last().and_then(|it| it["position"].as_u64()) else {
+            return Ok(read);
+        };
+        from = last + 1;
+        for it in &page {
+            // Facts of our own are no events; what is no text is none either.
+            let event = it["text"].as_str().map(|it| decode::structured(it.as_bytes()));
+            match event {
+                Some(Ok(event)) => {
+                    read.events += 1;
+                    take(&event)?;
+                }
+                _ => read.rejected += 1,
+            }
+        }
     }
 }
 

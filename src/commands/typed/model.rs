@@ -11,6 +11,7 @@ pub enum Model {
     #[command(after_help = "Examples:\n  \
                             millstream model train sentiment --input reviews.jsonl --out model\n  \
                             millstream model train sentiment --input reviews.jsonl --out model-pt --language other --json\n\n\
+                            Without --input the embedded log is read. \
                             Reads `feedback.submitted` events that have a rating and a text: one and two \
                             stars are negative, three neutral, four and five positive. A tenth, chosen by \
                             hash, is held out to measure on. docs/models.md says what is learnt.")]
@@ -46,12 +47,15 @@ pub struct Train {
     /// What to learn
     #[arg(value_enum)]
     pub what: What,
-    /// A file of JSON lines (plain, .gz, .zst), or `-`
+    /// A file of JSON lines (plain, .gz, .zst), or `-`; the embedded log without it
     #[arg(long, value_name = "FILE")]
-    pub input: PathBuf,
+    pub input: Option<PathBuf>,
     /// The mapping; native CloudEvents without it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "input")]
     pub mapping: Option<PathBuf>,
+    /// The data folder whose log is read
+    #[arg(long, value_name = "FOLDER", conflicts_with = "input")]
+    pub data_dir: Option<String>,
     /// The file that the model is written to; one that is there and is better stays
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
