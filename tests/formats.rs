@@ -17,6 +17,8 @@ mod common;
 mod load;
 #[path = "formats/make.rs"]
 mod make;
+#[path = "formats/outbox.rs"]
+mod outbox;
 #[path = "common/process.rs"]
 mod process;
 #[path = "common/random.rs"]
@@ -81,6 +83,11 @@ fn holds(fixture: &Path) {
     let (code, shown, err) =
         run(&["log", "show", "--json", "--limit", "1000", "--data-dir", &data]);
     assert_eq!((code, lines(&shown)), (0, known.in_log), "{err}");
+    if dir.join("sinks").exists() {
+        let apart = folder.0.join("apart");
+        copy(&fixture.join("data"), &apart);
+        outbox::leaves(fixture, &apart, &folder.0.join("out"), known.n_applied());
+    }
     is_read(fixture, &dir, &[]);
     let (code, _, err) = run(&["state", "verify", "--data-dir", &data]);
     assert_eq!(code, 0, "{err}");
@@ -184,6 +191,27 @@ fn what_a_later_version_may_write_is_refused() {
         ("aside.json", "supervise/note"),
     ] {
         with(&|dir| another::small(&dir.join(file)), file, &[code]);
+    }
+}
+
+/// Goal: what waits for a sink is not handed over as something else. Method: the outbox that waits,
+/// as a later version might have written it, under settings that name its sink.
+#[test]
+fn an_outbox_of_a_later_version_is_refused() {
+    let folder = Folder::new("formats-outbox");
+    let fixture = fixtures().pop().unwrap();
+    let out = folder.0.join("out");
+    let config = outbox::settings(&out, &out.join("waits"));
+    for (n, code) in ["segments/other-version", "segments/other-contents"].into_iter().enumerate() {
+        let change = [another::version, another::schema][n];
+        let dir = folder.0.join(format!("{n}"));
+        copy(&fixture.join("data"), &dir);
+        let segments = another::segments(&dir.join("sinks/waits"));
+        assert!(segments.iter().all(|it| change(it)), "nothing to change");
+        let process = make::started(&dir, &fixture, &["--config", &config]);
+        let (status, _, err) = process.end();
+        assert!(status == 1 && err.contains(code) && err.contains("fix: "), "{code}: {err}");
+        assert!(!out.join("waits").exists(), "something left");
     }
 }
 

@@ -20,7 +20,14 @@ const GROWTH: u64 = 32 * MIB;
 /// What a busy machine may give to others between two turns of ours, and it falls on whom it falls:
 /// at a load of sixteen on two cores the slowest two of two hundred took 1.3 s, and 0.5 s without a
 /// storm. On a quiet one it is some ten milliseconds; the figures are printed.
+///
+/// The aim is less than twice the calm server's time for 99 of a hundred, too. It is not held to
+/// that, for it is not met: unoptimised, on two cores that open the halves as fast as they can, the
+/// half of the good requests took 1.5 times as long (1.9 to 2.1 ms), and 99 of a hundred two to four
+/// times (17 to 24 ms, 5 to 8 ms without a storm; four runs at a load of two).
 const TURN: Duration = Duration::from_secs(2);
+/// What half of many requests may lose to others: they would all have to be unlucky.
+const SHORT: Duration = Duration::from_millis(10);
 /// What an open connection costs, unoptimised; there are 4,096 at most.
 const CONNECTION: u64 = 40 << 10;
 
@@ -92,8 +99,8 @@ fn quantiles(mut took: Vec<Duration>) -> (Duration, Duration) {
 }
 
 /// 5,000 half-sent headers: others are answered meanwhile in less than twice the time that a server
-/// without a storm takes, which is asked beside it (a busy machine is busy for both), but for the
-/// machine's turns; and every half is closed in time.
+/// without a storm takes, which is asked beside it (a busy machine is busy for both): the half of
+/// them but for [`SHORT`], 99 of a hundred but for [`TURN`]; and every half is closed in time.
 #[test]
 fn five_thousand_half_headers() {
     let (server, calm) = (server("halves", &["serve.header_timeout=3s"]), server("calm", &[]));
@@ -128,7 +135,7 @@ fn five_thousand_half_headers() {
     assert!(started.elapsed() < Duration::from_secs(10), "closed after {:?}", started.elapsed());
     let (storm, beside) = (quantiles(took), quantiles(beside));
     println!("good requests: (p50, p99) {storm:?}, without a storm {beside:?}; {grown} bytes more");
-    assert!(storm.0 < beside.0 * 2 + TURN / 20, "{storm:?}, without a storm {beside:?}");
+    assert!(storm.0 < beside.0 * 2 + SHORT, "{storm:?}, without a storm {beside:?}");
     assert!(storm.1 < beside.1 * 2 + TURN, "{storm:?}, without a storm {beside:?}");
     assert!(grown < GROWTH + 4_096 * CONNECTION, "{grown} bytes more");
     calm.end();

@@ -6,7 +6,8 @@
 //!  sent.jsonl      events that came by HTTP
 //!  known.json      what was counted, rejected, appended
 //!  backup.json     the list that makes a backup of `data`
-//!  data/           the folder, as its process left it
+//!  data/           the folder, as its process left it; since `format-1-sinks` with what waits for
+//!                  sinks (`outbox.rs`)
 //! ```
 
 use std::collections::BTreeMap;
@@ -24,7 +25,7 @@ use millstream::supervise::notes;
 use serde_json::{Value, json};
 
 use crate::process::{Folder, Process, get, run};
-use crate::{common, load};
+use crate::{common, load, outbox};
 
 pub const TENANTS: &[&str] = &["acme", "globex"];
 
@@ -49,6 +50,12 @@ impl Known {
             in_log: it["in_log"].as_u64().unwrap() as usize,
             incarnation: it["incarnation"].as_u64().unwrap(),
         }
+    }
+
+    /// Events that were applied, of all feeds.
+    pub fn n_applied(&self) -> usize {
+        let all = self.counts.as_array().unwrap().iter();
+        all.map(|it| it["applied"].as_u64().unwrap() as usize).sum()
     }
 
     /// Every event in it.
@@ -132,8 +139,12 @@ pub fn make(folder: &Folder) -> PathBuf {
     history.insert(90, r#"{"id":"no event"}"#.into());
     std::fs::write(made.join("history.jsonl"), history.join("\n") + "\n").unwrap();
     std::fs::write(made.join("sent.jsonl"), sent.join("\n") + "\n").unwrap();
+    // The receiver of one sink is not there: no folder can be made in a file.
+    let nowhere = made.join("history.jsonl").join("out");
+    let config = outbox::settings(&folder.0.join("out"), &nowhere);
+    let sinks = ["--config", config.as_str()];
     for (n, part) in sent.chunks(60).enumerate() {
-        let mut process = started(&dir, &made, &[]);
+        let mut process = started(&dir, &made, &sinks);
         let address = process.address(&dir);
         for event in part {
             send(&address, event);
@@ -147,6 +158,7 @@ pub fn make(folder: &Folder) -> PathBuf {
             assert_eq!(code, 0, "{err}");
             load::caught_up(&address, 62 + 61 + 2);
         }
+        outbox::taken(&address, &mut process);
         process.signal("-TERM");
         assert_eq!(process.end().0, 0);
         if n == 0 {
@@ -154,9 +166,10 @@ pub fn make(folder: &Folder) -> PathBuf {
         }
     }
     // Once more: everything is in its checkpoint, and counted.
-    let mut process = started(&dir, &made, &[]);
+    let mut process = started(&dir, &made, &sinks);
     let address = process.address(&dir);
     crate::ready(&address, &mut process);
+    outbox::taken(&address, &mut process);
     let get = |path: &str| -> Value { serde_json::from_str(&get(&address, path).1).unwrap() };
     let (ledger, rejected) = (get("/v1/ledger"), get("/v1/rejects"));
     process.signal("-TERM");
