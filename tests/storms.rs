@@ -24,7 +24,7 @@ const GROWTH: u64 = 32 * MIB;
 /// The aim is less than twice the calm server's time for 99 of a hundred, too. It is not held to
 /// that, for it is not met: unoptimised, on two cores that open the halves as fast as they can, the
 /// half of the good requests took 1.5 times as long (1.9 to 2.1 ms), and 99 of a hundred two to four
-/// times (17 to 24 ms, 5 to 8 ms without a storm; four runs at a load of two).
+/// times (17 to 28 ms, 5 to 8 ms without a storm; five runs at a load of two).
 const TURN: Duration = Duration::from_secs(2);
 /// What half of many requests may lose to others: they would all have to be unlucky.
 const SHORT: Duration = Duration::from_millis(10);
