@@ -8,6 +8,9 @@
 //! names one says. The customer, text, severity and skills are the newest opening's; a case that
 //! was only assigned or resolved has the customer that the newest such statement names.
 //!
+//! An assignment may say until when it holds. From that instant on (a timer fires on it) the case
+//! is open again, in its old place, unless something newer was said.
+//!
 //! # State
 //! At most five statements, shared with the older versions of the entry that readers may hold.
 
@@ -79,6 +82,14 @@ pub static DEF: ViewDef = ViewDef {
             false,
             "How it was resolved last, in words.",
         ),
+        FieldDef::new(
+            "until",
+            FieldKind::Time,
+            true,
+            false,
+            "When the last assignment ends or ended: from then on the case is open again, unless \
+             it was resolved; null: it does not end by itself.",
+        ),
     ],
 };
 
@@ -117,6 +128,8 @@ pub struct Assigned {
     stamp: Stamp,
     agent: CompactString,
     queue: Option<CompactString>,
+    /// From then on it holds no more, microseconds since the Unix epoch.
+    until: Option<i64>,
     named: Option<Arc<Named>>,
 }
 
@@ -174,6 +187,7 @@ impl Update {
                     stamp: stamp(),
                     agent: it.agent.as_ref().into(),
                     queue: text(&it.queue),
+                    until: it.until,
                     named: named(&it.customer),
                 };
                 Some((&it.case, Update::Assigned(Arc::new(assigned))))
@@ -224,13 +238,13 @@ impl Fold for Cases {
         }
     }
 
-    fn row(name: &Name, state: &Case, _now: Epoch) -> Option<Row> {
+    fn row(name: &Name, state: &Case, now: Epoch) -> Option<Row> {
         let Case { opened, assigned, resolved, .. } = state;
         let (opened, assigned, resolved) =
             (opened.as_deref(), assigned.as_deref(), resolved.as_deref());
         let facts = Facts {
             case: crate::key_id(name),
-            status: state.status(),
+            status: state.status(now),
             severity: opened.map(|it| it.severity),
             queue: state.queue(),
             agent: assigned.map(|it| it.agent.as_str()),
@@ -241,6 +255,7 @@ impl Fold for Cases {
             text: opened.and_then(|it| it.text.as_deref()),
             skills: opened.map_or(vec![], |it| it.skills.iter().map(|it| it.to_string()).collect()),
             resolution: resolved.and_then(|it| it.resolution.as_deref()),
+            until: assigned.and_then(|it| it.until),
         };
         Some(facts.row())
     }
@@ -249,6 +264,19 @@ impl Fold for Cases {
 
     fn fields(name: &Name, state: &Case, now: Epoch, fields: &[usize], into: &mut Vec<Value>) {
         near_or_row::<Cases>((name, state, now), fields, near::near, into);
+    }
+
+    /// A case is open again at the first millisecond that is not before the end of its assignment.
+    fn next_due(state: &Case, after: Epoch) -> Option<Epoch> {
+        let assigned = state.assigned.as_deref()?;
+        let later = |it: Option<&Stamp>| it.is_some_and(|it| *it > assigned.stamp);
+        let opened = state.opened.as_deref().map(|it| &it.stamp);
+        let resolved = state.resolved.as_deref().map(|it| &it.stamp);
+        if later(opened) || later(resolved) {
+            return None;
+        }
+        let due = assigned.until?.div_euclid(1_000) + i64::from(assigned.until? % 1_000 != 0);
+        u64::try_from(due).ok().filter(|it| *it > after)
     }
 
     fn owner(state: &Case) -> Option<Fingerprint> {
@@ -295,6 +323,7 @@ struct Facts<'f> {
     text: Option<&'f str>,
     skills: Vec<String>,
     resolution: Option<&'f str>,
+    until: Option<i64>,
 }
 
 impl Facts<'_> {
@@ -315,13 +344,14 @@ impl Facts<'_> {
                 text(self.text),
                 Value::Json(self.skills.into_iter().map(Json::String).collect()),
                 text(self.resolution),
+                time(self.until),
             ],
         }
     }
 }
 
 /// The view, plainly: per case its statements, newest last.
-pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> {
+pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
     let mut cases: BTreeMap<(&str, &str), Vec<&Event<'static>>> = BTreeMap::new();
     for event in events {
         let case = match &event.data {
@@ -348,6 +378,7 @@ pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> 
             text: None,
             skills: vec![],
             resolution: None,
+            until: None,
         };
         for event in said {
             match &event.data {
@@ -361,7 +392,9 @@ pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> 
                     facts.skills = it.skills.iter().map(|it| it.to_string()).collect();
                 }
                 Data::CaseAssigned(it) => {
-                    facts.status = "assigned";
+                    let is_over = it.until.is_some_and(|it| it <= now as i64 * 1_000);
+                    facts.status = if is_over { "open" } else { "assigned" };
+                    facts.until = it.until;
                     facts.agent = Some(&it.agent);
                     facts.queue = it.queue.as_deref().or(facts.queue);
                     facts.assigned_at = Some(event.time);

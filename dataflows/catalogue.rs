@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use differential_dataflow::VecCollection;
+use differential_dataflow::{AsCollection, VecCollection};
 use schemas::events::Event;
 use schemas::keeping::StateKeeper;
 use schemas::leaving::Leaving;
@@ -16,33 +16,42 @@ use schemas::names::{Kind, Name, Secret};
 use schemas::reading::ViewReader;
 use schemas::rows::{Row, ViewDef};
 use timely::container::CapacityContainerBuilder;
+use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::{Input, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle, Scope};
 use timely::worker::Worker;
 
 use crate::cases::Cases;
+use crate::claims::Claims;
 use crate::customers::Customers;
-use crate::fold::{Nobody, Project, fold};
+use crate::fold::{Both, Nobody, Project, fold, split};
 use crate::inputs::{Counts, Updates, fingerprint_of};
 use crate::model_quality::{self, ModelQuality};
 use crate::mood::Heard;
 use crate::orders::Orders;
 use crate::orders_by_status::{Moves, OrdersByStatus};
+use crate::priority_queue::PriorityQueue;
 use crate::publish::{Published, publish};
+use crate::queue_load::QueueLoad;
+use crate::queues::{Asked, Late, Picks, Streams, Terms, Tiers, Waits};
 use crate::records::Records;
 use crate::sentiment::{self, Sentiment};
 use crate::sentiment_by_customer::{self, SentimentByCustomer};
 use crate::sentiment_by_day::{self, SentimentByDay};
 use crate::sentiment_by_product::{self, SentimentByProduct};
 use crate::served::{Clock, KeyOf, Served};
+use crate::sla::Slas;
 use crate::top_customers::{Candidates, TopCustomers};
 use crate::volume::Volume;
 use crate::{Addressed, Epoch, Fold, Keep};
-use crate::{cases, customers, orders, orders_by_status, records, top_customers, volume};
+use crate::{
+    cases, claims, customers, orders, orders_by_status, priority_queue, queue_load, queues,
+    records, sla, top_customers, volume,
+};
 
 /// Every view of this build, in the order of the documentation.
 pub fn definitions() -> &'static [&'static ViewDef] {
-    static ALL: [&ViewDef; 12] = [
+    static ALL: [&ViewDef; 16] = [
         &customers::DEF,
         &orders::DEF,
         &cases::DEF,
@@ -55,6 +64,10 @@ pub fn definitions() -> &'static [&'static ViewDef] {
         &sentiment_by_product::DEF,
         &sentiment_by_day::DEF,
         &model_quality::DEF,
+        &claims::DEF,
+        &priority_queue::DEF,
+        &sla::DEF,
+        &queue_load::DEF,
     ];
     &ALL
 }
@@ -63,7 +76,7 @@ pub fn definitions() -> &'static [&'static ViewDef] {
 pub type Reference = fn(&[Event<'static>], Epoch) -> BTreeMap<Name, Row>;
 
 /// Of each view its plain computation, in the catalogue's order.
-pub fn references() -> [Reference; 12] {
+pub fn references() -> [Reference; 16] {
     [
         customers::reference,
         orders::reference,
@@ -77,6 +90,10 @@ pub fn references() -> [Reference; 12] {
         sentiment_by_product::reference,
         sentiment_by_day::reference,
         model_quality::reference,
+        claims::reference,
+        priority_queue::reference,
+        sla::reference,
+        queue_load::reference,
     ]
 }
 
@@ -103,11 +120,23 @@ impl ViewSet {
         | ViewSet::SENTIMENT_BY_PRODUCT
         | ViewSet::SENTIMENT_BY_DAY
         | ViewSet::MODEL_QUALITY;
+    pub(crate) const CLAIMS: u32 = 4_096;
+    const PRIORITY_QUEUE: u32 = 8_192;
+    const SLA: u32 = 16_384;
+    const QUEUE_LOAD: u32 = 32_768;
 
-    /// Relations, each with the fold whose rows it is made from.
-    const NEEDS: [(u32, u32); 2] = [
+    /// Relations, each with a fold whose rows it is made from; the first is the one it is about.
+    const NEEDS: [(u32, u32); 10] = [
         (ViewSet::ORDERS_BY_STATUS, ViewSet::ORDERS),
         (ViewSet::TOP_CUSTOMERS, ViewSet::CUSTOMERS),
+        (ViewSet::PRIORITY_QUEUE, ViewSet::CASES),
+        (ViewSet::PRIORITY_QUEUE, ViewSet::CUSTOMERS),
+        (ViewSet::PRIORITY_QUEUE, ViewSet::ORDERS),
+        (ViewSet::SLA, ViewSet::CASES),
+        (ViewSet::SLA, ViewSet::CUSTOMERS),
+        (ViewSet::SLA, ViewSet::ORDERS),
+        (ViewSet::QUEUE_LOAD, ViewSet::CASES),
+        (ViewSet::QUEUE_LOAD, ViewSet::CLAIMS),
     ];
 
     /// The fold whose rows a view is made from; itself, if it is none's.
@@ -159,6 +188,7 @@ impl ViewSet {
 pub struct Views {
     clock: Arc<Clock>,
     secret: Secret,
+    terms: Arc<Terms>,
     readers: Vec<Arc<dyn ViewReader>>,
     keepers: Vec<Arc<dyn StateKeeper>>,
     leaving: Vec<Arc<dyn Leaving>>,
@@ -174,12 +204,16 @@ pub struct Views {
     sentiment_by_product: Option<Arc<Served<SentimentByProduct>>>,
     sentiment_by_day: Option<Arc<Served<SentimentByDay>>>,
     model_quality: Option<Arc<Served<ModelQuality>>>,
+    claims: Option<Arc<Served<Claims>>>,
+    priority_queue: Option<Arc<Published<PriorityQueue>>>,
+    sla: Option<Arc<Published<Slas>>>,
+    queue_load: Option<Arc<Published<QueueLoad>>>,
 }
 
 impl Views {
     /// Maps and a clock for this many workers. `undo_max_bytes`: what readers who stay may hold.
     pub fn new(chosen: ViewSet, workers: usize, secret: Secret, undo_max_bytes: u64) -> Arc<Views> {
-        Views::make(chosen, workers, secret, undo_max_bytes, false)
+        Views::make(chosen, workers, secret, undo_max_bytes, false, Terms::default())
     }
 
     /// The same, with folds that the store keeps ([`Views::keepers`]).
@@ -189,7 +223,19 @@ impl Views {
         secret: Secret,
         undo_max_bytes: u64,
     ) -> Arc<Views> {
-        Views::make(chosen, workers, secret, undo_max_bytes, true)
+        Views::make(chosen, workers, secret, undo_max_bytes, true, Terms::default())
+    }
+
+    /// The same, kept or not, with other terms by which cases wait than the default ones.
+    pub fn with_terms(
+        chosen: ViewSet,
+        workers: usize,
+        secret: Secret,
+        undo_max_bytes: u64,
+        is_kept: bool,
+        terms: Terms,
+    ) -> Arc<Views> {
+        Views::make(chosen, workers, secret, undo_max_bytes, is_kept, terms)
     }
 
     fn make(
@@ -198,6 +244,7 @@ impl Views {
         secret: Secret,
         undo_max_bytes: u64,
         is_kept: bool,
+        terms: Terms,
     ) -> Arc<Views> {
         let chosen = ViewSet(chosen.0 & ViewSet::all().0);
         let lanes = chosen.0.count_ones() as usize * workers;
@@ -225,9 +272,14 @@ impl Views {
         let sentiment_by_product = maker.served(ViewSet::SENTIMENT_BY_PRODUCT, Kind::Product);
         let sentiment_by_day = maker.served(ViewSet::SENTIMENT_BY_DAY, Kind::Day);
         let model_quality = maker.served(ViewSet::MODEL_QUALITY, Kind::Model);
+        let claims = maker.served(ViewSet::CLAIMS, Kind::Claim);
+        let priority_queue = maker.published(ViewSet::PRIORITY_QUEUE);
+        let sla = maker.published(ViewSet::SLA);
+        let queue_load = maker.published(ViewSet::QUEUE_LOAD);
         Arc::new(Views {
             clock,
             secret,
+            terms: Arc::new(terms),
             readers,
             keepers,
             leaving,
@@ -243,6 +295,10 @@ impl Views {
             sentiment_by_product,
             sentiment_by_day,
             model_quality,
+            claims,
+            priority_queue,
+            sla,
+            queue_load,
         })
     }
 
@@ -271,7 +327,10 @@ impl Views {
     pub fn anomalies(&self) -> u64 {
         let by_status = self.orders_by_status.as_ref().map_or(0, |it| it.anomalies());
         let top = self.top_customers.as_ref().map_or(0, |it| it.anomalies());
-        by_status + top
+        let waiting = self.priority_queue.as_ref().map_or(0, |it| it.anomalies());
+        let sla = self.sla.as_ref().map_or(0, |it| it.anomalies());
+        let load = self.queue_load.as_ref().map_or(0, |it| it.anomalies());
+        by_status + top + waiting + sla + load
     }
 }
 
@@ -366,6 +425,7 @@ pub struct Sources {
     sentiment_by_product: Option<Door<Heard>>,
     sentiment_by_day: Option<Door<Heard>>,
     model_quality: Option<Door<model_quality::Judged>>,
+    claims: Option<Door<claims::Update>>,
     /// Of the open epoch.
     counts: Counts,
 }
@@ -376,25 +436,64 @@ impl Sources {
         let index = worker.index();
         worker.dataflow_named("views", |scope| {
             let probe = ProbeHandle::new();
-            let customers = views.customers.as_ref().map(|map| match &views.top_customers {
-                None => door(scope, map, index, Nobody, &probe).0,
-                Some(top) => {
-                    let (door, moved) = door(scope, map, index, Candidates::default(), &probe);
-                    let ranked = top_customers::relate(moved);
+            // Whether somebody asks for cases with their people.
+            let asks = views.priority_queue.is_some() || views.sla.is_some();
+            let (mut customers, mut tiers) = (None, None);
+            if let Some(map) = &views.customers {
+                let top = views.top_customers.as_ref().map(|_| Candidates::default());
+                let both = Both(top, asks.then_some(Tiers));
+                let (its_door, moved) = door(scope, map, index, both, &probe);
+                let (candidates, said) = split(moved);
+                if let Some(top) = &views.top_customers {
+                    let ranked = top_customers::relate(candidates);
                     publish(ranked, top.clone(), index).probe_with(&probe);
-                    door
                 }
-            });
-            let orders = views.orders.as_ref().map(|map| match &views.orders_by_status {
-                None => door(scope, map, index, Nobody, &probe).0,
-                Some(by_status) => {
-                    let (door, moved) = door(scope, map, index, Moves::default(), &probe);
-                    let totals = orders_by_status::relate(moved);
+                (customers, tiers) = (Some(its_door), Some(said));
+            }
+            let (mut orders, mut late) = (None, None);
+            if let Some(map) = &views.orders {
+                let moves = views.orders_by_status.as_ref().map(|_| Moves::default());
+                let both = Both(moves, asks.then_some(Late));
+                let (its_door, moved) = door(scope, map, index, both, &probe);
+                let (moves, said) = split(moved);
+                if let Some(by_status) = &views.orders_by_status {
+                    let totals = orders_by_status::relate(moves);
                     publish(totals, by_status.clone(), index).probe_with(&probe);
-                    door
                 }
-            });
-            let cases = views.cases.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
+                (orders, late) = (Some(its_door), Some(said));
+            }
+            let (mut cases, mut waits) = (None, None);
+            if let Some(map) = &views.cases {
+                let anybody = asks || views.queue_load.is_some();
+                let both: Both<Asked, Nobody> = Both(anybody.then_some(Asked), None);
+                let (its_door, moved) = door(scope, map, index, both, &probe);
+                (cases, waits) = (Some(its_door), Some(split(moved).0));
+            }
+            let (mut claims, mut picks) = (None, None);
+            if let Some(map) = &views.claims {
+                let both: Both<Picks, Nobody> =
+                    Both(views.queue_load.as_ref().map(|_| Picks), None);
+                let (its_door, moved) = door(scope, map, index, both, &probe);
+                (claims, picks) = (Some(its_door), Some(split(moved).0));
+            }
+            let waits = waits.map(Waiting::of);
+            if let (Some(map), Some(waits), Some(picks)) = (&views.queue_load, &waits, picks) {
+                let loads = queue_load::relate(waits.loads.clone().concat(picks));
+                publish(loads, map.clone(), index).probe_with(&probe);
+            }
+            if let (true, Some(Waiting { open, days, .. }), Some(tiers), Some(late)) =
+                (asks, waits, tiers, late)
+            {
+                let streams = Streams { open, days, tiers, late };
+                let pressed = queues::relate(streams, views.terms.clone());
+                if let Some(map) = &views.priority_queue {
+                    let waiting = priority_queue::relate(pressed.clone());
+                    publish(waiting, map.clone(), index).probe_with(&probe);
+                }
+                if let Some(map) = &views.sla {
+                    publish(pressed, map.clone(), index).probe_with(&probe);
+                }
+            }
             let volume = views.volume.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
             let records =
                 views.records.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
@@ -427,6 +526,7 @@ impl Sources {
                 sentiment_by_product,
                 sentiment_by_day,
                 model_quality,
+                claims,
                 counts: Counts::default(),
             }
         })
@@ -444,6 +544,7 @@ impl Sources {
         give(&mut self.sentiment_by_product, &mut updates.sentiment_by_product);
         give(&mut self.sentiment_by_day, &mut updates.sentiment_by_day);
         give(&mut self.model_quality, &mut updates.model_quality);
+        give(&mut self.claims, &mut updates.claims);
         self.counts.take(&mut updates.volume);
     }
 
@@ -463,6 +564,7 @@ impl Sources {
         advance(&mut self.sentiment_by_product, epoch);
         advance(&mut self.sentiment_by_day, epoch);
         advance(&mut self.model_quality, epoch);
+        advance(&mut self.claims, epoch);
     }
 
     /// The frontier of everything: `less_than(&e)` while some epoch below `e` is not complete.
@@ -473,6 +575,36 @@ impl Sources {
 
 /// What a fold tells the relation that it feeds.
 type Moved<'s, F, P> = VecCollection<'s, Epoch, <P as Project<F>>::Data, <P as Project<F>>::Diff>;
+
+/// What cases tell, by whom it is for.
+struct Waiting<'s> {
+    open: VecCollection<'s, Epoch, (queues::Key, queues::Open), isize>,
+    days: VecCollection<'s, Epoch, (queues::Key, i64), isize>,
+    loads: VecCollection<'s, Epoch, queues::Period, queues::Load>,
+}
+
+impl<'s> Waiting<'s> {
+    fn of(waits: VecCollection<'s, Epoch, Waits, queues::Load>) -> Waiting<'s> {
+        let records = waits.inner;
+        let open = records.clone().flat_map(|(said, epoch, load)| match said {
+            Waits::Open(key, open) => Some(((key, open), epoch, load.n as isize)),
+            _ => None,
+        });
+        let days = records.clone().flat_map(|(said, epoch, load)| match said {
+            Waits::Day(key, day) => Some(((key, day), epoch, load.n as isize)),
+            _ => None,
+        });
+        let loads = records.flat_map(|(said, epoch, load)| match said {
+            Waits::Load(period) => Some((period, epoch, load)),
+            _ => None,
+        });
+        Waiting {
+            open: open.as_collection(),
+            days: days.as_collection(),
+            loads: loads.as_collection(),
+        }
+    }
+}
 
 /// A fold with its input.
 fn door<'s, F: Fold, P: Project<F>>(

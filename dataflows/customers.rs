@@ -84,6 +84,8 @@ pub(crate) struct Attributes {
 
 /// The attributes that every customer has, in the order of the row.
 const FIXED: usize = 7;
+/// The place of the tier among them.
+const TIER: usize = 3;
 
 fn fixed<'e>(it: &'e Customer<'_>) -> [&'e Field<'e>; FIXED] {
     [&it.name, &it.email, &it.phone, &it.tier, &it.language, &it.country, &it.time_zone]
@@ -340,6 +342,13 @@ fn near(name: &Name, state: &State, _now: Epoch, field: usize) -> Option<Value> 
 }
 
 impl State {
+    /// The customer's service tier, for relations.
+    #[inline]
+    pub(crate) fn tier(&self) -> Option<&CompactString> {
+        let tier = self.profile.as_ref()?.fixed[TIER].as_ref()?;
+        tier.value.as_ref()
+    }
+
     fn reversed(&mut self) -> &mut Reversed {
         Arc::make_mut(self.reversed.get_or_insert_default())
     }

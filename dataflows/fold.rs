@@ -25,10 +25,14 @@
 //! The map's own, the updates of epochs not yet complete, 16 bytes per pending timer. Timers are
 //! not stored: states that were loaded are asked again at the start, and shown to the relation.
 
+mod both; // two relations that listen to one fold
+pub(crate) mod timers; // what wakes an entity when only time passes
+
 use std::any::type_name;
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+pub use both::{Both, Either, split};
 
 use differential_dataflow::consolidation::consolidate_updates;
 use differential_dataflow::difference::Abelian;
@@ -40,8 +44,9 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::operator::Operator;
 
-use crate::served::{Place, Served, Touch, Writer, route};
+use crate::served::{Served, Touch, Writer, route};
 use crate::{Addressed, Epoch, Fold};
+use timers::Timers;
 
 /// What a relation takes from a touched entity: retractions for the old state, insertions for
 /// the new one, already projected to what the relation needs (empty where nothing changes).
@@ -60,6 +65,17 @@ pub trait Project<F: Fold>: 'static {
         new: &F::State,
         emit: &mut dyn FnMut(Self::Data, Self::Diff),
     );
+    /// The same with the instants at which the two are looked at, for a relation that depends on
+    /// what time alone changes.
+    fn change_at(
+        &mut self,
+        name: &Name,
+        old: Option<(&F::State, Epoch)>,
+        new: (&F::State, Epoch),
+        emit: &mut dyn FnMut(Self::Data, Self::Diff),
+    ) {
+        self.change(name, old.map(|it| it.0), new.0, emit);
+    }
     /// Called once after the last change of an instant: what was summed up over it, so that a
     /// relation of few groups need not emit for each entity.
     fn seal(&mut self, _emit: &mut dyn FnMut(Self::Data, Self::Diff)) {}
@@ -141,8 +157,7 @@ impl<F: Fold, P: Project<F>> Watch<F, P> {
             }
         }
         let changes = &mut self.changes;
-        let old = touch.old.map(|it| it.0);
-        self.project.change(touch.name, old, touch.new, &mut |data, diff| {
+        self.project.change_at(touch.name, touch.old, (touch.new, epoch), &mut |data, diff| {
             changes.push((data, epoch, diff));
         });
     }
@@ -239,59 +254,11 @@ impl<F: Fold, P: Project<F>> Step<F, P> {
             if let Some(due) = F::next_due(state, epoch) {
                 watch.timers.add(due, place);
             }
-            watch.project.change(name, None, state, &mut |data, diff| {
+            watch.project.change_at(name, None, (state, epoch), &mut |data, diff| {
                 watch.changes.push((data, newest, diff));
             });
         });
         self.send(newest, send);
-    }
-}
-
-/// What wakes an entity when only time passes.
-///
-/// Far ones wait unordered in buckets of a second, so that scheduling is a push; a bucket is put
-/// in order when its second is reached.
-#[derive(Default)]
-struct Timers {
-    near: BinaryHeap<Reverse<(Epoch, Place)>>,
-    far: BTreeMap<u64, Vec<(Epoch, Place)>>,
-    /// Buckets below this one are in `near`.
-    opened: u64,
-}
-
-/// Milliseconds per bucket of far timers.
-const BUCKET_MS: u64 = 1_000;
-
-impl Timers {
-    fn add(&mut self, due: Epoch, place: Place) {
-        if due / BUCKET_MS < self.opened {
-            self.near.push(Reverse((due, place)));
-        } else {
-            self.far.entry(due / BUCKET_MS).or_default().push((due, place));
-        }
-    }
-
-    /// The first due instant below `end`.
-    fn next(&mut self, end: Epoch) -> Option<Epoch> {
-        while let Some(bucket) = self.far.first_entry().filter(|it| it.key() * BUCKET_MS < end) {
-            // An earlier instant that is near already comes first; its bucket can wait.
-            let starts = bucket.key() * BUCKET_MS;
-            if self.near.peek().is_some_and(|it| it.0.0 < starts) {
-                break;
-            }
-            self.opened = bucket.key() + 1;
-            self.near.extend(bucket.remove().into_iter().map(Reverse));
-        }
-        self.near.peek().map(|it| it.0.0).filter(|it| *it < end)
-    }
-
-    /// Takes those due at this instant.
-    fn take(&mut self, due: Epoch, places: &mut Vec<Place>) {
-        places.clear();
-        while self.near.peek().is_some_and(|it| it.0.0 == due) {
-            places.extend(self.near.pop().map(|it| it.0.1));
-        }
-        places.dedup();
     }
 }
 

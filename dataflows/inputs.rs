@@ -21,7 +21,7 @@ use crate::mood::Heard;
 use crate::opinions::Opinions;
 use crate::sentiment::{self, Said};
 use crate::sentiment_by_day;
-use crate::{Addressed, cases, customers, orders, records, volume};
+use crate::{Addressed, cases, claims, customers, orders, records, volume};
 
 /// The updates of a slice of events, waiting to be sent: one vector per fold, `volume` pre-summed.
 #[derive(Default)]
@@ -37,6 +37,7 @@ pub struct Updates {
     pub(crate) sentiment_by_day: Vec<Addressed<Heard>>,
     pub(crate) model_quality: Vec<Addressed<Judged>>,
     opinions: Opinions,
+    pub(crate) claims: Vec<Addressed<claims::Update>>,
     texts: Texts,
     scratch: Vec<u8>,
 }
@@ -78,6 +79,12 @@ impl Updates {
         {
             let key = secret.fingerprint(tenant, Kind::Case, &[case]);
             self.cases.push(Addressed { key, name: self.texts.name(tenant, case), update });
+        }
+        if views.0 & ViewSet::CLAIMS != 0
+            && let Some((claim, update)) = claims::Update::of(event, owner)
+        {
+            let key = secret.fingerprint(tenant, Kind::Claim, &[claim]);
+            self.claims.push(Addressed { key, name: self.texts.name(tenant, claim), update });
         }
         if views.0 & ViewSet::RECORDS != 0
             && let Some((parts, update)) = records::Update::of(event)

@@ -8,14 +8,18 @@
 //!  (deduped)  ├─▶ fold cases ──────┼─┼────────────▶ served map
 //!             ├─▶ fold volume ─────┼─┼────────────▶ served map
 //!             ├─▶ fold records ────┼─┼────────────▶ served map
-//!  opinions ──┴─▶ 5 folds ─────────┼─┼────────────▶ served maps
+//!  opinions ──┼─▶ 5 folds ─────────┼─┼────────────▶ served maps
+//!             └─▶ fold claims ─────┼─┼────────────▶ served map
 //!                                  │ └─▶ relate orders_by_status ─▶ publish ─▶ served map
 //!                                  └───▶ relate top_customers ────▶ publish ─▶ served map
+//!  cases, customers, orders ─▶ [`queues`] ─▶ relate priority_queue, sla ─▶ publish ─▶ served maps
+//!  cases, claims ────────────────────────▶ relate queue_load ──────────▶ publish ─▶ served map
 //! ```
 //!
 //! The views, a line each: [`customers`], [`orders`], [`cases`], [`volume`], [`records`],
 //! [`sentiment`], [`sentiment_by_customer`], [`sentiment_by_product`], [`sentiment_by_day`],
-//! [`model_quality`] (folds); [`orders_by_status`], [`top_customers`] (relations).
+//! [`model_quality`], [`claims`] (folds); [`orders_by_status`], [`top_customers`],
+//! [`priority_queue`], [`sla`], [`queue_load`] (relations).
 
 pub mod models; // what is learnt from events, and what is said with it
 pub mod served; // the multi-version map that folds write and readers read
@@ -38,6 +42,11 @@ pub mod orders_by_status;
 pub mod top_customers;
 mod opinions; // what is said of the texts that come in
 pub mod mood; // how the texts of one subject feel over time
+pub mod claims;
+pub mod queues; // cases with their promises: what the next three are made from
+pub mod priority_queue;
+pub mod sla;
+pub mod queue_load;
 mod packed; // facts packed into one allocation
 mod stamps; // which of two statements is the newer
 mod sums; // sums of money by currency

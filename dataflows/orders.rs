@@ -235,6 +235,18 @@ impl State {
         (self.currency, self.amount)
     }
 
+    /// Whose order it is, while it is late at an instant: promised by then, neither delivered nor
+    /// cancelled.
+    #[inline]
+    pub(crate) fn late_for(&self, now: Epoch) -> Option<&str> {
+        if self.promised_at >= (now as i64).saturating_mul(1_000) || self.settled_at() != NEVER {
+            return None;
+        }
+        let mut rest = Facts::unpack(self.facts.as_ref()?).rest;
+        let _tie = rest.text();
+        Some(rest.text())
+    }
+
     #[inline]
     fn said(&mut self, stamp: &Stamp, status: Status, line: u16) {
         let entry = Entry { at: stamp.at, status, line, tie: stamp.tie.as_bytes() };

@@ -4,6 +4,8 @@
 //!
 //! # Meaning
 //! At a complete epoch the map shows exactly the record that the relation holds under each name.
+//! A row that time alone changes is looked at again at its exact instant, as a fold's is.
+//!
 //! A name under which it holds anything else than one record once (a negative multiplicity, two
 //! rows) shows no row and is counted as an anomaly; when the relation mends it, the row is back.
 //!
@@ -27,7 +29,8 @@ use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::operator::Operator;
 
-use crate::served::{Clock, Served, Slots, Writer, route};
+use crate::fold::timers::Timers;
+use crate::served::{Clock, Served, Slots, Touch, Writer, route};
 use crate::{Addressed, Epoch, Fold};
 
 /// A row type of a relation.
@@ -40,6 +43,14 @@ pub trait Relation: Send + Sync + 'static {
     fn name(record: &Self::Record) -> Name;
     /// Its row.
     fn row(record: &Self::Record) -> Row;
+    /// Its row at an instant (`now`: milliseconds), where time alone changes it.
+    fn row_at(record: &Self::Record, _now: Epoch) -> Row {
+        Self::row(record)
+    }
+    /// The next instant after `after` at which time alone changes the row.
+    fn next_due(_record: &Self::Record, _after: Epoch) -> Option<Epoch> {
+        None
+    }
 }
 
 /// A relation's map over all workers.
@@ -69,9 +80,16 @@ impl<R: Relation> Fold for Rows<R> {
 
     fn apply(_: &mut Self::State, (): &()) {}
 
-    fn row(_: &Name, state: &Self::State, _: Epoch) -> Option<Row> {
+    fn row(_: &Name, state: &Self::State, now: Epoch) -> Option<Row> {
         match state {
-            Under::One(record) => Some(R::row(record)),
+            Under::One(record) => Some(R::row_at(record, now)),
+            _ => None,
+        }
+    }
+
+    fn next_due(state: &Self::State, after: Epoch) -> Option<Epoch> {
+        match state {
+            Under::One(record) => R::next_due(record, after),
             _ => None,
         }
     }
@@ -163,6 +181,7 @@ pub fn publish<'s, R: Relation>(
     records.inner.unary_frontier::<Nothing, _, _, _>(by_name, &name, move |first, _| {
         let mut writer = Writer::new(map.map.clone(), worker);
         let mut pending: BTreeMap<Epoch, Vec<(R::Record, isize)>> = BTreeMap::new();
+        let (mut timers, mut due) = (Timers::default(), Vec::new());
         let mut open = 0;
         let mut capability = Some(first);
         move |(input, frontier), _| {
@@ -179,10 +198,18 @@ pub fn publish<'s, R: Relation>(
                 return;
             }
             writer.begin();
-            while let Some(first) = pending.first_entry().filter(|it| *it.key() < end) {
-                let (epoch, mut records) = first.remove_entry();
-                consolidate(&mut records);
-                write(&map, &mut writer, epoch, records);
+            loop {
+                let said = pending.first_key_value().map(|it| *it.0).filter(|it| *it < end);
+                let Some(epoch) = said.into_iter().chain(timers.next(end)).min() else { break };
+                if let Some(mut records) = pending.remove(&epoch) {
+                    consolidate(&mut records);
+                    write(&map, &mut writer, &mut timers, epoch, records);
+                }
+                if timers.next(end) == Some(epoch) {
+                    timers.take(epoch, &mut due);
+                    writer.fire(epoch, &due, &mut |it| schedule::<R>(&mut timers, epoch, it));
+                }
+                writer.finish(epoch);
             }
             open = end;
             writer.end(end - 1);
@@ -198,6 +225,7 @@ pub fn publish<'s, R: Relation>(
 fn write<R: Relation>(
     map: &Published<R>,
     writer: &mut Writer<Rows<R>>,
+    timers: &mut Timers,
     epoch: Epoch,
     records: Vec<(R::Record, isize)>,
 ) {
@@ -214,9 +242,23 @@ fn write<R: Relation>(
     let change = |state: &mut Under<R::Record>, update: &Vec<(R::Record, isize)>| {
         anomalies.set(anomalies.get() + u64::from(state.change(update)));
     };
-    writer.apply(epoch, &[changes.collect()], &change, &mut |_| {});
-    writer.finish(epoch);
+    let mut see = |touch: Touch<'_, _>| schedule::<R>(timers, epoch, touch);
+    writer.apply(epoch, &[changes.collect()], &change, &mut see);
     map.anomalies.fetch_add(anomalies.get(), Relaxed);
+}
+
+/// Sees to it that a row which was touched is looked at when time changes it next.
+fn schedule<R: Relation>(
+    timers: &mut Timers,
+    epoch: Epoch,
+    touch: Touch<'_, <Rows<R> as Fold>::State>,
+) {
+    if let Some(due) = Rows::<R>::next_due(touch.new, epoch) {
+        let had = touch.old.and_then(|(state, since)| Rows::<R>::next_due(state, since));
+        if had != Some(due) {
+            timers.add(due, touch.place);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use schemas::names::{Currency, Name, Secret};
 
 use crate::cases::Cases;
 use crate::catalogue::ViewSet;
+use crate::claims::Claims;
 use crate::customers::Customers;
 use crate::inputs::Updates;
 use crate::model_quality::ModelQuality;
@@ -116,6 +117,7 @@ proptest! {
         check::<SentimentByProduct>(updates.sentiment_by_product, &often);
         check::<SentimentByDay>(updates.sentiment_by_day, &often);
         check::<ModelQuality>(updates.model_quality, &often);
+        check::<Claims>(updates.claims, &often);
         let mut cells = Vec::new();
         updates.volume.drain(&Secret([7; 16]), |it| cells.push(it));
         check::<Volume>(cells, &often);
@@ -133,6 +135,7 @@ proptest! {
         asked::<SentimentByDay>(&name, &bytes);
         asked::<ModelQuality>(&name, &bytes);
         asked::<Records>(&name, &bytes);
+        asked::<Claims>(&name, &bytes);
         asked::<Volume>(&name, &bytes);
     }
 }
@@ -208,7 +211,13 @@ fn bytes_change_only_with_the_layout() {
         skills: vec!["french".into()],
     };
     let (agent, queue) = ("bob".into(), Some("second".into()));
-    let assigned = CaseAssigned { case: "T".into(), agent, queue, customer: Some("C".into()) };
+    let assigned = CaseAssigned {
+        case: "T".into(),
+        agent,
+        queue,
+        customer: Some("C".into()),
+        until: Some(9_000_000),
+    };
     let resolved = CaseResolved { case: "T".into(), customer: None, resolution: None };
     let upserted = RecordUpserted {
         table: "t".into(),
@@ -237,6 +246,7 @@ fn bytes_change_only_with_the_layout() {
         (Cases::LAYOUT, fixture::<Cases>(&updates.cases)),
         (Records::LAYOUT, fixture::<Records>(&updates.records)),
         (Volume::LAYOUT, fixture::<Volume>(&cells)),
+        (Claims::LAYOUT, fixture::<Claims>(&updates.claims)),
     ];
     let expected = [
         (
@@ -248,11 +258,12 @@ fn bytes_change_only_with_the_layout() {
             "5720d0070000000000000000000300320073b80b0000000000000700000300330073a01f2705d98492efe287e0b5495f1a51e84c1c033200730143000102533104ac02066e6f727468000000d80403455552d08c01f02e01455552c801056c617465f02e033300730000",
         ),
         (
-            "cases 1",
-            "37c03e0334007305d98492efe287e0b5495f1a51e84c1c01430566697273740b69742073746f7070656401066672656e636802904e0335007303626f62077365636f6e64e05d0336007300904e0335007305d98492efe287e0b5495f1a51e84c1c0143",
+            "cases 2",
+            "37c03e0334007305d98492efe287e0b5495f1a51e84c1c01430566697273740b69742073746f7070656401066672656e636802904e0335007303626f62077365636f6e640180d1ca08e05d0336007300904e0335007305d98492efe287e0b5495f1a51e84c1c0143",
         ),
         ("records 1", "0103352f31b06d03730037037b7d 0103362f31807d0373003800"),
         ("volume 2", "000108 000107 000109 000100 000104 000102 00010c 00010b"),
+        ("claims 1", ""),
     ];
     for ((layout, bytes), (version, expected)) in found.iter().zip(expected) {
         assert!(layout.starts_with("record 1: ") && layout.contains(&format!("; {version}: ")));

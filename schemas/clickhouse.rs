@@ -49,6 +49,10 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     ("0011_sentiment_by_product", include_str!("clickhouse/0011_sentiment_by_product.sql")),
     ("0012_sentiment_by_day", include_str!("clickhouse/0012_sentiment_by_day.sql")),
     ("0013_model_quality", include_str!("clickhouse/0013_model_quality.sql")),
+    ("0014_claims", include_str!("clickhouse/0014_claims.sql")),
+    ("0015_priority_queue", include_str!("clickhouse/0015_priority_queue.sql")),
+    ("0016_sla", include_str!("clickhouse/0016_sla.sql")),
+    ("0017_queue_load", include_str!("clickhouse/0017_queue_load.sql")),
 ];
 
 /// The statements of a migration, one by one: each ends with `;` at the end of a line. Lines of
@@ -79,6 +83,13 @@ pub const FEW_WORDS: &[(&str, &str)] = &[
     ("orders_by_status", "status"),
     ("sentiment", "type"),
     ("sentiment", "model"),
+    ("*", "class"),
+    ("claims", "queue"),
+    ("claims", "agent"),
+    ("priority_queue", "queue"),
+    ("sla", "queue"),
+    ("sla", "agent"),
+    ("queue_load", "queue"),
 ];
 
 /// Text fields whose words are a closed list.
@@ -86,6 +97,8 @@ pub const CLOSED: &[(&str, &str, &[&str])] = &[
     ("orders", "status", &STATUSES),
     ("cases", "status", &["open", "assigned", "resolved"]),
     ("sentiment", "label", &["negative", "neutral", "positive"]),
+    ("claims", "did", &["claimed", "released", "completed"]),
+    ("sla", "state", &["on_time", "due_soon", "breached", "kept", "missed"]),
 ];
 
 const STATUSES: [&str; Status::ALL.len()] = {

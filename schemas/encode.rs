@@ -104,11 +104,12 @@ fn data<'a>(data: &'a Data<'_>) -> (Option<&'a str>, Map<String, Value>) {
             }
             Some(case)
         }
-        Data::CaseAssigned(CaseAssigned { case, agent, queue, customer }) => {
+        Data::CaseAssigned(CaseAssigned { case, agent, queue, customer, until }) => {
             out.put("case", &**case);
             out.put("agent", &**agent);
             out.text("queue", queue);
             out.text("customer", customer);
+            out.opt("until", until.map(rfc3339));
             Some(case)
         }
         Data::CaseResolved(CaseResolved { case, customer, resolution }) => {

@@ -27,6 +27,9 @@ pub const MAX_SKILLS: usize = 32;
 /// Longest free text, in bytes.
 pub const MAX_TEXT_BYTES: usize = 32 * 1024;
 
+/// The source of the desk's own decisions; the id of such an event is the key of the request.
+pub const DESK: &str = "urn:millstream:desk";
+
 /// One statement about one entity.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event<'a> {
@@ -407,6 +410,9 @@ pub struct CaseAssigned<'a> {
     pub queue: Option<Text<'a>>,
     /// Whose case.
     pub customer: Option<Text<'a>>,
+    /// When the assignment ends, microseconds since the Unix epoch: from then on the case waits
+    /// again.
+    pub until: Option<i64>,
 }
 
 /// `case.resolved`

@@ -45,6 +45,8 @@ pub enum Kind {
     Day = 10,
     /// A model with its version.
     Model = 11,
+    /// A decision of the desk, by the key of its request.
+    Claim = 12,
 }
 
 /// The deployment's secret: nobody outside can construct two identifiers with one fingerprint.

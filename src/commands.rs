@@ -10,6 +10,7 @@ pub mod backup; // a copy of everything durable, and back
 pub mod check; // settings and mappings: every problem at once
 pub mod chosen; // from what was typed to what is needed
 pub mod demo; // the generator and everything else in one process
+pub mod eval; // what would have been done, on recorded events
 pub mod feed; // where the feeds stand, and where a topic is to begin
 pub mod folder; // a data folder that no process has open
 pub mod generate; // generated events on standard output
@@ -80,6 +81,7 @@ fn obey(typed: Typed, variables: Vec<(String, String)>) -> Result<ExitCode, Prob
     let done = match command {
         Command::Check(it) => check::main(&it, &chosen),
         Command::Generate(it) => generate::main(&it),
+        Command::Eval { what } => eval::main(&what, &chosen),
         Command::Schema { what } => schema::main(&what).map_err(one),
         Command::Map(it) => map::main(&it, &chosen),
         Command::Log { what } => log::main(&what, &chosen),

@@ -23,6 +23,7 @@ mod machine; // what this machine has
 mod layers; // file, variables and flags, laid over each other
 pub mod page; // the table as documentation and as an example file
 pub mod sinks; // `[sinks.NAME]`: what leaves, and where to
+pub mod queues; // `[queues]`: what is promised, who is next
 mod problem; // how a wrong setting is told
 pub mod table; // every setting: name, kind, bounds, words
 pub mod values; // sizes and durations with their units
@@ -35,6 +36,7 @@ pub use clickhouse::ClickHouseSettings;
 pub use kafka::{KafkaSettings, Password};
 pub use layers::{Sources, load, read};
 pub use problem::{ConfigProblem, Place, Trouble};
+pub use queues::Queues;
 pub use sinks::SinkSettings;
 
 /// The settings, checked: a room that holds them need not doubt them.
@@ -54,6 +56,8 @@ pub struct Settings {
     pub serve: Serve,
     /// `[sql]`
     pub sql: Sql,
+    /// `[queues]`
+    pub queues: Queues,
     /// `[[feed]]`
     pub feeds: Vec<FeedSettings>,
     /// `[[kafka]]`
@@ -258,6 +262,7 @@ impl Settings {
                 max_bytes: 32 * MIB,
                 memory_max: 256 * MIB,
             },
+            queues: Queues::default(),
             feeds: Vec::new(),
             kafka: Vec::new(),
             sinks: Vec::new(),

@@ -16,10 +16,12 @@ mod decoder;
 mod hook; // a marked record brings the process down
 mod introspect;
 mod prepared; // what it is made of, before it runs
+mod terms; // by which cases wait
 mod worker; // what each worker does, all its life
 
 pub use introspect::OperatorLine;
 pub use prepared::{Prepared, chosen, definitions, fold_of};
+pub use terms::{Brought, Promises};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};

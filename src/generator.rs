@@ -318,7 +318,7 @@ impl World {
         }
         case.assigned = true;
         let agent = format!("A-{}", 1 + random.below(25)).into();
-        Data::CaseAssigned(CaseAssigned { case: id, agent, queue: None, customer })
+        Data::CaseAssigned(CaseAssigned { case: id, agent, queue: None, customer, until: None })
     }
 
     fn interact(&mut self, base: u64, random: &mut Random) -> Data<'static> {

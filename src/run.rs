@@ -96,7 +96,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     let n_queues = known.len() + topics.len();
     let feeds = Feeds::new(known);
 
-    let prepared = Prepared::new(&settings.engine, secret, plan.state.is_some())?;
+    let prepared = Prepared::new(&settings.engine, &settings.queues, secret, plan.state.is_some())?;
     // Without a state that is kept nothing leaves: what left could not be told from what is new.
     let views: Vec<_> = prepared.leaving().iter().map(|it| it.def()).collect();
     let mut given =

@@ -34,6 +34,7 @@ mod listener;
 mod openapi;
 mod operate;
 mod query;
+mod queues;
 mod refusal;
 mod router;
 pub mod routes;
@@ -53,6 +54,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::config;
+use crate::messages::queues::AskDesk;
 use crate::messages::sql::AskSql;
 use crate::messages::{Append, Ledger, ReadHandle};
 use crate::metrics::Metrics;
@@ -83,6 +85,8 @@ pub struct Ports {
     pub building: WordsOf,
     /// The room that answers SQL.
     pub sql: Arc<dyn AskSql>,
+    /// The room that hands out cases.
+    pub queues: Arc<dyn AskDesk>,
     /// What the command line asks of a running process.
     pub admin: Arc<dyn AdminPort>,
     /// The wall clock, milliseconds.

@@ -98,7 +98,7 @@ impl Known {
     fn of(dir: &Path) -> Known {
         let settings = Settings::default_in(dir);
         let secret = secret::of(dir).unwrap();
-        let prepared = Prepared::new(&settings.engine, secret, true).unwrap();
+        let prepared = Prepared::new(&settings.engine, &settings.queues, secret, true).unwrap();
         let views = prepared.keepers().iter().map(|it| (it.view(), it.layout())).collect();
         Known { views, secret: secret.0, under: prepared.under(), settings }
     }

@@ -45,6 +45,7 @@ const ROOMS: &[(&str, &[&str], &str)] = &[
         "what is learnt is pure and the crate's; this room keeps it as files",
     ),
     ("sql", &[], "the views as tables, through a read handle; serve asks it by a message"),
+    ("desk", &[], "claims on queues: rows through a read handle, decisions through the log"),
     ("serve", &["changes"], "rows through a read handle and gathered changes, never collections"),
 ];
 

@@ -27,8 +27,8 @@ const NAMED: u8 = 32;
 
 impl Keep for Cases {
     const LAYOUT: &'static str = layout!(
-        "cases 1: flags, opened (stamp, owner, customer, queue, text, skills, severity), assigned \
-         (stamp, agent, queue), resolved (stamp, resolution), queued (as assigned), named (stamp, \
+        "cases 2: flags, opened (stamp, owner, customer, queue, text, skills, severity), assigned \
+         (stamp, agent, queue, whether until, until), resolved (stamp, resolution), queued (as assigned), named (stamp, \
          owner, customer)"
     );
 
@@ -136,12 +136,21 @@ impl Assigned {
         self.stamp.store(into);
         into.text(&self.agent);
         into.maybe(self.queue.as_deref());
+        into.count(u64::from(self.until.is_some()));
+        if let Some(it) = self.until {
+            into.int(it);
+        }
     }
 
     fn restore(from: &mut Checked<'_>) -> Option<Assigned> {
         let stamp = Stamp::restore(from)?;
         let agent = from.text()?.into();
         let queue = from.maybe()?.map(CompactString::from);
-        Some(Assigned { stamp, agent, queue, named: None })
+        let until = match from.count::<u64>()? {
+            0 => None,
+            1 => Some(from.int()?),
+            _ => return None,
+        };
+        Some(Assigned { stamp, agent, queue, until, named: None })
     }
 }

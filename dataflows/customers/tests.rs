@@ -25,7 +25,9 @@ fn told(said: &str) -> Vec<Event<'static>> {
                 queue: queue.into(),
                 skills: vec![],
             }),
-            "assign" => Data::CaseAssigned(CaseAssigned { case, agent, queue: None, customer }),
+            "assign" => {
+                Data::CaseAssigned(CaseAssigned { case, agent, queue: None, customer, until: None })
+            }
             _ => Data::CaseResolved(CaseResolved { case, customer, resolution: None }),
         };
         let (tenant, source, id) = ("t".into(), "s".into(), format!("{n:03}").into());

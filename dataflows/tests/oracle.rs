@@ -55,7 +55,10 @@ fn check(worker: &mut Worker, batches: Vec<Batch>) {
     let dedup = dedup();
     let mut so_far: Vec<Event<'static>> = Vec::new();
     let mut epoch = START_MS;
-    let quiet = [500, SPAN_MS, 70_000].map(|step| (vec![], step));
+    // To where promises of a quarter of an hour to a day, brought forward or not, are broken.
+    let minute = 60_000;
+    let quiet = [500, SPAN_MS, 70_000, 7 * minute, 16 * minute, 60 * minute, 1_500 * minute];
+    let quiet = quiet.map(|step| (vec![], step));
     for (batch, step) in batches.into_iter().chain(quiet) {
         epoch += step;
         apply(&mut sources, &dedup, &batch, epoch);

@@ -358,8 +358,9 @@ fn skills<'a>(s: &mut Scanner<'a>, tell: &mut impl Tell) -> Result<Vec<Text<'a>>
 }
 
 fn case_assigned<'a>(s: &mut Scanner<'a>, tell: &mut impl Tell) -> Result<CaseAssigned<'a>, Stop> {
-    const FIELDS: &[&str] = &["case", "agent", "queue", "customer"];
+    const FIELDS: &[&str] = &["case", "agent", "queue", "customer", "until"];
     let (mut case, mut agent, mut queue, mut customer) = (None, None, None, None);
+    let mut until = None;
     s.object(|key, s| -> Result<(), Stop> {
         let at = At::Data(&key);
         match &*key {
@@ -367,6 +368,7 @@ fn case_assigned<'a>(s: &mut Scanner<'a>, tell: &mut impl Tell) -> Result<CaseAs
             "agent" => agent = Some(identifier(s, tell, at)?),
             "queue" => queue = optional(s, |s| identifier(s, tell, at))?,
             "customer" => customer = optional(s, |s| identifier(s, tell, at))?,
+            "until" => until = optional(s, |s| time(s, tell, at))?,
             _ => not_ours(s, tell, at, &key, FIELDS)?,
         }
         Ok(())
@@ -376,6 +378,7 @@ fn case_assigned<'a>(s: &mut Scanner<'a>, tell: &mut impl Tell) -> Result<CaseAs
         agent: required(agent, tell, At::Data("agent"), AN_IDENTIFIER)?,
         queue,
         customer,
+        until,
     })
 }
 

@@ -171,6 +171,7 @@ impl Becomes {
                 agent: it.must(1, "agent", Frames::identifier)?,
                 queue: it.may(2, "queue", Frames::identifier)?,
                 customer: it.may(3, "customer", Frames::identifier)?,
+                until: it.may(4, "until", Frames::time)?,
             }),
             EventType::CaseResolved => Data::CaseResolved(CaseResolved {
                 case: it.must(0, "case", Frames::identifier)?,

@@ -133,11 +133,12 @@ static CASE_OPENED: [Spec; 6] = [
     may("skills", Kind::Texts),
 ];
 
-static CASE_ASSIGNED: [Spec; 4] = [
+static CASE_ASSIGNED: [Spec; 5] = [
     must("case", Kind::Identifier),
     must("agent", Kind::Identifier),
     may("queue", Kind::Identifier),
     may("customer", Kind::Identifier),
+    may("until", Kind::Time),
 ];
 
 static CASE_RESOLVED: [Spec; 3] = [

@@ -288,6 +288,8 @@ pub struct CaseAssigned {
     pub queue: Option<Identifier>,
     /// Whose case it is.
     pub customer: Option<Identifier>,
+    /// When the assignment ends: from then on the case waits again. For good, if absent.
+    pub until: Option<Instant>,
 }
 
 /// A case has been resolved.

@@ -96,6 +96,7 @@ fn events() -> Vec<Data<'static>> {
             agent: "A-1".into(),
             queue: some("q"),
             customer: some("C-1"),
+            until: Some(1_767_225_600_123_456),
         }),
         Data::CaseResolved(CaseResolved {
             case: "K-1".into(),

@@ -24,6 +24,13 @@ pub struct Chosen {
 type Short<'a> = (&'a str, &'a str, Option<String>);
 
 impl Chosen {
+    /// The same with more settings, over those of `--set`.
+    pub fn with(&self, more: &[String]) -> Chosen {
+        let mut other = self.clone();
+        other.common.overrides.extend(more.iter().cloned());
+        other
+    }
+
     /// The settings, with these flags over the others.
     pub fn settings(&self, short: &[Short<'_>], feeds: &[String]) -> Result<Settings, Problems> {
         let (settings, problems) = self.read(short, feeds)?;

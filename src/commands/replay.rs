@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use schemas::reading::ViewReader;
+use schemas::reading::{Gone, ViewReader};
 use schemas::rows::Row;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -322,16 +322,21 @@ fn line(view: &dyn ViewReader, tenant: &str, row: &Row) -> String {
 fn lines(view: &dyn ViewReader, at: u64) -> Result<Vec<String>, Report> {
     let mut lines = Vec::new();
     let read = view.for_each(at, &mut |name, row| lines.push(line(view, name.tenant(), &row)));
-    read.map_err(|gone| Report {
+    read.map_err(|it| gone(view.def().name, at, &it))?;
+    lines.sort_unstable();
+    Ok(lines)
+}
+
+/// The last instant of a view is not there any more.
+pub(super) fn gone(view: &str, at: u64, gone: &Gone) -> Report {
+    Report {
         code: "engine/gone",
         what: "could not read a view at its last instant".into(),
-        at: vec![("view", view.def().name.into()), ("epoch", at.to_string())],
+        at: vec![("view", view.into()), ("epoch", at.to_string())],
         why: format!("expected it to be kept, found that {} is the oldest", gone.oldest),
         effect: "nothing is lost: the input is as it was".into(),
         fix: "replay again; if it repeats, report it".into(),
-    })?;
-    lines.sort_unstable();
-    Ok(lines)
+    }
 }
 
 fn digest(view: &dyn ViewReader, at: u64) -> Result<ViewOutcome, Report> {

@@ -5,11 +5,14 @@
 //! clap reads words; units, paths, files and what goes together are read by `config`, in one
 //! place, so that a flag, a variable and a line of the file mean the same.
 
+pub mod eval; // what would have been done
 pub mod model; // learning, and what a model says
 pub mod produce; // the longest list of flags, by itself
 pub mod sql; // statements over the live views
 
 use std::path::PathBuf;
+
+pub use eval::{Eval, Routing};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -213,6 +216,16 @@ pub enum Command {
                             millstream check --config millstream.toml\n  \
                             millstream check --mapping schemas/mappings/crm_workload.toml")]
     Check(Check),
+    /// What the product would have done, on recorded events
+    #[command(
+        after_help = "Example:\n  millstream eval routing events.jsonl --agents 8 --instead \
+                            queues.fairness=2\n\ndocs/queues.md explains the figures."
+    )]
+    Eval {
+        /// What to evaluate.
+        #[command(subcommand)]
+        what: Eval,
+    },
     /// Write generated events, one a line
     #[command(after_help = "Example:\n  millstream generate --events 1000 --seed 7 > events.jsonl")]
     Generate(Generate),

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::queues::{self, SlaLine};
 use super::{OnDamage, Settings, values};
 
 /// The data folder where nobody names one.
@@ -40,6 +41,10 @@ pub enum Kind {
     OnDamage(fn(&mut Settings) -> &mut OnDamage),
     /// Names of views.
     Views(fn(&mut Settings) -> &mut Vec<String>),
+    /// What cases of a class are promised.
+    Sla(fn(&mut Settings) -> &mut Vec<SlaLine>),
+    /// What tiers are left of their time.
+    Tiers(fn(&mut Settings) -> &mut Vec<(String, u8)>),
 }
 
 const fn row(name: &'static str, kind: Kind, words: &'static str) -> Setting {
@@ -264,6 +269,51 @@ pub const TABLE: &[Setting] = &[
         Kind::Size(|s| &mut s.sql.memory_max, "8 MiB", "1 TiB"),
         "Memory of all statements together, for sorting, grouping and joining: the one that asks for more is stopped (422). Nothing is written to a disk instead.",
     ),
+    row(
+        "queues.sla",
+        Kind::Sla(|s| &mut s.queues.sla),
+        "Until when work begins: for whom (`*`, a tier, `tier/band`, `*/band`), then a time for each of the severities 1 to 4. Of the lines that fit a case the one that says most stands.",
+    ),
+    row(
+        "queues.tiers",
+        Kind::Tiers(|s| &mut s.queues.tiers),
+        "What cases of a tier are left of that time, in hundredths: it moves them forward, not their promise.",
+    ),
+    row(
+        "queues.late_order",
+        Kind::Count(|s| &mut s.queues.late_order, 1, 100),
+        "What a case is left of its time while an order of its customer is late, in hundredths; 100: nothing changes.",
+    ),
+    row(
+        "queues.third_case",
+        Kind::Count(|s| &mut s.queues.third_case, 1, 100),
+        "The same for one of three cases of a customer within a week.",
+    ),
+    row(
+        "queues.due_soon",
+        Kind::Count(|s| &mut s.queues.due_soon, 0, 100),
+        "A waiting case is due soon when so much of its time is left, in hundredths.",
+    ),
+    row(
+        "queues.first_severity",
+        Kind::Count(|s| &mut s.queues.first_severity, 0, 4),
+        "Cases up to this severity come before all others; 0: none does.",
+    ),
+    row(
+        "queues.fairness",
+        Kind::Count(|s| &mut s.queues.fairness, 0, 1_000),
+        "Every so-manieth pick takes the oldest of the cases whose promise is broken already, so that none waits for ever; 0: none does.",
+    ),
+    row(
+        "queues.lease",
+        Kind::Time(|s| &mut s.queues.lease, "1s", "30d"),
+        "How long a claim holds a case; not completed by then, it waits again in its old place.",
+    ),
+    row(
+        "queues.max_waiting",
+        Kind::Count(|s| &mut s.queues.max_waiting, 1, 100_000),
+        "Requests that wait for the desk; more are answered 503.",
+    ),
 ];
 
 /// The keys of a `[[feed]]`, with their words; the last is optional.
@@ -288,6 +338,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("rejects", "Records that could not be taken."),
     ("serve", "HTTP."),
     ("sql", "Live SQL: `millstream sql` and `POST /v1/sql`."),
+    ("queues", "Cases that wait: what they are promised, who is next ([queues.md](queues.md))."),
 ];
 
 /// Why a value cannot be used: what was expected.
@@ -344,6 +395,8 @@ impl Setting {
             Kind::Size(_, low, high) => format!("{}, from {low} to {high}", values::A_SIZE),
             Kind::OnDamage(_) => "\"refuse\" or \"skip\"".to_string(),
             Kind::Views(_) => "a list of names of views".to_string(),
+            Kind::Sla(_) => queues::SLA_EXPECTED.to_string(),
+            Kind::Tiers(_) => queues::TIERS_EXPECTED.to_string(),
         }
     }
 
@@ -392,12 +445,13 @@ impl Setting {
                 _ => None,
             }
             .map(|it| *place(settings) = it),
-            Kind::Views(place) => match said {
-                Said::List(it) => Some(it.clone()),
-                Said::Text(it) if text_only => Some(names_in(it)),
-                _ => None,
-            }
-            .map(|it| *place(settings) = it),
+            Kind::Views(place) => lines(said, text_only).map(|it| *place(settings) = it),
+            Kind::Sla(place) => lines(said, text_only)
+                .and_then(|it| queues::sla(&it))
+                .map(|it| *place(settings) = it),
+            Kind::Tiers(place) => lines(said, text_only)
+                .and_then(|it| queues::tiers(&it))
+                .map(|it| *place(settings) = it),
         };
         done.ok_or_else(|| self.expected())
     }
@@ -419,7 +473,24 @@ impl Setting {
                 OnDamage::Skip => "\"skip\"".to_string(),
             },
             Kind::Views(place) => format!("{:?}", place(&mut settings)),
+            Kind::Sla(place) => {
+                let lines: Vec<_> = place(&mut settings).iter().map(queues::show_sla).collect();
+                format!("{lines:?}")
+            }
+            Kind::Tiers(place) => {
+                let shown = place(&mut settings).iter().map(|it| format!("{} {}", it.0, it.1));
+                format!("{:?}", shown.collect::<Vec<_>>())
+            }
         }
+    }
+}
+
+/// A list of texts: from a variable or a flag they come by commas.
+fn lines(said: &Said, text_only: bool) -> Option<Vec<String>> {
+    match said {
+        Said::List(it) => Some(it.clone()),
+        Said::Text(it) if text_only => Some(names_in(it)),
+        _ => None,
     }
 }
 

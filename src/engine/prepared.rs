@@ -8,6 +8,7 @@ use schemas::keeping::StateKeeper;
 use schemas::leaving::Leaving;
 use schemas::names::{Kind, Secret};
 
+use super::terms;
 use crate::config;
 use crate::report::Report;
 
@@ -22,12 +23,19 @@ pub struct Prepared {
 
 impl Prepared {
     /// Empty. `keep`: states are going to be kept.
-    pub fn new(settings: &config::Engine, secret: Secret, keep: bool) -> Result<Prepared, Report> {
+    pub fn new(
+        settings: &config::Engine,
+        queues: &config::Queues,
+        secret: Secret,
+        keep: bool,
+    ) -> Result<Prepared, Report> {
         let chosen = chosen(&settings.views)?;
         let days = settings.sentiment_half_life.as_secs() / 86_400;
         dataflows::mood::set_half_life_days(u32::try_from(days).unwrap_or(u32::MAX));
-        let make = if keep { Views::keeping } else { Views::new };
-        let views = make(chosen, settings.workers, secret, settings.undo_max_bytes);
+        let terms = terms::of(queues);
+        let undo_max_bytes = settings.undo_max_bytes;
+        let views =
+            Views::with_terms(chosen, settings.workers, secret, undo_max_bytes, keep, terms);
         let dedup = dedup(settings);
         Ok(Prepared { settings: settings.clone(), secret, chosen, views, dedup })
     }

@@ -16,11 +16,13 @@ use crate::commands::log::record;
 use crate::commands::rejects::find;
 use crate::commands::state::verified;
 use crate::config::Settings;
+use crate::desk;
 use crate::engine::{Engine, OperatorLine};
 use crate::epochs::{Epochs, Hold};
 use crate::ingest::local_log::{self, LocalLog};
 use crate::ingest::resets::{Resets, To};
 use crate::ledger::Book;
+use crate::messages::queues::AskDesk;
 use crate::messages::{Append, AppendRefused, Appended, Ledger, ReadHandle};
 use crate::metrics::{Metrics, OfOperator};
 use crate::rejects::{self, Filter, Reject, RejectStore, Select};
@@ -89,6 +91,7 @@ pub(super) fn of(behind: Behind<'_>) -> Result<Ports, Report> {
     let of_sql = Arc::clone(&building);
     let words: crate::sql::Building = Arc::new(move |view| of_sql.words(Some(view)));
     let sql = Sql::start(&settings.sql, read.clone(), Arc::clone(&now_ms), words)?;
+    let queues = desk_of(settings, &read, log.clone(), &building, &now_ms)?;
     Ok(Ports {
         read,
         append,
@@ -124,9 +127,37 @@ pub(super) fn of(behind: Behind<'_>) -> Result<Ports, Report> {
             now_ms: Arc::clone(&now_ms),
         }),
         sql,
+        queues,
         now_ms,
         future_limit: settings.engine.future_limit,
     })
+}
+
+/// The desk on its thread, which ends once nobody can ask any more: with the server. Where there is
+/// no log nothing can be decided, and the order is shown all the same.
+fn desk_of(
+    settings: &Settings,
+    read: &ReadHandle,
+    log: Option<Arc<LocalLog>>,
+    building: &Arc<Building>,
+    now_ms: &Arc<dyn Fn() -> u64 + Send + Sync>,
+) -> Result<Arc<dyn AskDesk>, Report> {
+    let needed = log.as_ref().map_or(0, |it| it.end());
+    let building = Arc::clone(building);
+    let (counter, thread) = desk::start(desk::Parts {
+        settings: settings.queues.clone(),
+        read: read.clone(),
+        append: Arc::new(move |facts| match &log {
+            Some(log) => log.append_facts(facts),
+            None => NoLog.append(facts),
+        }),
+        needed,
+        now_ms: Arc::clone(now_ms),
+        is_building: Arc::new(move |view| building.words(Some(view)).is_some()),
+    })?;
+    // It has nothing to say at its end, and a panic in it ends the process.
+    drop(thread);
+    Ok(Arc::new(counter))
 }
 
 /// What each operator did, over all workers, into the metrics.

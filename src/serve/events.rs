@@ -106,7 +106,7 @@ fn taken(desk: &Desk, accepted: usize, position: u64, waited: Option<(bool, Coun
     json_response(StatusCode::ACCEPTED, body.to_string().into_bytes())
 }
 
-fn refused(why: AppendRefused) -> Refusal {
+pub(super) fn refused(why: AppendRefused) -> Refusal {
     match why {
         AppendRefused::Busy(after) => {
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);

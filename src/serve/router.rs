@@ -18,7 +18,7 @@ use super::desk::Desk;
 use super::query::Query;
 use super::refusal::Refusal;
 use super::routes::{Captures, Class, Endpoint, ROUTES, Route};
-use super::{body, events, operate, sql, state, stream};
+use super::{body, events, operate, queues, sql, state, stream};
 use crate::clock;
 
 /// The path is a route's, the method is not.
@@ -122,6 +122,7 @@ async fn read(route: &Route, desk: Arc<Desk>, asked: Asked) -> Result<Response, 
     match route.endpoint {
         Endpoint::List => state::list(desk, caller, asked.captures, query).await,
         Endpoint::Views => state::views(desk, caller, query).await,
+        Endpoint::QueueOrder => queues::order(desk, caller, asked.captures, query).await,
         Endpoint::Rejects => operate::rejects(desk, caller, query).await,
         Endpoint::Ledger => query.end().map(|()| operate::ledger(&desk)),
         Endpoint::Dataflow => query.end().map(|()| operate::dataflow(&desk)),
@@ -185,6 +186,14 @@ async fn more(
             body::json_only(&headers)?;
             at_least(&desk, &asked).await?;
             sql::answer(&desk, &caller, &body, format).await
+        }
+        Endpoint::QueueClaim | Endpoint::QueueRelease | Endpoint::QueueComplete => {
+            query.end()?;
+            let key = queues::key(&headers)?;
+            let body = body::read(stream, &headers, limit, timeout).await?;
+            body::json_only(&headers)?;
+            at_least(&desk, &asked).await?;
+            queues::ask(&desk, &caller, (route.endpoint, &asked.captures), key, &body).await
         }
         _ => {
             let wait = events::wait_applied(query)?;

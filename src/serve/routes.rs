@@ -10,6 +10,10 @@ pub enum Endpoint {
     Read,
     Sql,
     Events,
+    QueueOrder,
+    QueueClaim,
+    QueueRelease,
+    QueueComplete,
     Stream,
     Ledger,
     Rejects,
@@ -125,12 +129,36 @@ const POSITION: Parameter =
     header("millstream-at-least", "a position: wait until the views include it, else 503");
 
 const VIEW: Parameter = path("view", "name of a view, as in /v1/views");
+const QUEUE: Parameter = path("queue", "name of a queue, as cases have it, percent-encoded");
+const KEY: Parameter = header(
+    "idempotency-key",
+    "1 to 128 bytes; the same request again with the same key is given the same answer",
+);
 const JSON: &str = "application/json";
 const PARAMETERS: (u16, &str) = (400, "a parameter is not understood");
 const AT_LEAST: (u16, &str) = (503, "the position asked for was not reached in time");
 const NO_VIEW: (u16, &str) = (404, "no such view");
 const LOOPBACK: (u16, &str) = (403, "asked from elsewhere than this machine, or by a web page");
 const FAILED: (u16, &str) = (503, "could not be done; the report says why");
+
+const DESK: (u16, &str) = (
+    503,
+    "not decided: too much waits, the log's tail is not applied yet, or it cannot be written",
+);
+
+/// Of what an agent does with a case that it has.
+const GIVEN_BACK: &[(u16, &str)] = &[
+    (200, "done, durably"),
+    (400, "the body or the key is not understood"),
+    (404, "no such case"),
+    (408, "the body did not come in time"),
+    (409, "the agent does not have the case (any more): who has it"),
+    (413, "the body is larger than its limit"),
+    (415, "not JSON"),
+    (422, "the key was used for another request"),
+    (429, "queues are full: try again after `Retry-After`; nothing was decided"),
+    DESK,
+];
 
 /// Every route; those that are asked most come first.
 pub static ROUTES: &[Route] = &[
@@ -240,6 +268,68 @@ pub static ROUTES: &[Route] = &[
                 "as many statements run and wait as may, or the position was not reached in time",
             ),
         ],
+    },
+    Route {
+        endpoint: Endpoint::QueueOrder,
+        method: "GET",
+        path: "/v1/queues/{queue}",
+        class: Class::Tenant,
+        words: "What waits in a queue, in the order in which it would be handed out at this instant.",
+        parameters: &[QUEUE, number("limit", "cases: 1 to 1,000, 100 if absent")],
+        filters: false,
+        body: &[],
+        answer: JSON,
+        answers: &[
+            (200, "the first of them, as rows of priority_queue"),
+            PARAMETERS,
+            NO_VIEW,
+            (503, "a view that is needed is not there, or the position was not reached in time"),
+        ],
+    },
+    Route {
+        endpoint: Endpoint::QueueClaim,
+        method: "POST",
+        path: "/v1/queues/{queue}/claim",
+        class: Class::Tenant,
+        words: "Gives an agent the most urgent case that fits, leased: `{\"agent\": …, \"skills\": […]}`.",
+        parameters: &[QUEUE, KEY],
+        filters: false,
+        body: &[JSON],
+        answer: JSON,
+        answers: &[
+            (200, "the case and the end of its lease, durable; `case` is null where none fits"),
+            (400, "the body or the key is not understood"),
+            (408, "the body did not come in time"),
+            (413, "the body is larger than its limit"),
+            (415, "not JSON"),
+            (422, "the key was used for another request"),
+            (429, "queues are full: try again after `Retry-After`; nothing was decided"),
+            DESK,
+        ],
+    },
+    Route {
+        endpoint: Endpoint::QueueRelease,
+        method: "POST",
+        path: "/v1/queues/{queue}/release",
+        class: Class::Tenant,
+        words: "Gives a case back: it waits again, in its old place: `{\"agent\": …, \"case\": …}`.",
+        parameters: &[QUEUE, KEY],
+        filters: false,
+        body: &[JSON],
+        answer: JSON,
+        answers: GIVEN_BACK,
+    },
+    Route {
+        endpoint: Endpoint::QueueComplete,
+        method: "POST",
+        path: "/v1/queues/{queue}/complete",
+        class: Class::Tenant,
+        words: "Resolves a case: `{\"agent\": …, \"case\": …, \"resolution\": …}`.",
+        parameters: &[QUEUE, KEY],
+        filters: false,
+        body: &[JSON],
+        answer: JSON,
+        answers: GIVEN_BACK,
     },
     Route {
         endpoint: Endpoint::Stream,
@@ -585,7 +675,7 @@ pub static ROUTES: &[Route] = &[
 /// What a path's placeholders stand for, still percent-encoded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Captures {
-    /// `{view}`
+    /// `{view}`, or `{queue}`.
     pub view: String,
     /// `{key}`
     pub key: String,
@@ -597,7 +687,12 @@ impl Route {
         let Some((before, placeholders)) = self.path.split_once('{') else {
             return (self.path == path).then(Captures::default);
         };
-        let rest = path.strip_prefix(before)?;
+        let mut rest = path.strip_prefix(before)?;
+        // What follows the placeholder as it stands: `/claim`.
+        let (_, after) = placeholders.split_once('}')?;
+        if !after.contains('{') {
+            rest = rest.strip_suffix(after)?;
+        }
         let (view, key) = match (placeholders.contains('{'), rest.split_once('/')) {
             (true, Some((view, key))) if !key.is_empty() => (view, key),
             (false, None) => (rest, ""),
@@ -631,6 +726,11 @@ mod tests {
         check("/v1/views/orders/", None);
         check("/v1/viewsx", None);
         check("/metrics/", None);
+        check("/v1/queues/a%2Fb", Some((Endpoint::QueueOrder, "a%2Fb", "")));
+        check("/v1/queues/q/claim", Some((Endpoint::QueueClaim, "q", "")));
+        check("/v1/queues/claim", Some((Endpoint::QueueOrder, "claim", "")));
+        check("/v1/queues//claim", None);
+        check("/v1/queues/q/other", None);
         check("/", None);
     }
 }

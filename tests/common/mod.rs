@@ -179,7 +179,7 @@ pub fn run_as(
         Box::new(move |it| sealed.sealed(it.epoch, it.offsets)),
     );
     let engine = Engine::start(Parts {
-        prepared: Prepared::new(&settings, Secret([9; 16]), false).unwrap(),
+        prepared: Prepared::new(&settings, &Default::default(), Secret([9; 16]), false).unwrap(),
         feeds,
         epochs,
         book: Arc::clone(&book),

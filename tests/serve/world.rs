@@ -406,9 +406,20 @@ impl World {
         let settings = config::Settings::default().sql;
         let sql =
             Sql::start(&settings, read.clone(), Arc::new(|| FIRST), Arc::new(|_| None)).unwrap();
+        let log = self.log.clone();
+        let (queues, _) = millstream::desk::start(millstream::desk::Parts {
+            settings: config::Settings::default().queues,
+            read: read.clone(),
+            append: Arc::new(move |facts| log.append(facts)),
+            needed: 0,
+            now_ms: Arc::new(|| FIRST),
+            is_building: Arc::new(|_| false),
+        })
+        .unwrap();
         Ports {
             read,
             sql,
+            queues: Arc::new(queues),
             append: self.log.clone(),
             ledger: Arc::new(move || Ledger {
                 as_of: *ledger.borrow(),

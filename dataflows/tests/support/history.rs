@@ -57,7 +57,7 @@ fn field() -> impl Strategy<Value = Field<'static>> {
     prop_oneof![
         2 => Just(Field::Absent),
         1 => Just(Field::Withdrawn),
-        2 => one_of(&["", "x", "y", "a value that is longer than twenty-four bytes"])
+        2 => one_of(&["", "gold", "silver", "a value that is longer than twenty-four bytes"])
             .prop_map(Field::Is),
     ]
 }
@@ -168,11 +168,10 @@ fn case_data() -> impl Strategy<Value = Data<'static>> {
                 Data::CaseOpened(CaseOpened { case, customer, severity, text, queue, skills })
             }
         ),
-        (case(), one_of(&["ann", "bob"]), maybe(queue()), maybe(customer())).prop_map(
-            |(case, agent, queue, customer)| {
-                Data::CaseAssigned(CaseAssigned { case, agent, queue, customer })
-            }
-        ),
+        (case(), one_of(&["ann", "bob"]), maybe(queue()), maybe(customer()), maybe(instant()))
+            .prop_map(|(case, agent, queue, customer, until)| {
+                Data::CaseAssigned(CaseAssigned { case, agent, queue, customer, until })
+            }),
         (case(), maybe(customer()), maybe(one_of(&["turned on"]))).prop_map(
             |(case, customer, resolution)| {
                 Data::CaseResolved(CaseResolved { case, customer, resolution })
@@ -220,7 +219,7 @@ fn data() -> impl Strategy<Value = Data<'static>> {
 /// in no relation to time.
 pub(crate) fn history(most: usize) -> impl Strategy<Value = Vec<Event<'static>>> {
     let tenant = one_of(&["default", "acme"]);
-    let source = one_of(&["//shop", "//desk"]);
+    let source = one_of(&["//shop", "//desk", DESK]);
     let event = (tenant, source, any::<u8>(), instant(), data());
     proptest::collection::vec(event, 1..most).prop_map(|events| {
         let numbered = events.into_iter().enumerate();

@@ -245,6 +245,7 @@ fn typed(kind: EventType, data: &str) -> Result<(Data<'static>, Vec<String>), Wh
                 agent: name(&it.agent)?,
                 queue: names(&it.queue)?,
                 customer: names(&it.customer)?,
+                until: it.until.map(|it| instant(&it.0)).transpose()?,
             };
             (Data::CaseAssigned(assigned), vec![it.case.0])
         }

@@ -212,6 +212,9 @@ fn data(kind: EventType, it: &mut Seeded) -> (Members, String) {
             if it.one_in(2) {
                 put("customer", or_null(identifier, it));
             }
+            if it.one_in(2) {
+                put("until", or_null(instant, it));
+            }
         }
         T::CaseResolved => {
             put("case", entity.clone());

@@ -1,0 +1,194 @@
+//! Cases that wait, and what is known of the people who wait.
+//!
+//! ```text
+//!  fold cases ──┬─ cases not resolved, by person ─────────────────┐
+//!               └─ days on which a person opened cases ─┐         ├ join ─▶ [`Pressed`]: a case with
+//!  fold customers ─ tiers ──────────────────────────────┼ reduce ─┘         its promise and deadline
+//!  fold orders ──── orders that are late now ───────────┘
+//! ```
+//!
+//! # Meaning
+//! A case that was opened and not resolved has a class (severity, its person's tier, and the band
+//! of the person's health once there is such a view), a promise (`due_at`: opened_at and the time
+//! that [`Terms`] give its class) and a deadline: the promise, brought forward by what is known of
+//! the person *now*. Whoever reads the two relations made of it (`priority_queue`, `sla`) sees the
+//! person as of the same epoch.
+//!
+//! # State
+//! Per person the days on which cases were opened, a tier, a number of late orders; per open case
+//! what its rows say. Nothing grows with cases that are resolved but the days.
+//!
+//! # Why this way
+//! A person who opens case upon case changes little here: the new case meets one small record of
+//! the person. Reducing over all of a person's cases would look at each of them again.
+
+mod asked;
+mod terms;
+
+use std::sync::Arc;
+
+use compact_str::CompactString;
+use differential_dataflow::VecCollection;
+use serde::{Deserialize, Serialize};
+
+use crate::Epoch;
+pub(crate) use asked::{Asked, Late, Picks, Tiers, Waits};
+pub use asked::{Load, Period};
+pub use terms::{Bring, Pressing, Sla, Terms};
+
+/// A person: tenant and customer.
+pub type Key = (CompactString, CompactString);
+
+/// What is said of a person.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+enum Known {
+    /// Has this tier.
+    Tier(CompactString),
+    /// Waits for an order that is late.
+    Late,
+    /// Opened a case on this day since 1970.
+    Day(i64),
+}
+
+/// What is known of a person who has opened a case.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Person {
+    /// Service tier.
+    pub tier: Option<CompactString>,
+    /// Band of health: nobody says it yet. Where a view does, it comes in as the tiers do.
+    pub band: Option<CompactString>,
+    /// An order of theirs is late.
+    pub is_late: bool,
+    /// From and to: days that lie in a week in which three cases were opened.
+    pub crowded: Vec<(i64, i64)>,
+}
+
+/// A case that is not resolved.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct Open {
+    pub(crate) case: CompactString,
+    pub(crate) queue: CompactString,
+    pub(crate) severity: u8,
+    pub(crate) skills: Vec<CompactString>,
+    /// Microseconds since the Unix epoch, as the next.
+    pub(crate) opened_at: i64,
+    /// Who works on it, and since when.
+    pub(crate) agent: Option<(CompactString, i64)>,
+}
+
+/// A case that is not resolved, with what its person makes of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Pressed {
+    tenant: CompactString,
+    customer: CompactString,
+    open: Open,
+    pub(crate) class: CompactString,
+    /// Promised to be begun by then.
+    pub(crate) due_at: i64,
+    /// From then on it is due soon.
+    pub(crate) soon_at: i64,
+    /// Its place in the queue.
+    pub(crate) deadline: i64,
+    pub(crate) reasons: Vec<CompactString>,
+}
+
+impl Pressed {
+    pub(crate) fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
+    pub(crate) fn customer(&self) -> &CompactString {
+        &self.customer
+    }
+
+    pub(crate) fn open(&self) -> &Open {
+        &self.open
+    }
+
+    pub(crate) fn of(
+        (tenant, customer): &Key,
+        open: &Open,
+        person: &Person,
+        terms: &Terms,
+    ) -> Pressed {
+        let bring = terms.bring(open.severity, open.opened_at, person);
+        Pressed {
+            tenant: tenant.clone(),
+            customer: customer.clone(),
+            open: open.clone(),
+            class: bring.class,
+            due_at: bring.due_at,
+            soon_at: bring.soon_at,
+            deadline: bring.deadline,
+            reasons: bring.reasons,
+        }
+    }
+}
+
+/// Days of a week.
+const WEEK: i64 = 7;
+/// So many cases within a week are too many.
+const MANY: isize = 3;
+
+/// What is known of a person, of all that was said with how often.
+fn person<'a>(said: impl Iterator<Item = (&'a Known, isize)>) -> Option<Person> {
+    let (mut it, mut days) = (Person::default(), Vec::new());
+    for (known, n) in said {
+        match known {
+            Known::Tier(tier) => it.tier = Some(tier.clone()),
+            Known::Late => it.is_late = n > 0,
+            Known::Day(day) => days.push((*day, n)),
+        }
+    }
+    if days.is_empty() {
+        return None;
+    }
+    it.crowded = crowded(&days);
+    Some(it)
+}
+
+/// The spans of days, of those in order, that lie in a week of too many.
+pub fn crowded(days: &[(i64, isize)]) -> Vec<(i64, i64)> {
+    let mut spans: Vec<(i64, i64)> = Vec::new();
+    for (at, (first, _)) in days.iter().enumerate() {
+        let week = || days[at..].iter().take_while(|it| it.0 < first + WEEK);
+        let Some(last) = week().last().filter(|_| week().map(|it| it.1).sum::<isize>() >= MANY)
+        else {
+            continue;
+        };
+        match spans.last_mut().filter(|it| it.1 >= *first) {
+            Some(it) => it.1 = it.1.max(last.0),
+            None => spans.push((*first, last.0)),
+        }
+    }
+    spans
+}
+
+/// What the relations are made from.
+pub(crate) struct Streams<'s> {
+    pub(crate) open: VecCollection<'s, Epoch, (Key, Open), isize>,
+    pub(crate) days: VecCollection<'s, Epoch, (Key, i64), isize>,
+    pub(crate) tiers: VecCollection<'s, Epoch, (Key, CompactString), isize>,
+    pub(crate) late: VecCollection<'s, Epoch, Key, isize>,
+}
+
+/// Every case that is not resolved, with what its person makes of it.
+pub(crate) fn relate<'s>(
+    streams: Streams<'s>,
+    terms: Arc<Terms>,
+) -> VecCollection<'s, Epoch, Pressed, isize> {
+    let Streams { open, days, tiers, late } = streams;
+    let known = days
+        .map(|(key, day)| (key, Known::Day(day)))
+        .concat(tiers.map(|(key, tier)| (key, Known::Tier(tier))))
+        .concat(late.map(|key| (key, Known::Late)));
+    let people = known.reduce_named("queues: people", |_, said, people| {
+        people.extend(person(said.iter().map(|it| (it.0, it.1))).map(|it| (it, 1)));
+    });
+    let open = open.arrange_by_key_named("Arrange: open cases");
+    let people = people.arrange_by_key_named("Arrange: people with cases");
+    open.join_core(people, move |key, open, person| Some(Pressed::of(key, open, person, &terms)))
+}
+
+#[cfg(test)]
+mod tests;

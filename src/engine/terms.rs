@@ -1,0 +1,63 @@
+//! The settings of queues as the views take them.
+
+use dataflows::queues::{Person, Pressing, Sla, Terms, crowded};
+
+use crate::config;
+
+/// What the views are made with.
+pub(super) fn of(settings: &config::Queues) -> Terms {
+    let hundredth = |it: usize| u8::try_from(it).unwrap_or(100);
+    let sla = settings.sla.iter().map(|it| Sla {
+        tier: it.tier.as_deref().map(Into::into),
+        band: it.band.as_deref().map(Into::into),
+        times: it.times.map(|it| i64::try_from(it.as_micros()).unwrap_or(i64::MAX)),
+    });
+    let tiers = settings.tiers.iter();
+    Terms {
+        sla: sla.collect(),
+        tiers: tiers.map(|it| Pressing { tier: it.0.as_str().into(), percent: it.1 }).collect(),
+        late_order: hundredth(settings.late_order),
+        third_case: hundredth(settings.third_case),
+        due_soon: hundredth(settings.due_soon),
+    }
+}
+
+/// What a case was brought to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Brought {
+    /// Microseconds since the Unix epoch.
+    pub due_at: i64,
+    /// Microseconds since the Unix epoch.
+    pub deadline: i64,
+}
+
+/// What the views promise, for cases that are long over: the same function, asked by itself.
+pub struct Promises(Terms);
+
+impl Promises {
+    /// By these settings.
+    pub fn of(settings: &config::Queues) -> Promises {
+        Promises(of(settings))
+    }
+
+    /// Of a person of this tier who opened cases at these instants (in order), each case: severity
+    /// and opened_at. What is known only while it is so (an order that is late) is not asked.
+    pub fn each(&self, tier: Option<&str>, cases: &[(u8, i64)]) -> Vec<Brought> {
+        const DAY: i64 = 86_400_000_000;
+        let mut days: Vec<(i64, isize)> = Vec::new();
+        for (_, opened_at) in cases {
+            let day = opened_at.div_euclid(DAY);
+            match days.last_mut().filter(|it| it.0 == day) {
+                Some(it) => it.1 += 1,
+                None => days.push((day, 1)),
+            }
+        }
+        let person =
+            Person { tier: tier.map(Into::into), crowded: crowded(&days), ..Person::default() };
+        let brought = cases.iter().map(|(severity, opened_at)| {
+            let it = self.0.bring(*severity, *opened_at, &person);
+            Brought { due_at: it.due_at, deadline: it.deadline }
+        });
+        brought.collect()
+    }
+}
