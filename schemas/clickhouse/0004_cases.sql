@@ -16,6 +16,7 @@ CREATE TABLE IF NOT EXISTS cases_rows (
     `text` Nullable(String) COMMENT 'What it is about, in the customer\'s words.',
     `skills` String COMMENT 'What it takes to solve it: a list of names. JSON.' CODEC(ZSTD(1)),
     `resolution` Nullable(String) COMMENT 'How it was resolved last, in words.',
+    `until` Nullable(DateTime64(3, 'UTC')) COMMENT 'When the last assignment ends or ended: from then on the case is open again, unless it was resolved; null: it does not end by itself.',
     `epoch` UInt64 COMMENT 'When the row last changed: milliseconds since 1970, the epoch of answers.' CODEC(Delta, LZ4),
     `incarnation` UInt64 COMMENT 'Which life of the state said it; a later one wins.' CODEC(T64, LZ4),
     `is_deleted` UInt8 COMMENT '1: there is no such row any more.',
@@ -41,6 +42,7 @@ CREATE TABLE IF NOT EXISTS cases_changes (
     `text` Nullable(String) COMMENT 'What it is about, in the customer\'s words.',
     `skills` String COMMENT 'What it takes to solve it: a list of names. JSON.' CODEC(ZSTD(1)),
     `resolution` Nullable(String) COMMENT 'How it was resolved last, in words.',
+    `until` Nullable(DateTime64(3, 'UTC')) COMMENT 'When the last assignment ends or ended: from then on the case is open again, unless it was resolved; null: it does not end by itself.',
     `epoch` UInt64 COMMENT 'From when on it is so: milliseconds since 1970, the epoch of answers.' CODEC(Delta, LZ4),
     `incarnation` UInt64 COMMENT 'Which life of the state said it; a later one wins.' CODEC(T64, LZ4),
     `diff` Int8 COMMENT '1: the row is so from epoch on; -1: there is none from epoch on.',
@@ -52,14 +54,14 @@ SETTINGS non_replicated_deduplication_window = 1000
 COMMENT 'Where each case stands, who works on it, and what it is about. Every row that ever was, with the epoch from which on it was so.';
 
 CREATE OR REPLACE VIEW cases AS
-SELECT tenant, `case`, `status`, `severity`, `queue`, `agent`, `customer`, `opened_at`, `assigned_at`, `resolved_at`, `text`, `skills`, `resolution`, epoch
+SELECT tenant, `case`, `status`, `severity`, `queue`, `agent`, `customer`, `opened_at`, `assigned_at`, `resolved_at`, `text`, `skills`, `resolution`, `until`, epoch
 FROM cases_rows FINAL
 WHERE incarnation >= (SELECT max(incarnation) FROM _incarnations WHERE whole_from > 0)
   AND ((SELECT void_from FROM _voids)[incarnation] = 0 OR epoch < (SELECT void_from FROM _voids)[incarnation])
 COMMENT 'Where each case stands, who works on it, and what it is about.';
 
 CREATE OR REPLACE VIEW cases_at AS
-SELECT tenant, `case`, `status`, `severity`, `queue`, `agent`, `customer`, `opened_at`, `assigned_at`, `resolved_at`, `text`, `skills`, `resolution`, epoch
+SELECT tenant, `case`, `status`, `severity`, `queue`, `agent`, `customer`, `opened_at`, `assigned_at`, `resolved_at`, `text`, `skills`, `resolution`, `until`, epoch
 FROM (
     SELECT *
     FROM cases_changes
@@ -73,7 +75,7 @@ WHERE diff = 1
 COMMENT 'Where each case stands, who works on it, and what it is about. As it was at any epoch: cases_at(epoch = 1767225600000).';
 
 CREATE OR REPLACE VIEW cases_now AS
-SELECT tenant, `case`, `status`, `severity`, `queue`, `agent`, `customer`, `opened_at`, `assigned_at`, `resolved_at`, `text`, `skills`, `resolution`, epoch
+SELECT tenant, `case`, `status`, `severity`, `queue`, `agent`, `customer`, `opened_at`, `assigned_at`, `resolved_at`, `text`, `skills`, `resolution`, `until`, epoch
 FROM (
     SELECT *
     FROM cases_changes

@@ -70,16 +70,19 @@ impl Policy {
         key(a).cmp(&key(b)).then_with(|| a.case.cmp(&b.case))
     }
 
-    /// Which of these is next at `now`, after so many picks: its place among them.
-    pub fn next(&self, open: &[Open], now: i64, picks: u64) -> Option<usize> {
-        let all = || open.iter().enumerate();
-        let best = all().min_by(|a, b| self.compare(a.1, b.1, now))?;
-        if self.group(best.1, now) == 0 || !self.is_fair(picks) {
-            return Some(best.0);
+    /// Which of these is next at `now`, after so many picks.
+    pub fn next<'o>(
+        &self,
+        open: impl Iterator<Item = &'o Open> + Clone,
+        now: i64,
+        picks: u64,
+    ) -> Option<&'o Open> {
+        let best = open.clone().min_by(|a, b| self.compare(a, b, now))?;
+        if self.group(best, now) == 0 || !self.is_fair(picks) {
+            return Some(best);
         }
-        let broken = all().filter(|it| self.group(it.1, now) == 2);
-        let oldest = broken.min_by(|a, b| by_age(a.1, b.1));
-        Some(oldest.map_or(best.0, |it| it.0))
+        let broken = open.filter(|it| self.group(it, now) == 2);
+        Some(broken.min_by(|a, b| by_age(a, b)).unwrap_or(best))
     }
 
     /// All of them in the order in which they would be handed out at this very instant.
@@ -140,8 +143,9 @@ mod tests {
                 (n ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15)
             });
             let mut taken = Vec::new();
-            while let Some(next) = policy.next(&left, 9, picks + taken.len() as u64) {
-                taken.push(left.swap_remove(next).case);
+            while let Some(next) = policy.next(left.iter(), 9, picks + taken.len() as u64) {
+                let place = left.iter().position(|it| it == next).unwrap();
+                taken.push(left.swap_remove(place).case);
             }
             prop_assert_eq!(shown, taken.iter().collect::<Vec<_>>());
         }
@@ -158,8 +162,8 @@ mod tests {
         let first = open(1, 90, 15, 15, 4);
         let all = [broken_old, broken_new, kept, kept_pressed, first];
         let next = |among: &[usize], picks| {
-            let some: Vec<Open> = among.iter().map(|it| all[*it].clone()).collect();
-            policy.next(&some, 100, picks).map(|it| among[it])
+            let next = policy.next(among.iter().map(|it| &all[*it]), 100, picks)?;
+            all.iter().position(|it| it == next)
         };
         assert_eq!(next(&[0, 1, 2, 3, 4], 3), Some(4), "the first severity, also at a fair pick");
         assert_eq!(next(&[0, 1, 2, 3], 0), Some(3), "kept by deadline");

@@ -20,6 +20,7 @@ const PAGES: &[&str] = &[
     "docs/cli.md",
     "docs/configuration.md",
     "docs/performance.md",
+    "docs/queues.md",
 ];
 
 /// A person looks before typing on; here curl asks again until somebody answers. What was started
@@ -90,7 +91,7 @@ fn what_is_to_be_typed_is_marked() {
         }
         marked += blocks(&text, "bash").len();
     }
-    assert_eq!(marked, 5, "each of them has its lines in this file");
+    assert_eq!(marked, 6, "each of them has its lines in this file");
 }
 
 /// Goal: what was acknowledged is there after `kill -9`, and can be backed up and restored.
@@ -127,6 +128,19 @@ fn posted_and_read() {
     assert!(said.contains(r#""accepted":1"#), "{said}");
     let row = said.lines().find(|it| it.contains(r#""row""#)).unwrap_or_else(|| panic!("{said}"));
     assert!(row.contains(r#""customer":"C-4""#) && row.contains("2500"), "{said}");
+}
+
+/// Goal: cases are ordered, claimed and completed as the page of queues says.
+#[test]
+fn claimed_and_completed() {
+    let folder = Folder::new("tried-queues");
+    let said = try_it(&folder, "", &block("docs/queues.md", "bash", "queues/support/claim"));
+    let line = |words: &str| said.lines().filter(|it| it.contains(words)).count();
+    assert_eq!(line(r#""n_waiting":2"#), 1, "{said}");
+    assert!(said.contains("tier gold: 50 % of its time"), "{said}");
+    assert_eq!(line(r#""did":"claimed""#), 2, "{said}");
+    assert_eq!(line(r#""again":true"#), 1, "{said}");
+    assert_eq!(line(r#""did":"completed""#), 1, "{said}");
 }
 
 /// Goal: a mapping is looked at as its page says. Method: the page's own mapping and record.

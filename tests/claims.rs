@@ -1,0 +1,215 @@
+//! Goal: no case is given twice, none is lost, and a request made again is given the same answer,
+//! however many ask at once and whenever the process is killed.
+//! Method: the real binary; agents over HTTP, each sending a request until it is answered, with the
+//! same key; `kill -9` in the middle of it; then every answer against every other, against the
+//! views, and against what was opened.
+
+#![allow(missing_docs, clippy::disallowed_methods)]
+
+#[path = "common/process.rs"]
+mod process;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use process::{Folder, Process};
+use serde_json::{Value, json};
+
+/// One request over a connection of its own; nothing, if it was cut off.
+fn ask(address: &str, method: &str, path: &str, key: &str, body: &Value) -> Option<(u16, Value)> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
+    let body = if method == "GET" { String::new() } else { body.to_string() };
+    let kind = match path {
+        "/v1/events?wait=applied" => "application/cloudevents-batch+json",
+        _ => "application/json",
+    };
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Content-Type: {kind}\r\nIdempotency-Key: {key}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).ok()?;
+    stream.write_all(body.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.get(9..12)?.parse().ok()?, serde_json::from_str(body).ok()?))
+}
+
+fn post(address: &str, path: &str, key: &str, body: &Value) -> (u16, Value) {
+    ask(address, "POST", path, key, body).expect("an answer")
+}
+
+fn get(address: &str, path: &str) -> Value {
+    let (status, body) = ask(address, "GET", path, "none", &Value::Null).expect("an answer");
+    assert_eq!(status, 200, "{path}: {body}");
+    body
+}
+
+fn start(data: &Path, more: &[&str]) -> (Process, String) {
+    let data_dir = data.display().to_string();
+    let words = ["run", "--listen", "127.0.0.1:0", "--data-dir", &data_dir];
+    let mut process = Process::start(&[&words[..], more].concat());
+    let address = process.address(data);
+    (process, address)
+}
+
+/// Opens cases by number, of a queue; their customers are three.
+fn open(address: &str, numbers: std::ops::Range<usize>, skills: &[&str]) {
+    let event = |n: usize| {
+        json!({
+            "specversion": "1.0", "id": format!("open-{n}"), "source": "//crm",
+            "type": "case.opened", "time": "2026-01-01T08:00:00Z",
+            "data": {
+                "case": format!("K-{n:04}"), "customer": format!("C-{}", n % 3),
+                "severity": 1 + n % 4, "queue": "q", "skills": skills,
+            },
+        })
+    };
+    let events: Vec<Value> = numbers.map(event).collect();
+    let (status, told) = post(address, "/v1/events?wait=applied", "none", &Value::Array(events));
+    assert_eq!(status, 202, "{told}");
+}
+
+/// How many agents ask at once, and what is there to be had.
+const AGENTS: usize = 32;
+const CASES: usize = 600;
+
+#[test]
+fn thirty_two_ask_while_it_is_killed() {
+    let folder = Folder::new("claims");
+    let data = folder.0.join("data");
+    let (mut process, address) = start(&data, &["--set", "queues.lease=1h"]);
+    open(&address, 0..CASES / 2, &[]);
+    open(&address, CASES / 2..CASES, &[]);
+    let address = Arc::new(Mutex::new(address));
+    let given = Arc::new(Mutex::new(BTreeMap::<String, Value>::new()));
+    let (n_given, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let agents: Vec<_> = (0..AGENTS)
+        .map(|agent| {
+            let (address, given) = (Arc::clone(&address), Arc::clone(&given));
+            let (n_given, over) = (Arc::clone(&n_given), Arc::clone(&over));
+            std::thread::spawn(move || {
+                for n in 0.. {
+                    let key = format!("{agent}-{n}");
+                    let answer = loop {
+                        let at = address.lock().unwrap().clone();
+                        let body = json!({"agent": format!("a{agent}")});
+                        match ask(&at, "POST", "/v1/queues/q/claim", &key, &body) {
+                            Some((200, answer)) => break answer,
+                            Some((status, told)) => {
+                                assert!([503, 429].contains(&status), "{status} {told}");
+                            }
+                            None => {}
+                        }
+                        assert!(!over.load(SeqCst), "nobody answers any more");
+                        std::thread::park_timeout(Duration::from_millis(3));
+                    };
+                    if answer["case"].is_null() {
+                        return;
+                    }
+                    n_given.fetch_add(1, SeqCst);
+                    given.lock().unwrap().insert(key, answer);
+                }
+            })
+        })
+        .collect();
+    // Killed twice, each time while answers are on their way.
+    for share in [4, 2] {
+        while n_given.load(SeqCst) < CASES / share {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        process.signal("-KILL");
+        drop(process);
+        let (again, at) = start(&data, &["--set", "queues.lease=1h"]);
+        process = again;
+        *address.lock().unwrap() = at;
+    }
+    for agent in agents {
+        agent.join().expect("the agent ended well");
+    }
+    over.store(true, SeqCst);
+    let address = address.lock().unwrap().clone();
+    let given = given.lock().unwrap().clone();
+    let cases: BTreeSet<&str> = given.values().map(|it| it["case"].as_str().unwrap()).collect();
+    assert_eq!((given.len(), cases.len()), (CASES, CASES), "each once, none twice, none lost");
+    let load = get(&address, "/v1/views/queue_load/q%2Fall".replace("%2F", "/").as_str());
+    let of = |name: &str| load["row"][name].as_u64().unwrap();
+    let n = CASES as u64;
+    assert_eq!((of("n_waiting"), of("n_in_work"), of("n_claims")), (0, n, n), "{load}");
+    // The same key once more: the same answer, also from a process that never saw the request.
+    for (key, before) in given.iter().step_by(37) {
+        let body = json!({"agent": before["agent"]});
+        let (status, now) = post(&address, "/v1/queues/q/claim", key, &body);
+        assert_eq!((status, &now["again"]), (200, &json!(true)), "{now}");
+        for field in ["case", "did", "at", "until", "agent"] {
+            assert_eq!(now[field], before[field], "{field} under {key}");
+        }
+        let row = get(&address, &format!("/v1/views/cases/{}", before["case"].as_str().unwrap()));
+        assert_eq!(row["row"]["agent"], before["agent"], "{row}");
+    }
+}
+
+/// Goal: the life of a claim: skills, the order shown, a release, a lease that ends, a completion by
+/// who has it and by who has it no more, a key used twice.
+#[test]
+fn leases_end_and_keys_are_remembered() {
+    let folder = Folder::new("leases");
+    let data = folder.0.join("data");
+    let (_process, address) = start(&data, &["--set", "queues.lease=1s"]);
+    open(&address, 0..1, &["french"]);
+    let claim = |key: &str, agent: &str, skills: &[&str]| {
+        post(&address, "/v1/queues/q/claim", key, &json!({"agent": agent, "skills": skills}))
+    };
+    let with_case = |what: &str, key: &str, agent: &str| {
+        let body = json!({"agent": agent, "case": "K-0000"});
+        post(&address, &format!("/v1/queues/q/{what}"), key, &body)
+    };
+    let shown = get(&address, "/v1/queues/q");
+    assert_eq!((&shown["n_waiting"], &shown["cases"][0]["case"]), (&json!(1), &json!("K-0000")));
+    let (status, told) = claim("k1", "ann", &[]);
+    assert_eq!((status, &told["case"]), (200, &Value::Null), "no skill, no case: {told}");
+    let (_, ann) = claim("k2", "ann", &["french", "welding"]);
+    assert_eq!(ann["case"], "K-0000", "{ann}");
+    assert_eq!(claim("k3", "bob", &["french"]).1["case"], Value::Null, "it is taken");
+    let (status, told) = with_case("complete", "k4", "bob");
+    assert_eq!((status, &told["code"]), (409, &json!("desk/held")), "{told}");
+    assert_eq!(told["holder"], "ann", "{told}");
+    let (status, told) = with_case("complete", "k2", "ann");
+    assert_eq!((status, &told["code"]), (422, &json!("desk/key-used")), "{told}");
+    assert_eq!(with_case("release", "k5", "ann").0, 200);
+    assert_eq!(with_case("release", "k5", "ann").1["again"], true);
+    let until_claimed = |key: &str, agent: &str| {
+        for _ in 0..2_000 {
+            let (status, told) = claim(key, agent, &["french"]);
+            assert_eq!(status, 200, "{told}");
+            if !told["case"].is_null() {
+                return told;
+            }
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        panic!("it never waited again");
+    };
+    // Given back, and later (nobody completes it) by the end of the lease.
+    let bob = until_claimed("k6", "bob");
+    let ann = until_claimed("k7", "ann");
+    assert!(ann["at"].as_str() >= bob["until"].as_str(), "{bob} {ann}");
+    let (status, told) = with_case("complete", "k8", "bob");
+    assert_eq!((status, &told["holder"]), (409, &json!("ann")), "{told}");
+    let (status, told) = with_case("complete", "k9", "ann");
+    assert_eq!((status, &told["did"]), (200, &json!("completed")), "{told}");
+    assert_eq!(with_case("complete", "k9", "ann").1["again"], true);
+    let (status, told) = with_case("complete", "k10", "ann");
+    assert_eq!((status, &told["holder"]), (409, &Value::Null), "{told}");
+    let (status, told) =
+        post(&address, "/v1/queues/q/release", "k11", &json!({"agent": "ann", "case": "nobody's"}));
+    assert_eq!((status, &told["code"]), (404, &json!("desk/no-such-case")), "{told}");
+    let (status, _) = post(&address, "/v1/queues/q/claim", "k12", &json!({"agent": ""}));
+    assert_eq!(status, 400);
+}
