@@ -190,6 +190,20 @@ fn nothing_of_another_tenants_is_found_in_a_running_engine() {
         take(address, &event);
         take(address, &marked(example, "b", "own").0);
     }
+    // A case that waits, and one that the desk has handed out.
+    for (kind, source, data) in [
+        ("case.opened", "s", json!({"severity": 2, "queue": format!("{CANARY}-queue")})),
+        ("case.assigned", schemas::events::DESK, json!({"agent": format!("{CANARY}-agent")})),
+    ] {
+        let mut data = data;
+        data["case"] = json!(format!("{CANARY}-{kind}"));
+        data["customer"] = json!(format!("{CANARY}-customer"));
+        take(
+            address,
+            &json!({"specversion": "1.0", "type": kind, "source": source, "tenant": "a",
+                    "id": format!("{CANARY}-{kind}"), "time": "2026-01-02T00:00:00Z", "data": data}),
+        );
+    }
     // As `a` it is there, in every view whose rows have texts: the search below would find it.
     let mut shown = BTreeSet::new();
     let theirs = keys(address, "a", |view, page| {

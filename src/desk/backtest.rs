@@ -36,13 +36,12 @@ pub struct Assigned {
 /// Hands all cases out, in order of time.
 pub fn assignments(cases: &[Recorded], agents: usize, policy: Policy) -> Vec<Assigned> {
     let mut arriving: Vec<usize> = (0..cases.len()).collect();
-    let of = |it: usize| &cases[it].open;
-    arriving
-        .sort_by(|a, b| (of(*a).opened_at, &of(*a).case).cmp(&(of(*b).opened_at, &of(*b).case)));
+    let of = |it: &usize| &cases[*it].open;
+    arriving.sort_by(|a, b| (of(a).opened_at, &of(a).case).cmp(&(of(b).opened_at, &of(b).case)));
     let mut arriving = arriving.into_iter().peekable();
     let mut free: BinaryHeap<Reverse<(i64, usize)>> =
         (0..agents).map(|it| Reverse((i64::MIN, it))).collect();
-    let (mut waiting, mut places) = (Vec::<Open>::new(), Vec::<usize>::new());
+    let mut waiting: Vec<usize> = Vec::new();
     let mut assigned = Vec::with_capacity(cases.len());
     // Who is idle has been free for long: time does not go back for them.
     let mut clock = i64::MIN;
@@ -50,16 +49,16 @@ pub fn assignments(cases: &[Recorded], agents: usize, policy: Policy) -> Vec<Ass
         let mut now = since.max(clock);
         if waiting.is_empty() {
             let Some(next) = arriving.peek() else { break };
-            now = now.max(of(*next).opened_at);
+            now = now.max(of(next).opened_at);
         }
         clock = now;
-        while let Some(it) = arriving.next_if(|it| of(*it).opened_at <= now) {
-            waiting.push(of(it).clone());
-            places.push(it);
+        while let Some(it) = arriving.next_if(|it| of(it).opened_at <= now) {
+            waiting.push(it);
         }
-        let Some(next) = policy.next(&waiting, now, assigned.len() as u64) else { break };
-        waiting.swap_remove(next);
-        let case = places.swap_remove(next);
+        let picks = assigned.len() as u64;
+        let Some(next) = policy.next(waiting.iter().map(of), now, picks) else { break };
+        let Some(place) = waiting.iter().position(|it| std::ptr::eq(of(it), next)) else { break };
+        let case = waiting.swap_remove(place);
         assigned.push(Assigned { case, agent, at: now });
         free.push(Reverse((now.saturating_add(cases[case].work), agent)));
     }

@@ -147,9 +147,9 @@ impl<'d> Desk<'d> {
         let fits = |it: &&(Open, Case)| {
             it.0.opened_at < now && it.1.skills.iter().all(|it| skills.contains(it))
         };
-        let fitting: Vec<Open> = all.iter().filter(fits).map(|it| it.0.clone()).collect();
-        let Some(next) = self.policy.next(&fitting, now, picks) else { return Ok(None) };
-        let name = fitting[next].case.clone();
+        let fitting = all.iter().filter(fits).map(|it| &it.0);
+        let Some(next) = self.policy.next(fitting, now, picks) else { return Ok(None) };
+        let name = next.case.clone();
         let Some(place) = all.iter().position(|it| it.0.case == name) else { return Ok(None) };
         let customer = all[place].1.customer.clone();
         let stands = self.stands(&asked.tenant, &name)?;
