@@ -165,6 +165,23 @@ fn streamed(stream: &mut BufReader<TcpStream>, until: &str) -> String {
     seen
 }
 
+/// A case that waits, and one that the desk has handed out.
+fn queued(address: SocketAddr, tenant: &str, mark: &str) {
+    for (kind, source, mut data) in [
+        ("case.opened", "s", json!({"severity": 2, "queue": format!("{mark}-queue")})),
+        ("case.assigned", schemas::events::DESK, json!({"agent": format!("{mark}-agent")})),
+    ] {
+        let n = event_id();
+        data["case"] = json!(format!("{mark}-{kind}-{n}"));
+        data["customer"] = json!(format!("{mark}-customer"));
+        let event = json!({
+            "specversion": "1.0", "type": kind, "source": source, "tenant": tenant,
+            "id": format!("{mark}-{kind}-{n}"), "time": "2026-01-02T00:00:00Z", "data": data,
+        });
+        take(address, &event);
+    }
+}
+
 fn clean(route: &str, text: &str, asked: &str) {
     // What was asked for may be told back; nothing else may.
     let text = if asked.is_empty() { text.to_string() } else { text.replace(asked, "") };
@@ -191,20 +208,7 @@ fn nothing_of_another_tenants_is_found_in_a_running_engine() {
         take(address, &event);
         take(address, &marked(example, "b", "own").0);
     }
-    // A case that waits, and one that the desk has handed out.
-    for (kind, source, data) in [
-        ("case.opened", "s", json!({"severity": 2, "queue": format!("{CANARY}-queue")})),
-        ("case.assigned", schemas::events::DESK, json!({"agent": format!("{CANARY}-agent")})),
-    ] {
-        let mut data = data;
-        data["case"] = json!(format!("{CANARY}-{kind}"));
-        data["customer"] = json!(format!("{CANARY}-customer"));
-        take(
-            address,
-            &json!({"specversion": "1.0", "type": kind, "source": source, "tenant": "a",
-                    "id": format!("{CANARY}-{kind}"), "time": "2026-01-02T00:00:00Z", "data": data}),
-        );
-    }
+    queued(address, "a", CANARY);
     // As `a` it is there, in every view whose rows have texts: the search below would find it.
     let mut shown = BTreeSet::new();
     let theirs = keys(address, "a", |view, page| {
@@ -329,7 +333,7 @@ fn nothing_of_another_tenants_is_found_in_a_running_engine() {
                 "/v1/stream" => continue,
                 path if path.starts_with("/v1/queues/") => {
                     // What `a` has waiting there is neither shown nor given.
-                    let case = format!("{CANARY}-case.opened");
+                    let case = format!("{CANARY}-case");
                     let path = path.replace("{queue}", &format!("{CANARY}-queue"));
                     let body = match path.rsplit('/').next() {
                         Some("claim") => json!({"agent": "x"}),
@@ -385,6 +389,7 @@ fn nothing_of_another_tenants_is_found_in_a_running_engine() {
         for example in examples() {
             take(address, &marked(example, "a", CANARY).0);
         }
+        queued(address, "a", CANARY);
         if query.contains("key") {
             let (event, _) = marked(examples().remove(0), "b", "own");
             // The one order that it watches, as its own.
@@ -398,6 +403,7 @@ fn nothing_of_another_tenants_is_found_in_a_running_engine() {
             for example in examples() {
                 take(address, &marked(example, "b", &format!("own-{}", event_id())).0);
             }
+            queued(address, "b", "own");
             let seen = streamed(&mut stream, "event: ");
             clean(query, &seen, "");
             assert!(seen.contains("event: enter") || seen.contains("event: update"), "{seen}");
