@@ -11,6 +11,9 @@ import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BASE_VIEWS = "customers,orders,volume"
+# Those of the main job; every other view rests on them or beside them.
+MAIN_VIEWS = "customers,orders,cases,volume,records,orders_by_status,top_customers"
+EVERY_VIEW = None
 
 
 def stop(words):
