@@ -1,7 +1,7 @@
 //! Two relations that listen to one fold.
 //!
 //! # Meaning
-//! Each half gets exactly what it would get alone: [`Both::split`] takes apart what [`Both`] put
+//! Each half gets exactly what it would get alone: [`split`] takes apart what [`Both`] put
 //! together. A half that is `None` listens to nothing.
 
 use differential_dataflow::difference::{Abelian, Monoid};
