@@ -161,7 +161,8 @@ fn what_leaves_is_durable_first() {
         if equal(&seen, &address, false) {
             break;
         }
-        if began.elapsed() > Duration::from_secs(30) {
+        if began.elapsed() > Duration::from_secs(90) {
+            println!("the sinks: {:?}", crate::load::get(&address, "/v1/admin/sinks"));
             equal(&seen, &address, true);
             unreachable!("told above");
         }
