@@ -182,11 +182,11 @@ pub(crate) fn relate<'s>(
         .map(|(key, day)| (key, Known::Day(day)))
         .concat(tiers.map(|(key, tier)| (key, Known::Tier(tier))))
         .concat(late.map(|key| (key, Known::Late)));
-    let people = known.reduce_named("queues: people", |_, said, people| {
+    let people = known.reduce_named("people priority_queue", |_, said, people| {
         people.extend(person(said.iter().map(|it| (it.0, it.1))).map(|it| (it, 1)));
     });
-    let open = open.arrange_by_key_named("Arrange: open cases");
-    let people = people.arrange_by_key_named("Arrange: people with cases");
+    let open = open.arrange_by_key_named("Arrange: open priority_queue");
+    let people = people.arrange_by_key_named("Arrange: persons priority_queue");
     open.join_core(people, move |key, open, person| Some(Pressed::of(key, open, person, &terms)))
 }
 

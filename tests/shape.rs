@@ -15,7 +15,13 @@ fn the_same_answer_in_every_shape() {
             Shape { workers: 1, per_chunk: 600, max_arrivals: 1_000, partitions: 1, views: vec![] };
         let (expected, counts) = run(&lines, &plain, now);
         assert_eq!((counts.read, counts.applied), (600, 600), "seed {seed}");
-        assert!(expected.values().all(|it| !it.is_empty()), "every view has rows");
+        let empty = expected
+            .iter()
+            .filter(|it| it.1.is_empty())
+            .map(|it| it.0.as_ref())
+            .collect::<Vec<&str>>();
+        // Only the desk decides on claims.
+        assert_eq!(empty, ["claims"], "every other view has rows");
 
         let rng = &mut Rng(seed ^ 0x5eed);
         for workers in [1, 2, 3] {

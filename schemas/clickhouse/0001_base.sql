@@ -3,9 +3,9 @@
 -- Two rows per incarnation at most (under FINAL): the newest mark, and the first from which on
 -- everything of that life of the state is here.
 CREATE TABLE IF NOT EXISTS _progress (
-    `incarnation` UInt64 COMMENT 'Which life of the state.',
+    `incarnation` UInt64 COMMENT 'Which life of the state.' CODEC(T64, LZ4),
     `mark` Enum8('latest' = 1, 'whole' = 2) COMMENT 'latest: all up to epoch is here; whole: from this epoch on everything of this life is here.',
-    `epoch` UInt64 COMMENT 'Milliseconds since 1970.',
+    `epoch` UInt64 COMMENT 'Milliseconds since 1970.' CODEC(Delta, LZ4),
     `forked_at` UInt64 COMMENT 'The newest epoch of the life before that still counts.',
     `row_version` UInt64 COMMENT 'Which of two rows stands.',
     row_id UInt128 MATERIALIZED reinterpretAsUInt128(sipHash128(incarnation, mark)) COMMENT 'One per incarnation and mark.',
