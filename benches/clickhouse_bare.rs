@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// As the sink's batches by default.
-const BATCH: usize = 50_000;
+const BATCH: usize = 200_000;
 
 type Money = Vec<(String, i64)>;
 
@@ -93,7 +93,8 @@ where
         let insert = client.insert::<T>(&format!("bare_{table}")).await.expect("the table fits");
         let mut insert = insert
             .with_setting("insert_deduplication_token", format!("bare-{n}"))
-            .with_setting("async_insert", "0");
+            .with_setting("async_insert", "0")
+            .with_setting("optimize_on_insert", "0");
         for row in batch {
             insert.write(row).await.expect("a row");
         }

@@ -319,9 +319,10 @@ impl Epochs {
         self.held.load(SeqCst) & why as u8 != 0
     }
 
-    /// Whether reading is ahead of what comes after it: a queue is half full.
+    /// Whether reading is ahead of what comes after it: a queue is half full, and not because it is held
+    /// back.
     pub fn lags(&self) -> bool {
-        self.inner.lock().queues.iter().any(Queue::is_half_full)
+        !self.is_held() && self.inner.lock().queues.iter().any(Queue::is_half_full)
     }
 
     /// Whether something could be handed out at once.

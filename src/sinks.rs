@@ -16,9 +16,11 @@
 //!   ([`OutRow::tenant`], [`OutRow::key`], [`OutRow::epoch`], [`Batch::incarnation`]).
 //! - **[`Delivery::Durable`] means that the receiver keeps it after a crash.** Nothing less: what
 //!   was answered so is forgotten here.
-//! - **In order, one at a time.** A batch is handed over when the one before it is durable or was
-//!   put aside. So a mark ([`Stream::Marks`]) comes after all that it speaks of, and the changes of
-//!   a key come in their order. Inside one call a sink may do several things at once.
+//! - **In order, one at a time** of a stream. A batch is handed over when the one before it is durable
+//!   or was put aside. So a mark ([`Stream::Marks`]) comes after all that it speaks of, and the changes
+//!   of a key come in their order. Inside one call a sink may do several things at once. One that says
+//!   so ([`Sink::takes_two`]) may be handed the next batch, if it is of another stream and no mark,
+//!   while one is on its way.
 //! - **It may be dropped at any await** (after [`Limits::timeout`], or at the end): what has become
 //!   of the batch is then not known, and it is handed over again.
 //! - **It says whose fault a failure is** ([`Delivery`]), and never guesses: what it does not know
@@ -87,7 +89,7 @@ pub use threads::{Asking, Sinks, no_sinks};
 pub use waiting::DUE_MAX;
 
 /// Most bytes of one batch: what a block of its log can hold, with room.
-pub const BATCH_MAX_BYTES: usize = 8 << 20;
+pub const BATCH_MAX_BYTES: usize = 12 << 20;
 
 /// A sink as the settings give it.
 #[derive(Clone)]

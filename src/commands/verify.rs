@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::Problems;
 use super::ask::{self, Peer};
-use super::chosen::Chosen;
+use super::chosen::{Chosen, wrong_flag};
 use super::migrate::{named, runtime};
 use super::out::Out;
 use super::typed::{OfClickHouse, Rebuild};
@@ -75,17 +75,32 @@ fn print(found: &Value, json: bool) -> Result<(), Report> {
     out.end()
 }
 
-/// Empties the tables and has everything delivered anew.
+/// Empties the tables of the views and has everything of them delivered anew; events stay.
 pub fn rebuild(it: &Rebuild, chosen: &Chosen) -> Result<(), Problems> {
     let one = |it: Report| vec![it];
     let settings = chosen.folder(&it.folder)?;
-    let (name, _) = named(&settings, it.server.sink.as_deref())?.ok_or_else(no_such)?;
+    let (name, own) = named(&settings, it.server.sink.as_deref())?.ok_or_else(no_such)?;
     let to = super::migrate::settings(&it.server, chosen)?;
+    for (flag, sinks, found) in
+        [("--url", &own.url, &to.url), ("--database", &own.database, &to.database)]
+    {
+        // What is emptied must be what is filled.
+        if sinks != found {
+            return Err(wrong_flag(flag, &format!("the sink's, {sinks:?}"), &format!("{found:?}")));
+        }
+    }
+    let meant = settings.sinks.iter().find(|it| it.name == name);
+    let views = meant.map(|it| it.views.clone()).unwrap_or_default();
+    let views: Vec<&str> = crate::engine::definitions()
+        .iter()
+        .map(|it| it.name)
+        .filter(|it| views.is_empty() || views.iter().any(|view| view == it))
+        .collect();
     let told = |it: Told| it.report(&to);
     let peer = running(&settings.data_dir).map_err(one)?;
     let runtime = runtime().map_err(one)?;
     let server = Server::connect(&to).map_err(|it| vec![told(it)])?;
-    runtime.block_on(migrate::empty(&server)).map_err(|it| vec![told(it)])?;
+    runtime.block_on(migrate::empty(&server, &views)).map_err(|it| vec![told(it)])?;
     let of = |what: &str| {
         let of = [("sink", Some(name.clone())), ("do", Some(what.to_string()))];
         format!("/v1/admin/sinks/do{}", ask::query(&of))

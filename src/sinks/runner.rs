@@ -3,8 +3,8 @@
 //!
 //! # Meaning
 //! While all is well the next batch, if it is of another stream and no mark, is attempted beside the
-//! one whose turn it is. What that comes to is looked at when its turn has come: then, and only then,
-//! it counts, is halved, or is tried again with the same id.
+//! one whose turn it is. It counts when its turn has come; if it failed, it is tried then as if it had
+//! not been, with the same id.
 //!
 //! A batch leaves this thread durable at its receiver, or with items put aside, or not at all. What
 //! fails is tried again by the breaker's word; what is refused for its data is halved down to the
@@ -81,6 +81,10 @@ impl Runner {
             return;
         }
         loop {
+            // Whoever asked while something else was waited for.
+            if self.lane.retry_aside.load(SeqCst) && self.asked().await.is_err() {
+                return;
+            }
             if let Some(batch) = self.next.take() {
                 if self.deliver_two(batch).await.is_err() {
                     return;
@@ -119,7 +123,9 @@ impl Runner {
         let answers = tokio::join!(self.try_once(&batch), self.try_once(&next));
         let (first, second) = (answers.0?, answers.1?);
         self.deliver(batch, Some(first)).await?;
-        self.deliver(next, Some(second)).await
+        // That it was taken holds for ever; why it was not may have been mended meanwhile.
+        let second = Some(second).filter(|it| *it == Delivery::Durable);
+        self.deliver(next, second).await
     }
 
     /// One attempt, and how long it took.
@@ -149,7 +155,11 @@ impl Runner {
                 Came::Durable => {}
                 Came::Data(report) => match piece.halves() {
                     Some([first, second]) => pieces.extend([second, first]),
-                    None => self.put_aside(&piece, report).await?,
+                    None => {
+                        if !self.put_aside(&piece, report).await? {
+                            pieces.push(piece);
+                        }
+                    }
                 },
             }
         }
@@ -288,31 +298,31 @@ impl Runner {
         self.outbox.wake.notify_one();
     }
 
-    /// Puts the item of a piece aside; where there is no room, or no disk, the sink waits.
-    async fn put_aside(&mut self, piece: &Batch, report: Report) -> Result<(), Ending> {
-        loop {
-            let put = self.lane.aside.put(piece, &report, (self.outbox.now_ms)());
-            let metrics = self.metrics();
-            metrics.sink_aside.get_or_create(&self.of_sink()).set(self.lane.aside.len() as i64);
-            match put {
-                Ok(true) => {
-                    let told = of_sink(&self.lane.name, &report);
-                    tracing::warn!(
-                        code = "sinks/put-aside",
-                        why = told.code,
-                        id = piece.id,
-                        "an item was refused by a sink's receiver, and is kept aside"
-                    );
-                    return Ok(());
-                }
-                Ok(false) => {
-                    let full = aside_full(&self.lane.name, &report);
-                    self.failed(Failure::Refusal(Fault::Unknown), &full);
-                }
-                Err(report) => self.failed(Failure::Surroundings(None), &report),
+    /// Puts the item of a piece aside. False where there is no room, or no disk: the sink waits then, and
+    /// the item is to be tried again, for its receiver may be mended meanwhile.
+    async fn put_aside(&mut self, piece: &Batch, report: Report) -> Result<bool, Ending> {
+        let put = self.lane.aside.put(piece, &report, (self.outbox.now_ms)());
+        let metrics = self.metrics();
+        metrics.sink_aside.get_or_create(&self.of_sink()).set(self.lane.aside.len() as i64);
+        match put {
+            Ok(true) => {
+                let told = of_sink(&self.lane.name, &report);
+                tracing::warn!(
+                    code = "sinks/put-aside",
+                    why = told.code,
+                    id = piece.id,
+                    "an item was refused by a sink's receiver, and is kept aside"
+                );
+                return Ok(true);
             }
-            self.wait().await?;
+            Ok(false) => {
+                let full = aside_full(&self.lane.name, &report);
+                self.failed(Failure::Refusal(Fault::Unknown), &full);
+            }
+            Err(report) => self.failed(Failure::Surroundings(None), &report),
         }
+        self.wait().await?;
+        Ok(false)
     }
 
     /// Somebody asked for something while nothing was on its way.

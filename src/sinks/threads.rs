@@ -297,7 +297,8 @@ impl Asking {
             std::thread::park_timeout(LOOK);
         }
         let tables = lane.sink.verify(at, &outbox.readers())?;
-        let equal = tables.as_array().is_some_and(|it| it.iter().all(|it| it["equal"] == true));
+        let is_equal = |it: &Value| it["equal"] == true;
+        let equal = tables.as_array().is_some_and(|it| !it.is_empty() && it.iter().all(is_equal));
         Ok(serde_json::json!({"sink": name, "epoch": at, "equal": equal, "tables": tables}))
     }
 

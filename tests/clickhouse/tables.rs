@@ -23,6 +23,12 @@ fn migrations_are_applied_once_and_refuse_what_they_do_not_know() {
     block_on(migrate::apply(&server, &lacking, &mut |_| {})).unwrap();
     assert_eq!((plan().unwrap(), database.number("SELECT count() FROM orders_now")), (vec![], 0));
     database.each_row_is_once();
+    // One that was dropped behind our back is made anew.
+    database.run("DROP TABLE cases_rows");
+    let lacking = plan().unwrap();
+    assert_eq!(lacking.iter().map(|it| it.name).collect::<Vec<_>>(), ["0004_cases"]);
+    block_on(migrate::apply(&server, &lacking, &mut |_| {})).unwrap();
+    assert_eq!((plan().unwrap(), database.number("SELECT count() FROM cases")), (vec![], 0));
 
     let refuses = |sql: &str, words: &str| {
         database.run(sql);

@@ -8,7 +8,7 @@
 //! twice. A database that somebody else has made, or a later version, is refused before anything
 //! is done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::clickhouse::{MIGRATIONS, statements};
 use serde_json::Value;
@@ -40,7 +40,7 @@ pub struct Step {
 
 /// What a database lacks.
 pub async fn plan(server: &Server) -> Result<Vec<Step>, Told> {
-    let applied = applied(server).await?;
+    let (applied, tables) = applied(server).await?;
     for (name, digest) in &applied {
         let Some((_, text)) = MIGRATIONS.iter().find(|it| it.0 == name) else {
             let why = format!("migration {name} is of a later version of Millstream");
@@ -51,7 +51,11 @@ pub async fn plan(server: &Server) -> Result<Vec<Step>, Told> {
             return Err(Told::configuration(faults::MIGRATE, why));
         }
     }
-    let lacking = MIGRATIONS.iter().filter(|it| !applied.contains_key(it.0));
+    // One that was applied, and of which something was dropped since, is to be applied again.
+    let lacks = |it: &&(&'static str, &'static str)| {
+        !applied.contains_key(it.0) || makes(it.1).any(|made| !tables.contains(made))
+    };
+    let lacking = MIGRATIONS.iter().filter(lacks);
     Ok(lacking.map(|(name, text)| Step { name, statements: statements(text) }).collect())
 }
 
@@ -75,17 +79,25 @@ pub async fn apply(
     Ok(())
 }
 
-/// Empties every table but the list of migrations and who writes.
-pub async fn empty(server: &Server) -> Result<(), Told> {
+/// The tables and views that a migration makes.
+fn makes(text: &str) -> impl Iterator<Item = &str> {
+    let named = |line: &'_ str| -> Option<usize> {
+        let makes = ["CREATE TABLE IF NOT EXISTS ", "CREATE OR REPLACE VIEW "];
+        makes.iter().find(|it| line.starts_with(**it)).map(|it| it.len())
+    };
+    text.lines().filter_map(move |line| line[named(line)?..].split([' ', '(']).next())
+}
+
+/// Empties what is delivered anew: the marks, and rows and changes of these views. Events stay: nobody
+/// delivers them again; so does every table that is not ours.
+pub async fn empty(server: &Server, views: &[&str]) -> Result<(), Told> {
     let lacking = plan(server).await?;
     if let Some(it) = lacking.first() {
         let why = format!("migration {} is not applied: `millstream migrate` first", it.name);
         return Err(Told::configuration(faults::TABLES, why));
     }
-    let sql = "SELECT name FROM system.tables WHERE database = {database:String} \
-               AND engine LIKE '%MergeTree' AND name NOT IN ('_migrations', '_writers')";
-    for it in server.rows(sql, &[("database", server.database())]).await? {
-        let name = it["name"].as_str().unwrap_or("");
+    let tables = views.iter().flat_map(|it| [format!("{it}_rows"), format!("{it}_changes")]);
+    for name in tables.chain(["_progress".to_string()]) {
         server.run(&format!("TRUNCATE TABLE `{name}`")).await?;
     }
     Ok(())
@@ -108,25 +120,25 @@ fn digest_of(text: &str) -> String {
     Sha256::digest(text).iter().map(|it| format!("{it:02x}")).collect()
 }
 
-/// The migrations that a database has, with their digests.
-async fn applied(server: &Server) -> Result<BTreeMap<String, String>, Told> {
+/// The migrations that a database has, with their digests; and its tables and views.
+async fn applied(server: &Server) -> Result<(BTreeMap<String, String>, BTreeSet<String>), Told> {
     let database = server.database();
     let sql = format!("SELECT name FROM system.tables WHERE database = '{database}' LIMIT 1000");
     let tables = server.rows_of_server(&sql).await?;
     let name = |it: &Value| it["name"].as_str().unwrap_or("").to_string();
-    let tables: Vec<String> = tables.iter().map(name).collect();
+    let tables: BTreeSet<String> = tables.iter().map(name).collect();
     if tables.is_empty() {
-        return Ok(BTreeMap::new());
+        return Ok((BTreeMap::new(), tables));
     }
-    if !tables.iter().any(|it| it == "_migrations") {
+    if !tables.contains("_migrations") {
+        let first = tables.first().map_or("", String::as_str);
         let why = format!(
-            "expected an empty database or one of ours, found the table {} and no _migrations",
-            tables[0]
+            "expected an empty database or one of ours, found the table {first} and no _migrations"
         );
         return Err(Told::configuration(faults::MIGRATE, why));
     }
     let rows =
         server.rows("SELECT name, digest FROM _migrations FINAL WHERE is_whole", &[]).await?;
     let digest = |it: &Value| it["digest"].as_str().unwrap_or("").to_string();
-    Ok(rows.iter().map(|it| (name(it), digest(it))).collect())
+    Ok((rows.iter().map(|it| (name(it), digest(it))).collect(), tables))
 }

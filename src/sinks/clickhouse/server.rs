@@ -109,15 +109,7 @@ impl Server {
     /// A question with parameters (`{name:Type}` in it): its rows, each a JSON object.
     pub async fn rows(&self, sql: &str, params: &[(&str, &str)]) -> Result<Vec<Value>, Told> {
         let client = self.client.clone().with_database(&self.database);
-        let bytes = self.ask(&client, sql, params, "JSONEachRow").await?;
-        let lines = bytes.split(|it| *it == b'\n').filter(|it| !it.is_empty());
-        let read = |it: &[u8]| {
-            let why = |why: serde_json::Error| {
-                Told::new(Some(Fault::Unknown), faults::UNKNOWN, format!("not JSON: {why}"))
-            };
-            serde_json::from_slice(it).map_err(why)
-        };
-        lines.map(read).collect()
+        read_rows(&self.ask(&client, sql, params, "JSONEachRow").await?)
     }
 
     /// The rows of a question as RowBinary, in pieces: `take` says how many bytes of what it is
@@ -147,9 +139,7 @@ impl Server {
 
     /// The same without the database, which may not be there yet.
     pub(super) async fn rows_of_server(&self, sql: &str) -> Result<Vec<Value>, Told> {
-        let bytes = self.ask(&self.client, sql, &[], "JSONEachRow").await?;
-        let lines = bytes.split(|it| *it == b'\n').filter(|it| !it.is_empty());
-        Ok(lines.filter_map(|it| serde_json::from_slice(it).ok()).collect())
+        read_rows(&self.ask(&self.client, sql, &[], "JSONEachRow").await?)
     }
 
     async fn ask(
@@ -227,6 +217,15 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// A JSON object a line.
+fn read_rows(bytes: &[u8]) -> Result<Vec<Value>, Told> {
+    let lines = bytes.split(|it| *it == b'\n').filter(|it| !it.is_empty());
+    let why = |why: serde_json::Error| {
+        Told::new(Some(Fault::Unknown), faults::UNKNOWN, format!("not JSON: {why}"))
+    };
+    lines.map(|it| serde_json::from_slice(it).map_err(why)).collect()
 }
 
 /// A password as it is now.
