@@ -15,6 +15,7 @@ use super::chosen::{Chosen, wrong_flag};
 use super::migrate::{named, runtime};
 use super::out::Out;
 use super::typed::{OfClickHouse, Rebuild};
+use crate::config::sinks::Sort;
 use crate::report::Report;
 use crate::sinks::clickhouse::{Server, Told, migrate};
 
@@ -89,18 +90,24 @@ pub fn rebuild(it: &Rebuild, chosen: &Chosen) -> Result<(), Problems> {
             return Err(wrong_flag(flag, &format!("the sink's, {sinks:?}"), &format!("{found:?}")));
         }
     }
-    let meant = settings.sinks.iter().find(|it| it.name == name);
-    let views = meant.map(|it| it.views.clone()).unwrap_or_default();
-    let views: Vec<&str> = crate::engine::definitions()
-        .iter()
-        .map(|it| it.name)
-        .filter(|it| views.is_empty() || views.iter().any(|view| view == it))
-        .collect();
+    // What the sink does not take nobody fills again.
+    let mut tables = Vec::new();
+    for sink in settings.sinks.iter().filter(|it| it.name == name) {
+        for def in crate::engine::definitions() {
+            if sink.views.is_empty() || sink.views.iter().any(|it| it == def.name) {
+                tables.extend(sink.take.iter().filter_map(|sort| match sort {
+                    Sort::Rows => Some(format!("{}_rows", def.name)),
+                    Sort::Changes => Some(format!("{}_changes", def.name)),
+                    Sort::Events => None,
+                }));
+            }
+        }
+    }
     let told = |it: Told| it.report(&to);
     let peer = running(&settings.data_dir).map_err(one)?;
     let runtime = runtime().map_err(one)?;
     let server = Server::connect(&to).map_err(|it| vec![told(it)])?;
-    runtime.block_on(migrate::empty(&server, &views)).map_err(|it| vec![told(it)])?;
+    runtime.block_on(migrate::empty(&server, tables)).map_err(|it| vec![told(it)])?;
     let of = |what: &str| {
         let of = [("sink", Some(name.clone())), ("do", Some(what.to_string()))];
         format!("/v1/admin/sinks/do{}", ask::query(&of))

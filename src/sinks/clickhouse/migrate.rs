@@ -88,16 +88,15 @@ fn makes(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter_map(move |line| line[named(line)?..].split([' ', '(']).next())
 }
 
-/// Empties what is delivered anew: the marks, and rows and changes of these views. Events stay: nobody
+/// Empties what is delivered anew: the marks, and these tables. Events stay: nobody
 /// delivers them again; so does every table that is not ours.
-pub async fn empty(server: &Server, views: &[&str]) -> Result<(), Told> {
+pub async fn empty(server: &Server, tables: Vec<String>) -> Result<(), Told> {
     let lacking = plan(server).await?;
     if let Some(it) = lacking.first() {
         let why = format!("migration {} is not applied: `millstream migrate` first", it.name);
         return Err(Told::configuration(faults::TABLES, why));
     }
-    let tables = views.iter().flat_map(|it| [format!("{it}_rows"), format!("{it}_changes")]);
-    for name in tables.chain(["_progress".to_string()]) {
+    for name in tables.into_iter().chain(["_progress".to_string()]) {
         server.run(&format!("TRUNCATE TABLE `{name}`")).await?;
     }
     Ok(())
