@@ -121,15 +121,16 @@ pub trait Sink: Send + Sync {
     /// [`Delivery::Durable`] means yes; [`Fault::Data`] is taken as [`Fault::Unknown`].
     fn ready(&self) -> Delivering<'_>;
 
-    /// What the receiver has of each view against what is served at this epoch, which is held, and
-    /// of which everything has been delivered: a JSON object a table, with `equal` in it. May take
-    /// long, and is called on a thread that may wait.
+    /// What the receiver has of each view against what is served at the first of these epochs, of
+    /// which everything has been delivered, but for current rows that were touched up to the second.
+    /// Both are held. A JSON object a table, with `equal` in it. May take long, and is called on a
+    /// thread that may wait.
     fn verify(
         &self,
-        at: Epoch,
+        between: (Epoch, Epoch),
         readers: &[Arc<dyn ViewReader>],
     ) -> Result<serde_json::Value, Report> {
-        let (_, _) = (at, readers);
+        let (_, _) = (between, readers);
         Err(Report {
             code: "sinks/cannot-verify",
             what: "cannot compare what this sink's receiver has".into(),

@@ -324,6 +324,31 @@ impl Life {
         assert_eq!(self.known, ids, "identities at {}", self.next);
     }
 
+    /// Now and then somebody empties a receiver, and then, or later, has it filled anew.
+    fn empty(&mut self, outside: &Outside, random: &mut Random) -> u64 {
+        let known = self.outbox.lock().len() as u64;
+        let n = random.below(known) as usize;
+        let empties = random.below(12) == 0;
+        if empties {
+            outside.receivers[n].empty();
+            self.turns.some(&self.outbox);
+        }
+        if random.below(2) == 0 {
+            self.fill(outside, n);
+        }
+        u64::from(empties)
+    }
+
+    /// It is filled anew, if it was emptied.
+    fn fill(&mut self, outside: &Outside, n: usize) {
+        let receiver = &outside.receivers[n];
+        if receiver.is_emptied()
+            && let Some(seq) = self.outbox.lock().anew(n)
+        {
+            receiver.filled_from(seq);
+        }
+    }
+
     /// Everything leaves: nothing is in its way any more. At which epoch.
     fn drain(&mut self) -> Result<Epoch, String> {
         self.checkpoints.make().map_err(|it| it.why)?;
@@ -348,6 +373,7 @@ impl Life {
 struct Told {
     resumed: u64,
     cleaned: u64,
+    emptied: u64,
     batches: usize,
 }
 
@@ -382,6 +408,7 @@ fn lives(seed: u64, order: Order, told: &mut Told) -> Result<(), String> {
                 it.checkpoints.make().err();
             }
             it.turns.some(&it.outbox);
+            told.emptied += it.empty(&outside, &mut random);
         }
         made = found.max(it.checkpoints.made());
         read = read.max(it.next);
@@ -389,6 +416,9 @@ fn lives(seed: u64, order: Order, told: &mut Told) -> Result<(), String> {
     }
     let (mut last, _) = outside.start(LIVES, &mut random, 0)?;
     last.is_right();
+    for n in 0..outside.receivers.len() {
+        last.fill(&outside, n);
+    }
     last.epoch(read - last.next + 1 + random.below(30), &outside.history);
     outside.receivers.iter().for_each(|it| it.one_in(0));
     let at = last.drain()?;
@@ -415,7 +445,7 @@ fn a_start_finds_one_instant_and_nothing_has_left_of_a_later_one() {
             panic!("seed {seed}: {why}");
         }
     }
-    assert!(told.resumed > 0 && told.cleaned > 0 && told.batches > 0);
+    assert!(told.resumed > 0 && told.cleaned > 0 && told.emptied > 0 && told.batches > 0);
 }
 
 /// Goal: the simulation sees a wrong order. Method: the same lives with the two steps of the outbox

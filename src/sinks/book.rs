@@ -139,12 +139,12 @@ impl Book {
     }
 
     /// Whether this lies there of a beginning of which was not noted that it was made durable, so
-    /// that it comes again. (Events have nothing to begin with: those that lie there are all.)
+    /// that it comes again. What happened beside it does not: that something has gone is told once.
     pub(super) fn comes_again(&self, at: u64, it: &Gathered<'_>, declared: &[Stream]) -> bool {
-        let rows = |it: &&Stream| matches!(it, Stream::Changes(_) | Stream::Rows(_));
-        let stream = declared.iter().filter(rows).find(|stream| it.is_of(stream));
+        let stream = declared.iter().find(|stream| it.is_of(stream));
         let begun = |it: &Stream| self.streams.contains_key(&it.to_string());
-        at >= self.begins_at
+        it.beginning
+            && at >= self.begins_at
             && it.incarnation == self.incarnation
             && stream.is_some_and(|it| !begun(it))
     }
@@ -179,11 +179,16 @@ fn layout_of(def: &ViewDef) -> u64 {
 /// What was gathered of one stream at one instant.
 pub(super) struct Gathered<'b> {
     pub(super) sort: u8,
+    pub(super) beginning: bool,
     pub(super) view: &'b str,
     pub(super) incarnation: u64,
     pub(super) instant: Epoch,
     pub(super) items: &'b [u8],
 }
+
+/// In the sort of a block: it holds what there was at a beginning, and comes again if that it was
+/// made durable is not noted.
+const BEGINNING: u8 = 0x80;
 
 /// Number of a stream's sort.
 pub(super) fn sort_of(stream: &Stream) -> u8 {
@@ -196,10 +201,16 @@ pub(super) fn sort_of(stream: &Stream) -> u8 {
 }
 
 impl Gathered<'_> {
-    /// Before the items.
-    pub(super) fn head(stream: &Stream, incarnation: u64, instant: Epoch) -> Vec<u8> {
+    /// Before the items; `beginning`: they are all there was.
+    pub(super) fn head(
+        stream: &Stream,
+        incarnation: u64,
+        instant: Epoch,
+        beginning: bool,
+    ) -> Vec<u8> {
         let view = stream.view();
-        let mut head = vec![sort_of(stream), view.len() as u8];
+        let sort = sort_of(stream) | if beginning { BEGINNING } else { 0 };
+        let mut head = vec![sort, view.len() as u8];
         head.extend_from_slice(view.as_bytes());
         head.extend_from_slice(&incarnation.to_le_bytes());
         head.extend_from_slice(&instant.to_le_bytes());
@@ -213,7 +224,8 @@ impl Gathered<'_> {
         let (incarnation, rest) = rest.split_first_chunk::<8>()?;
         let (instant, items) = rest.split_first_chunk::<8>()?;
         Some(Gathered {
-            sort: *sort,
+            sort: sort & !BEGINNING,
+            beginning: sort & BEGINNING > 0,
             view: std::str::from_utf8(view).ok()?,
             incarnation: u64::from_le_bytes(*incarnation),
             instant: u64::from_le_bytes(*instant),

@@ -109,7 +109,11 @@ impl Sink for ClickHouse {
         true
     }
 
-    fn verify(&self, at: Epoch, readers: &[Arc<dyn ViewReader>]) -> Result<Value, Report> {
+    fn verify(
+        &self,
+        between: (Epoch, Epoch),
+        readers: &[Arc<dyn ViewReader>],
+    ) -> Result<Value, Report> {
         let told = |it: Told| it.report(&self.settings);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let could_not = |why| tasks::could_not_start(("runtime", "verify"), &why);
@@ -124,7 +128,7 @@ impl Sink for ClickHouse {
             };
             let of_it = |it: &&Arc<dyn ViewReader>| it.def().name == stream.view();
             let Some(reader) = readers.iter().find(of_it) else { continue };
-            let one = verify::view(&server, reader.as_ref(), table, at);
+            let one = verify::view(&server, reader.as_ref(), table, between);
             all.push(runtime.block_on(one).map_err(told)?);
         }
         Ok(Value::Array(all))

@@ -59,6 +59,8 @@ pub(super) struct Desk {
     /// The book on the disk is older.
     unwritten: bool,
     follow: Follow,
+    /// Everything begins anew with the batch of this number; whether that is durable.
+    anew: (u64, bool),
     /// Batches handed over and not done: number, bytes, flush.
     in_flight: Vec<(u64, usize, u64)>,
     /// Number of the newest flush.
@@ -97,6 +99,7 @@ impl Desk {
             book: opened.book.clone(),
             unwritten: true,
             follow: Follow::default(),
+            anew: (0, true),
             in_flight: Vec::new(),
             flushes: 0,
             flushed: clock::monotonic(),
@@ -216,6 +219,7 @@ impl Desk {
                 waiting.lose();
             }
             outbox.begin_anew(self.number);
+            self.anew = (self.book.next, false);
             self.unwritten = true;
         }
         let mut shared = self.lane.shared.lock();
@@ -364,7 +368,7 @@ impl Desk {
             return Err(unreadable(&self.lane.log.folder, &why));
         }
         self.book = book;
-        self.unwritten = false;
+        self.noted();
         self.flushes += 1;
         self.lane.unread.fetch_sub(unread.min(self.lane.unread()), SeqCst);
         ready.into_iter().for_each(|(batch, _)| self.hand_over(batch));
@@ -581,7 +585,7 @@ impl Desk {
         let mut bytes = 0;
         for (stream, all) in streams.iter().zip(of) {
             let all = items(stream, all).ok_or_else(|| unreadable(folder, "its items"))?;
-            let head = Gathered::head(stream, self.book.incarnation, instant);
+            let head = Gathered::head(stream, self.book.incarnation, instant, false);
             for some in all.chunks(lane.declared.limits.rows, lane.declared.limits.bytes) {
                 let block = [&head[..], some.bytes()].concat();
                 bytes += block.len() as u64;
@@ -622,12 +626,27 @@ impl Desk {
         let written = self.lane.log.append(now_ms, |_| vec![(book::BOOK, text)]);
         let done = written.and_then(|_| self.lane.log.trim(self.book.needed(), now_ms));
         match done {
-            Ok(()) => self.unwritten = false,
+            Ok(()) => self.noted(),
             Err(report) if !std::mem::replace(&mut self.failing, true) => {
                 log_report!(error, report, "what a sink has taken cannot be noted");
             }
             Err(_) => {}
         }
+    }
+
+    /// The book on the disk is this one.
+    fn noted(&mut self) {
+        self.unwritten = false;
+        self.lane.noted.store(true, SeqCst);
+        if !std::mem::replace(&mut self.anew.1, true) {
+            self.lane.shared.lock().told.anews += 1;
+        }
+    }
+
+    /// With which batch everything begins anew, if that is durable.
+    #[cfg(test)]
+    pub(super) fn anew_from(&self) -> Option<u64> {
+        self.anew.1.then_some(self.anew.0)
     }
 
     /// The last word, at the end.

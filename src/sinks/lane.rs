@@ -40,6 +40,8 @@ pub(super) struct Lane {
     pub(super) unread: AtomicU64,
     /// Somebody asked that all be delivered anew.
     pub(super) anew: AtomicBool,
+    /// Its book is on the disk as it was made at the start.
+    pub(super) noted: AtomicBool,
     /// Told to the sink's thread: what was asked of it has changed.
     pub(super) ask: Notify,
     pub(super) probe: AtomicBool,
@@ -80,6 +82,8 @@ pub(super) struct Told {
     pub(super) fixing: bool,
     pub(super) marked: Epoch,
     pub(super) whole: bool,
+    /// How often it was noted, durably, that all is delivered anew.
+    pub(super) anews: u64,
     pub(super) last: Option<u64>,
 }
 
@@ -92,6 +96,13 @@ impl Lane {
     /// The rows that wait for it, about.
     pub(super) fn n_waiting(&self) -> usize {
         self.shared.lock().waiting.values().map(Waiting::known).sum()
+    }
+
+    /// Whether a row waits that was touched at or before this epoch, or may.
+    pub(super) fn waits_at(&self, epoch: Epoch) -> bool {
+        let mut shared = self.shared.lock();
+        let mut waiting = shared.waiting.values_mut();
+        waiting.any(|it| it.is_lost() || it.first().is_some_and(|it| it.epoch <= epoch))
     }
 
     pub(super) fn is_full(&self) -> bool {

@@ -40,6 +40,7 @@ use super::{Given, Sink};
 use crate::messages::Epoch;
 use crate::metrics::Metrics;
 use crate::report::{Report, log_report};
+use crate::segments::Folder;
 
 /// The folder of all outboxes in the data folder.
 pub const SINKS_DIR: &str = "sinks";
@@ -51,7 +52,7 @@ const WRITE_BYTES: usize = 64 << 20;
 /// Without a checkpoint for so long nothing is happening.
 const NEXT_INSTANT: std::time::Duration = std::time::Duration::from_secs(3);
 /// How long an instant that somebody asked for is held, unless its undo grows too large.
-const INSTANT_LEASE_MS: u64 = 600_000;
+pub(super) const INSTANT_LEASE_MS: u64 = 600_000;
 /// Events that may wait for a checkpoint before reading is held back.
 pub const EVENTS_MAX_BYTES: u64 = 64 << 20;
 
@@ -305,15 +306,17 @@ impl Outbox {
     ) -> Result<bool, Report> {
         let def = view.leaving.def();
         let is_kept = view.leaving.is_kept();
-        let takers = |stream: &Stream| -> Vec<usize> {
+        // What begins gets all there is, and beside it what has gone since the gathering before: its
+        // receiver may have that from before. Of a map that is looked through all is told as ever.
+        let takers = |stream: &Stream| -> (Vec<usize>, Vec<usize>) {
             let lanes = self.lanes.iter().enumerate().filter(|it| it.1.takes(stream));
-            let begins = |n: usize| begin.iter().any(|it| it.0 == n && it.1 == *stream);
-            // What begins gets all there is; of a map that is looked through it is told as ever.
+            let begins = |n: &usize| begin.iter().any(|it| it.0 == *n && it.1 == *stream);
             let from_map = is_kept && matches!(stream, Stream::Rows(_));
-            lanes.map(|it| it.0).filter(|n| from_map || !begins(*n)).collect()
+            lanes.map(|it| it.0).partition(|n| from_map || !begins(n))
         };
         let (changes, rows) = (Stream::Changes(def), Stream::Rows(def));
-        let (to_changes, to_rows) = (takers(&changes), takers(&rows));
+        let (to_changes, gone_changes) = takers(&changes);
+        let (to_rows, gone_rows) = takers(&rows);
         // Of a view that the store keeps the map itself says what waits.
         let logged = if is_kept { Vec::new() } else { to_rows.clone() };
         let listening = |n: &usize| {
@@ -322,11 +325,14 @@ impl Outbox {
         };
         let mark = is_kept && to_rows.iter().any(listening);
         let with_rows = !to_changes.is_empty() || !logged.is_empty();
+        let with_rows = with_rows || !gone_changes.is_empty() || !gone_rows.is_empty();
         let mut due: Vec<Due> = Vec::new();
         let mut found = false;
         let mut packed = [
             Packing::of(&changes, self.incarnation, at, to_changes),
             Packing::of(&rows, self.incarnation, at, logged),
+            Packing::of(&changes, self.incarnation, at, gone_changes),
+            Packing::of(&rows, self.incarnation, at, gone_rows),
         ];
         let after = gathering.upto;
         let told = view.leaving.touched(after, at, with_rows, &mut |it| {
@@ -334,6 +340,10 @@ impl Outbox {
             let row = it.row.as_ref();
             packed[0].put(self, gathering, |into| into.row(it.name, at, row));
             packed[1].put(self, gathering, |into| into.row(it.name, it.epoch, row));
+            if row.is_none() {
+                packed[2].put(self, gathering, |into| into.row(it.name, at, None));
+                packed[3].put(self, gathering, |into| into.row(it.name, it.epoch, None));
+            }
             if mark {
                 due.push(Due { epoch: it.epoch, key: it.key, spot: it.spot });
             }
@@ -391,6 +401,7 @@ impl Outbox {
             return;
         }
         let mut packing = Packing::of(stream, self.incarnation, at, vec![lane]);
+        packing.head = Gathered::head(stream, self.incarnation, at, true);
         let shown = view.reader.for_each(at, &mut |name, row| {
             packing.put(self, gathering, |into| into.row(name, at, Some(&row)));
         });
@@ -411,6 +422,9 @@ impl Outbox {
             let bytes: usize = blocks.iter().map(|it| it.1.len()).sum();
             if bytes == 0 {
                 continue;
+            }
+            if !lane.noted.load(SeqCst) {
+                return Err(not_noted(&lane.log.folder));
             }
             lane.log.append(now_ms, |_| blocks)?;
             lane.unread.fetch_add(bytes as u64, SeqCst);
@@ -441,7 +455,8 @@ struct Packing {
 
 impl Packing {
     fn of(stream: &Stream, incarnation: u64, at: Epoch, takers: Vec<usize>) -> Packing {
-        Packing { head: Gathered::head(stream, incarnation, at), items: Packed::default(), takers }
+        let head = Gathered::head(stream, incarnation, at, false);
+        Packing { head, items: Packed::default(), takers }
     }
 
     fn put(&mut self, outbox: &Outbox, gathering: &mut Gathering, item: impl FnOnce(&mut Packed)) {
@@ -506,6 +521,9 @@ fn open_lane(data_dir: &Path, given: Given, parts: &Parts, now_ms: u64) -> Resul
         }
     }
     let (void, unread) = log::void(&log, &book, &declared.streams, parts.epoch)?;
+    // Until that is noted nothing may be gathered: it is told by its instant, and a start after the
+    // next checkpoint would count it.
+    let noted = book.void == void;
     book.void = void;
     let capacity = QUEUE_BATCHES.max(2 * (declared.streams.len() + 1)).max(book.fixed.len());
     let (queue, batches) = tokio::sync::mpsc::channel(capacity);
@@ -528,6 +546,7 @@ fn open_lane(data_dir: &Path, given: Given, parts: &Parts, now_ms: u64) -> Resul
         shared: Mutex::new(shared),
         unread: AtomicU64::new(unread),
         anew: AtomicBool::new(false),
+        noted: AtomicBool::new(noted),
         ask: Notify::new(),
         probe: AtomicBool::new(false),
         retry_aside: AtomicBool::new(false),
@@ -555,6 +574,17 @@ fn lost_track(view: &str, at: Epoch, oldest: Epoch) -> Report {
         why: format!("expected the epoch to be held, found that {oldest} is the oldest"),
         effect: "nothing is lost: the view's streams begin anew, with all their rows".into(),
         fix: "it goes on by itself; report it".into(),
+    }
+}
+
+fn not_noted(folder: &Folder) -> Report {
+    Report {
+        code: "sinks/outbox",
+        what: "could not gather what leaves".into(),
+        at: vec![("folder", folder.dir.display().to_string())],
+        why: "expected it to be noted what a crash made void, found that not written yet".into(),
+        effect: "nothing is lost: the checkpoint waits for it".into(),
+        fix: "it goes on by itself; if it repeats, see to the disk".into(),
     }
 }
 

@@ -44,7 +44,9 @@ impl Driven {
         let mut desks = Vec::new();
         for (n, it) in opened.iter().enumerate() {
             it.lane.log.through(file.clone())?;
-            desks.push(Desk::new(it, n)?);
+            let mut desk = Desk::new(it, n)?;
+            desk.write((outbox.now_ms)());
+            desks.push(desk);
         }
         let way =
             |it: super::outbox::Opened| Way { lane: it.lane, batches: it.batches, current: None };
@@ -86,6 +88,19 @@ impl Driven {
                 _ => way.current = Some(batch),
             }
         }
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.ways.len()
+    }
+
+    /// All is to be delivered anew. Gives the number of the first batch of it, once that is durable:
+    /// else it is to be asked again.
+    pub(crate) fn anew(&mut self, n: usize) -> Option<u64> {
+        self.outbox.lanes[n].anew.store(true, SeqCst);
+        turn(&self.outbox, &mut self.desks, None, (false, false));
+        self.desks[n].anew_from()
     }
 
     /// How they stand.

@@ -14,7 +14,7 @@ use super::Given;
 use super::aside;
 use super::fixing::{Desk, UNDO_STOP_BYTES};
 use super::lane::Lane;
-use super::outbox::{EVENTS_MAX_BYTES, Outbox, Parts};
+use super::outbox::{EVENTS_MAX_BYTES, INSTANT_LEASE_MS, Outbox, Parts};
 use super::runner::Runner;
 use crate::clock;
 use crate::metrics::OfSink;
@@ -28,6 +28,8 @@ const LOOK: Duration = Duration::from_millis(50);
 const OWN_PIN_AFTER: Duration = Duration::from_millis(1_500);
 /// Who wants to compare waits so long for what is on its way.
 const DELIVERED_WITHIN: Duration = Duration::from_secs(60);
+/// Who wants all anew waits so long until that is noted.
+const NOTED_WITHIN: Duration = Duration::from_secs(10);
 /// A commit takes one sync; after so long the pin is given up.
 const COMMIT_WITHIN: Duration = Duration::from_millis(500);
 /// How often is looked whether it is there.
@@ -56,7 +58,10 @@ impl Sinks {
         let (outbox, opened) = Outbox::open(data_dir, sinks, parts)?;
         let mut desks = Vec::new();
         for (n, it) in opened.iter().enumerate() {
-            desks.push(Desk::new(it, n)?);
+            let mut desk = Desk::new(it, n)?;
+            // A disk that is full is no reason not to start: it is written with the next turn.
+            desk.write((outbox.now_ms)());
+            desks.push(desk);
         }
         let (end, told) = watch::channel(false);
         let stop = Arc::new(AtomicBool::new(false));
@@ -104,6 +109,17 @@ impl Sinks {
             std::panic::resume_unwind(panic);
         }
         fixed
+    }
+}
+
+fn not_noted(name: &str) -> Report {
+    Report {
+        code: "sinks/outbox",
+        what: "could not note that all is to be delivered anew".into(),
+        at: vec![("sink", name.into())],
+        why: format!("expected its outbox to take the note within {NOTED_WITHIN:?}, it did not"),
+        effect: "it may begin anew all the same; a crash may take that back".into(),
+        fix: "see to the disk (the log says what it refused), then ask again".into(),
     }
 }
 
@@ -261,11 +277,20 @@ impl Asking {
         Ok(serde_json::json!({"sink": name, "dropped": n}))
     }
 
-    /// All there is is delivered anew, beside what happens.
+    /// All there is is delivered anew, beside what happens. Returns when that is noted: it outlives
+    /// a crash.
     pub fn anew(&self, name: &str) -> Result<Value, Report> {
         let lane = self.lane(name)?;
+        let before = lane.shared.lock().told.anews;
         lane.anew.store(true, SeqCst);
         self.0.wake.notify_one();
+        let began = clock::monotonic();
+        while lane.shared.lock().told.anews == before {
+            if clock::since(began) > NOTED_WITHIN {
+                return Err(not_noted(name));
+            }
+            std::thread::park_timeout(POLL);
+        }
         Ok(lane.json((self.0.now_ms)()))
     }
 
@@ -285,10 +310,11 @@ impl Asking {
         let began = clock::monotonic();
         loop {
             // In the order in which it moves on: what does so meanwhile is seen behind.
-            let gone = outbox.is_settled() && lane.unread() == 0 && lane.n_waiting() == 0;
+            let rows = !lane.waits_at(at);
+            let changes = outbox.is_settled() && lane.unread() == 0;
             let told = lane.shared.lock().told.clone();
-            let idle = gone && told.in_flight == 0 && !told.fixing;
-            if told.whole && (told.marked >= at && told.in_flight == 0 || idle) {
+            let idle = told.in_flight == 0 && !told.fixing;
+            if told.whole && rows && (told.marked >= at || changes) && idle {
                 break;
             }
             if clock::since(began) > DELIVERED_WITHIN {
@@ -296,7 +322,11 @@ impl Asking {
             }
             std::thread::park_timeout(LOOK);
         }
-        let tables = lane.sink.verify(at, &outbox.readers())?;
+        // A row that was touched meanwhile may be on its way once more.
+        let upto = outbox.instants.pin();
+        let leased = outbox.instants.lease(upto.epoch(), (outbox.now_ms)(), INSTANT_LEASE_MS);
+        leased.map_err(|_| cannot("no instant could be held"))?;
+        let tables = lane.sink.verify((at, upto.epoch()), &outbox.readers())?;
         let is_equal = |it: &Value| it["equal"] == true;
         let equal = tables.as_array().is_some_and(|it| !it.is_empty() && it.iter().all(is_equal));
         Ok(serde_json::json!({"sink": name, "epoch": at, "equal": equal, "tables": tables}))

@@ -35,6 +35,8 @@ struct Kept {
     /// How often each event came.
     events: BTreeMap<u64, u64>,
     mark: (Epoch, bool),
+    /// Emptied by hand: what is marked below the batch of this number may be missing.
+    emptied: Option<u64>,
     /// The newest epoch of which anything is here.
     newest: Epoch,
     wrong: Option<String>,
@@ -50,6 +52,7 @@ impl Receiver {
             changes: BTreeMap::new(),
             events: BTreeMap::new(),
             mark: (0, false),
+            emptied: None,
             newest: 0,
             wrong: None,
         };
@@ -64,6 +67,25 @@ impl Receiver {
     /// How many batches it has.
     pub(super) fn len(&self) -> usize {
         self.kept.lock().batches.len()
+    }
+
+    /// Somebody empties it: of rows and changes nothing is here any more; which batches were here it
+    /// still knows.
+    pub(super) fn empty(&self) {
+        let mut kept = self.kept.lock();
+        kept.rows.clear();
+        kept.changes.clear();
+        kept.emptied = Some(u64::MAX);
+    }
+
+    /// From the batch of this number on it is filled anew.
+    pub(super) fn filled_from(&self, seq: u64) {
+        self.kept.lock().emptied = Some(seq);
+    }
+
+    /// Whether nobody has been asked yet to fill it.
+    pub(super) fn is_emptied(&self) -> bool {
+        self.kept.lock().emptied == Some(u64::MAX)
     }
 
     /// A process has begun at this epoch: of later ones nothing may be here.
@@ -134,7 +156,7 @@ impl Kept {
         for mark in batch.marks() {
             self.mark = (mark.epoch, mark.whole);
             // Before, what there was at the beginning is still on its way.
-            if mark.whole {
+            if mark.whole && self.emptied.is_none_or(|it| batch.seq >= it) {
                 self.is_marked(streams, mark.epoch, history)?;
             }
         }

@@ -6,13 +6,13 @@
 //! # Meaning
 //! A live row is encoded as it is for an insert; the table is asked for the same columns in the same
 //! format: where the bytes are the same the rows are. The changes are looked at as of the epoch
-//! (`…_at`); of the current rows those that have not changed since, in the table itself, so that a
-//! row that is gone is seen, too.
+//! (`…_at`); of the current rows those that have not been touched since, there or here, in the table
+//! itself, so that a row that is gone is seen, too.
 //!
 //! # State
 //! Thirty-two bytes per row of one view; a table is read in pieces.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use schemas::clickhouse::{Column, Of, STILL_COUNTS, Table, as_of, columns};
 use schemas::names::Name;
@@ -45,17 +45,23 @@ pub(super) async fn view(
     server: &Server,
     reader: &dyn ViewReader,
     table: Table,
-    at: Epoch,
+    (at, upto): (Epoch, Epoch),
 ) -> Result<Value, Told> {
     let def = reader.def();
     let layout = Layout::of_view(def, table);
+    let touched = match table {
+        Table::Rows => touched(reader, at, upto)?,
+        Table::Changes => HashSet::new(),
+    };
     let live = live(reader, &layout, at)?;
-    let shown = shown(server, def, &layout, table, at).await?;
+    let mut shown = shown(server, def, &layout, table, at).await?;
+    shown.later.extend(touched);
+    shown.forget_later();
     let (mut missing, mut differing) = (Vec::new(), shown.differing(&live));
     let mut n_missing = 0;
     let told = reader.for_each(at, &mut |name, _| {
         let key = key_of(name.tenant(), name.key());
-        if !shown.rows.contains_key(&key) && !shown.later.contains_key(&key) {
+        if !shown.rows.contains_key(&key) && !shown.later.contains(&key) {
             n_missing += 1;
             if missing.len() < NAMED {
                 missing.push(format!("{}/{}", name.tenant(), name.key()));
@@ -85,6 +91,16 @@ pub(super) async fn view(
 fn gone(def: &ViewDef, at: Epoch, oldest: Epoch) -> Told {
     let why = format!("{}: epoch {at} is no longer held (oldest: {oldest}); ask again", def.name);
     Told::new(None, faults::BUSY, why)
+}
+
+/// Keys of the entities that were touched since.
+fn touched(reader: &dyn ViewReader, at: Epoch, upto: Epoch) -> Result<HashSet<Digest16>, Told> {
+    let mut touched = HashSet::new();
+    let told = reader.changes(at, upto, &mut |name, _, _| {
+        touched.insert(key_of(name.tenant(), name.key()));
+    });
+    told.map_err(|it| gone(reader.def(), at, it.oldest))?;
+    Ok(touched)
 }
 
 fn live(reader: &dyn ViewReader, layout: &Layout, at: Epoch) -> Result<Live, Told> {
@@ -134,12 +150,24 @@ fn key_of(tenant: &str, key: &str) -> Digest16 {
 struct Shown {
     /// By key: the row's digest, and its name.
     rows: HashMap<Digest16, (Digest16, Box<str>)>,
-    /// Keys whose row is newer than the epoch.
-    later: HashMap<Digest16, ()>,
+    /// Keys that were touched since the epoch.
+    later: HashSet<Digest16>,
     digest: Digest16,
 }
 
 impl Shown {
+    /// What was touched since is not compared.
+    fn forget_later(&mut self) {
+        let Shown { rows, later, digest } = self;
+        rows.retain(|key, row| {
+            let stays = !later.contains(key);
+            if !stays {
+                *digest = digest.wrapping_sub(row.0);
+            }
+            stays
+        });
+    }
+
     fn differs(&self, live: &Live, key: &Digest16, row: &Digest16) -> bool {
         live.rows.get(key) != Some(row)
     }
@@ -181,7 +209,7 @@ async fn shown(
         let name = format!("{}/{}", String::from_utf8_lossy(tenant), String::from_utf8_lossy(key));
         let key = digest(&[tenant, b"\0", key]);
         if table == Table::Rows && epoch > at {
-            shown.later.insert(key, ());
+            shown.later.insert(key);
         } else if is_deleted == 0 {
             let row = digest(&[row]);
             shown.digest = shown.digest.wrapping_add(row);
