@@ -55,8 +55,9 @@ def pinned(command, cores):
 
 
 def replay(program, file, *, mapping=None, workers=1, views=None, cores=None, rows_out=None, more=()):
-    """One replay; its JSON report. Stops the script when the replay failed."""
-    command = [program, "replay", file, "--workers", str(workers), "--json", *more]
+    """One replay, which serves meanwhile; its JSON report. Stops the script when the replay failed."""
+    command = [program, "replay", file, "--workers", str(workers), "--json", "--log-level", "warn",
+               "--serve", "--listen", "127.0.0.1:0", *more]
     if mapping:
         command += ["--mapping", mapping]
     if views:

@@ -20,7 +20,17 @@ impl Client {
 
     /// Sends a whole request; gives the status and the body.
     pub fn send(&mut self, request: &[u8]) -> (u16, &[u8]) {
+        self.ask(request);
+        self.answer()
+    }
+
+    /// Sends a whole request; its answer is to be taken before the next.
+    pub fn ask(&mut self, request: &[u8]) {
         self.stream.get_mut().write_all(request).expect("the server reads");
+    }
+
+    /// The status and the body of what was asked.
+    pub fn answer(&mut self) -> (u16, &[u8]) {
         let mut line = String::new();
         self.stream.read_line(&mut line).expect("the server answers");
         let status = line.split(' ').nth(1).and_then(|it| it.parse().ok()).expect("a status");
@@ -56,6 +66,12 @@ pub fn post(path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
     .into_bytes();
     request.extend_from_slice(body);
     request
+}
+
+/// The number after a flag of the command line.
+pub fn argument(flag: &str) -> Option<f64> {
+    let mut words = std::env::args().skip_while(|it| it != flag);
+    words.nth(1).map(|it| it.parse().expect("a number"))
 }
 
 /// The value below which this share of the sorted values lies.

@@ -26,6 +26,8 @@ const BLOCK_PERIOD: Duration = Duration::from_millis(20);
 const MAX_BLOCK: u64 = 4_000;
 /// A line of progress so often.
 const LINE_PERIOD: Duration = Duration::from_secs(1);
+/// Views whose rows a line tells: as many as a terminal is wide.
+const LINE_VIEWS: usize = 4;
 
 /// Runs until told to end, or for as long as was asked.
 pub fn main(it: &Demo, settings: Settings) -> Result<(), Report> {
@@ -159,12 +161,9 @@ impl Lines {
         let behind = ledger.partitions.iter().map(|it| it.lag_seconds).fold(0.0, f64::max);
         let rate = read.saturating_sub(self.read) as f64 / passed.as_secs_f64();
         self.read = read;
-        let views: Vec<String> = running
-            .read
-            .views
-            .iter()
-            .map(|it| format!("{} {}", it.def().name, it.rows()))
-            .collect();
+        let views = running.read.views.iter().take(LINE_VIEWS);
+        let views: Vec<String> =
+            views.map(|it| format!("{} {}", it.def().name, it.rows())).collect();
         out.line(format!(
             "{:>5}s  {rate:>8.0} events/s  {}  lag {lag} ({behind:.1} s)  {:.0} MB",
             clock::since(self.started).as_secs(),
