@@ -91,7 +91,7 @@ impl ClickHouse {
         let layout =
             layout.ok_or_else(|| Told::unknown(format!("no table for {}", batch.stream)))?;
         let bytes = layout.encode(batch).map_err(Told::data)?;
-        fit::still_ours(&server, &self.writer).await?;
+        fit::still_ours_lately(&server, &self.writer).await?;
         server.insert(layout, &batch.id, bytes).await
     }
 }

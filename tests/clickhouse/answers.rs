@@ -217,6 +217,8 @@ fn two_processes_by_mistake() {
     // A clock of milliseconds decides who came last.
     std::thread::park_timeout(Duration::from_millis(5));
     must(&newer, &some("b-1"));
+    // The older one looks twice a second whether it still is the last.
+    std::thread::park_timeout(Duration::from_millis(600));
     let came = crate::server::block_on(millstream::sinks::Sink::deliver(
         &older,
         &mark("m", 1, 1_000, 0, true),
