@@ -6,7 +6,7 @@
  * SHIM_HOW     end, half, enospc, eio: once, at that count
  * SHIM_WHILE   while this file exists every write fails with SHIM_HOW (enospc, erofs), or every
  *              sync takes two seconds (slow)
- * SHIM_TOLD    where a sync that is tried again on a file whose sync has failed is told
+ * SHIM_TOLD    where the name of a file is told whose sync has failed and is tried again
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -124,7 +124,11 @@ static int synced(int (*real)(int), int fd) {
     }
     int known = fstat(fd, &it) == 0 && S_ISREG(it.st_mode);
     if (known && failed_inode == it.st_ino && getenv("SHIM_TOLD")) {
+        char link[64], path[4096];
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        ssize_t n = readlink(link, path, sizeof path);
         int told = syscall(SYS_openat, AT_FDCWD, getenv("SHIM_TOLD"), O_WRONLY | O_CREAT, 0600);
+        syscall(SYS_write, told, path, n > 0 ? n : 0);
         syscall(SYS_close, told);
     }
     int why = verdict(0);
@@ -153,19 +157,24 @@ int ftruncate64(int fd, off_t len) {
     return real(fd, len);
 }
 
+/* A file that is removed or replaced: its number may be the next one's. */
+static void forget(const char *path) {
+    struct stat it;
+    if (stat(path, &it) == 0 && it.st_ino == failed_inode) failed_inode = 0;
+}
+
 int rename(const char *from, const char *to) {
     REAL(int, "rename", const char *, const char *);
     int why = below(to) ? verdict(0) : 0;
     if (why > 0) { errno = why; return -1; }
+    forget(to);
     return real(from, to);
 }
 
 int unlink(const char *path) {
     REAL(int, "unlink", const char *);
-    struct stat it;
     int why = below(path) ? verdict(0) : 0;
     if (why > 0) { errno = why; return -1; }
-    /* Its number may be the next file's. */
-    if (stat(path, &it) == 0 && it.st_ino == failed_inode) failed_inode = 0;
+    forget(path);
     return real(path);
 }

@@ -86,7 +86,8 @@ fn hit(at: u64, how: &str) -> bool {
     let folder = Folder::new(&format!("writes-{how}-{at}"));
     let n_batches = ROUNDS * BATCHES;
     let ran = script(&folder, start(&folder, Some((at, how))), 0, n_batches);
-    assert!(!folder.0.join("told").exists(), "{how} {at}: a failed sync was tried again");
+    let told = std::fs::read_to_string(folder.0.join("told"));
+    assert!(told.is_err(), "{how} {at}: a failed sync was tried again: {told:?}");
     // What was acknowledged is there: the rest is sent now, and all of it held against the plain
     // computation.
     let mut process = start(&folder, None);
