@@ -17,7 +17,8 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use crate::messages::{
-    AsOf, BookLine, BookState, Counts, Epoch, FeedId, Feeds, Ledger, LedgerLine, Offsets, Partition,
+    AsOf, BookLine, BookState, Counts, Ended, Epoch, FeedId, Feeds, Ledger, LedgerLine, NotNew,
+    Offsets, Partition,
 };
 use crate::metrics::Metrics;
 
@@ -25,8 +26,8 @@ use crate::metrics::Metrics;
 /// five milliseconds.
 pub const MAX_INSTANTS: usize = 16_384;
 
-/// Positions of the embedded log whose record was a duplicate, kept for `?wait=applied`.
-pub const MAX_DUPLICATES_KEPT: usize = 262_144;
+/// Positions of the embedded log whose record held nothing new, kept for `?wait=applied`.
+pub const MAX_PLACES_KEPT: usize = 262_144;
 
 /// Epochs whose times are kept, for the percentiles of a replay.
 const MAX_TIMES: usize = 1 << 18;
@@ -50,8 +51,9 @@ struct Inner {
     durable: Offsets,
     resets: BTreeMap<Partition, u64>,
     instants: VecDeque<(Epoch, u64)>,
-    duplicates: VecDeque<u64>,
-    duplicates_from: u64,
+    /// Of the log: what held nothing new, complete from this position on.
+    places: VecDeque<(u64, NotNew)>,
+    places_from: u64,
     tails: BTreeMap<Partition, Tail>,
     times: Vec<EpochTimes>,
     /// What was kept of feeds that are not found yet.
@@ -107,8 +109,8 @@ impl Book {
             durable: Offsets::new(),
             resets: BTreeMap::new(),
             instants: VecDeque::from([(0, position)]),
-            duplicates: VecDeque::new(),
-            duplicates_from: position,
+            places: VecDeque::new(),
+            places_from: position,
             tails: BTreeMap::new(),
             times: Vec::new(),
             later: Vec::new(),
@@ -116,15 +118,15 @@ impl Book {
         Book { feeds, log, metrics, inner: Mutex::new(inner) }
     }
 
-    /// A worker has put the records of a chunk into an epoch. `duplicates`: positions of
-    /// repeats, if the chunk is the log's.
+    /// A worker has put the records of a chunk into an epoch. `places`: positions that
+    /// held nothing new, if the chunk is the log's.
     pub fn note(
         &self,
         epoch: Epoch,
         partition: Partition,
         counts: &Counts,
         (appended_ms, newest_event): (u64, i64),
-        duplicates: &[u64],
+        places: &[(u64, NotNew)],
     ) {
         let inner = &mut *self.inner.lock();
         let pending = inner.pending.entry(epoch).or_default();
@@ -134,10 +136,10 @@ impl Book {
         let read_ms = pending.read_up_to.entry(partition).or_default();
         *read_ms = appended_ms.max(*read_ms);
         if Some(partition.0) == self.log {
-            inner.duplicates.extend(duplicates);
-            while inner.duplicates.len() > MAX_DUPLICATES_KEPT {
-                if let Some(dropped) = inner.duplicates.pop_front() {
-                    inner.duplicates_from = inner.duplicates_from.max(dropped + 1);
+            inner.places.extend(places);
+            while inner.places.len() > MAX_PLACES_KEPT {
+                if let Some((dropped, _)) = inner.places.pop_front() {
+                    inner.places_from = inner.places_from.max(dropped + 1);
                 }
             }
         }
@@ -234,7 +236,7 @@ impl Book {
             let partition = (feed as FeedId, line.partition);
             inner.put_back(partition, line);
             if self.log == Some(partition.0) {
-                inner.duplicates_from = line.next;
+                inner.places_from = line.next;
             }
         }
         inner.complete = kept.epoch;
@@ -247,16 +249,22 @@ impl Book {
         AsOf { epoch, position: self.inner.lock().position_at(epoch) }
     }
 
-    /// Of the log's records `first..next`, all complete: how many were new, how many repeats.
-    /// `None` where that is no longer known.
-    pub fn applied(&self, first: u64, next: u64) -> Option<(u64, u64)> {
+    /// Of the log's records `first..next`, all complete: how they ended. `None` where that is no
+    /// longer known.
+    pub fn applied(&self, first: u64, next: u64) -> Option<Ended> {
         let inner = self.inner.lock();
-        if first < inner.duplicates_from {
+        if first < inner.places_from {
             return None;
         }
-        let repeats =
-            inner.duplicates.iter().filter(|it| (first..next).contains(*it)).count() as u64;
-        Some((next - first - repeats, repeats))
+        let mut ended = Ended::default();
+        for (_, why) in inner.places.iter().filter(|it| (first..next).contains(&it.0)) {
+            match why {
+                NotNew::Known => ended.duplicate += 1,
+                NotNew::Rejected => ended.rejected += 1,
+            }
+        }
+        ended.new = next - first - ended.duplicate - ended.rejected;
+        Some(ended)
     }
 
     /// What a feed knows of its own end.
@@ -432,7 +440,8 @@ mod tests {
     fn every_record_is_in_one_place() {
         let book = book();
         let counts = Counts { read: 5, applied: 3, duplicate: 1, rejected: 1, ..Counts::default() };
-        book.note(7, (0, 0), &counts, (0, 0), &[12]);
+        let places = [(12, NotNew::Known), (13, NotNew::Rejected)];
+        book.note(7, (0, 0), &counts, (0, 0), &places);
         book.sealed(7, Offsets::from([((0, 0), 15)]));
         assert_eq!(book.completed(6), AsOf { epoch: 6, position: 10 });
         assert_eq!(book.completed(9), AsOf { epoch: 9, position: 15 });
@@ -443,7 +452,8 @@ mod tests {
             line.next - line.first,
             line.counts.read + line.counts.lost + line.counts.absent
         );
-        assert_eq!(book.applied(10, 15), Some((4, 1)));
+        assert_eq!(book.applied(10, 15), Some(Ended { new: 3, duplicate: 1, rejected: 1 }));
+        assert_eq!(book.applied(13, 14), Some(Ended { rejected: 1, ..Ended::default() }));
         assert_eq!(book.applied(9, 15), None);
     }
 }

@@ -215,6 +215,26 @@ pub struct Applied {
 /// Longest reject kept whole.
 pub const MAX_REJECT_BYTES: usize = 64 * 1024;
 
+/// Why a record of the log held nothing new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotNew {
+    /// All of its events were known.
+    Known,
+    /// It could not be taken.
+    Rejected,
+}
+
+/// How the records of one request ended, once they are applied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// With an event that is new.
+    pub new: u64,
+    /// With known ones only.
+    pub duplicate: u64,
+    /// Among the rejects.
+    pub rejected: u64,
+}
+
 /// Where the records of one partition ended, counted. Counts only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -56,7 +56,7 @@ use serde_json::Value;
 use crate::config;
 use crate::messages::queues::AskDesk;
 use crate::messages::sql::AskSql;
-use crate::messages::{Append, Ledger, ReadHandle};
+use crate::messages::{Append, Ended, Ledger, ReadHandle};
 use crate::metrics::Metrics;
 use crate::report::Report;
 
@@ -99,7 +99,7 @@ pub struct Ports {
 pub type WordsOf = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// How many events of these positions were new, and how many known.
-pub type AppliedOf = Arc<dyn Fn(u64, u64) -> Option<(u64, u64)> + Send + Sync>;
+pub type AppliedOf = Arc<dyn Fn(u64, u64) -> Option<Ended> + Send + Sync>;
 
 /// The state of the process as probes ask for it.
 #[derive(Clone, Debug, Default)]

@@ -95,6 +95,10 @@ fn print(counts: &[Value], json: bool) -> Result<(), Report> {
         }
         return out.end();
     }
+    if counts.is_empty() {
+        out.line("none")?;
+        return out.end();
+    }
     let columns = ["kept", "retried", "summarised", "not_kept", "repeated"];
     let head = columns.map(|it| format!("{:>11}", it.replace('_', " ")));
     out.line(format!("{}  feed, reason", head.concat()))?;

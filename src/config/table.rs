@@ -122,7 +122,7 @@ pub const TABLE: &[Setting] = &[
     row(
         "engine.undo_max_bytes",
         Kind::Size(|s| &mut s.engine.undo_max_bytes, "1 MiB", "64 GiB"),
-        "Old versions kept for readers of earlier instants. Above it the oldest cursor or stream loses its instant (410).",
+        "Old versions kept for readers of earlier instants, and what one epoch adds. Above it the oldest cursor or stream loses its instant (410).",
     ),
     row(
         "engine.sentiment_half_life",
@@ -186,13 +186,13 @@ pub const TABLE: &[Setting] = &[
     ),
     row(
         "serve.max_body_bytes",
-        Kind::Size(|s| &mut s.serve.max_body_bytes, "1 KiB", "64 MiB"),
-        "Largest request body (413).",
+        Kind::Size(|s| &mut s.serve.max_body_bytes, "1 KiB", "8 MiB"),
+        "Largest request body (413). A request is one block of the log, which holds 16 MiB, tenants written in.",
     ),
     row(
         "serve.max_event_bytes",
         Kind::Size(|s| &mut s.serve.max_event_bytes, "1 KiB", "1 MiB"),
-        "Largest event (413 over HTTP, a kept reject elsewhere). CloudEvents asks for at least 64 KiB.",
+        "Largest event, its tenant included (413 over HTTP, a kept reject elsewhere); what the log has stays. CloudEvents asks for at least 64 KiB.",
     ),
     row(
         "serve.max_connections",

@@ -7,6 +7,7 @@
 //! duplicate if none is, skipped, or rejected. A record is taken whole or not at all. *Late* is
 //! judged against what of the partition had been decoded before: with several workers, chunks
 //! decoded at the same time do not see each other, so its count may differ; no row depends on it.
+//! A record that the embedded log took is not judged by size or time again ([`Needs::is_log`]).
 //!
 //! # Why this way
 //! Events are borrowed from the chunk, and decoded some dozens at a time, so that the lookups of
@@ -25,7 +26,8 @@ use schemas::names::{Kind, Secret};
 use schemas::problem::Problem;
 
 use crate::messages::{
-    Apart, Applied, Chunk, Counts, Format, Framing, MAX_REJECT_BYTES, Origin, RecordAt, Rejected,
+    Apart, Applied, Chunk, Counts, Format, Framing, MAX_REJECT_BYTES, NotNew, Origin, RecordAt,
+    Rejected,
 };
 
 /// Events looked up together: enough to overlap the waits for memory, few enough to stay in the
@@ -55,6 +57,10 @@ pub(crate) struct Needs<'a> {
     pub(crate) judgement: Judgement,
     /// Longest record; a longer one is rejected unread.
     pub(crate) max_event_bytes: usize,
+    /// The embedded log's: what it took was acknowledged, by the limits of then. With a lower one
+    /// of now, an event that somebody relies on would become a reject at the next reading. A
+    /// retried reject is judged: it was acknowledged by nobody.
+    pub(crate) is_log: bool,
     /// Whether new identities are to be told, for a checkpoint.
     pub(crate) tell_fresh: bool,
     /// Whether the events that are applied are to be handed on.
@@ -65,8 +71,8 @@ pub(crate) struct Needs<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) counts: Counts,
-    /// Offsets of records that were duplicates (of the log's chunks only).
-    pub(crate) duplicates: Vec<u64>,
+    /// Offsets of records that held nothing new, if they are to be told.
+    pub(crate) places: Vec<(u64, NotNew)>,
     pub(crate) rejected: Vec<Rejected>,
     /// Identities that are new, with the instant from which each batch is remembered.
     pub(crate) fresh: Vec<(u64, Vec<u128>)>,
@@ -100,14 +106,14 @@ pub(crate) fn decode_chunk(
     chunk: &Chunk,
     needs: &Needs<'_>,
     newest: i64,
-    keep_duplicates: bool,
+    keep_places: bool,
     scratch: &mut Scratch,
     updates: &mut Updates,
 ) -> Outcome {
     let mut pass = Pass {
         chunk,
         needs,
-        keep_duplicates,
+        keep_places,
         scratch,
         updates,
         again: format!("~{}", chunk.pass),
@@ -151,7 +157,7 @@ fn line_ends(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
 struct Pass<'c, 'n> {
     chunk: &'c Chunk,
     needs: &'n Needs<'n>,
-    keep_duplicates: bool,
+    keep_places: bool,
     scratch: &'n mut Scratch,
     updates: &'n mut Updates,
     /// Behind the ids when a file is read once more.
@@ -202,7 +208,11 @@ where
             return;
         }
         let before = self.events.len();
-        let within = decode::within(bytes, self.needs.max_event_bytes);
+        let taken = self.needs.is_log && origin.is_none();
+        let within = match taken {
+            true => Ok(()),
+            false => decode::within(bytes, self.needs.max_event_bytes),
+        };
         let decoded = within.and_then(|()| match format {
             Format::Native => decode::structured(bytes).map(|event| {
                 self.events.push(event);
@@ -210,7 +220,10 @@ where
             }),
             Format::Mapped(mapping) => mapping.decode(bytes, &mut |event| self.events.push(event)),
         });
-        let judged = decoded.and_then(|it| self.judge(before, appended_ms).map(|()| it));
+        let judged = match taken {
+            true => decoded,
+            false => decoded.and_then(|it| self.judge(before, appended_ms).map(|()| it)),
+        };
         match judged {
             Ok(Mapped::Skipped | Mapped::Events(0)) => self.outcome.counts.skipped += 1,
             Ok(Mapped::Events(events)) => {
@@ -254,6 +267,9 @@ where
         problem: Problem,
     ) {
         self.outcome.counts.rejected += 1;
+        if self.keep_places {
+            self.outcome.places.push((offset, NotNew::Rejected));
+        }
         self.outcome.counts.rejected_again += u64::from(origin.is_some());
         self.outcome.rejected.push(Rejected {
             partition: self.chunk.partition,
@@ -317,8 +333,8 @@ where
                 counts.retried += u64::from(staged.retried);
             } else {
                 counts.duplicate += 1;
-                if self.keep_duplicates {
-                    self.outcome.duplicates.push(staged.offset);
+                if self.keep_places {
+                    self.outcome.places.push((staged.offset, NotNew::Known));
                 }
             }
         }

@@ -147,6 +147,7 @@ fn decode(
         dedup: &shared.dedup,
         judgement: shared.judgement,
         max_event_bytes: shared.max_event_bytes,
+        is_log: feed.is_log,
         tell_fresh: shared.on_fresh.is_some(),
         keep_applied: shared.on_applied.is_some(),
     };
@@ -160,9 +161,9 @@ fn decode(
         *newest = outcome.newest.max(*newest);
     }
     shared.epochs.decoded(outcome.newest);
-    let (counts, duplicates) = (&outcome.counts, &outcome.duplicates);
+    let (counts, places) = (&outcome.counts, &outcome.places);
     let newest = (outcome.appended_ms, outcome.newest);
-    shared.book.note(epoch, chunk.partition, counts, newest, duplicates);
+    shared.book.note(epoch, chunk.partition, counts, newest, places);
     if let Some(on_fresh) = &shared.on_fresh {
         for (claimed_ms, ids) in outcome.fresh {
             on_fresh(epoch, claimed_ms, ids);
@@ -190,6 +191,7 @@ fn decode_again(shared: &Shared, chunk: &Chunk, scratch: &mut Scratch, updates: 
         dedup: &backfill.dedup,
         judgement: shared.judgement,
         max_event_bytes: shared.max_event_bytes,
+        is_log: feed.is_log,
         tell_fresh: false,
         keep_applied: false,
     };

@@ -7,6 +7,8 @@
 //!   after it.
 //! - What the log keeps names its tenant: an event without one gets the caller's, an event with
 //!   another one than the caller's is refused.
+//! - No record is longer than `max_event_bytes`, the tenant that was written in included: whoever
+//!   reads the log, and whoever keeps a record among the rejects, has a limit to rely on.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -28,7 +30,7 @@ use super::desk::Desk;
 use super::query::Query;
 use super::refusal::Refusal;
 use super::state::blocking;
-use crate::messages::{AppendRefused, Appended};
+use crate::messages::{AppendRefused, Appended, Ended};
 
 /// A body that is decoded on the reactor itself: below a millisecond.
 const INLINE_BYTES: usize = 64 * 1024;
@@ -90,7 +92,7 @@ pub(super) async fn append(
     Ok(taken(&desk, accepted, next, counts.map(|(in_time, counts)| (in_time, counts.flatten()))))
 }
 
-type Counts = Option<(u64, u64)>;
+type Counts = Option<Ended>;
 
 fn taken(desk: &Desk, accepted: usize, position: u64, waited: Option<(bool, Counts)>) -> Response {
     let mut body = json!({
@@ -98,9 +100,10 @@ fn taken(desk: &Desk, accepted: usize, position: u64, waited: Option<(bool, Coun
     });
     if let Some((applied, counts)) = waited {
         body["applied"] = json!(applied);
-        if let Some((new, duplicate)) = counts {
+        if let Some(Ended { new, duplicate, rejected }) = counts {
             body["new"] = json!(new);
             body["duplicate"] = json!(duplicate);
+            body["rejected"] = json!(rejected);
         }
     }
     json_response(StatusCode::ACCEPTED, body.to_string().into_bytes())
@@ -179,7 +182,7 @@ fn records(
         Mode::Binary => vec![Cow::Owned(structured(headers, body)?)],
     };
     if let Some(index) = events.iter().position(|it| it.len() as u64 > limits.event_bytes) {
-        return Err(event_too_large(index, events[index].len(), limits.event_bytes));
+        return Err(event_too_large(index, events[index].len(), "", limits.event_bytes));
     }
     let mut problems = Vec::new();
     let mut records = Vec::with_capacity(events.len());
@@ -187,6 +190,10 @@ fn records(
         match check(&event, caller, limits) {
             Ok(Stamp::AsItIs) => records.push(event.into_owned()),
             Ok(Stamp::Tenant) => match stamped(&event, caller.tenant()) {
+                Ok(record) if record.len() as u64 > limits.event_bytes => {
+                    let with = " with the tenant of the request written in";
+                    return Err(event_too_large(index, record.len(), with, limits.event_bytes));
+                }
                 Ok(record) => records.push(record),
                 Err(problem) => problems.push((Some(index), problem)),
             },
@@ -310,11 +317,27 @@ fn names_tenant(record: &[u8]) -> bool {
     serde_json::from_slice::<Tenant>(record).map_or(true, |it| it.tenant.is_some())
 }
 
+/// Whether a record, known to be an object, has the attribute's key, whatever it says.
+fn has_tenant_key(record: &[u8]) -> bool {
+    let members: Result<std::collections::BTreeMap<Cow<'_, str>, serde::de::IgnoredAny>, _> =
+        serde_json::from_slice(record);
+    members.is_ok_and(|it| it.contains_key("tenant"))
+}
+
 /// The record with its tenant written in, read once more: what the log keeps must be readable.
 fn stamped(record: &[u8], tenant: &str) -> Result<Vec<u8>, Problem> {
     let stamped = with_tenant(record, tenant);
-    decode::structured(&stamped)?;
-    Ok(stamped)
+    match decode::structured(&stamped) {
+        Ok(_) => Ok(stamped),
+        // It has a key of that name already, with nothing in it.
+        Err(_) if has_tenant_key(record) => Err(Problem {
+            code: "schemas/wrong-shape",
+            pointer: "/tenant".into(),
+            expected: "text, or no `tenant`".into(),
+            found: "null".into(),
+        }),
+        Err(problem) => Err(problem),
+    }
 }
 
 /// The record, known to be an object that is not empty, with the attribute in front.
@@ -328,12 +351,12 @@ fn with_tenant(record: &[u8], tenant: &str) -> Vec<u8> {
     stamped
 }
 
-fn event_too_large(index: usize, found: usize, limit: u64) -> Refusal {
+fn event_too_large(index: usize, found: usize, with: &str, limit: u64) -> Refusal {
     Refusal::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "serve/event-too-large",
         "an event is too large",
-        format!("event {index}: expected at most {limit} bytes, found {found}"),
+        format!("event {index}: expected at most {limit} bytes, found {found}{with}"),
         "send less in one event, or raise serve.max_event_bytes",
     )
     .effect(NOT_TAKEN)

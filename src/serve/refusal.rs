@@ -70,14 +70,25 @@ impl Refusal {
     pub(super) fn report(report: Report) -> Refusal {
         let at: Map<String, Value> =
             report.at.into_iter().map(|(name, value)| (name.to_string(), json!(value))).collect();
+        // It will never be less: to send it again is of no use, to send it in parts is.
+        let too_much = report.code == "ingest/block-too-large";
+        let status = match too_much {
+            true => StatusCode::PAYLOAD_TOO_LARGE,
+            false => StatusCode::SERVICE_UNAVAILABLE,
+        };
         let refusal = Refusal::new(
-            StatusCode::SERVICE_UNAVAILABLE,
+            status,
             report.code,
             "could not be done",
             format!("{}: {}", report.what, report.why),
             report.fix,
         )
         .effect(&report.effect);
+        let limit = at.get("limit_bytes").and_then(|it| it.as_str()?.parse::<u64>().ok());
+        let refusal = match limit {
+            Some(limit) => refusal.with("limit_bytes", json!(limit)),
+            None => refusal,
+        };
         if at.is_empty() { refusal } else { refusal.with("at", Value::Object(at)) }
     }
 

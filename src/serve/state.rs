@@ -162,6 +162,9 @@ pub(super) fn filters(
     for (name, value) in query.rest() {
         match def.position(&name) {
             Some(at) if def.fields[at].filterable => {
+                if filters.iter().any(|it: &(usize, String)| it.0 == at) {
+                    return Err(Refusal::parameter(&name, "stands more than once"));
+                }
                 if let Some(expected) = def.fields[at].expects(&value) {
                     let null = if def.fields[at].nullable { ", or null" } else { "" };
                     let why = format!("expected {expected}{null}, found {value:?}");

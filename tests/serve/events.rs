@@ -242,7 +242,11 @@ async fn the_tenant_is_kept_with_the_event() {
     assert_eq!(send("?tenant=acme", named("4", "default")).await, 400);
     assert_eq!(send("?tenant=acme", named("5", "other")).await, 400);
     assert_eq!(send("", named("6", "acme")).await, 400);
-    assert_eq!(send("?tenant=acme", named("7", "").replace("\"\"", "null")).await, 400);
+    let null = named("7", "").replace("\"\"", "null");
+    let refused = post(server.address, "/v1/events?tenant=acme", STRUCTURED, null).await.json();
+    let told = &refused["problems"][0];
+    assert_eq!((&told["pointer"], &told["found"]), (&json!("/tenant"), &json!("null")), "{told}");
+    assert_eq!(refused["status"], 400);
     let records = server.world.log.records.lock().unwrap().clone();
     let tenants: Vec<Value> = records
         .iter()

@@ -100,6 +100,9 @@ async fn a_cursor_can_be_gone() {
     let other = start(settings()).await;
     assert_eq!(get(other.address, &path).await.status, 410);
     assert_eq!(get(server.address, &format!("{path}&status=paid")).await.status, 400);
+    let twice = get(server.address, "/v1/views/orders?status=paid&status=placed").await;
+    assert_eq!((twice.status, &twice.json()["code"]), (400, &json!("serve/parameter")));
+    assert!(twice.json()["detail"].as_str().unwrap().contains("more than once"));
     assert_eq!(get(server.address, &path.replace("orders", "cells")).await.status, 400);
 }
 

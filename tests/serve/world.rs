@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use millstream::config;
 use millstream::messages::{
-    Append, AppendRefused, Appended, AsOf, Counts, Ledger, LedgerLine, ReadHandle,
+    Append, AppendRefused, Appended, AsOf, Counts, Ended, Ledger, LedgerLine, ReadHandle,
 };
 use millstream::metrics::Metrics;
 use millstream::report::Report;
@@ -434,7 +434,7 @@ impl World {
                 }],
                 dedup: serde_json::json!({"entries": 7}),
             }),
-            applied: Arc::new(|first, next| Some((next - first, 0))),
+            applied: Arc::new(|first, next| Some(Ended { new: next - first, ..Ended::default() })),
             rejects: self.rejects.clone(),
             health: Arc::new(move || health.lock().unwrap().clone()),
             debug: Arc::new(|| serde_json::json!([{"name": "orders"}])),

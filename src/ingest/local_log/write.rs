@@ -189,7 +189,7 @@ fn too_large(bytes: usize) -> Report {
     Report {
         code: "ingest/block-too-large",
         what: "cannot append so much at once".into(),
-        at: vec![],
+        at: vec![("limit_bytes", MAX_BLOCK_BYTES.to_string())],
         why: format!("expected at most {MAX_BLOCK_BYTES} bytes, found {bytes}"),
         effect: "nothing was appended".into(),
         fix: "send it in parts".into(),
