@@ -109,6 +109,7 @@ fn replay(dir: &Path, input: &Path, sink: Option<Null>) -> f64 {
         log: false,
         sources: vec![source],
         state: Some(state.clone()),
+        models: None,
         rebuild: Rebuild::default(),
         sinks: sinks.into_iter().collect(),
         clock: Clock::Event,

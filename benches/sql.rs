@@ -118,6 +118,7 @@ fn loaded(dir: &TempDir, orders: u64) -> (Ended, SocketAddr) {
         sources: vec![source],
         kafka: vec![],
         state: None,
+        models: None,
         rebuild: Rebuild::default(),
         until_end: true,
         told: None,

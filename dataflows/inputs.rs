@@ -17,6 +17,7 @@ use schemas::names::{Fingerprint, Kind, Name, Secret, key_text};
 use crate::catalogue::ViewSet;
 use crate::model_quality::Judged;
 use crate::models::opinion::{rated, text_of};
+use crate::models::published::Published;
 use crate::mood::Heard;
 use crate::opinions::Opinions;
 use crate::sentiment::{self, Said};
@@ -43,6 +44,11 @@ pub struct Updates {
 }
 
 impl Updates {
+    /// Empty. Of texts speak the models that were published.
+    pub fn speaking(published: Arc<Published>) -> Updates {
+        Updates { opinions: Opinions::of(published), ..Updates::default() }
+    }
+
     /// Takes one event apart. `views`: those that are kept; nothing is made for others.
     #[inline]
     pub fn route(&mut self, event: &Event<'_>, secret: &Secret, views: ViewSet) {
@@ -114,7 +120,7 @@ impl Updates {
     ) {
         let tenant: &str = &event.tenant;
         let wants = |view: u32| views.0 & view != 0;
-        let (said, model) = self.opinions.of(text);
+        let (said, model) = self.opinions.say(tenant, event.time, text);
         let (customer, product, _) = sentiment::about(event);
         let parts = [&*event.source, &*event.id];
         let text_key = key_text(&parts);

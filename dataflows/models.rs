@@ -19,4 +19,5 @@ pub mod lexicon; // English words and rules, needing no training
 pub mod opinion; // what is said of a text
 pub mod sentiment; // counts and lexicon under the layer
 pub mod measure; // how good opinions are
+pub mod published; // which model speaks of which text
 mod body; // a model as bytes and back

@@ -4,7 +4,8 @@
 //!
 //! # Meaning
 //! One row for each event that has a text (feedback, a case that opens, an interaction): who says
-//! it, about what, and the opinion of the model that was in use, with its reasons. Scores and
+//! it, about what, and the opinion of the model that was in use at its event time
+//! ([`crate::models::published`]), with its reasons. Scores and
 //! confidences are thousandths: from -1000 to 1000, and from 0 to 1000. An opinion is never made
 //! again: another model speaks of later texts.
 //!

@@ -59,7 +59,9 @@ pub struct Copied {
 /// A log and the name of its folder.
 pub type Part = (&'static str, Arc<Folder>);
 
-/// Copies these logs, in this order, and then the small files that are there.
+/// Copies these logs, in this order, and then the small files that are there, also in this order; of
+/// a folder among them every file that is not in the making. So a list that is named before the
+/// folder of what it lists is never ahead of it.
 pub fn make(
     data_dir: &Path,
     logs: &[Part],
@@ -93,13 +95,21 @@ pub fn make(
         sync(&folder).map_err(|why| cannot(&folder, &why))?;
     }
     for name in small {
-        let (from, target) = (data_dir.join(name), to.join(name));
-        let file = match File::open(&from) {
-            Err(why) if why.kind() == io::ErrorKind::NotFound => continue,
-            file => file.map_err(|why| cannot(&from, &why))?,
-        };
-        let (bytes, crc) = copy(file, &target).map_err(|why| cannot(&target, &why))?;
-        files.push(Copied { path: (*name).into(), bytes, crc });
+        for path in of_small(data_dir, name).map_err(|why| cannot(&data_dir.join(name), &why))? {
+            if files.iter().any(|it: &Copied| it.path == path) {
+                continue;
+            }
+            let (from, target) = (data_dir.join(&path), to.join(&path));
+            let file = match File::open(&from) {
+                Err(why) if why.kind() == io::ErrorKind::NotFound => continue,
+                file => file.map_err(|why| cannot(&from, &why))?,
+            };
+            let folder = target.parent().unwrap_or(to);
+            std::fs::create_dir_all(folder).map_err(|why| cannot(folder, &why))?;
+            let (bytes, crc) = copy(file, &target).map_err(|why| cannot(&target, &why))?;
+            sync(folder).map_err(|why| cannot(folder, &why))?;
+            files.push(Copied { path, bytes, crc });
+        }
     }
     let bytes = files.iter().map(|it| it.bytes).sum();
     let made = Made { version: VERSION, made_ms: now_ms, bytes, files };
@@ -168,6 +178,25 @@ pub fn restore(
     };
     named().map_err(|why| cannot(data_dir, &why))?;
     Ok(made)
+}
+
+/// A small file, or the files of a small folder, as paths in the data folder.
+fn of_small(data_dir: &Path, name: &str) -> io::Result<Vec<String>> {
+    let entries = match std::fs::read_dir(data_dir.join(name)) {
+        Err(_) => return Ok(vec![name.to_string()]),
+        Ok(entries) => entries,
+    };
+    let mut paths = Vec::new();
+    for it in entries {
+        let it = it?;
+        let file = it.file_name();
+        // One with an ending is in the making.
+        if it.file_type()?.is_file() && Path::new(&file).extension().is_none() {
+            paths.push(format!("{name}/{}", file.to_string_lossy()));
+        }
+    }
+    paths.sort_unstable();
+    Ok(paths)
 }
 
 /// Where a folder is put together before it has its name.

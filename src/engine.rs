@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
+use dataflows::models::published::Published;
 use parking_lot::Mutex;
 use schemas::keeping::StateKeeper;
 use schemas::reading::Instants;
@@ -74,6 +75,8 @@ pub struct Parts {
     pub on_applied: Option<OnApplied>,
     /// Views that are built again from what [`crate::messages::BACKFILL`] brings.
     pub building: Vec<&'static str>,
+    /// The models that speak of texts.
+    pub published: Arc<Published>,
 }
 
 /// The running engine.
@@ -99,6 +102,7 @@ impl Engine {
             on_fresh,
             on_applied,
             building,
+            published,
         } = parts;
         let backfill = Backfill::of(&building, &settings);
         let workers = settings.workers;
@@ -137,6 +141,7 @@ impl Engine {
             on_fresh,
             on_applied,
             backfill,
+            published,
             stopped: AtomicBool::new(false),
         });
         let config = match workers {

@@ -62,6 +62,8 @@ pub enum Hold {
     Memory = 2,
     /// What waits for a sink has all of the disk that it may have.
     Outbox = 4,
+    /// A model becomes the newest: between two texts, not while one is scored.
+    Model = 8,
 }
 
 /// What a worker gets when it asks.
@@ -282,6 +284,17 @@ impl Epochs {
     /// The newest event time that a worker has decoded, microseconds.
     pub fn decoded(&self, newest: i64) {
         self.newest_event.fetch_max(newest, SeqCst);
+    }
+
+    /// The newest event time that was told by [`Epochs::decoded`].
+    pub fn newest_event(&self) -> i64 {
+        self.newest_event.load(SeqCst)
+    }
+
+    /// The newest epoch that a chunk may have been dated with. While reading is held back no chunk
+    /// is dated with a later one.
+    pub fn dated(&self) -> Epoch {
+        self.inner.lock().open
     }
 
     /// How a parked worker is woken.

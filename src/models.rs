@@ -9,6 +9,8 @@
 //! What is learnt, and what is said with it, is pure and lives in `dataflows/models.rs`; this room
 //! is all that touches files, and the only one beside `engine` that knows the crate.
 
+pub mod shelf; // which were published, and since when
+
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -16,9 +18,10 @@ use sha2::{Digest, Sha256};
 use crate::report::Report;
 use crate::segments::replace as replace_whole;
 
-pub use dataflows::models::lexicon::Lexicon;
+pub use dataflows::models::lexicon::{Lexicon, NAME as LEXICON};
 pub use dataflows::models::measure::{Quality, Tally};
 pub use dataflows::models::opinion::{Label, ONE, Opinion, Scorer, rated, text_of};
+pub use dataflows::models::published::{Published, Speaker};
 pub use dataflows::models::sentiment::{English, Model, Trainer};
 
 /// Hex digits of a digest that name a body.
@@ -33,6 +36,11 @@ pub fn digest(body: &[u8]) -> String {
         text.push_str(&format!("{byte:02x}"));
     }
     text
+}
+
+/// Whether this could be the name of a body.
+fn is_digest(name: &str) -> bool {
+    name.len() == DIGEST_CHARS && name.bytes().all(|it| it.is_ascii_hexdigit())
 }
 
 /// Writes a body, durably, under its digest, and says the digest.
@@ -63,12 +71,12 @@ pub fn read(path: &Path) -> Result<Model, Report> {
     let body = std::fs::read(path).map_err(why)?;
     let digest = digest(&body);
     let named = path.file_name().map(|it| it.to_string_lossy()).unwrap_or_default();
-    let is_digest = named.len() == DIGEST_CHARS && named.bytes().all(|it| it.is_ascii_hexdigit());
-    if is_digest && named != digest {
+    if is_digest(&named) && named != digest {
         return Err(not_readable(path, &format!("its contents have the digest {digest}")));
     }
-    let model = Model::of_body(&body)
-        .ok_or_else(|| not_readable(path, "expected the body of a model of sentiment"))?;
+    let model = Model::of_body(&body).ok_or_else(|| {
+        not_readable(path, "expected the body of a model of sentiment, as this version writes it")
+    })?;
     Ok(model.named(&format!("sentiment {digest}")))
 }
 
@@ -83,7 +91,7 @@ fn not_written(path: &Path, why: &str) -> Report {
     }
 }
 
-fn not_readable(path: &Path, why: &str) -> Report {
+pub(crate) fn not_readable(path: &Path, why: &str) -> Report {
     Report {
         code: "models/not-readable",
         what: "cannot use a model".into(),

@@ -27,6 +27,7 @@ mod ground; // what everything stands on
 mod kafka; // clusters on their way through threads
 mod keep; // the state that is kept
 mod plan; // what is to run
+mod publishing; // a model becomes the one in use
 mod ports; // what serving may ask
 mod reading; // everything that is read, begun
 mod rebuild; // views that are built again beside the others
@@ -68,6 +69,7 @@ use ground::{Ground, now_by};
 use keep::Kept;
 pub use keep::Rebuild;
 pub use plan::Plan;
+use publishing::Models;
 use reading::Readers;
 use rebuild::Building;
 pub use running::{Ended, Running};
@@ -117,6 +119,10 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         }
         None => None,
     };
+    let models = Models::load(plan.models.as_deref(), kept.as_ref().map_or(&[], |it| it.models()))?;
+    if let Some(log) = &log {
+        models.tell(log);
+    }
     let after = kept.as_ref().map_or(0, Kept::epoch);
     clock.not_before(after);
 
@@ -179,6 +185,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         on_fresh: kept.as_ref().map(Kept::on_fresh),
         on_applied: sinks::on_applied(&given, &feeds, &outbox),
         building: anew.clone(),
+        published: models.published(),
     })?;
 
     let (end, told) = tokio::sync::watch::channel(false);
@@ -213,7 +220,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
             (&book, &epochs, &clock, &durable),
             &metrics,
             (&rejects, &building, &stop),
-            leaves,
+            (&models, leaves),
         )?),
         None => None,
     };
@@ -305,6 +312,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
                 resets,
                 state: looking,
                 sinks: sinks.as_ref().map(Sinks::asking),
+                models,
                 building: Arc::clone(&building),
                 now_ms: now_by(&clock),
             })?;

@@ -217,6 +217,11 @@ pub enum AdminAction {
         /// An empty folder of this machine.
         to: String,
     },
+    /// Have a model that is in the folder speak of texts from now on.
+    Publish {
+        /// Which, as JSON.
+        asked: String,
+    },
     /// How the sinks stand.
     Sinks,
     /// What a sink's receiver will not take.

@@ -12,6 +12,8 @@ mod process;
 mod asking;
 #[path = "cli/models.rs"]
 mod models;
+#[path = "cli/published.rs"]
+mod published;
 #[path = "cli/options.rs"]
 mod options;
 #[path = "cli/retries.rs"]

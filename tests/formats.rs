@@ -191,6 +191,7 @@ fn what_a_later_version_may_write_is_refused() {
         ("incarnation", "store/incarnation"),
         ("feeds.json", "ingest/feeds-file"),
         ("aside.json", "supervise/note"),
+        ("models/published", "models/list"),
     ] {
         with(&|dir| another::small(&dir.join(file)), file, &[code]);
     }

@@ -1,7 +1,8 @@
 //! A model of sentiment as bytes and back. The digest of these bytes is the model's version.
 //!
 //! # Meaning
-//! A tag, whether the lexicon counts, the classes, the quality, the layer (floats by their bits),
+//! A tag, whether the lexicon counts, the classes, how many texts of each were learnt from, the
+//! quality, the layer (floats by their bits),
 //! then the counts of words and of pieces in ascending order of hashes, each as the distance from
 //! the one before and a number per class. The same model is the same bytes.
 //!
@@ -17,7 +18,7 @@ use super::opinion::Label;
 use super::sentiment::Model;
 use crate::packed::{Checked, Writer};
 
-const TAG: &str = "millstream sentiment 1";
+const TAG: &str = "millstream sentiment 2";
 /// Most inputs of a layer.
 const INPUTS_MAX: usize = 63;
 
@@ -31,6 +32,7 @@ impl Model {
         to.count(self.is_english.into());
         to.count(self.classes.len() as u64);
         self.classes.iter().for_each(|it| to.count(*it as u64));
+        self.texts.iter().for_each(|it| to.count(*it));
         to.count(self.quality.n_texts);
         for it in [self.quality.accuracy, self.quality.macro_f1, self.quality.ece] {
             float(&mut to, it);
@@ -69,6 +71,10 @@ impl Model {
         if !classes.is_sorted_by(|a, b| a < b) || classes.len() < 2 {
             return None;
         }
+        let mut texts = [0; CLASSES];
+        for it in &mut texts {
+            *it = from.count()?;
+        }
         let n_texts = from.count()?;
         let mut next = || Some(f64::from_bits(from.id()? as u64));
         let quality = Quality { n_texts, accuracy: next()?, macro_f1: next()?, ece: next()? };
@@ -90,6 +96,7 @@ impl Model {
         }
         model.layer = Layer { classes: n_classes, inputs, mean, scale, weights };
         model.quality = quality;
+        model.texts = texts;
         Some(model)
     }
 }

@@ -19,7 +19,7 @@ pub struct Tally {
 }
 
 /// What the sums say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Quality {
     /// Texts that it was measured on.
     pub n_texts: u64,

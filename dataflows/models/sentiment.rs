@@ -20,6 +20,7 @@
 //! gains half a point and is no sum over events: one person could not be taken out of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::counts::{ByHash, CLASSES, Counts};
 use super::grams::Grams;
@@ -131,6 +132,7 @@ impl Sums {
         };
         let classes = Label::ALL.into_iter().filter(|it| self.texts[*it as usize] > 0).collect();
         let mut model = Model::of(self.words.clone(), self.pieces.clone(), is_english, classes);
+        model.texts = self.texts;
         let (mut rows, mut given, mut one) = (Vec::new(), Vec::new(), Vec::new());
         for ((_, text), labels) in &self.sample {
             model.grams.read(text);
@@ -204,8 +206,10 @@ pub struct Model {
     pub is_english: bool,
     /// How good it was on texts it had not seen.
     pub quality: Quality,
-    word_table: ByHash<[f32; CLASSES]>,
-    piece_table: ByHash<[f32; CLASSES]>,
+    /// Texts of each class that it was learnt from.
+    pub texts: [u64; CLASSES],
+    word_table: Arc<ByHash<[f32; CLASSES]>>,
+    piece_table: Arc<ByHash<[f32; CLASSES]>>,
     name: String,
     lexicon: Lexicon,
     grams: Grams,
@@ -219,7 +223,7 @@ impl Model {
         is_english: bool,
         classes: Vec<Label>,
     ) -> Model {
-        let (word_table, piece_table) = (words.table(), pieces.table());
+        let (word_table, piece_table) = (Arc::new(words.table()), Arc::new(pieces.table()));
         let (mean, scale, weights) = (Vec::new(), Vec::new(), Vec::new());
         let layer = Layer { classes: classes.len(), inputs: 0, mean, scale, weights };
         Model {
@@ -229,6 +233,7 @@ impl Model {
             layer,
             is_english,
             quality: Quality::default(),
+            texts: [0; CLASSES],
             word_table,
             piece_table,
             name: "sentiment".into(),
@@ -242,6 +247,26 @@ impl Model {
     pub fn named(mut self, name: &str) -> Model {
         self.name = name.into();
         self
+    }
+
+    /// One more that says the same, for another thread: what was learnt is shared. The counts stay
+    /// behind, so it has no body.
+    pub(crate) fn twin(&self) -> Model {
+        Model {
+            words: Counts::default(),
+            pieces: Counts::default(),
+            classes: self.classes.clone(),
+            layer: self.layer.clone(),
+            is_english: self.is_english,
+            quality: self.quality,
+            texts: self.texts,
+            word_table: Arc::clone(&self.word_table),
+            piece_table: Arc::clone(&self.piece_table),
+            name: self.name.clone(),
+            lexicon: Lexicon::default(),
+            grams: Grams::default(),
+            row: Vec::new(),
+        }
     }
 
     pub(crate) fn n_inputs(&self) -> usize {

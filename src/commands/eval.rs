@@ -105,6 +105,7 @@ fn recorded(
         repeat: 1,
         rate: None,
         state: None,
+        models: None,
         rows_out: None,
         serve: false,
         stay: false,

@@ -5,6 +5,7 @@
 //! bytes. A model that is there already is measured on the same texts, held out by hash; where it
 //! is better it stays, and that is told, unless `--anyway` is said.
 
+mod publish; // a model into the data folder
 mod texts;
 
 use std::collections::HashSet;
@@ -18,8 +19,10 @@ use super::check::load_mapping;
 use super::chosen::Chosen;
 use super::out::{Out, Reader};
 use super::typed::model::{Language, Model, Score, Train};
+use crate::models::shelf::Entry;
 use crate::models::{self, English, Label, Lexicon, ONE, Opinion, Quality, Scorer, Trainer};
 use crate::report::Report;
+use publish::Before;
 use schemas::events::Event;
 
 /// Learns or says.
@@ -27,6 +30,9 @@ pub fn main(what: &Model, chosen: &Chosen) -> Result<(), Problems> {
     match what {
         Model::Train(it) => train(it, chosen),
         Model::Score(it) => score(it, chosen),
+        Model::Publish(it) => publish::publish(it, chosen),
+        Model::List(it) => publish::list(it, chosen),
+        Model::Show(it) => publish::show(it, chosen),
     }
 }
 
@@ -36,11 +42,10 @@ fn train(it: &Train, chosen: &Chosen) -> Result<(), Problems> {
     let settings = chosen.settings(&flags, &[])?;
     let began = crate::clock::monotonic();
     let mut trainer = Trainer::default();
-    let mut seen = HashSet::new();
+    let mut seen = Seen::default();
     let mut learn = |event: &Event<'_>| {
-        // An event that comes twice is one.
         if let Some((text, label)) = models::rated(event)
-            && seen.insert(identity(event))
+            && seen.is_new(event)
         {
             trainer.add(text, label);
         }
@@ -52,11 +57,15 @@ fn train(it: &Train, chosen: &Chosen) -> Result<(), Problems> {
     };
     let from = it.input.as_ref().unwrap_or(&settings.data_dir);
     let [negative, neutral, positive] = trainer.texts();
-    let before = match it.out.exists() {
-        true => Some(models::read(&it.out).map_err(|it| vec![it])?),
-        false => None,
+    let before = match it.out.as_deref().filter(|it| it.exists()) {
+        Some(out) => Some(models::read(out).map_err(|it| vec![it])?),
+        None => None,
     };
     let before = before.map(|mut it| trainer.measure(&mut it));
+    let in_use = match it.publish {
+        true => Some(Before::of(&settings, None, &trainer).map_err(|it| vec![it])?),
+        false => None,
+    };
     let lexicon = trainer.measure(&mut Lexicon::default());
     let english = match it.language {
         Language::Auto => English::ByTexts,
@@ -70,11 +79,23 @@ fn train(it: &Train, chosen: &Chosen) -> Result<(), Problems> {
     if let Some(before) = before.filter(|it| it.accuracy > quality.accuracy && n_texts > 0)
         && !it.anyway
     {
-        return Err(vec![no_better(&it.out, &before, &quality)]);
+        let out = it.out.as_deref().unwrap_or(Path::new(""));
+        return Err(vec![no_better(out, &before, &quality)]);
     }
     let body = model.body();
     let digest = models::digest(&body);
-    models::write(&it.out, &body).map_err(|it| vec![it])?;
+    if let Some(out) = &it.out {
+        models::write(out, &body).map_err(|it| vec![it])?;
+    }
+    let published = match in_use {
+        // It has not seen the texts it was measured on.
+        Some(in_use) => {
+            let standing = (quality, quality.accuracy);
+            let done = in_use.follow(&settings, (&body, None), standing, it.anyway);
+            Some(done.map_err(|it| vec![it])?)
+        }
+        None => None,
+    };
     let seconds = began.elapsed().as_secs_f64();
     let mut out = Out::default();
     let told = if it.json {
@@ -83,6 +104,7 @@ fn train(it: &Train, chosen: &Chosen) -> Result<(), Problems> {
             "texts": {"negative": negative, "neutral": neutral, "positive": positive},
             "uses_lexicon": model.is_english, "held_out": quality, "lexicon_held_out": lexicon,
             "replaced_held_out": before, "bytes": body.len(), "seconds": seconds,
+            "published": published.as_ref().map(Entry::as_json),
         });
         out.line(told.to_string())
     } else {
@@ -95,7 +117,21 @@ fn train(it: &Train, chosen: &Chosen) -> Result<(), Problems> {
             words(&lexicon)
         ))
     };
-    told.and_then(|_| out.end()).map_err(|it| vec![it])
+    told.and_then(|_| out.end()).map_err(|it| vec![it])?;
+    match published.filter(|_| !it.json) {
+        Some(entry) => publish::told(&entry, false).map_err(|it| vec![it]),
+        None => Ok(()),
+    }
+}
+
+/// An event that comes twice is one.
+#[derive(Default)]
+struct Seen(HashSet<[u8; 16]>);
+
+impl Seen {
+    fn is_new(&mut self, event: &Event<'_>) -> bool {
+        self.0.insert(identity(event))
+    }
 }
 
 /// Sixteen bytes that no two events share.

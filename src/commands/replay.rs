@@ -46,6 +46,8 @@ pub struct Replay {
     pub rate: Option<f64>,
     /// Keep the state in this folder, as `run` does; in memory only if absent.
     pub state: Option<PathBuf>,
+    /// A folder of models that were published, which speak of texts.
+    pub models: Option<PathBuf>,
     /// Where to write every view's rows, `<view>.jsonl`.
     pub rows_out: Option<PathBuf>,
     /// Serve HTTP meanwhile.
@@ -134,6 +136,7 @@ pub fn chosen(it: &typed::Replay, chosen: &Chosen) -> Result<(Replay, Settings),
         repeat: it.repeat,
         rate: rate(it.rate)?,
         state: it.state.clone(),
+        models: it.models.clone(),
         rows_out: it.rows_out.clone(),
         serve: it.serve,
         stay: it.stay,
@@ -226,6 +229,7 @@ pub fn run(replay: &Replay, settings: Settings) -> Result<(Outcome, Ended), Repo
             .collect(),
         kafka: replay.kafka.iter().cloned().collect(),
         state: replay.state.clone(),
+        models: replay.models.clone(),
         rebuild: Rebuild::default(),
         until_end: true,
         sinks: Vec::new(),

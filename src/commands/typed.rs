@@ -378,6 +378,9 @@ pub struct Replay {
     /// Keep the state there with checkpoints, as `run` does; a second replay goes on from it
     #[arg(long, value_name = "FOLDER")]
     pub state: Option<PathBuf>,
+    /// Texts are scored by the models published in there: the folder `models` of a data folder
+    #[arg(long, value_name = "FOLDER")]
+    pub models: Option<PathBuf>,
     /// Write every view's rows there, VIEW.jsonl
     #[arg(long, value_name = "FOLDER")]
     pub rows_out: Option<PathBuf>,

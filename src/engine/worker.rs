@@ -15,6 +15,7 @@ use std::time::Duration;
 use dataflows::catalogue::{Sources, ViewSet, Views};
 use dataflows::dedup::Dedup;
 use dataflows::inputs::Updates;
+use dataflows::models::published::Published;
 use parking_lot::Mutex;
 use schemas::names::Secret;
 use schemas::reading::Instants;
@@ -49,6 +50,7 @@ pub(super) struct Shared {
     pub(super) on_fresh: Option<OnFresh>,
     pub(super) on_applied: Option<OnApplied>,
     pub(super) backfill: Option<Backfill>,
+    pub(super) published: Arc<Published>,
     pub(super) stopped: AtomicBool,
 }
 
@@ -84,7 +86,7 @@ pub(super) fn work(worker: &mut Worker, shared: &Shared) {
             }
         }),
     );
-    let mut updates = Updates::default();
+    let mut updates = Updates::speaking(Arc::clone(&shared.published));
     let mut scratch = Scratch::default();
     let mut open: Epoch = 0;
     let mut open_epoch = |sources: &mut Sources, epoch: Epoch| {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::covered::Covered;
 use super::now_by;
+use super::publishing::Models;
 use super::rebuild::Building;
 use crate::clock::SteadyClock;
 use crate::config::Settings;
@@ -149,6 +150,11 @@ impl Kept {
         self.restored.as_ref().map(|it| &it.book)
     }
 
+    /// The models that were published at the checkpoint that was put back.
+    pub(super) fn models(&self) -> &[String] {
+        self.restored.as_ref().map_or(&[], |it| &it.models)
+    }
+
     /// Where workers leave new identities.
     pub(super) fn on_fresh(&self) -> OnFresh {
         let fresh = Arc::clone(&self.fresh);
@@ -168,7 +174,7 @@ impl Kept {
         ),
         metrics: &Metrics,
         (rejects, building, ending): (&RejectStore, &Arc<Building>, &Arc<AtomicBool>),
-        leaving: Option<Leaves>,
+        (models, leaving): (&Arc<Models>, Option<Leaves>),
     ) -> Result<Checkpoints, Report> {
         let read = engine.read_handle();
         let (views, book) = (Arc::clone(&read.views), Arc::clone(book));
@@ -188,6 +194,7 @@ impl Kept {
                 let of = of_folds.iter().map(|it| (it.def().name.to_string(), it.stats().entities));
                 of.collect()
             }),
+            models: models.named(),
             rejects: Arc::new(move || rejects.flush(REJECTS_WITHIN)),
             leaving,
             hold: Arc::new(move |held| {

@@ -6,6 +6,7 @@ use super::files::Source;
 use super::keep::Rebuild;
 use crate::commands::replay::Clock;
 use crate::config::{KafkaSettings, Settings};
+use crate::models::shelf;
 use crate::sinks::Given;
 use crate::supervise::notes::Told;
 
@@ -20,6 +21,8 @@ pub struct Plan {
     pub kafka: Vec<KafkaSettings>,
     /// Where states are kept; in memory only if absent.
     pub state: Option<PathBuf>,
+    /// The folder of the models that speak of texts; the lexicon does without.
+    pub models: Option<PathBuf>,
     /// What is to be built again from the log.
     pub rebuild: Rebuild,
     /// Read of Kafka what is there at the start, and end; else go on for ever.
@@ -50,6 +53,7 @@ impl Plan {
             sources: sources.collect(),
             kafka: settings.kafka.clone(),
             state: Some(settings.data_dir.clone()),
+            models: Some(settings.data_dir.join(shelf::DIR)),
             rebuild: Rebuild::default(),
             until_end: false,
             sinks: Vec::new(),

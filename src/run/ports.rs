@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+use super::publishing::{Models, Publisher};
 use super::rebuild::Building;
 use crate::backup;
 use crate::commands::backup::{SMALL, told};
@@ -53,6 +54,8 @@ pub(super) struct Behind<'a> {
     pub(super) state: Option<Looking>,
     /// What leaves; none where nothing does.
     pub(super) sinks: Option<Asking>,
+    /// Those that speak of texts.
+    pub(super) models: Arc<Models>,
     pub(super) building: Arc<Building>,
     pub(super) now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
@@ -73,6 +76,7 @@ pub(super) fn of(behind: Behind<'_>) -> Result<Ports, Report> {
         resets,
         state,
         sinks,
+        models,
         building,
         now_ms,
     } = behind;
@@ -91,6 +95,14 @@ pub(super) fn of(behind: Behind<'_>) -> Result<Ports, Report> {
     let of_sql = Arc::clone(&building);
     let words: crate::sql::Building = Arc::new(move |view| of_sql.words(Some(view)));
     let sql = Sql::start(&settings.sql, read.clone(), Arc::clone(&now_ms), words)?;
+    let publisher = Arc::new(Publisher {
+        models,
+        epochs: Arc::clone(epochs),
+        read: read.clone(),
+        book: Arc::clone(book),
+        log: log.clone(),
+        now_ms: Arc::clone(&now_ms),
+    });
     let queues = desk_of(settings, &read, log.clone(), &building, &now_ms)?;
     Ok(Ports {
         read,
@@ -123,6 +135,7 @@ pub(super) fn of(behind: Behind<'_>) -> Result<Ports, Report> {
             resets,
             state,
             sinks,
+            publisher,
             end,
             now_ms: Arc::clone(&now_ms),
         }),
@@ -272,6 +285,7 @@ struct Admin {
     resets: Option<Arc<Resets>>,
     state: Option<Looking>,
     sinks: Option<Asking>,
+    publisher: Arc<Publisher>,
     now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
     end: tokio::sync::watch::Sender<bool>,
 }
@@ -352,6 +366,14 @@ impl AdminPort for Admin {
                     let done = tokio::task::spawn_blocking(decide).await;
                     Ok(feed::decided(&done.map_err(|it| untellable(&it.to_string()))??))
                 })
+            }
+            AdminAction::Publish { asked } => {
+                let publisher = Arc::clone(&self.publisher);
+                Box::pin(slowly(move || {
+                    let asked = serde_json::from_str(&asked)
+                        .map_err(|why| untellable(&format!("the parameter `asked`: {why}")))?;
+                    Ok(publisher.publish(&asked)?.as_json())
+                }))
             }
             AdminAction::Sinks => {
                 let list = self.sinks.as_ref().map_or_else(|| json!([]), Asking::list);

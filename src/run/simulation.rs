@@ -197,6 +197,7 @@ impl Outside {
             book: Arc::new(move |epoch| Some(asked.lock().clone()).filter(|it| it.epoch == epoch)),
             fresh: fresh.clone(),
             entities: Arc::new(|| vec![("plain".into(), ENTITIES)]),
+            models: Arc::new(Vec::new),
             rejects: Arc::new(|| true),
             hold: Arc::new(|_| {}),
             now_ms: Arc::new(|| 1_000),

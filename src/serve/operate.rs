@@ -220,6 +220,9 @@ pub(super) async fn admin(
         Endpoint::AdminBackup => {
             AdminAction::Backup { to: query.take("to")?.unwrap_or_default().to_string() }
         }
+        Endpoint::AdminPublish => {
+            AdminAction::Publish { asked: query.take("asked")?.unwrap_or_default().to_string() }
+        }
         Endpoint::AdminSinks => AdminAction::Sinks,
         Endpoint::AdminAside => {
             AdminAction::Aside { sink: query.take("sink")?.unwrap_or_default().to_string() }

@@ -72,6 +72,8 @@ pub struct Parts {
     pub fresh: Arc<Fresh>,
     /// Entities there are, by view.
     pub entities: Arc<dyn Fn() -> Vec<(String, u64)> + Send + Sync>,
+    /// The models that were published, as a checkpoint names them.
+    pub models: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
     /// Waits until what was rejected is durable; false where it cannot be.
     pub rejects: Arc<dyn Fn() -> bool + Send + Sync>,
     /// What leaves, if anything does.
@@ -329,6 +331,7 @@ impl Maker {
             made_by: made_by.clone(),
             since: since.iter().map(|it| (it.0.clone(), *it.1)).collect(),
             entities: (parts.entities)(),
+            models: (parts.models)(),
             identities: identities.writer.next(),
             dead: dead.clone(),
             lines: book.lines.clone(),

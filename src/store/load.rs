@@ -37,6 +37,8 @@ pub struct Restored {
     pub book: BookState,
     /// Who wrote it.
     pub made_by: MadeBy,
+    /// The models that were published at it.
+    pub models: Vec<String>,
     /// Entities.
     pub n_entities: u64,
     /// Identities.
@@ -119,6 +121,7 @@ impl Store {
             incarnation: self.incarnation.number,
             book: BookState { epoch: commit.epoch, lines: commit.lines },
             made_by: commit.made_by,
+            models: commit.models,
             n_entities,
             n_identities,
         }))

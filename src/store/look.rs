@@ -40,6 +40,12 @@ pub struct Checkpoint {
     pub position: Option<u64>,
     /// The file that its commit is in.
     pub segment: String,
+    /// The newest event time read by then, microseconds since the Unix epoch.
+    #[serde(skip)]
+    pub newest_event: i64,
+    /// The models that were published.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<String>,
 }
 
 /// The state in figures.
@@ -197,6 +203,8 @@ fn told(
         bytes,
         position: log.map(|it| it.next),
         segment: segment.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        newest_event: commit.lines.iter().map(|it| it.newest_event).max().unwrap_or(0),
+        models: commit.models,
     };
     (checkpoint, commit.entities)
 }

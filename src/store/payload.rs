@@ -104,6 +104,9 @@ pub(super) struct Commit {
     /// How many entities each had, about: others are counted while it is written.
     #[serde(default)]
     pub(super) entities: Vec<(String, u64)>,
+    /// The models that were published.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) models: Vec<String>,
     /// The next position of the identities' log.
     pub(super) identities: u64,
     /// Its positions that belong to no checkpoint.

@@ -190,6 +190,7 @@ pub fn run_as(
         on_fresh: None,
         on_applied: None,
         building: Vec::new(),
+        published: Arc::default(),
     })
     .unwrap();
     let read = engine.read_handle();

@@ -7,7 +7,7 @@
 //!  known.json      what was counted, rejected, appended
 //!  backup.json     the list that makes a backup of `data`
 //!  data/           the folder, as its process left it; since `format-1-sinks` with what waits for
-//!                  sinks (`outbox.rs`)
+//!                  sinks (`outbox.rs`), since `format-1-models` with a model that was published
 //! ```
 
 use std::collections::BTreeMap;
@@ -163,6 +163,7 @@ pub fn make(folder: &Folder) -> PathBuf {
         assert_eq!(process.end().0, 0);
         if n == 0 {
             own_fact(&dir);
+            published(folder, &data);
         }
     }
     // Once more: everything is in its checkpoint, and counted.
@@ -204,6 +205,22 @@ fn own_fact(dir: &Path) {
     let answer = log.append_facts(vec![fact.to_string().into_bytes()]).unwrap();
     answer.blocking_recv().unwrap().unwrap();
     log.close();
+}
+
+/// A model of a few texts, published: it speaks of later ones than those of the fixture.
+fn published(folder: &Folder, data: &str) {
+    let one = |at: usize| {
+        let (stars, text) = [(5, "a great pump, thank you"), (1, "it broke")][at % 2];
+        json!({"specversion": "1.0", "id": format!("r{at}"), "source": "/shop",
+               "type": "feedback.submitted", "subject": "C1", "time": "2026-01-01T00:00:00Z",
+               "data": {"customer": "C1", "rating": stars, "text": format!("{at} {text}")}})
+        .to_string()
+    };
+    let texts: Vec<String> = (0..40).map(one).collect();
+    let input = folder.file("reviews.jsonl", texts.join("\n") + "\n");
+    let train = ["model", "train", "sentiment", "--input", &input, "--publish", "--anyway"];
+    let (code, _, err) = run(&[&train[..], &["--data-dir", data]].concat());
+    assert_eq!(code, 0, "{err}");
 }
 
 /// A decision about a feed that this folder has never read, and a record put aside.

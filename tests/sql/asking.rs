@@ -72,6 +72,7 @@ impl Asked {
             sources: vec![source],
             kafka: vec![],
             state: None,
+            models: None,
             rebuild: Rebuild::default(),
             until_end: true,
             told: None,

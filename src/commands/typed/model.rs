@@ -10,7 +10,8 @@ pub enum Model {
     /// Learn from your own texts with ratings
     #[command(after_help = "Examples:\n  \
                             millstream model train sentiment --input reviews.jsonl --out model\n  \
-                            millstream model train sentiment --input reviews.jsonl --out model-pt --language other --json\n\n\
+                            millstream model train sentiment --input reviews.jsonl --out model-pt --language other --json\n  \
+                            millstream model train sentiment --input reviews.jsonl --language other --publish\n\n\
                             Without --input the embedded log is read. \
                             Reads `feedback.submitted` events that have a rating and a text: one and two \
                             stars are negative, three neutral, four and five positive. A tenth, chosen by \
@@ -21,6 +22,21 @@ pub enum Model {
                             millstream model score lexicon --input reviews.jsonl\n  \
                             millstream model score model --input reviews.jsonl --json")]
     Score(Score),
+    /// Have a model speak of texts in the live views, from now on
+    #[command(after_help = "Examples:\n  \
+                            millstream model publish model --input reviews.jsonl\n  \
+                            millstream model publish model-pt --input reviews.jsonl --tenant brazil --even-if-worse\n\n\
+                            It is measured beside the one in use on the same rated texts, a tenth of \
+                            the log's (or the file's), and refused where it is worse. It speaks of \
+                            texts whose event time is after everything read so far; what was said \
+                            of others stays. docs/models.md says more.")]
+    Publish(Publish),
+    /// The models that were published: which, since when, how good
+    #[command(after_help = "Example:\n  millstream model list --json")]
+    List(List),
+    /// All that is known of a model that was published
+    #[command(after_help = "Example:\n  millstream model show 1")]
+    Show(Show),
 }
 
 /// What can be learnt.
@@ -53,17 +69,20 @@ pub struct Train {
     /// The mapping; native CloudEvents without it
     #[arg(long, value_name = "FILE", requires = "input")]
     pub mapping: Option<PathBuf>,
-    /// The data folder whose log is read
-    #[arg(long, value_name = "FOLDER", conflicts_with = "input")]
+    /// The data folder whose log is read, and where the model is published
+    #[arg(long, value_name = "FOLDER")]
     pub data_dir: Option<String>,
     /// The file that the model is written to; one that is there and is better stays
-    #[arg(long, value_name = "FILE")]
-    pub out: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "publish")]
+    pub out: Option<PathBuf>,
+    /// Have it speak of texts from now on, too; where the one in use is better, that one stays
+    #[arg(long)]
+    pub publish: bool,
     /// Which language the texts are in
     #[arg(long, value_enum, default_value = "auto")]
     pub language: Language,
     /// Replace a model that is better, too
-    #[arg(long)]
+    #[arg(long, visible_alias = "even-if-worse")]
     pub anyway: bool,
     /// JSON
     #[arg(long)]
@@ -83,6 +102,57 @@ pub struct Score {
     #[arg(long, value_name = "FILE")]
     pub mapping: Option<PathBuf>,
     /// A JSON object a text, then one that measures it against the ratings there are
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `millstream model publish`
+#[derive(Clone, Debug, Args)]
+pub struct Publish {
+    /// A file that `millstream model train` wrote
+    #[arg(value_name = "FILE")]
+    pub model: PathBuf,
+    /// Rated texts that it is measured on: a file of JSON lines, or `-`; the embedded log without it
+    #[arg(long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
+    /// The mapping; native CloudEvents without it
+    #[arg(long, value_name = "FILE", requires = "input")]
+    pub mapping: Option<PathBuf>,
+    /// The data folder that it is published in
+    #[arg(long, value_name = "FOLDER")]
+    pub data_dir: Option<String>,
+    /// Only of this tenant's texts, and measured on those
+    #[arg(long, value_name = "TENANT")]
+    pub tenant: Option<String>,
+    /// Also where it is worse than the one in use, or cannot be measured
+    #[arg(long)]
+    pub even_if_worse: bool,
+    /// JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `millstream model list`
+#[derive(Clone, Debug, Args)]
+pub struct List {
+    /// The data folder
+    #[arg(long, value_name = "FOLDER")]
+    pub data_dir: Option<String>,
+    /// A JSON object a model
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `millstream model show`
+#[derive(Clone, Debug, Args)]
+pub struct Show {
+    /// Its version, as `millstream model list` shows it
+    #[arg(value_name = "VERSION")]
+    pub version: u32,
+    /// The data folder
+    #[arg(long, value_name = "FOLDER")]
+    pub data_dir: Option<String>,
+    /// JSON
     #[arg(long)]
     pub json: bool,
 }

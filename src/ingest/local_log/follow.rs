@@ -267,14 +267,15 @@ impl From<Stopped> for Take {
     }
 }
 
-/// Whether a fact is about ourselves.
+/// Whether a fact is about ourselves: no view has it.
 fn is_of_system(record: &[u8]) -> bool {
     #[derive(serde::Deserialize)]
     struct Typed<'a> {
         #[serde(borrow, rename = "type")]
         kind: std::borrow::Cow<'a, str>,
     }
-    serde_json::from_slice::<Typed<'_>>(record).is_ok_and(|it| it.kind.starts_with("system."))
+    serde_json::from_slice::<Typed<'_>>(record)
+        .is_ok_and(|it| it.kind.starts_with("system.") || it.kind == "model.published")
 }
 
 /// A chunk in the making.
