@@ -53,7 +53,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use parking_lot::{Mutex, RwLock};
 use schemas::names::{Fingerprint, Name};
-use schemas::reading::{Gone, MapStats, Page, ViewReader};
+use schemas::reading::{Gone, Keep as KeepRow, MapStats, Page, ViewReader};
 use schemas::rows::{Row, Value, ViewDef};
 use schemas::scanning::{Scan, Wanted};
 
@@ -315,7 +315,7 @@ impl<F: Fold> ViewReader for Served<F> {
         at: Epoch,
         limit: usize,
         examine: usize,
-        keep: &mut dyn FnMut(&Row) -> bool,
+        keep: KeepRow<'_>,
     ) -> Result<Page, Gone> {
         let (limit, examine) = (limit.max(1), examine.max(1));
         let snapshots: Vec<_> = self.parts.iter().map(|it| it.keys.snapshot()).collect();
@@ -331,7 +331,7 @@ impl<F: Fold> ViewReader for Served<F> {
         let mut page = Page::default();
         // The key text looked at last, and whether its entity was found.
         let mut last: Option<(&[u8], bool)> = None;
-        let mut examined = 0;
+        let (mut examined, mut scratch) = (0, Vec::new());
         let mut ends: Option<&[u8]> = None;
         while let Some(Reverse((text, n, place))) = heads.pop() {
             let (worker, walk) = &mut walks[n];
@@ -352,13 +352,9 @@ impl<F: Fold> ViewReader for Served<F> {
                 }
                 examined += 1;
             }
-            let copied = self.at_place(*worker, place, (tenant, text), at)?;
-            last = Some((text, copied.is_some()));
-            if let Some((row, copied)) = copied.and_then(|it| Some((it.row::<F>()?, it)))
-                && keep(&row)
-            {
-                page.rows.push((copied.name, row));
-            }
+            let listed = self.listed(*worker, place, (tenant, text), at, keep, &mut scratch)?;
+            last = Some((text, listed.is_some()));
+            page.rows.extend(listed.flatten());
         }
         page.next = ends.map(|it| String::from_utf8_lossy(it).into_owned());
         Ok(page)

@@ -35,6 +35,26 @@ pub struct MapStats {
     pub undo_bytes: u64,
 }
 
+/// Which rows a page keeps: told by some of their fields, so that of all others nothing is made.
+#[derive(Clone, Copy)]
+pub struct Keep<'a> {
+    /// Places of the fields that are looked at.
+    pub fields: &'a [usize],
+    /// Whether a row with these values of them is kept.
+    pub wants: &'a dyn Fn(&[Value]) -> bool,
+}
+
+impl Keep<'_> {
+    /// Every row.
+    pub const ALL: Keep<'static> = Keep { fields: &[], wants: &|_| true };
+
+    /// Whether a row that is there already is kept.
+    pub fn row(&self, row: &Row) -> bool {
+        let values: Vec<Value> = self.fields.iter().map(|it| row.values[*it].clone()).collect();
+        (self.wants)(&values)
+    }
+}
+
 /// A view as readers see it: rows at one epoch.
 pub trait ViewReader: Send + Sync {
     /// Its definition.
@@ -50,7 +70,7 @@ pub trait ViewReader: Send + Sync {
         at: Epoch,
         limit: usize,
         examine: usize,
-        keep: &mut dyn FnMut(&Row) -> bool,
+        keep: Keep<'_>,
     ) -> Result<Page, Gone>;
     /// Rows of a tenant.
     fn count(&self, tenant: &str, at: Epoch) -> u64;

@@ -60,6 +60,14 @@ pub enum Select {
 }
 
 impl Select {
+    /// What is asked of rows; nothing, where one key is.
+    pub fn filters(&self) -> &[(usize, String)] {
+        match self {
+            Select::Key(_) => &[],
+            Select::Filters(filters) => filters,
+        }
+    }
+
     /// Whether a row (of the right key) is among them.
     pub fn wants(&self, row: &Row) -> bool {
         match self {

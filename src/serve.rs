@@ -31,6 +31,7 @@ mod cursor;
 mod desk;
 mod events;
 mod listener;
+mod long;
 mod openapi;
 mod operate;
 mod query;

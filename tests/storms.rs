@@ -1,7 +1,7 @@
 //! Goal: clients that misbehave in numbers neither starve the others nor make memory grow.
 //! Method: the real binary with its default limits; 5,000 half-sent headers, bodies of 60 MB and
-//! without end, 200 streams that nobody reads, 1,000 streams that come back at once. Resident
-//! memory is what the system says of the process.
+//! without end, 200 streams that nobody reads, 1,000 streams that come back at once, 200 listings
+//! that look at every row. Resident memory is what the system says of the process.
 
 #![allow(clippy::disallowed_methods)]
 
@@ -308,5 +308,73 @@ fn a_thousand_come_back_at_once() {
         assert!(event(stream).2.contains("O-6"));
     }
     drop(streams);
+    server.end();
+}
+
+/// 200 filtered listings at once: some are answered, the others refused with words, each of them;
+/// what is posted meanwhile is applied within a second (and a turn of a busy machine), and memory
+/// stays where it was.
+#[test]
+fn two_hundred_filtered_listings() {
+    const LISTINGS: usize = 200;
+    /// Rows of the view, all of which a filter that fits nothing looks at.
+    const ROWS: usize = 20_000;
+    /// As `src/serve/long.rs` has it: so many are answered or wait.
+    const PLACES: usize = 64;
+    let server = server("listings", &[]);
+    for from in (0..ROWS).step_by(2_500) {
+        let event = |n: usize| {
+            format!(
+                r#"{{"specversion":"1.0","type":"order.placed","source":"/s","id":"{n}","time":"2026-03-01T09:30:00Z","data":{{"order":"O-{n}","customer":"C","currency":"EUR","lines":[{{"sku":"S","quantity":1,"unit_price":1}}]}}}}"#
+            )
+        };
+        let events: Vec<String> = (from..from + 2_500).map(event).collect();
+        let body = format!("[{}]", events.join(","));
+        let (status, answer, _) = server.ask(&format!(
+            "POST /v1/events?wait=applied HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: application/cloudevents-batch+json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        assert_eq!(status, 202, "{answer}");
+    }
+    let listing = "GET /v1/views/orders?status=problem&limit=1 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    assert_eq!(server.ask(listing).0, 200);
+    let before = server.resident();
+    let mut asked: Vec<_> = (0..LISTINGS).map(|_| server.connect()).collect();
+    for stream in &mut asked {
+        stream.write_all(listing.as_bytes()).unwrap();
+    }
+    let started = Instant::now();
+    let answers = std::thread::spawn(move || {
+        let read = |mut stream: TcpStream| {
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            answer
+        };
+        (asked.into_iter().map(read).collect::<Vec<_>>(), started.elapsed())
+    });
+    let (mut n, mut slowest) = (ROWS, Duration::ZERO);
+    while n == ROWS || !answers.is_finished() {
+        let posted = Instant::now();
+        server.order(n, 10);
+        slowest = slowest.max(posted.elapsed());
+        n += 1;
+    }
+    let (answers, took) = answers.join().unwrap();
+    let grown = server.resident().saturating_sub(before);
+    let refused: Vec<_> = answers.iter().filter(|it| !it.starts_with("HTTP/1.1 200")).collect();
+    println!(
+        "{} of {LISTINGS} refused, all told after {took:?}; of {} events meanwhile the slowest was applied after {slowest:?}; {grown} bytes more",
+        refused.len(),
+        n - ROWS,
+    );
+    for answer in &refused {
+        let told = answer.to_ascii_lowercase();
+        assert!(told.starts_with("http/1.1 503") && told.contains("retry-after: 1"), "{answer}");
+        assert!(answer.contains("serve/busy"), "{answer}");
+    }
+    assert!(!refused.is_empty() && refused.len() <= LISTINGS - PLACES, "{} refused", refused.len());
+    assert!(slowest < Duration::from_secs(1) + TURN, "{slowest:?}");
+    assert!(grown < GROWTH, "{grown} bytes more");
+    assert_eq!(server.ask(listing).0, 200);
     server.end();
 }

@@ -1,4 +1,5 @@
-//! A map read as a table: some fields of every row of a tenant, stride by stride, in no order.
+//! A map read as a table: some fields of every row of a tenant, stride by stride, in no order; and
+//! of a listing, whose rows are made only once some fields have said that they are wanted.
 //!
 //! # Meaning
 //! A scan at a held epoch gives each row of the tenant that passes the tests once: test
@@ -11,13 +12,14 @@
 //! ([`Fold::NEAR`]) only; for anything else the states are copied under it, and the fields made
 //! after. The ordered index of keys is not asked.
 
-use schemas::reading::Gone;
-use schemas::rows::Value;
+use schemas::names::Name;
+use schemas::reading::{Gone, Keep};
+use schemas::rows::{Row, Value};
 use schemas::scanning::{Scan, Test, Wanted};
 
 use super::journal::SHARDS;
 use super::shard;
-use super::{Copied, STRIDE, Served, route, shard_of};
+use super::{Copied, Place, STRIDE, Served, route, shard_of};
 use crate::{Epoch, Fold};
 
 fn is_near<F: Fold>(field: usize) -> bool {
@@ -27,7 +29,7 @@ fn is_near<F: Fold>(field: usize) -> bool {
 /// Whether an entity passes, its fields made one by one in `scratch`.
 fn passes<'t, F: Fold>(
     mut tests: impl Iterator<Item = &'t Test>,
-    version: (&schemas::names::Name, shard::Version<'_, F::State>),
+    version: (&Name, shard::Version<'_, F::State>),
     scratch: &mut Vec<Value>,
 ) -> bool {
     let (name, (state, epoch)) = version;
@@ -90,6 +92,66 @@ impl<F: Fold> Served<F> {
             }
         }
         Ok(n)
+    }
+
+    /// What a listing takes of a place: nothing if it is another entity's by now, else its row, if
+    /// there is one and it is kept. A page looks at thousands of rows to keep some: fields that are
+    /// near are looked at in place, and only what is kept is copied and made.
+    pub(super) fn listed(
+        &self,
+        worker: usize,
+        place: Place,
+        name: (&str, &[u8]),
+        at: Epoch,
+        keep: Keep<'_>,
+        scratch: &mut Vec<Value>,
+    ) -> Result<Option<Option<(Name, Row)>>, Gone> {
+        let some = !keep.fields.is_empty();
+        let near = some && keep.fields.iter().all(|it| is_near::<F>(*it));
+        scratch.clear();
+        if near {
+            match self.near_at((worker, place), name, at, keep.fields, scratch)? {
+                None => return Ok(None),
+                // No lock is held while the caller looks; a held epoch says the same twice.
+                Some(there) if !there || !(keep.wants)(scratch) => return Ok(Some(None)),
+                Some(_) => {}
+            }
+        }
+        let Some(it) = self.at_place(worker, place, name, at)? else { return Ok(None) };
+        if !F::exists(&it.state) {
+            return Ok(Some(None));
+        }
+        if some && !near {
+            F::fields(&it.name, &it.state, it.epoch, keep.fields, scratch);
+        }
+        if !near && !(keep.wants)(scratch) {
+            return Ok(Some(None));
+        }
+        Ok(Some(it.row::<F>().map(|row| (it.name, row))))
+    }
+
+    /// Fields that are near, of the entity at a place; whether it has a row. `None`: another's.
+    fn near_at(
+        &self,
+        (worker, place): (usize, Place),
+        (tenant, key): (&str, &[u8]),
+        at: Epoch,
+        fields: &[usize],
+        into: &mut Vec<Value>,
+    ) -> Result<Option<bool>, Gone> {
+        let shard = self.parts[worker].shards[place.shard as usize].read();
+        self.readable(&shard, at)?;
+        let name = &shard.entry(place.slot).name;
+        if name.key().as_bytes() != key || name.tenant() != tenant {
+            return Ok(None);
+        }
+        Ok(shard.version(place.slot, at).map(|(state, epoch)| {
+            let there = F::exists(state);
+            if there {
+                F::fields(name, state, epoch, fields, into);
+            }
+            there
+        }))
     }
 
     /// See [`ViewReader::fields_of`](schemas::reading::ViewReader::fields_of).

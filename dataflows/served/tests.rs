@@ -2,7 +2,7 @@ use super::*;
 use crate::Addressed;
 use proptest::prelude::*;
 use schemas::names::{Kind, Secret};
-use schemas::reading::Instants;
+use schemas::reading::{Instants, Keep};
 use schemas::rows::{FieldDef, FieldKind, Shape, Value};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -168,10 +168,12 @@ pub(super) fn check(map: &Served<Account>, model: &Model, at: Epoch) {
         for (limit, examine) in [(3, 100), (100, 2), (1_000, 1_000)] {
             let (mut listed, mut after) = (Vec::new(), None::<String>);
             loop {
-                let odd = |row: &Row| matches!(row.values[1], Value::Int(it) if it % 2 != 0);
-                let mut keep = |row: &Row| limit == 1_000 || odd(row);
-                let page =
-                    map.page(tenant, after.as_deref(), at, limit, examine, &mut keep).unwrap();
+                let odd = |it: &[Value]| matches!(it[0], Value::Int(it) if it % 2 != 0);
+                let keep = match limit {
+                    1_000 => Keep::ALL,
+                    _ => Keep { fields: &[1], wants: &odd },
+                };
+                let page = map.page(tenant, after.as_deref(), at, limit, examine, keep).unwrap();
                 assert!(page.rows.len() <= limit);
                 listed.extend(page.rows);
                 after = page.next;
@@ -340,7 +342,7 @@ fn readers_see_one_instant() {
                                 let (mut after, mut rows) = (None::<String>, 0);
                                 loop {
                                     let page = map
-                                        .page("a", after.as_deref(), at, 37, 90, &mut |_| true)
+                                        .page("a", after.as_deref(), at, 37, 90, Keep::ALL)
                                         .unwrap();
                                     rows += page.rows.len();
                                     sum += page.rows.iter().map(|it| total(&it.1)).sum::<i64>();
@@ -392,7 +394,7 @@ fn a_sleeping_cursor_is_revoked() {
         let one_epoch = 400 * (size_of::<State>() as u64 + 64 + epoch * 16);
         assert!(bench.clock.undo_bytes() <= limit + 2 * one_epoch, "{}", bench.clock.undo_bytes());
         let read = bench.map.get("a", "7", 1);
-        let listed = bench.map.page("a", None, 1, 10, 10, &mut |_| true);
+        let listed = bench.map.page("a", None, 1, 10, 10, Keep::ALL);
         let changed = bench.map.changes(1, epoch, &mut |_, _, _| {});
         if let Err(gone) = read {
             assert!(gone.oldest > 1 && gone.oldest <= epoch);
@@ -456,7 +458,7 @@ fn loaded_states_are_served() {
     }
     (0..3).for_each(|it| bench.clock.publish(it, 50));
     assert_eq!((bench.map.count("a", 50), bench.map.rows()), (100, 100));
-    let page = bench.map.page("a", Some("97"), 50, 10, 10, &mut |_| true).unwrap();
+    let page = bench.map.page("a", Some("97"), 50, 10, 10, Keep::ALL).unwrap();
     assert_eq!(page.rows.iter().map(|it| it.0.key()).collect::<Vec<_>>(), ["98", "99"]);
     assert!(bench.map.get("a", "5", 49).is_err());
 }

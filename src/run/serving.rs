@@ -9,6 +9,10 @@ use crate::report::Report;
 use crate::serve::Door;
 use crate::tasks::could_not_start;
 
+/// Threads of HTTP that may block: two for long reads (`crate::serve`), the others for large bodies
+/// and what an operator asks of the disk. What comes beyond them waits.
+const BLOCKING_THREADS: usize = 8;
+
 /// The server on its runtime.
 pub(super) struct Serving {
     pub(super) address: SocketAddr,
@@ -67,6 +71,7 @@ pub(super) fn serve(
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).min(8))
         .thread_name("http")
+        .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build()
         .map_err(|why| could_not_start(("runtime", "http"), &why))?;

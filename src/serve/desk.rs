@@ -12,6 +12,7 @@ use warp::reply::Response;
 
 use super::Ports;
 use super::cursor::Cursors;
+use super::long::LongReads;
 use super::refusal::Refusal;
 use super::routes::{ROUTES, Route};
 use crate::changes::Changes;
@@ -24,6 +25,8 @@ pub(super) struct Desk {
     pub(super) ports: Ports,
     pub(super) cursors: Cursors,
     pub(super) changes: Changes,
+    /// Whose turn it is to look at many rows.
+    pub(super) long: LongReads,
     /// One permit per stream that may be open.
     pub(super) streams: Arc<Semaphore>,
     /// Turns true when streams are to end.
@@ -60,6 +63,7 @@ impl Desk {
         Desk {
             cursors: Cursors::new(),
             changes,
+            long: LongReads::new(),
             streams: Arc::new(Semaphore::new(settings.max_streams)),
             stopping,
             openapi: super::openapi::document(&definitions, &settings).to_string().into(),

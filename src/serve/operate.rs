@@ -80,7 +80,8 @@ pub(super) async fn rejects(
     let limit = query.number("limit", 1, MAX_LIMIT)?.unwrap_or(LIMIT) as usize;
     let before = query.number("cursor", 0, u64::MAX)?;
     query.end()?;
-    blocking(move || {
+    let long = Arc::clone(&desk);
+    let page = move || {
         let as_of = AsOfJson(desk.newest());
         let (mut rows, mut before, mut examined, mut more) = (Vec::new(), before, 0, true);
         while more && rows.len() < limit && examined < MAX_REJECTS_EXAMINED {
@@ -106,8 +107,8 @@ pub(super) async fn rejects(
             body["counts"] = desk.ports.rejects.counts();
         }
         Ok(answer(StatusCode::OK, &body))
-    })
-    .await
+    };
+    long.long.read(page).await
 }
 
 /// The parameters `reason` and `feed`, if there is anything by these names.

@@ -16,7 +16,7 @@ use super::events;
 use super::query::{Query, key_of};
 use super::refusal::Refusal;
 use super::routes::{Captures, Endpoint};
-use super::state::{LIMIT, MAX_LIMIT, blocking};
+use super::state::{LIMIT, MAX_LIMIT};
 use crate::messages::queues::{Asked, Decision, Ordered, Refused, Wanted};
 
 /// `GET /v1/queues/{queue}`
@@ -31,9 +31,8 @@ pub(super) async fn order(
     let queue = name(&captures)?;
     let asking = Arc::clone(&desk);
     let of = queue.clone();
-    let ordered =
-        blocking(move || asking.ports.queues.order(caller.tenant(), &of, limit).map_err(refusal))
-            .await?;
+    let work = move || asking.ports.queues.order(caller.tenant(), &of, limit).map_err(refusal);
+    let ordered = desk.long.read(work).await?;
     let Ordered { as_of, picks, n_waiting, rows } = ordered;
     let def = desk.view("priority_queue")?.def();
     let mut body = Vec::with_capacity(256 + rows.len() * 512);

@@ -140,6 +140,8 @@ const PARAMETERS: (u16, &str) = (400, "a parameter is not understood");
 const AT_LEAST: (u16, &str) = (503, "the position asked for was not reached in time");
 const NO_VIEW: (u16, &str) = (404, "no such view");
 const LOOPBACK: (u16, &str) = (403, "asked from elsewhere than this machine, or by a web page");
+const LONG: (u16, &str) =
+    (503, "too many reads of many rows wait, or the position asked for was not reached in time");
 const FAILED: (u16, &str) = (503, "could not be done; the report says why");
 
 const DESK: (u16, &str) = (
@@ -217,7 +219,7 @@ pub static ROUTES: &[Route] = &[
             (400, "a parameter is not understood, or a field cannot be filtered by"),
             NO_VIEW,
             (410, "the cursor's instant is no longer kept: begin again"),
-            AT_LEAST,
+            LONG,
         ],
     },
     Route {

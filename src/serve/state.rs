@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use schemas::reading::{Page, Pin, ViewReader};
+use schemas::reading::{Keep, Page, ViewReader};
 use schemas::rows::{Row, Shape, ViewDef};
 use serde_json::{Value, json};
 use warp::reply::Response;
@@ -24,7 +24,7 @@ pub(super) const MAX_LIMIT: u64 = 1_000;
 /// Rows looked at for one page, so that a filter that fits nothing answers in milliseconds; the
 /// page is then short and its cursor goes on.
 pub(super) const MAX_EXAMINED: usize = 50_000;
-/// Rows read on the reactor itself; more are read on a thread that may block.
+/// Rows read on the reactor itself; more are a long read.
 const INLINE_ROWS: usize = 100;
 /// Most reads in one request.
 pub(super) const MAX_READS: usize = 100;
@@ -73,7 +73,7 @@ pub(super) async fn list(
     let cursor = query.take("cursor")?;
     let filters = filters(view.def(), query)?;
     let from = match cursor {
-        None => From::Newest(desk.ports.read.instants.pin()),
+        None => From::Newest,
         Some(cursor) => {
             let listing =
                 Listing { tenant: caller.tenant(), view: &captures.view, filters: &filters };
@@ -81,13 +81,14 @@ pub(super) async fn list(
         }
     };
     let wide = !filters.is_empty() || limit > INLINE_ROWS;
+    let long = Arc::clone(&desk);
     let page = move || page(&desk, &caller, view.as_ref(), filters, limit, from);
-    if wide { blocking(page).await } else { page() }
+    if wide { long.long.read(page).await } else { page() }
 }
 
 /// Where a page is read.
 enum From {
-    Newest(Pin),
+    Newest,
     Cursor(Place),
 }
 
@@ -122,20 +123,26 @@ fn page(
     limit: usize,
     from: From,
 ) -> Result<Response, Refusal> {
-    let (epoch, after) = match &from {
-        From::Newest(pin) => (pin.epoch(), None),
-        From::Cursor(place) => (place.epoch, Some(place.after.as_str())),
+    // Pinned when the page is read: a request that waits for its turn holds nothing.
+    let (epoch, after, pin) = match &from {
+        From::Newest => {
+            let pin = desk.ports.read.instants.pin();
+            (pin.epoch(), None, Some(pin))
+        }
+        From::Cursor(place) => (place.epoch, Some(place.after.as_str()), None),
     };
     let as_of = desk.as_of(epoch);
-    let mut keep = |row: &Row| wanted(&filters, row);
+    let fields: Vec<usize> = filters.iter().map(|it| it.0).collect();
+    let wants = |values: &[schemas::rows::Value]| wanted(&filters, values);
+    let keep = Keep { fields: &fields, wants: &wants };
     let Page { rows, next } = view
-        .page(caller.tenant(), after, epoch, limit, MAX_EXAMINED, &mut keep)
+        .page(caller.tenant(), after, epoch, limit, MAX_EXAMINED, keep)
         .map_err(|gone| desk.gone(epoch, gone))?;
-    if next.is_some() && matches!(from, From::Newest(_)) {
+    if next.is_some() && pin.is_some() {
         // While the pin still holds it.
         lease(desk, epoch)?;
     }
-    drop(from);
+    drop(pin);
     let mut body = Vec::with_capacity(256 + rows.len() * 512);
     begin(&mut body, as_of, view.def());
     body.extend(b",\"rows\":[");
@@ -189,9 +196,9 @@ pub(super) fn filters(
     Ok(filters)
 }
 
-/// Whether a row is what all filters ask for.
-pub(super) fn wanted(filters: &[(usize, String)], row: &Row) -> bool {
-    filters.iter().all(|(at, text)| row.values[*at].matches(text))
+/// Whether these values, of the fields that filters name, are what they ask for.
+pub(super) fn wanted(filters: &[(usize, String)], values: &[schemas::rows::Value]) -> bool {
+    filters.iter().zip(values).all(|((_, text), value)| value.matches(text))
 }
 
 /// One read that is asked for.
@@ -329,7 +336,8 @@ pub(super) async fn views(
 ) -> Result<Response, Refusal> {
     query.end()?;
     // Counting a tenant's rows may look at all of them.
-    blocking(move || {
+    let long = Arc::clone(&desk);
+    let counted = move || {
         let pin = desk.ports.read.instants.pin();
         let as_of = desk.as_of(pin.epoch());
         let views: Vec<Value> = desk
@@ -341,8 +349,8 @@ pub(super) async fn views(
             .collect();
         let body = json!({"as_of": AsOfJson(as_of), "views": views});
         Ok(json_response(StatusCode::OK, body.to_string().into_bytes()))
-    })
-    .await
+    };
+    long.long.read(counted).await
 }
 
 fn catalogue_entry(def: &ViewDef, rows: u64) -> Value {

@@ -17,7 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use schemas::reading::Pin;
+use schemas::reading::{Keep, Pin};
 use schemas::rows::{Row, ViewDef};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -29,7 +29,7 @@ use super::desk::Desk;
 use super::query::{Query, key_of};
 use super::refusal::Refusal;
 use super::sse;
-use super::state::{MAX_EXAMINED, blocking, filters};
+use super::state::{MAX_EXAMINED, filters, wanted as is_wanted};
 use crate::changes::{After, Ended, Select, Subscription, Wanted};
 use crate::messages::{AsOf, Epoch};
 use crate::metrics::OfReason;
@@ -121,6 +121,14 @@ struct Stream {
 /// The client has left, or was told to.
 struct Left;
 
+/// Rows of a snapshot, the key to go on after, and, with the first, what holds its instant.
+struct Part {
+    as_of: AsOf,
+    rows: Vec<(String, Row)>,
+    next: Option<String>,
+    pin: Option<Pin>,
+}
+
 impl Stream {
     async fn run(self, last: Option<Epoch>) {
         let metrics = &self.desk.ports.metrics;
@@ -184,9 +192,7 @@ impl Stream {
 
     /// The snapshot, and the subscription that goes on from its instant.
     async fn begin(&self) -> Result<Subscription, Left> {
-        let pin = self.desk.ports.read.instants.pin();
-        let as_of = self.desk.as_of(pin.epoch());
-        let (rows, next, pin) = self.part(as_of.epoch, None, Some(pin)).await?;
+        let Part { as_of, rows, next, pin } = self.part(None, None).await?;
         let Some(mut next) = next else {
             // Watching begins while the pin holds the instant; sending may take longer.
             let after = pin.map_or(After::Told(as_of.epoch), After::Held);
@@ -199,7 +205,7 @@ impl Stream {
         self.send(sse::snapshot(as_of, self.def, &rows, false)).await?;
         loop {
             self.lease(as_of.epoch).await?;
-            let (rows, more, _) = self.part(as_of.epoch, Some(next), None).await?;
+            let Part { rows, next: more, .. } = self.part(Some(as_of), Some(next)).await?;
             let Some(more) = more else {
                 let subscription = self.subscribe(After::Told(as_of.epoch)).await?;
                 self.send(sse::snapshot(as_of, self.def, &rows, true)).await?;
@@ -210,36 +216,31 @@ impl Stream {
         }
     }
 
-    /// Rows of the snapshot after a key, and the key to go on after.
-    async fn part(
-        &self,
-        epoch: Epoch,
-        after: Option<String>,
-        pin: Option<Pin>,
-    ) -> Result<(Vec<(String, Row)>, Option<String>, Option<Pin>), Left> {
+    /// Rows of the snapshot after a key; of the first part the instant is pinned when it is read.
+    async fn part(&self, at: Option<AsOf>, after: Option<String>) -> Result<Part, Left> {
         let view = Arc::clone(&self.desk.ports.read.views[self.wanted.view]);
         let (wanted, desk) = (self.wanted.clone(), Arc::clone(&self.desk));
         let read = move || {
-            let gone = |it| desk.gone(epoch, it);
+            let pin = at.is_none().then(|| desk.ports.read.instants.pin());
+            let newest = pin.as_ref().map(|it| desk.as_of(it.epoch()));
+            let as_of = at.or(newest).unwrap_or_else(|| desk.newest());
+            let (epoch, gone) = (as_of.epoch, |it| desk.gone(as_of.epoch, it));
             if let Select::Key(key) = &wanted.select {
                 let row = view.get(&wanted.tenant, key, epoch).map_err(gone)?;
-                return Ok((row.map(|it| (key.clone(), it)).into_iter().collect(), None, pin));
+                let rows = row.map(|it| (key.clone(), it)).into_iter().collect();
+                return Ok(Part { as_of, rows, next: None, pin });
             }
-            let mut keep = |row: &Row| wanted.select.wants(row);
+            let filters = wanted.select.filters();
+            let fields: Vec<usize> = filters.iter().map(|it| it.0).collect();
+            let wants = |values: &[schemas::rows::Value]| is_wanted(filters, values);
+            let keep = Keep { fields: &fields, wants: &wants };
             let page = view
-                .page(
-                    &wanted.tenant,
-                    after.as_deref(),
-                    epoch,
-                    SNAPSHOT_ROWS,
-                    MAX_EXAMINED,
-                    &mut keep,
-                )
+                .page(&wanted.tenant, after.as_deref(), epoch, SNAPSHOT_ROWS, MAX_EXAMINED, keep)
                 .map_err(gone)?;
             let rows = page.rows.into_iter().map(|(name, row)| (name.key().to_string(), row));
-            Ok((rows.collect(), page.next, pin))
+            Ok(Part { as_of, rows: rows.collect(), next: page.next, pin })
         };
-        match blocking(read).await {
+        match self.desk.long.wait(read).await {
             Ok(part) => Ok(part),
             Err(_) => self.too_slow().await,
         }

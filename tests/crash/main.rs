@@ -10,6 +10,7 @@ mod random;
 mod backup; // a copy taken under load, put back elsewhere
 mod killed; // again and again, at random instants
 mod supervised; // by a parent that starts it again
+mod panicked; // by itself, with nobody beside it
 mod memory; // above its cap
 mod sinks; // while a receiver is handed what changes
 mod stop; // told to end

@@ -16,7 +16,7 @@ use millstream::serve::{
 };
 use millstream::sql::Sql;
 use schemas::names::Name;
-use schemas::reading::{Epoch, Gone, Instants, MapStats, Page, Pin, ViewReader};
+use schemas::reading::{Epoch, Gone, Instants, Keep, MapStats, Page, Pin, ViewReader};
 use schemas::rows::{FieldDef, FieldKind, Row, Shape, Value, ViewDef};
 use schemas::scanning::{Scan, Wanted};
 use tokio::sync::{oneshot, watch};
@@ -134,7 +134,7 @@ impl ViewReader for View {
         at: Epoch,
         limit: usize,
         examine: usize,
-        keep: &mut dyn FnMut(&Row) -> bool,
+        keep: Keep<'_>,
     ) -> Result<Page, Gone> {
         self.clock.kept(at)?;
         let rows = self.rows.read().unwrap();
@@ -145,7 +145,7 @@ impl ViewReader for View {
         let mut theirs = theirs.take_while(|it| it.0.tenant() == tenant).peekable();
         for _ in 0..examine {
             let Some((name, versions)) = theirs.next() else { break };
-            if let Some(row) = View::at(versions, at).filter(|it| keep(it)) {
+            if let Some(row) = View::at(versions, at).filter(|it| keep.row(it)) {
                 page.rows.push((name.clone(), row.clone()));
             }
             page.next = theirs.peek().map(|_| name.key().to_string());

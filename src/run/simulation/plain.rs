@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use schemas::keeping::{StateKeeper, Unreadable};
 use schemas::leaving::{Leaving, Spot, Touched, Version};
 use schemas::names::{Fingerprint, Name};
-use schemas::reading::{Epoch, Gone, Instants, MapStats, Page, Pin, ViewReader};
+use schemas::reading::{Epoch, Gone, Instants, Keep, MapStats, Page, Pin, ViewReader};
 use schemas::rows::{FieldDef, FieldKind, Row, Shape, Value, ViewDef};
 use schemas::scanning::{Scan, Wanted};
 
@@ -210,7 +210,7 @@ impl ViewReader for Plain {
         _: Epoch,
         _: usize,
         _: usize,
-        _: &mut dyn FnMut(&Row) -> bool,
+        _: Keep<'_>,
     ) -> Result<Page, Gone> {
         unreachable!("nobody asks")
     }
