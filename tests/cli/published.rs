@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -191,7 +192,7 @@ fn the_model_of_its_time_speaks() {
     let (process, address) = start(&data, &["--rebuild", "sentiment"]);
     let built = || get(&address, "/v1/views/sentiment?limit=1").0 == 200;
     while !built() || rows(&address).len() < live.len() {
-        std::thread::yield_now();
+        std::thread::park_timeout(Duration::from_millis(5));
     }
     assert_eq!(rows(&address), live);
     end(process);
@@ -260,10 +261,12 @@ fn publishing_under_load_is_replayed() {
                 while !send(&to(), "cloudevents-batch", "", &batch)
                     .is_ok_and(|it| it.starts_with("HTTP/1.1 202"))
                 {
-                    std::thread::yield_now();
+                    std::thread::park_timeout(Duration::from_millis(5));
                 }
                 sent.push_str(&(events.join("\n") + "\n"));
                 batches.fetch_add(1, SeqCst);
+                // Some hundred texts a second: a slow machine keeps up, too.
+                std::thread::park_timeout(Duration::from_millis(50));
             }
             sent
         })
@@ -272,7 +275,7 @@ fn publishing_under_load_is_replayed() {
         let until = batches.load(SeqCst) + 8;
         while batches.load(SeqCst) < until {
             assert!(!producer.is_finished(), "the producer has failed");
-            std::thread::yield_now();
+            std::thread::park_timeout(Duration::from_millis(5));
         }
         let model = folder.path(&format!("m{n}"));
         let words = ["model", "publish", &model, "--data-dir", &data, "--even-if-worse"];
@@ -289,13 +292,13 @@ fn publishing_under_load_is_replayed() {
     let until = batches.load(SeqCst) + 30;
     while batches.load(SeqCst) < until {
         assert!(!producer.is_finished(), "the producer has failed");
-        std::thread::yield_now();
+        std::thread::park_timeout(Duration::from_millis(5));
     }
     stop.store(true, SeqCst);
     let sent = producer.join().unwrap();
     let address = place.lock().unwrap().clone();
     while rows(&address).len() < sent.lines().count() {
-        std::thread::yield_now();
+        std::thread::park_timeout(Duration::from_millis(5));
     }
     let live = rows(&address);
     let spoke: std::collections::BTreeSet<&str> =
