@@ -66,6 +66,8 @@ pub(super) struct Desk {
     /// Number of the newest flush.
     flushes: u64,
     flushed: Instant,
+    /// The same of those at a pin.
+    rows_flushed: Instant,
     failing: bool,
     /// Bytes that were left when rows in the log were last put together.
     compacted: u64,
@@ -103,6 +105,7 @@ impl Desk {
             in_flight: Vec::new(),
             flushes: 0,
             flushed: clock::monotonic(),
+            rows_flushed: clock::monotonic(),
             failing: false,
             compacted: 0,
         };
@@ -230,8 +233,10 @@ impl Desk {
         shared.told.whole = self.book.is_whole();
     }
 
-    /// Whether a flush is due; `lags`: reading has more than can be taken in.
-    pub(super) fn is_due(&self, durable: Epoch, lags: bool) -> bool {
+    /// Whether a flush is due; `lags`: reading has more than can be taken in; `pinned`: rows that wait
+    /// can be read. Rows have a clock of their own: a pin comes when a checkpoint does, and a flush
+    /// without one must not put them off.
+    pub(super) fn is_due(&self, durable: Epoch, lags: bool, pinned: bool) -> bool {
         let lane = &self.lane;
         let bytes: usize = self.in_flight.iter().map(|it| it.1).sum();
         let room = self.in_flight.len() + lane.declared.streams.len() < QUEUE_BATCHES;
@@ -242,18 +247,21 @@ impl Desk {
         let room = (room && !fails) || self.in_flight.is_empty();
         let limits = &lane.declared.limits;
         let unread = lane.unread();
+        let rows = pinned && self.wants_pin();
         let (much, wait) = if lags {
             (unread >= lane.max_bytes / LAGGING_SHARE, limits.wait * LAGGING_WAITS)
         } else {
-            (unread >= limits.bytes as u64 || lane.n_waiting() >= limits.rows, limits.wait)
+            let many = rows && lane.n_waiting() >= limits.rows;
+            (unread >= limits.bytes as u64 || many, limits.wait)
         };
-        room && (much || clock::since(self.flushed) >= wait) && self.has_some(durable)
+        let is_time = |since: Instant| much || clock::since(since) >= wait;
+        let gathered = self.has_gathered(durable) && is_time(self.flushed);
+        room && (gathered || rows && is_time(self.rows_flushed))
     }
 
-    fn has_some(&self, durable: Epoch) -> bool {
-        let waits = self.lane.shared.lock().waiting.values().any(|it| !it.is_empty());
+    fn has_gathered(&self, durable: Epoch) -> bool {
         let marks = self.lane.takes(&Stream::Marks);
-        waits || self.lane.unread() > 0 || (marks && self.book.wants_mark(durable))
+        self.lane.unread() > 0 || (marks && self.book.wants_mark(durable))
     }
 
     /// Whether rows wait: then a pin is wanted.
@@ -332,6 +340,9 @@ impl Desk {
             (book.marked, book.marked_whole) = (covered, mark.whole);
         }
         self.flushed = clock::monotonic();
+        if pin.is_some() {
+            self.rows_flushed = self.flushed;
+        }
         if made.is_empty() && book == self.book {
             return Ok(None);
         }

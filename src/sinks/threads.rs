@@ -34,8 +34,11 @@ const NOTED_WITHIN: Duration = Duration::from_secs(10);
 const COMMIT_WITHIN: Duration = Duration::from_millis(500);
 /// How often is looked whether it is there.
 const POLL: Duration = Duration::from_millis(5);
-/// Reading lags until it has not for so long.
-const LAGS_FOR: Duration = Duration::from_millis(500);
+/// Reading lags once it has been seen to for so long more than not, and until that is undone: a queue
+/// that is full for a moment is no lag.
+const LAGS_FROM: Duration = Duration::from_millis(500);
+/// More of it is not remembered.
+const LAGS_MOST: Duration = Duration::from_secs(1);
 /// How often the numbers are told.
 const TELL: Duration = Duration::from_millis(250);
 
@@ -139,7 +142,7 @@ pub fn no_sinks() -> Report {
 fn fix(outbox: &Outbox, mut desks: Vec<Desk>, stop: &AtomicBool) -> Result<(), Report> {
     let mut last_pin = clock::monotonic();
     let mut last_told: Option<Instant> = None;
-    let mut lagged: Option<Instant> = None;
+    let mut lag = Lag::default();
     loop {
         let pin = wait(outbox);
         if stop.load(SeqCst) {
@@ -150,15 +153,33 @@ fn fix(outbox: &Outbox, mut desks: Vec<Desk>, stop: &AtomicBool) -> Result<(), R
         if pin.is_some() {
             last_pin = clock::monotonic();
         }
-        if (outbox.lags)() {
-            lagged = Some(clock::monotonic());
-        }
-        let lags = lagged.is_some_and(|it| clock::since(it) < LAGS_FOR);
+        let lags = lag.seen((outbox.lags)(), clock::monotonic());
         turn(outbox, &mut desks, pin, (clock::since(last_pin) > OWN_PIN_AFTER, lags));
         if last_told.is_none_or(|it| clock::since(it) > TELL) {
             last_told = Some(clock::monotonic());
             outbox.lanes.iter().for_each(|it| tell(outbox, it));
         }
+    }
+}
+
+/// For how long reading has been seen to lag, less for how long not.
+#[derive(Default)]
+struct Lag {
+    level: Duration,
+    looked: Option<Instant>,
+}
+
+impl Lag {
+    /// It was looked at: whether reading lags.
+    fn seen(&mut self, lags: bool, now: Instant) -> bool {
+        let passed = self.looked.map_or(Duration::ZERO, |it| now.saturating_duration_since(it));
+        self.looked = Some(now);
+        self.level = if lags {
+            (self.level + passed).min(LAGS_MOST)
+        } else {
+            self.level.saturating_sub(passed)
+        };
+        self.level >= LAGS_FROM
     }
 }
 
@@ -176,7 +197,8 @@ pub(super) fn turn(
         it.look(outbox);
         it.compact(outbox);
     });
-    let due = desks.iter_mut().filter(|it| it.is_due(durable, lags));
+    let pinned = pin.is_some() || own;
+    let due = desks.iter_mut().filter(|it| it.is_due(durable, lags, pinned));
     let due: Vec<&mut Desk> = due.collect();
     let wanted = due.iter().any(|it| it.wants_pin());
     let pin = pin.or_else(|| (wanted && own).then(|| outbox.instants.pin()));
@@ -350,5 +372,25 @@ impl Asking {
                 fix: "name one of the settings' `[sinks.NAME]` tables".into(),
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: reading that is behind for long lags, one that is for a moment now and then does not.
+    /// Method: looks at a clock that is moved by hand.
+    #[test]
+    fn for_a_moment_is_no_lag() {
+        let (mut lag, mut now) = (Lag::default(), clock::monotonic());
+        let mut look = |lags| {
+            now += LOOK;
+            lag.seen(lags, now)
+        };
+        assert!((0..1_000).all(|n| !look(n % 3 == 0)), "a third of the time");
+        assert_eq!((0..20).filter(|_| look(true)).count(), 12);
+        assert!((0..1_000).all(|n| look(n % 3 > 0)), "two thirds of the time");
+        assert_eq!((0..20).filter(|_| look(false)).count(), 9);
     }
 }
