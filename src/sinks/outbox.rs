@@ -52,7 +52,7 @@ const WRITE_BYTES: usize = 64 << 20;
 /// Without a checkpoint for so long nothing is happening.
 const NEXT_INSTANT: std::time::Duration = std::time::Duration::from_secs(3);
 /// How long an instant that somebody asked for is held, unless its undo grows too large.
-pub(super) const INSTANT_LEASE_MS: u64 = 600_000;
+const INSTANT_LEASE_MS: u64 = 600_000;
 /// Events that may wait for a checkpoint before reading is held back.
 pub const EVENTS_MAX_BYTES: u64 = 64 << 20;
 
@@ -278,9 +278,18 @@ impl Outbox {
             return Some(at);
         }
         *self.asked.lock() = None;
+        self.leased_now()
+    }
+
+    /// The newest instant, at which everything can be read for a while; it is not pinned: a reader
+    /// that is slow must not keep what others have replaced.
+    pub(super) fn leased_now(&self) -> Option<Epoch> {
         let pin = self.instants.pin();
-        self.lease(pin.epoch(), &tell);
-        told.try_recv().ok()
+        self.leased(pin.epoch()).then_some(pin.epoch())
+    }
+
+    fn leased(&self, epoch: Epoch) -> bool {
+        self.instants.lease(epoch, (self.now_ms)(), INSTANT_LEASE_MS).is_ok()
     }
 
     /// The views, as they are served.
@@ -289,9 +298,7 @@ impl Outbox {
     }
 
     fn lease(&self, epoch: Epoch, tell: &crossbeam_channel::Sender<Epoch>) {
-        if self.instants.lease(epoch, (self.now_ms)(), INSTANT_LEASE_MS).is_ok()
-            && tell.try_send(epoch).is_err()
-        {
+        if self.leased(epoch) && tell.try_send(epoch).is_err() {
             tracing::debug!(epoch, "who asked for an instant has left");
         }
     }
@@ -325,7 +332,6 @@ impl Outbox {
         };
         let mark = is_kept && to_rows.iter().any(listening);
         let with_rows = !to_changes.is_empty() || !logged.is_empty();
-        let with_rows = with_rows || !gone_changes.is_empty() || !gone_rows.is_empty();
         let mut due: Vec<Due> = Vec::new();
         let mut found = false;
         let mut packed = [
@@ -340,7 +346,7 @@ impl Outbox {
             let row = it.row.as_ref();
             packed[0].put(self, gathering, |into| into.row(it.name, at, row));
             packed[1].put(self, gathering, |into| into.row(it.name, it.epoch, row));
-            if row.is_none() {
+            if !it.exists {
                 packed[2].put(self, gathering, |into| into.row(it.name, at, None));
                 packed[3].put(self, gathering, |into| into.row(it.name, it.epoch, None));
             }

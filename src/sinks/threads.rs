@@ -14,7 +14,7 @@ use super::Given;
 use super::aside;
 use super::fixing::{Desk, UNDO_STOP_BYTES};
 use super::lane::Lane;
-use super::outbox::{EVENTS_MAX_BYTES, INSTANT_LEASE_MS, Outbox, Parts};
+use super::outbox::{EVENTS_MAX_BYTES, Outbox, Parts};
 use super::runner::Runner;
 use crate::clock;
 use crate::metrics::OfSink;
@@ -345,10 +345,8 @@ impl Asking {
             std::thread::park_timeout(LOOK);
         }
         // A row that was touched meanwhile may be on its way once more.
-        let upto = outbox.instants.pin();
-        let leased = outbox.instants.lease(upto.epoch(), (outbox.now_ms)(), INSTANT_LEASE_MS);
-        leased.map_err(|_| cannot("no instant could be held"))?;
-        let tables = lane.sink.verify((at, upto.epoch()), &outbox.readers())?;
+        let upto = outbox.leased_now().ok_or_else(|| cannot("no instant could be held"))?;
+        let tables = lane.sink.verify((at, upto), &outbox.readers())?;
         let is_equal = |it: &Value| it["equal"] == true;
         let equal = tables.as_array().is_some_and(|it| !it.is_empty() && it.iter().all(is_equal));
         Ok(serde_json::json!({"sink": name, "epoch": at, "equal": equal, "tables": tables}))

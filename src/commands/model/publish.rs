@@ -123,7 +123,7 @@ impl Before {
         match ask::running(&settings.data_dir) {
             Some(peer) => {
                 let made = Made::keep(&shelf, body, &asked.digest)?;
-                let asked_json = serde_json::to_string(&asked).unwrap_or_default();
+                let asked_json = serde_json::to_string(&asked).expect("names and numbers");
                 let query = ask::query(&[("asked", Some(asked_json))]);
                 peer.post(&format!("/v1/admin/models/publish{query}"))?;
                 made.stays();
