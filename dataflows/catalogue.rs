@@ -1,7 +1,8 @@
 //! Every view: its definition, its dataflow, its reader.
 //!
 //! # Invariants
-//! Each chosen view has one lane per worker on the clock, in the catalogue's order; so an epoch is
+//! Each chosen view has one lane per worker on the clock, in the catalogue's order (but those that
+//! are another look at a fold's states: they are complete with it); so an epoch is
 //! complete when every chosen view of every worker has applied it. A relation is fed by the fold it
 //! reads, on the same worker, in the same dataflow.
 
@@ -28,6 +29,8 @@ use crate::fold::{Both, Nobody, Project, fold, split};
 use crate::inputs::{Counts, Updates, fingerprint_of};
 use crate::model_quality::{self, ModelQuality};
 use crate::mood::Heard;
+use crate::order_exceptions::OrderExceptions;
+use crate::order_visibility::OrderVisibility;
 use crate::orders::Orders;
 use crate::orders_by_status::{Moves, OrdersByStatus};
 use crate::priority_queue::PriorityQueue;
@@ -39,19 +42,19 @@ use crate::sentiment::{self, Sentiment};
 use crate::sentiment_by_customer::{self, SentimentByCustomer};
 use crate::sentiment_by_day::{self, SentimentByDay};
 use crate::sentiment_by_product::{self, SentimentByProduct};
-use crate::served::{Clock, KeyOf, Served};
+use crate::served::{Clock, Face, KeyOf, Served};
 use crate::sla::Slas;
 use crate::top_customers::{Candidates, TopCustomers};
 use crate::volume::Volume;
 use crate::{Addressed, Epoch, Fold, Keep};
 use crate::{
-    cases, claims, customers, orders, orders_by_status, priority_queue, queue_load, queues,
-    records, sla, top_customers, volume,
+    cases, claims, customers, order_exceptions, order_visibility, orders, orders_by_status,
+    priority_queue, queue_load, queues, records, sla, top_customers, volume,
 };
 
 /// Every view of this build, in the order of the documentation.
 pub fn definitions() -> &'static [&'static ViewDef] {
-    static ALL: [&ViewDef; 16] = [
+    static ALL: [&ViewDef; 18] = [
         &customers::DEF,
         &orders::DEF,
         &cases::DEF,
@@ -68,6 +71,8 @@ pub fn definitions() -> &'static [&'static ViewDef] {
         &priority_queue::DEF,
         &sla::DEF,
         &queue_load::DEF,
+        &order_visibility::DEF,
+        &order_exceptions::DEF,
     ];
     &ALL
 }
@@ -76,7 +81,7 @@ pub fn definitions() -> &'static [&'static ViewDef] {
 pub type Reference = fn(&[Event<'static>], Epoch) -> BTreeMap<Name, Row>;
 
 /// Of each view its plain computation, in the catalogue's order.
-pub fn references() -> [Reference; 16] {
+pub fn references() -> [Reference; 18] {
     [
         customers::reference,
         orders::reference,
@@ -94,6 +99,8 @@ pub fn references() -> [Reference; 16] {
         priority_queue::reference,
         sla::reference,
         queue_load::reference,
+        order_visibility::reference,
+        order_exceptions::reference,
     ]
 }
 
@@ -124,9 +131,13 @@ impl ViewSet {
     const PRIORITY_QUEUE: u32 = 8_192;
     const SLA: u32 = 16_384;
     const QUEUE_LOAD: u32 = 32_768;
+    const ORDER_VISIBILITY: u32 = 65_536;
+    const ORDER_EXCEPTIONS: u32 = 131_072;
+    /// Those that show another view's states: they have no lane of their own on the clock.
+    const FACES: u32 = ViewSet::ORDER_VISIBILITY;
 
     /// Relations, each with a fold whose rows it is made from; the first is the one it is about.
-    const NEEDS: [(u32, u32); 10] = [
+    const NEEDS: [(u32, u32); 12] = [
         (ViewSet::ORDERS_BY_STATUS, ViewSet::ORDERS),
         (ViewSet::TOP_CUSTOMERS, ViewSet::CUSTOMERS),
         (ViewSet::PRIORITY_QUEUE, ViewSet::CASES),
@@ -137,6 +148,8 @@ impl ViewSet {
         (ViewSet::SLA, ViewSet::ORDERS),
         (ViewSet::QUEUE_LOAD, ViewSet::CASES),
         (ViewSet::QUEUE_LOAD, ViewSet::CLAIMS),
+        (ViewSet::ORDER_VISIBILITY, ViewSet::ORDERS),
+        (ViewSet::ORDER_EXCEPTIONS, ViewSet::ORDERS),
     ];
 
     /// The fold whose rows a view is made from; itself, if it is none's.
@@ -208,6 +221,7 @@ pub struct Views {
     priority_queue: Option<Arc<Published<PriorityQueue>>>,
     sla: Option<Arc<Published<Slas>>>,
     queue_load: Option<Arc<Published<QueueLoad>>>,
+    order_exceptions: Option<Arc<Published<OrderExceptions>>>,
 }
 
 impl Views {
@@ -247,7 +261,7 @@ impl Views {
         terms: Terms,
     ) -> Arc<Views> {
         let chosen = ViewSet(chosen.0 & ViewSet::all().0);
-        let lanes = chosen.0.count_ones() as usize * workers;
+        let lanes = (chosen.0 & !ViewSet::FACES).count_ones() as usize * workers;
         let clock = Clock::new(lanes, undo_max_bytes);
         let (mut readers, mut keepers) = (Vec::new(), Vec::new());
         let mut leaving = Vec::new();
@@ -276,6 +290,8 @@ impl Views {
         let priority_queue = maker.published(ViewSet::PRIORITY_QUEUE);
         let sla = maker.published(ViewSet::SLA);
         let queue_load = maker.published(ViewSet::QUEUE_LOAD);
+        maker.face::<_, OrderVisibility>(ViewSet::ORDER_VISIBILITY, orders.as_ref());
+        let order_exceptions = maker.published(ViewSet::ORDER_EXCEPTIONS);
         Arc::new(Views {
             clock,
             secret,
@@ -299,6 +315,7 @@ impl Views {
             priority_queue,
             sla,
             queue_load,
+            order_exceptions,
         })
     }
 
@@ -330,7 +347,8 @@ impl Views {
         let waiting = self.priority_queue.as_ref().map_or(0, |it| it.anomalies());
         let sla = self.sla.as_ref().map_or(0, |it| it.anomalies());
         let load = self.queue_load.as_ref().map_or(0, |it| it.anomalies());
-        by_status + top + waiting + sla + load
+        let wrong = self.order_exceptions.as_ref().map_or(0, |it| it.anomalies());
+        by_status + top + waiting + sla + load + wrong
     }
 }
 
@@ -348,7 +366,7 @@ struct Maker<'m> {
 impl Maker<'_> {
     /// The first lane of a view: after those of the chosen views before it.
     fn first_lane(&self, view: u32) -> Option<usize> {
-        let before = (self.chosen.0 & (view - 1)).count_ones() as usize;
+        let before = (self.chosen.0 & (view - 1) & !ViewSet::FACES).count_ones() as usize;
         (self.chosen.0 & view != 0).then_some(before * self.workers)
     }
 
@@ -367,6 +385,19 @@ impl Maker<'_> {
         self.readers.push(map.clone());
         self.leaving.push(map.clone());
         Some(map)
+    }
+
+    /// Another look at a map, if it is chosen and the map is there.
+    fn face<F: Fold, G: Fold<State = F::State>>(
+        &mut self,
+        view: u32,
+        map: Option<&Arc<Served<F>>>,
+    ) {
+        if let Some(map) = map.filter(|_| self.chosen.0 & view != 0) {
+            let face = Face::<F, G>::of(map);
+            self.readers.push(face.clone());
+            self.leaving.push(face);
+        }
     }
 
     fn published<R: crate::publish::Relation>(&mut self, view: u32) -> Option<Arc<Published<R>>> {
@@ -453,9 +484,14 @@ impl Sources {
             let (mut orders, mut late) = (None, None);
             if let Some(map) = &views.orders {
                 let moves = views.orders_by_status.as_ref().map(|_| Moves::default());
-                let both = Both(moves, asks.then_some(Late));
-                let (its_door, moved) = door(scope, map, index, both, &probe);
+                let wrong = views.order_exceptions.as_ref().map(|_| OrderExceptions);
+                let others = Both(asks.then_some(Late), wrong);
+                let (its_door, moved) = door(scope, map, index, Both(moves, Some(others)), &probe);
                 let (moves, said) = split(moved);
+                let (said, wrong) = split(said);
+                if let Some(exceptions) = &views.order_exceptions {
+                    publish(wrong, exceptions.clone(), index).probe_with(&probe);
+                }
                 if let Some(by_status) = &views.orders_by_status {
                     let totals = orders_by_status::relate(moves);
                     publish(totals, by_status.clone(), index).probe_with(&probe);

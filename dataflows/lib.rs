@@ -13,13 +13,15 @@
 //!                                  │ └─▶ relate orders_by_status ─▶ publish ─▶ served map
 //!                                  └───▶ relate top_customers ────▶ publish ─▶ served map
 //!  cases, customers, orders ─▶ [`queues`] ─▶ relate priority_queue, sla ─▶ publish ─▶ served maps
+//!  orders ───────────────────────────────▶ relate order_exceptions ────▶ publish ─▶ served map
 //!  cases, claims ────────────────────────▶ relate queue_load ──────────▶ publish ─▶ served map
 //! ```
 //!
 //! The views, a line each: [`customers`], [`orders`], [`cases`], [`volume`], [`records`],
 //! [`sentiment`], [`sentiment_by_customer`], [`sentiment_by_product`], [`sentiment_by_day`],
 //! [`model_quality`], [`claims`] (folds); [`orders_by_status`], [`top_customers`],
-//! [`priority_queue`], [`sla`], [`queue_load`] (relations).
+//! [`priority_queue`], [`sla`], [`queue_load`], [`order_exceptions`] (relations);
+//! [`order_visibility`] (another look at the states of `orders`).
 
 pub mod models; // what is learnt from events, and what is said with it
 pub mod served; // the multi-version map that folds write and readers read
@@ -47,6 +49,8 @@ pub mod queues; // cases with their promises: what the next three are made from
 pub mod priority_queue;
 pub mod sla;
 pub mod queue_load;
+pub mod order_visibility;
+pub mod order_exceptions;
 mod packed; // facts packed into one allocation
 mod stamps; // which of two statements is the newer
 mod sums; // sums of money by currency

@@ -21,3 +21,5 @@ pub mod sentiment; // counts and lexicon under the layer
 pub mod measure; // how good opinions are
 pub mod published; // which model speaks of which text
 mod body; // a model as bytes and back
+pub mod lanes; // how long orders took, by the lane they went
+pub mod eta; // when an order arrives

@@ -33,6 +33,7 @@ use crate::{Epoch, Fold, near_or_row};
 
 mod reference;
 mod rows;
+pub(crate) mod standing; // how it stands on its way
 mod stored;
 
 pub use reference::reference;
@@ -166,7 +167,7 @@ impl<'p> Facts<'p> {
 }
 
 /// Never: an instant after every event time.
-const NEVER: i64 = i64::MAX;
+pub(crate) const NEVER: i64 = i64::MAX;
 
 /// What is known of an order.
 #[derive(Clone, Debug)]
@@ -350,14 +351,19 @@ impl Fold for Orders {
         near_or_row::<Orders>((name, state, now), fields, rows::near, into);
     }
 
-    /// An order that is not settled becomes late in the first millisecond after its promise.
+    /// An order that is not settled becomes late in the first millisecond after its promise, and
+    /// stuck in the one after its usual time; the views made of this one depend on the latter.
     #[inline]
     fn next_due(state: &State, after: Epoch) -> Option<Epoch> {
-        if state.promised_at == NEVER || state.settled_at() != NEVER {
+        if state.settled_at() != NEVER {
             return None;
         }
-        let due = state.promised_at.div_euclid(1_000) + 1;
-        u64::try_from(due).ok().filter(|it| *it > after)
+        let first_after = |at: i64| {
+            let due = u64::try_from(at.div_euclid(1_000) + 1).ok();
+            due.filter(|it| at != NEVER && *it > after)
+        };
+        let (late, stuck) = (first_after(state.promised_at), first_after(state.stuck_at()));
+        late.into_iter().chain(stuck).min()
     }
 
     fn owner(state: &State) -> Option<Fingerprint> {

@@ -38,6 +38,7 @@ mod clock;
 mod journal;
 mod keeping;
 mod keys;
+mod face; // the same states as another view
 mod leaving;
 mod marks;
 mod pins;
@@ -63,6 +64,7 @@ use keys::{Born, Keys};
 use shard::{Loaded, Shard};
 
 pub use clock::{Clock, UNDO_MAX_BYTES};
+pub(crate) use face::Face;
 pub(crate) use keeping::layout;
 pub(crate) use keys::Place;
 pub(crate) use writer::{Touch, Writer};
@@ -289,12 +291,17 @@ impl<F: Fold> Served<F> {
     }
 }
 
-impl<F: Fold> ViewReader for Served<F> {
-    fn def(&self) -> &'static ViewDef {
-        F::DEF
-    }
+/// Is told a name, its row before and its row after.
+type Tell<'t> = &'t mut dyn FnMut(&Name, Option<Row>, Option<Row>);
 
-    fn get(&self, tenant: &str, key: &str, at: Epoch) -> Result<Option<Row>, Gone> {
+impl<F: Fold> Served<F> {
+    /// One row, as that view says it (see [`ViewReader`], as for the next three).
+    fn get_as<G: Fold<State = F::State>>(
+        &self,
+        tenant: &str,
+        key: &str,
+        at: Epoch,
+    ) -> Result<Option<Row>, Gone> {
         let Some(key) = (self.key_of)(tenant, key) else { return Ok(None) };
         let hash = shard::hash(key);
         let part = &self.parts[(route(key) % self.parts.len() as u64) as usize];
@@ -305,10 +312,11 @@ impl<F: Fold> ViewReader for Served<F> {
                 Some(Copied::new(&shard.entry(slot).name, shard.version(slot, at)?))
             })
         };
-        Ok(copied.and_then(|it| it.row::<F>()))
+        Ok(copied.and_then(|it| it.row::<G>()))
     }
 
-    fn page(
+    /// A page of rows.
+    fn page_as<G: Fold<State = F::State>>(
         &self,
         tenant: &str,
         after: Option<&str>,
@@ -352,7 +360,8 @@ impl<F: Fold> ViewReader for Served<F> {
                 }
                 examined += 1;
             }
-            let listed = self.listed(*worker, place, (tenant, text), at, keep, &mut scratch)?;
+            let listed =
+                self.listed::<G>(*worker, place, (tenant, text), at, keep, &mut scratch)?;
             last = Some((text, listed.is_some()));
             page.rows.extend(listed.flatten());
         }
@@ -360,21 +369,12 @@ impl<F: Fold> ViewReader for Served<F> {
         Ok(page)
     }
 
-    fn count(&self, tenant: &str, at: Epoch) -> u64 {
-        let rows: i64 = self.parts.iter().map(|it| it.journal.lock().count(tenant, at)).sum();
-        u64::try_from(rows).unwrap_or(0)
-    }
-
-    fn rows(&self) -> u64 {
-        let rows: i64 = self.parts.iter().map(|it| it.rows.load(Relaxed)).sum();
-        u64::try_from(rows).unwrap_or(0)
-    }
-
-    fn changes(
+    /// What changed.
+    fn changes_as<G: Fold<State = F::State>>(
         &self,
         after: Epoch,
         upto: Epoch,
-        emit: &mut dyn FnMut(&Name, Option<Row>, Option<Row>),
+        emit: Tell<'_>,
     ) -> Result<(), Gone> {
         for part in &self.parts {
             let touched = part.journal.lock().touched(after, upto).ok_or_else(|| self.gone())?;
@@ -402,8 +402,8 @@ impl<F: Fold> ViewReader for Served<F> {
                         continue;
                     };
                     let rows = (
-                        old.as_ref().and_then(|it| it.row::<F>()),
-                        new.as_ref().and_then(|it| it.row::<F>()),
+                        old.as_ref().and_then(|it| it.row::<G>()),
+                        new.as_ref().and_then(|it| it.row::<G>()),
                     );
                     if rows != (None, None) {
                         emit(name, rows.0, rows.1);
@@ -414,7 +414,12 @@ impl<F: Fold> ViewReader for Served<F> {
         Ok(())
     }
 
-    fn for_each(&self, at: Epoch, emit: &mut dyn FnMut(&Name, Row)) -> Result<(), Gone> {
+    /// Every row.
+    fn for_each_as<G: Fold<State = F::State>>(
+        &self,
+        at: Epoch,
+        emit: &mut dyn FnMut(&Name, Row),
+    ) -> Result<(), Gone> {
         for lock in self.parts.iter().flat_map(|it| &it.shards) {
             let mut from = 0;
             loop {
@@ -428,7 +433,7 @@ impl<F: Fold> ViewReader for Served<F> {
                     .collect();
                 drop(shard);
                 for it in copied {
-                    if let Some(row) = it.row::<F>() {
+                    if let Some(row) = it.row::<G>() {
                         emit(&it.name, row);
                     }
                 }
@@ -440,6 +445,51 @@ impl<F: Fold> ViewReader for Served<F> {
         }
         Ok(())
     }
+}
+
+impl<F: Fold> ViewReader for Served<F> {
+    fn def(&self) -> &'static ViewDef {
+        F::DEF
+    }
+
+    fn get(&self, tenant: &str, key: &str, at: Epoch) -> Result<Option<Row>, Gone> {
+        self.get_as::<F>(tenant, key, at)
+    }
+
+    fn page(
+        &self,
+        tenant: &str,
+        after: Option<&str>,
+        at: Epoch,
+        limit: usize,
+        examine: usize,
+        keep: KeepRow<'_>,
+    ) -> Result<Page, Gone> {
+        self.page_as::<F>(tenant, after, at, limit, examine, keep)
+    }
+
+    fn count(&self, tenant: &str, at: Epoch) -> u64 {
+        let rows: i64 = self.parts.iter().map(|it| it.journal.lock().count(tenant, at)).sum();
+        u64::try_from(rows).unwrap_or(0)
+    }
+
+    fn rows(&self) -> u64 {
+        let rows: i64 = self.parts.iter().map(|it| it.rows.load(Relaxed)).sum();
+        u64::try_from(rows).unwrap_or(0)
+    }
+
+    fn changes(
+        &self,
+        after: Epoch,
+        upto: Epoch,
+        emit: &mut dyn FnMut(&Name, Option<Row>, Option<Row>),
+    ) -> Result<(), Gone> {
+        self.changes_as::<F>(after, upto, emit)
+    }
+
+    fn for_each(&self, at: Epoch, emit: &mut dyn FnMut(&Name, Row)) -> Result<(), Gone> {
+        self.for_each_as::<F>(at, emit)
+    }
 
     fn fields_of(
         &self,
@@ -449,7 +499,7 @@ impl<F: Fold> ViewReader for Served<F> {
         fields: &[usize],
         into: &mut Vec<Value>,
     ) -> Result<bool, Gone> {
-        self.read_fields((tenant, key), at, fields, into)
+        self.read_fields::<F>((tenant, key), at, fields, into)
     }
 
     fn scan(
@@ -460,7 +510,7 @@ impl<F: Fold> ViewReader for Served<F> {
         scan: &mut Scan,
         into: &mut Vec<Value>,
     ) -> Result<usize, Gone> {
-        self.scan_on(tenant, at, wanted, scan, into)
+        self.scan_on::<F>(tenant, at, wanted, scan, into)
     }
 
     /// Index and slab exactly; what names and states keep outside is estimated from

@@ -124,6 +124,12 @@ impl Timeline {
         }
     }
 
+    /// When the newest statement was made.
+    #[inline]
+    pub(crate) fn newest_at(&self) -> Option<i64> {
+        self.recent.as_deref().and_then(newest_of).map(|it| it.at)
+    }
+
     /// Oldest first.
     fn parts(&self) -> Vec<&[u8]> {
         let mut parts: Vec<&[u8]> = self.recent.iter().map(|it| entries_of(it)).collect();

@@ -53,6 +53,8 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     ("0015_priority_queue", include_str!("clickhouse/0015_priority_queue.sql")),
     ("0016_sla", include_str!("clickhouse/0016_sla.sql")),
     ("0017_queue_load", include_str!("clickhouse/0017_queue_load.sql")),
+    ("0018_order_visibility", include_str!("clickhouse/0018_order_visibility.sql")),
+    ("0019_order_exceptions", include_str!("clickhouse/0019_order_exceptions.sql")),
 ];
 
 /// The statements of a migration, one by one: each ends with `;` at the end of a line. Lines of
@@ -90,6 +92,7 @@ pub const FEW_WORDS: &[(&str, &str)] = &[
     ("sla", "queue"),
     ("sla", "agent"),
     ("queue_load", "queue"),
+    ("order_visibility", "next"),
 ];
 
 /// Text fields whose words are a closed list.
@@ -98,6 +101,13 @@ pub const CLOSED: &[(&str, &str, &[&str])] = &[
     ("cases", "status", &["open", "assigned", "resolved"]),
     ("sentiment", "label", &["negative", "neutral", "positive"]),
     ("claims", "did", &["claimed", "released", "completed"]),
+    ("order_visibility", "status", &STATUSES),
+    ("order_exceptions", "status", &STATUSES),
+    (
+        "order_exceptions",
+        "exception",
+        &["late", "not_in_production", "stuck", "problem", "contradictory", "split", "returned"],
+    ),
     ("sla", "state", &["on_time", "due_soon", "breached", "kept", "missed"]),
 ];
 

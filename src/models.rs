@@ -18,6 +18,8 @@ use sha2::{Digest, Sha256};
 use crate::report::Report;
 use crate::segments::replace as replace_whole;
 
+pub use dataflows::models::eta::WEIGHS;
+pub use dataflows::models::lanes::{Lane, Lanes, Stage, Way};
 pub use dataflows::models::lexicon::{Lexicon, NAME as LEXICON};
 pub use dataflows::models::measure::{Quality, Tally};
 pub use dataflows::models::opinion::{Label, ONE, Opinion, Scorer, rated, text_of};

@@ -31,6 +31,15 @@ fn place(spot: Spot) -> (usize, usize, u32) {
     ((spot.0 >> 40) as usize, (spot.0 >> 32) as usize & 0xff, spot.0 as u32)
 }
 
+/// Who is told what was touched: each has a list of its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ear {
+    /// The view whose states these are.
+    Own,
+    /// The view that shows the same states in another way (see [`super::face`]).
+    Face,
+}
+
 /// An entity of one stride, copied out of its shard.
 struct Seen<S> {
     slot: u32,
@@ -41,8 +50,9 @@ struct Seen<S> {
 
 impl<F: Fold> Served<F> {
     /// Tells what is due in one shard. Whatever happens, what was taken and not told is put back.
-    fn tell_shard(
+    fn tell_shard<G: Fold<State = F::State>>(
         &self,
+        ear: Ear,
         (worker, number): (usize, usize),
         (after, at): (Epoch, Epoch),
         with_rows: bool,
@@ -51,10 +61,10 @@ impl<F: Fold> Served<F> {
         let lock = &self.parts[worker].shards[number];
         let mut slots = Vec::new();
         // Most shards have nothing in most calls: to find that out no writer waits.
-        if lock.read().leaving.as_ref().is_none_or(Marks::is_empty) {
+        if lock.read().leaving[ear as usize].as_ref().is_none_or(Marks::is_empty) {
             return Ok(());
         }
-        if let Some(marks) = &mut lock.write().leaving {
+        if let Some(marks) = &mut lock.write().leaving[ear as usize] {
             marks.take(at, &mut slots);
         }
         slots.sort_unstable();
@@ -76,7 +86,7 @@ impl<F: Fold> Served<F> {
                 }
                 let version = shard.version(slot, at).filter(|it| it.1 > after);
                 let Some((state, epoch)) = version else { continue };
-                let exists = F::exists(state);
+                let exists = G::exists(state);
                 let name = entry.name.clone();
                 // Without its row an entity need not be copied.
                 let state = if with_rows { state.clone() } else { F::State::default() };
@@ -91,16 +101,61 @@ impl<F: Fold> Served<F> {
                     name: &it.version.name,
                     epoch: it.version.epoch,
                     exists: it.exists,
-                    row: if with_rows { it.version.row::<F>() } else { None },
+                    row: if with_rows { it.version.row::<G>() } else { None },
                 });
             }
         }
         if !back.is_empty()
-            && let Some(marks) = &mut lock.write().leaving
+            && let Some(marks) = &mut lock.write().leaving[ear as usize]
         {
             marks.put_back(&back);
         }
         outcome
+    }
+
+    /// See [`Leaving`], as for the next two.
+    pub(super) fn note_as(&self, ear: Ear) {
+        for lock in self.parts.iter().flat_map(|it| &it.shards) {
+            lock.write().leaving[ear as usize] = Some(Marks::default());
+        }
+    }
+
+    pub(super) fn touched_as<G: Fold<State = F::State>>(
+        &self,
+        ear: Ear,
+        after: Epoch,
+        at: Epoch,
+        with_rows: bool,
+        emit: &mut dyn FnMut(Touched<'_>),
+    ) -> Result<(), Gone> {
+        for (worker, part) in self.parts.iter().enumerate() {
+            for number in 0..part.shards.len() {
+                self.tell_shard::<G>(ear, (worker, number), (after, at), with_rows, emit)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn read_as<G: Fold<State = F::State>>(
+        &self,
+        spot: Spot,
+        key: Fingerprint,
+        at: Epoch,
+    ) -> Result<Option<Version>, Gone> {
+        let (worker, number, slot) = place(spot);
+        let copied = {
+            let shard = self.parts[worker].shards[number].read();
+            self.readable(&shard, at)?;
+            if shard.entry(slot).epoch == Epoch::MAX || shard.key(slot) != key {
+                return Ok(None);
+            }
+            let name = &shard.entry(slot).name;
+            shard.version(slot, at).map(|it| Copied::new(name, it))
+        };
+        Ok(copied.map(|it| {
+            let row = it.row::<G>();
+            (it.epoch, it.name, row)
+        }))
     }
 }
 
@@ -114,9 +169,7 @@ impl<F: Fold> Leaving for Served<F> {
     }
 
     fn note(&self) {
-        for lock in self.parts.iter().flat_map(|it| &it.shards) {
-            lock.write().leaving = Some(Marks::default());
-        }
+        self.note_as(Ear::Own);
     }
 
     fn touched(
@@ -126,29 +179,11 @@ impl<F: Fold> Leaving for Served<F> {
         with_rows: bool,
         emit: &mut dyn FnMut(Touched<'_>),
     ) -> Result<(), Gone> {
-        for (worker, part) in self.parts.iter().enumerate() {
-            for number in 0..part.shards.len() {
-                self.tell_shard((worker, number), (after, at), with_rows, emit)?;
-            }
-        }
-        Ok(())
+        self.touched_as::<F>(Ear::Own, after, at, with_rows, emit)
     }
 
     fn read(&self, spot: Spot, key: Fingerprint, at: Epoch) -> Result<Option<Version>, Gone> {
-        let (worker, number, slot) = place(spot);
-        let copied = {
-            let shard = self.parts[worker].shards[number].read();
-            self.readable(&shard, at)?;
-            if shard.entry(slot).epoch == Epoch::MAX || shard.key(slot) != key {
-                return Ok(None);
-            }
-            let name = &shard.entry(slot).name;
-            shard.version(slot, at).map(|it| Copied::new(name, it))
-        };
-        Ok(copied.map(|it| {
-            let row = it.row::<F>();
-            (it.epoch, it.name, row)
-        }))
+        self.read_as::<F>(spot, key, at)
     }
 
     fn since(

@@ -42,7 +42,7 @@ fn passes<'t, F: Fold>(
 
 impl<F: Fold> Served<F> {
     /// See [`ViewReader::scan`](schemas::reading::ViewReader::scan).
-    pub(super) fn scan_on(
+    pub(super) fn scan_on<G: Fold<State = F::State>>(
         &self,
         tenant: &str,
         at: Epoch,
@@ -54,8 +54,8 @@ impl<F: Fold> Served<F> {
             scan.over = true;
             return Ok(0);
         };
-        let near = |it: &&Test| is_near::<F>(it.field);
-        let all_near = wanted.fields.iter().all(|it| is_near::<F>(*it))
+        let near = |it: &&Test| is_near::<G>(it.field);
+        let all_near = wanted.fields.iter().all(|it| is_near::<G>(*it))
             && wanted.tests.iter().all(|it| near(&it));
         let (mut n, mut copied, mut scratch) = (0, Vec::new(), Vec::new());
         let shard = part.shards[scan.shard % SHARDS].read();
@@ -66,15 +66,15 @@ impl<F: Fold> Served<F> {
             if name.tenant() != tenant {
                 continue;
             }
-            let Some(version) = shard.version(slot, at).filter(|it| F::exists(it.0)) else {
+            let Some(version) = shard.version(slot, at).filter(|it| G::exists(it.0)) else {
                 continue;
             };
             let tests = wanted.tests.iter().filter(near);
-            if !passes::<F>(tests, (name, version), &mut scratch) {
+            if !passes::<G>(tests, (name, version), &mut scratch) {
                 continue;
             }
             if all_near {
-                F::fields(name, version.0, version.1, &wanted.fields, into);
+                G::fields(name, version.0, version.1, &wanted.fields, into);
                 n += 1;
             } else {
                 copied.push(Copied::new(name, version));
@@ -86,8 +86,8 @@ impl<F: Fold> Served<F> {
         drop(shard);
         for it in copied {
             let tests = wanted.tests.iter().filter(|it| !near(it));
-            if passes::<F>(tests, (&it.name, (&it.state, it.epoch)), &mut scratch) {
-                F::fields(&it.name, &it.state, it.epoch, &wanted.fields, into);
+            if passes::<G>(tests, (&it.name, (&it.state, it.epoch)), &mut scratch) {
+                G::fields(&it.name, &it.state, it.epoch, &wanted.fields, into);
                 n += 1;
             }
         }
@@ -97,7 +97,7 @@ impl<F: Fold> Served<F> {
     /// What a listing takes of a place: nothing if it is another entity's by now, else its row, if
     /// there is one and it is kept. A page looks at thousands of rows to keep some: fields that are
     /// near are looked at in place, and only what is kept is copied and made.
-    pub(super) fn listed(
+    pub(super) fn listed<G: Fold<State = F::State>>(
         &self,
         worker: usize,
         place: Place,
@@ -107,10 +107,10 @@ impl<F: Fold> Served<F> {
         scratch: &mut Vec<Value>,
     ) -> Result<Option<Option<(Name, Row)>>, Gone> {
         let some = !keep.fields.is_empty();
-        let near = some && keep.fields.iter().all(|it| is_near::<F>(*it));
+        let near = some && keep.fields.iter().all(|it| is_near::<G>(*it));
         scratch.clear();
         if near {
-            match self.near_at((worker, place), name, at, keep.fields, scratch)? {
+            match self.near_at::<G>((worker, place), name, at, keep.fields, scratch)? {
                 None => return Ok(None),
                 // No lock is held while the caller looks; a held epoch says the same twice.
                 Some(there) if !there || !(keep.wants)(scratch) => return Ok(Some(None)),
@@ -118,20 +118,20 @@ impl<F: Fold> Served<F> {
             }
         }
         let Some(it) = self.at_place(worker, place, name, at)? else { return Ok(None) };
-        if !F::exists(&it.state) {
+        if !G::exists(&it.state) {
             return Ok(Some(None));
         }
         if some && !near {
-            F::fields(&it.name, &it.state, it.epoch, keep.fields, scratch);
+            G::fields(&it.name, &it.state, it.epoch, keep.fields, scratch);
         }
         if !near && !(keep.wants)(scratch) {
             return Ok(Some(None));
         }
-        Ok(Some(it.row::<F>().map(|row| (it.name, row))))
+        Ok(Some(it.row::<G>().map(|row| (it.name, row))))
     }
 
     /// Fields that are near, of the entity at a place; whether it has a row. `None`: another's.
-    fn near_at(
+    fn near_at<G: Fold<State = F::State>>(
         &self,
         (worker, place): (usize, Place),
         (tenant, key): (&str, &[u8]),
@@ -146,16 +146,16 @@ impl<F: Fold> Served<F> {
             return Ok(None);
         }
         Ok(shard.version(place.slot, at).map(|(state, epoch)| {
-            let there = F::exists(state);
+            let there = G::exists(state);
             if there {
-                F::fields(name, state, epoch, fields, into);
+                G::fields(name, state, epoch, fields, into);
             }
             there
         }))
     }
 
     /// See [`ViewReader::fields_of`](schemas::reading::ViewReader::fields_of).
-    pub(super) fn read_fields(
+    pub(super) fn read_fields<G: Fold<State = F::State>>(
         &self,
         (tenant, key): (&str, &str),
         at: Epoch,
@@ -169,16 +169,16 @@ impl<F: Fold> Served<F> {
         self.readable(&shard, at)?;
         let Some(slot) = shard.find(hash, key) else { return Ok(false) };
         let name = &shard.entry(slot).name;
-        let Some(version) = shard.version(slot, at).filter(|it| F::exists(it.0)) else {
+        let Some(version) = shard.version(slot, at).filter(|it| G::exists(it.0)) else {
             return Ok(false);
         };
-        if fields.iter().all(|it| is_near::<F>(*it)) {
-            F::fields(name, version.0, version.1, fields, into);
+        if fields.iter().all(|it| is_near::<G>(*it)) {
+            G::fields(name, version.0, version.1, fields, into);
             return Ok(true);
         }
         let it = Copied::new(name, version);
         drop(shard);
-        F::fields(&it.name, &it.state, it.epoch, fields, into);
+        G::fields(&it.name, &it.state, it.epoch, fields, into);
         Ok(true)
     }
 }

@@ -101,8 +101,9 @@ pub(crate) struct Shard<S> {
     trimmed: Epoch,
     /// What the store has to be shown; `None`: its map is not kept.
     pub(crate) marks: Option<Marks>,
-    /// What those have to be told who hand rows on; `None`: nobody does.
-    pub(crate) leaving: Option<Marks>,
+    /// What those have to be told who hand rows on, of the view and of its face; `None`: nobody
+    /// does.
+    pub(crate) leaving: [Option<Marks>; 2],
 }
 
 fn halves(key: Fingerprint) -> [u64; 2] {
@@ -128,7 +129,7 @@ impl<S> Shard<S> {
             spare: None,
             trimmed: 0,
             marks: is_kept.then(Marks::default),
-            leaving: None,
+            leaving: [None, None],
         }
     }
 
@@ -153,7 +154,7 @@ impl<S> Shard<S> {
             + self.chunks.len() * (CHUNK * size_of::<Entry<S>>() + size_of::<Vec<Entry<S>>>())
             + self.free.capacity() * 4
             + self.marks.as_ref().map_or(0, Marks::bytes)
-            + self.leaving.as_ref().map_or(0, Marks::bytes)
+            + self.leaving.iter().flatten().map(Marks::bytes).sum::<usize>()
     }
 
     #[inline]
@@ -327,7 +328,7 @@ impl<S: Clone + Default> Shard<S> {
     /// Gives slots back whose entity is gone for every reader.
     fn bury(&mut self, floor: Epoch) -> u64 {
         let mut n = 0;
-        let floor = self.leaving.as_ref().map_or(floor, |it| floor.min(it.shown()));
+        let floor = self.leaving.iter().flatten().fold(floor, |floor, it| floor.min(it.shown()));
         while let Some((epoch, slot)) = self.dead.front().copied().filter(|it| it.0 <= floor) {
             self.dead.pop_front();
             // Touched again since (then it is marked again, if it is dead again).
@@ -389,7 +390,7 @@ impl<S: Clone + Default> Shard<S> {
         if let Some(undo) = self.undo.back_mut() {
             undo.born.push(slot);
         }
-        for marks in [&mut self.marks, &mut self.leaving].into_iter().flatten() {
+        for marks in self.marks.iter_mut().chain(self.leaving.iter_mut().flatten()) {
             marks.born(slot);
         }
     }
@@ -403,7 +404,7 @@ impl<S: Clone + Default> Shard<S> {
             undo.steps.push(Step { epoch, prev, slot, state: entry.state.clone() });
             entry.prev = undo.steps.len() as u32 - 1;
             entry.epoch = undo.epoch;
-            for marks in [&mut self.marks, &mut self.leaving].into_iter().flatten() {
+            for marks in self.marks.iter_mut().chain(self.leaving.iter_mut().flatten()) {
                 marks.touched(slot, epoch);
             }
         }
@@ -420,9 +421,7 @@ impl<S: Clone + Default> Shard<S> {
     ) -> Loaded<S> {
         let hash = hash(key);
         self.trimmed = self.trimmed.max(epoch);
-        if let Some(marks) = &mut self.leaving {
-            marks.told(epoch);
-        }
+        self.leaving.iter_mut().flatten().for_each(|it| it.told(epoch));
         if let Some(slot) = self.find(hash, key) {
             let entry = self.entry_mut(slot);
             if entry.epoch >= epoch {

@@ -9,6 +9,8 @@
 //! views, so they do not press here. `--instead` does the same with other settings and shows both:
 //! what a change would have done, before it is switched on.
 
+mod eta; // when orders arrive
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -31,6 +33,7 @@ use crate::report::Report;
 pub fn main(what: &typed::Eval, chosen: &Chosen) -> Result<(), Problems> {
     match what {
         typed::Eval::Routing(it) => routing(it, chosen),
+        typed::Eval::Eta(it) => eta::main(it, chosen),
     }
 }
 
@@ -91,13 +94,9 @@ struct Case {
     tier: Option<String>,
 }
 
-/// Every case that was opened, assigned and resolved; and how many others there are.
-fn recorded(
-    events: PathBuf,
-    mapping: Option<PathBuf>,
-    settings: &Settings,
-) -> Result<(Vec<Case>, usize), Report> {
-    let replay = Replay {
+/// The path of every event, at the time of the events.
+fn through(events: PathBuf, mapping: Option<PathBuf>) -> Replay {
+    Replay {
         input: Some(events),
         kafka: None,
         mapping,
@@ -110,8 +109,16 @@ fn recorded(
         serve: false,
         stay: false,
         json: true,
-    };
-    let (_, ended) = replay::run(&replay, settings.clone())?;
+    }
+}
+
+/// Every case that was opened, assigned and resolved; and how many others there are.
+fn recorded(
+    events: PathBuf,
+    mapping: Option<PathBuf>,
+    settings: &Settings,
+) -> Result<(Vec<Case>, usize), Report> {
+    let (_, ended) = replay::run(&through(events, mapping), settings.clone())?;
     let read = &ended.read;
     let mut tiers = BTreeMap::new();
     each(read, "customers", |of, tenant| {

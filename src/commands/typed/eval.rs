@@ -11,6 +11,11 @@ pub enum Eval {
     #[command(after_help = "Example:\n  millstream eval routing events.jsonl --agents 8\n\n\
                             A case takes as long as it took on record, from assignment to resolution.")]
     Routing(Routing),
+    /// Say of recorded orders when they arrive, each day by what was known by then; print how near
+    #[command(after_help = "Example:\n  millstream eval eta events.jsonl --channel test\n\n\
+                            Judged are orders that were delivered; docs/visibility.md explains the \
+                            figures.")]
+    Eta(Eta),
 }
 
 /// `millstream eval routing`
@@ -28,6 +33,23 @@ pub struct Routing {
     /// Another setting, over those in force: shows what it would have done beside; may be repeated
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     pub instead: Vec<String>,
+    /// One JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `millstream eval eta`
+#[derive(Clone, Debug, Args)]
+pub struct Eta {
+    /// Recorded events: a file of JSON lines (plain, .gz, .zst), a folder of such files, or `-`
+    #[arg(value_name = "EVENTS")]
+    pub events: PathBuf,
+    /// Turns foreign JSON into events; native CloudEvents without it
+    #[arg(long, value_name = "FILE")]
+    pub mapping: Option<PathBuf>,
+    /// Judge only orders of this channel; all others are learnt from all the same
+    #[arg(long, value_name = "NAME")]
+    pub channel: Option<String>,
     /// One JSON document
     #[arg(long)]
     pub json: bool,

@@ -1,0 +1,105 @@
+//! Goal: an estimate is a function of the set of what happened, and says what happened. Method:
+//! random orders in two orders and in parts; lanes of which the times are known.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const DAY: i64 = 4 * QUARTER;
+
+fn way<'w>(from: &'w str, to: &'w str, seller: &'w str) -> Way<'w> {
+    Way { tenant: "t", from: Some(from), to: Some(to), seller: Some(seller), promised: Some(DAY) }
+}
+
+/// Entered, arrived if it did, which of some ways.
+type Order = (i64, Option<i64>, usize);
+
+fn add(lanes: &mut Lanes, orders: &[Order], n: i64) {
+    let places = ["SP/0/01", "SP/1", "RJ"];
+    for (entered, took, which) in orders {
+        let lane = Lane::of(&way("SP", places[*which], "s"), Stage::Paid);
+        lanes.entered(&lane, *entered, n);
+        if let Some(took) = took {
+            lanes.arrived(&lane, *entered, entered + took, n);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn the_order_does_not_matter(
+        orders in proptest::collection::vec(
+            (0..60 * DAY, proptest::option::of(0..100 * DAY), 0..3_usize), 1..60),
+        cut in any::<proptest::sample::Index>(),
+    ) {
+        let mut whole = Lanes::default();
+        add(&mut whole, &orders, 1);
+        let (one, other) = orders.split_at(cut.index(orders.len()));
+        let (mut first, mut second) = (Lanes::default(), Lanes::default());
+        add(&mut second, other, 1);
+        add(&mut first, one, 1);
+        second.merge(&first);
+        prop_assert_eq!(&second, &whole);
+        let said = |it: &Lanes| {
+            it.sealed(60 * DAY).arrival(&way("SP", "SP/0/01", "s"), Stage::Paid, 60 * DAY)
+        };
+        prop_assert_eq!(said(&second), said(&whole));
+        // Taken out again, nothing is left.
+        add(&mut second, one, -1);
+        add(&mut second, other, -1);
+        prop_assert_eq!(&second, &Lanes::default());
+    }
+}
+
+/// Two hundred orders a lane, one of three days, one of nine: each is told apart, a seller of whom
+/// nothing is known goes by the lane, a place of which nothing is known by all.
+#[test]
+fn lanes_are_told_apart() {
+    let mut lanes = Lanes::default();
+    for n in 0..200 {
+        let entered = n * DAY / 4;
+        for (to, days) in [("SP", 3), ("AM", 9)] {
+            let lane = Lane::of(&way("SP", to, "s"), Stage::Shipped);
+            lanes.entered(&lane, entered, 1);
+            if entered + days * DAY < 50 * DAY {
+                lanes.arrived(&lane, entered, entered + days * DAY, 1);
+            }
+        }
+    }
+    let mut sealed = lanes.sealed(50 * DAY);
+    let mut days = |to, seller, chance| {
+        let it = sealed.arrival(&way("SP", to, seller), Stage::Shipped, 50 * DAY);
+        assert!(it.after(it.by(chance)) - (1.0 - chance) < 1e-6);
+        (it.by(chance) - 50 * DAY) as f64 / DAY as f64
+    };
+    let (near, far) = (days("SP", "s", 0.5), days("AM", "s", 0.5));
+    assert!((2.0..5.5).contains(&near), "{near}");
+    assert!((6.5..12.0).contains(&far), "{far}");
+    let stranger = days("SP", "nobody", 0.5);
+    assert!((stranger - near).abs() < 1.5, "{stranger}");
+    let nowhere = days("XX", "nobody", 0.5);
+    assert!(near < nowhere && nowhere < far, "{nowhere}");
+    assert!(days("SP", "s", 0.9) > near);
+    // Forgotten, nothing is known.
+    lanes.forget(60 * DAY);
+    assert_eq!(lanes, Lanes::default());
+}
+
+/// Orders still on their way count as long as they waited: a lane that stops is not believed fast.
+#[test]
+fn what_waits_is_seen() {
+    let (mut quick, mut stuck) = (Lanes::default(), Lanes::default());
+    let lane = Lane::of(&way("SP", "SP", "s"), Stage::Paid);
+    for n in 0..40 {
+        for it in [&mut quick, &mut stuck] {
+            it.entered(&lane, n * DAY / 4, 1);
+            it.arrived(&lane, n * DAY / 4, n * DAY / 4 + 2 * DAY, 1);
+        }
+        stuck.entered(&lane, n * DAY / 4, 1);
+    }
+    let by = |it: &Lanes| {
+        it.sealed(12 * DAY).arrival(&way("SP", "SP", "s"), Stage::Paid, 12 * DAY).by(0.9)
+    };
+    assert!(by(&stuck) > by(&quick) + DAY);
+}

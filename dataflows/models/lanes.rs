@@ -1,0 +1,177 @@
+//! How long orders took, by the lane they went: the sums that an estimate of arrival is made of.
+//!
+//! In: orders that entered a stage, and those that arrived. Out: [`Lanes`], sealed by
+//! [`super::eta`].
+//!
+//! # Meaning
+//! A lane has keys from wide to narrow: all orders of a tenant, where they go (each part of a place
+//! written `wide/narrow` by itself), from where to where, how many days were promised, who sells.
+//! Under each key, per quarter of a day in which a stage was entered: how many orders are still on
+//! their way, and how many arrived after so many quarters.
+//!
+//! # Invariants
+//! Whole numbers only, each the sum of what single orders add. Entering, arriving and taking either
+//! back in any order leaves the same, and so does [`Lanes::merge`] of parts
+//! (test: `eta::tests::the_order_does_not_matter`).
+//!
+//! # State
+//! About 40 bytes for each (key, quarter entered, quarters taken) that occurs; [`Lanes::forget`]
+//! drops quarters that weigh nothing any more, so that it does not grow with the years.
+
+use std::collections::BTreeMap;
+
+use super::counts::ByHash;
+
+/// A quarter of a day, in microseconds.
+pub const QUARTER: i64 = 21_600_000_000;
+/// Most quarters that are told apart, eighty days: what takes longer counts as this long.
+pub const QUARTERS_MAX: usize = 320;
+/// Quarters taken, of an order that is still on its way.
+const ON_ITS_WAY: u16 = u16::MAX;
+/// Most parts of a place that are looked at.
+const PARTS_MAX: usize = 4;
+/// Promises are told apart by so many days.
+const PROMISED_DAYS: i64 = 4;
+const DAY: i64 = 86_400_000_000;
+
+/// From where an arrival is awaited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It was paid.
+    Paid,
+    /// It was shipped.
+    Shipped,
+}
+
+/// What is known of an order's way.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Way<'w> {
+    /// Whose order.
+    pub tenant: &'w str,
+    /// Where it leaves from.
+    pub from: Option<&'w str>,
+    /// Where it goes; `wide/narrow`, where that is known.
+    pub to: Option<&'w str>,
+    /// Who sells it, or carries it.
+    pub seller: Option<&'w str>,
+    /// From placed to promised, microseconds.
+    pub promised: Option<i64>,
+}
+
+/// The keys of a lane, from wide to narrow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lane(pub(super) Vec<u64>);
+
+impl Lane {
+    /// The lane of an order at a stage.
+    pub fn of(way: &Way<'_>, stage: Stage) -> Lane {
+        let stage = if stage == Stage::Paid { "paid" } else { "shipped" };
+        let mut keys = vec![key(&[stage, way.tenant])];
+        let from = way.from.unwrap_or("");
+        if let Some(to) = way.to {
+            let ends = to.match_indices('/').map(|it| it.0).chain([to.len()]).take(PARTS_MAX);
+            for (n, end) in ends.enumerate() {
+                let to = &to[..end];
+                if n == 0 {
+                    keys.push(key(&[stage, way.tenant, "to", to]));
+                }
+                keys.push(key(&[stage, way.tenant, "lane", from, to]));
+            }
+            if let Some(promised) = way.promised {
+                let wide = to.split('/').next().unwrap_or("");
+                let days = promised.div_euclid(DAY).div_euclid(PROMISED_DAYS).to_string();
+                keys.push(key(&[stage, way.tenant, "promised", from, wide, &days]));
+            }
+        }
+        if let Some(seller) = way.seller {
+            keys.push(key(&[stage, way.tenant, "seller", seller]));
+        }
+        Lane(keys)
+    }
+}
+
+/// FNV-1a of the parts, each with its end: the same wherever it is computed.
+fn key(parts: &[&str]) -> u64 {
+    let bytes = parts.iter().flat_map(|it| it.bytes().chain([0xff]));
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// The quarter of a day in which an instant lies.
+pub(super) fn quarter(at: i64) -> i32 {
+    i32::try_from(at.div_euclid(QUARTER)).unwrap_or(i32::MAX)
+}
+
+/// By quarter entered and quarters taken, how many orders.
+type Sums = BTreeMap<(i32, u16), i64>;
+
+/// The sums.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Lanes {
+    of: ByHash<Sums>,
+}
+
+/// Orders of a key: entered in a quarter, `n` of them arrived after so many quarters, or have
+/// not arrived (`None`).
+pub(super) struct Seen {
+    pub(super) entered: i32,
+    pub(super) taken: Option<usize>,
+    pub(super) n: i64,
+}
+
+impl Lanes {
+    /// `n` more orders (less, if negative) entered the stage at an instant.
+    pub fn entered(&mut self, lane: &Lane, at: i64, n: i64) {
+        self.add(lane, (quarter(at), ON_ITS_WAY), n);
+    }
+
+    /// Of those that entered, `n` (less, if negative) arrived.
+    pub fn arrived(&mut self, lane: &Lane, entered: i64, arrived: i64, n: i64) {
+        let taken = (quarter(arrived) - quarter(entered)).clamp(0, QUARTERS_MAX as i32 - 1);
+        self.add(lane, (quarter(entered), ON_ITS_WAY), -n);
+        self.add(lane, (quarter(entered), taken as u16), n);
+    }
+
+    fn add(&mut self, lane: &Lane, cell: (i32, u16), n: i64) {
+        for key in &lane.0 {
+            let sums = self.of.entry(*key).or_default();
+            let sum = sums.entry(cell).or_insert(0);
+            *sum = sum.saturating_add(n);
+            if *sum == 0 {
+                sums.remove(&cell);
+            }
+            if sums.is_empty() {
+                self.of.remove(key);
+            }
+        }
+    }
+
+    /// Takes in what was summed elsewhere.
+    pub fn merge(&mut self, other: &Lanes) {
+        for (key, sums) in &other.of {
+            for (cell, n) in sums {
+                self.add(&Lane(vec![*key]), *cell, *n);
+            }
+        }
+    }
+
+    /// Drops what was entered before an instant.
+    pub fn forget(&mut self, before: i64) {
+        let first = (quarter(before), 0);
+        self.of.retain(|_, sums| {
+            *sums = sums.split_off(&first);
+            !sums.is_empty()
+        });
+    }
+
+    /// What is known under a key, of orders that entered from `first` on and before `end`.
+    pub(super) fn under(&self, key: u64, first: i32, end: i32) -> impl Iterator<Item = Seen> + '_ {
+        let sums = self.of.get(&key).into_iter();
+        sums.flat_map(move |it| it.range((first, 0)..(end, 0))).map(|((entered, taken), n)| Seen {
+            entered: *entered,
+            taken: (*taken != ON_ITS_WAY).then_some(usize::from(*taken)),
+            n: *n,
+        })
+    }
+}

@@ -1,0 +1,262 @@
+//! Where each order is, in words that a customer understands, and what comes next.
+//!
+//! In: the states of [`crate::orders`]. Out: rows of [`DEF`].
+//!
+//! # Meaning
+//! One row per order of `orders`, of the same state at the same epoch. Where it stands is what that
+//! view says; a line stands where the newest statement about it, or about the whole order, says.
+//! What comes next is the next of: paid, made, checked, shipped, out for delivery, delivered; by
+//! when is the time of the newest statement and the usual time of where the order stands
+//! ([`crate::orders`], `standing`). Past that it is stuck.
+//!
+//! `eta_p50`, `eta_p90` and `late_risk_percent` are null: an estimate leans on the lanes of *other*
+//! orders as of a sealed day ([`crate::models::eta`]), and is to be said here once models of lanes
+//! are sealed and published. Until then nothing is made up.
+//!
+//! # State
+//! None: it is another look at the map of `orders` ([`crate::served`]), so it costs an event
+//! nothing but the timer of being stuck.
+
+use std::collections::BTreeMap;
+
+use schemas::events::{Event, Status};
+use schemas::names::Name;
+use schemas::rows::{FieldDef, FieldKind, Row, Shape, Value, ViewDef};
+use serde_json::{Value as Json, json};
+
+use crate::orders::standing::{next, usual};
+use crate::orders::{self, Orders, State};
+use crate::{Epoch, Fold};
+
+mod words;
+
+use words::{message, now_words};
+
+/// The catalogue's entry.
+pub static DEF: ViewDef = ViewDef {
+    name: "order_visibility",
+    words: "Where each order is, in words that a customer understands, and what comes next.",
+    shape: Shape::Relation,
+    key: &["order"],
+    fields: &[
+        FieldDef::new("order", FieldKind::Text, false, false, "The order."),
+        FieldDef::new("status", FieldKind::Text, true, true, "Where it stands, as in orders."),
+        FieldDef::new("customer", FieldKind::Text, true, true, "Who placed it."),
+        FieldDef::new(
+            "message",
+            FieldKind::Text,
+            false,
+            false,
+            "Where it is and what comes next, in a sentence or three for the customer.",
+        ),
+        FieldDef::new(
+            "since",
+            FieldKind::Time,
+            true,
+            false,
+            "Since when it stands there: the newest statement about the whole order.",
+        ),
+        FieldDef::new("next", FieldKind::Text, true, true, "The status that comes next."),
+        FieldDef::new(
+            "next_by",
+            FieldKind::Time,
+            true,
+            false,
+            "By when that usually comes, at the latest.",
+        ),
+        FieldDef::new(
+            "stuck",
+            FieldKind::Bool,
+            false,
+            true,
+            "On its way, and nothing was said of it for longer than is usual.",
+        ),
+        FieldDef::new("promised_at", FieldKind::Time, true, false, "When it was promised."),
+        FieldDef::new("late", FieldKind::Bool, true, true, "As in orders."),
+        FieldDef::new("delivered_at", FieldKind::Time, true, false, "As in orders."),
+        FieldDef::new(
+            "eta_p50",
+            FieldKind::Time,
+            true,
+            false,
+            "It arrives by then with even chance; null until models of lanes are published.",
+        ),
+        FieldDef::new(
+            "eta_p90",
+            FieldKind::Time,
+            true,
+            false,
+            "It arrives by then in nine cases of ten; null until models of lanes are published.",
+        ),
+        FieldDef::new(
+            "late_risk_percent",
+            FieldKind::Int,
+            true,
+            false,
+            "How likely it breaks its promise; null until models of lanes are published.",
+        ),
+        FieldDef::new(
+            "lines",
+            FieldKind::Json,
+            false,
+            false,
+            "Each line: line, sku, quantity, the status in which it stands and since when; \
+             ship_from, ship_to, carrier, seller where stated.",
+        ),
+        FieldDef::new(
+            "timeline",
+            FieldKind::Json,
+            false,
+            false,
+            "What was said, oldest first: at, status, words, and the line if it is one line's.",
+        ),
+    ],
+};
+
+/// `orders`, seen so.
+pub struct OrderVisibility;
+
+impl Fold for OrderVisibility {
+    /// Nobody folds it.
+    type Update = ();
+    type State = State;
+    const DEF: &'static ViewDef = &DEF;
+
+    fn apply(_: &mut State, (): &()) {}
+
+    fn row(name: &Name, state: &State, now: Epoch) -> Option<Row> {
+        let order = <Orders as Fold>::row(name, state, now)?;
+        let said = state.said_of();
+        let lines = said.lines.iter().map(|it| it.map(|(status, at)| (status, at))).collect();
+        let stuck_at = state.stuck_at();
+        let by = (stuck_at != orders::NEVER).then_some(stuck_at);
+        Some(seen(&order, state.status(), said.since, by, lines, now))
+    }
+}
+
+/// The row, of the order's own row, where the whole order stands and since when, when it gets stuck,
+/// and where its lines stand.
+fn seen(
+    order: &Row,
+    status: Option<Status>,
+    since: Option<i64>,
+    stuck_at: Option<i64>,
+    stands: Vec<Option<(Status, i64)>>,
+    now: Epoch,
+) -> Row {
+    let of = |name: &str| {
+        let place = orders::DEF.position(name);
+        place.and_then(|it| order.values.get(it).cloned()).unwrap_or_default()
+    };
+    let time = |it: Option<i64>| it.map_or(Value::Null, Value::Time);
+    let now = i64::try_from(now).unwrap_or(i64::MAX).saturating_mul(1_000);
+    let is_stuck = stuck_at.is_some_and(|it| it < now);
+    let next = status.and_then(next).filter(|_| stuck_at.is_some());
+    let promised = match of("promised_at") {
+        Value::Time(it) => Some(it),
+        _ => None,
+    };
+    let is_late = of("late") == Value::Bool(true);
+    let message = message(status, since, next, stuck_at, is_stuck, promised, is_late);
+    Row {
+        values: vec![
+            of("order"),
+            of("status"),
+            of("customer"),
+            Value::Text(message.into()),
+            time(since),
+            next.map_or(Value::Null, |it| Value::Text(it.as_str().into())),
+            time(stuck_at),
+            Value::Bool(is_stuck),
+            of("promised_at"),
+            of("late"),
+            of("delivered_at"),
+            Value::Null,
+            Value::Null,
+            Value::Null,
+            lines(of("lines"), stands),
+            timeline(of("timeline")),
+        ],
+    }
+}
+
+/// The order's lines without prices, each with where it stands.
+fn lines(of: Value, stands: Vec<Option<(Status, i64)>>) -> Value {
+    let Value::Json(Json::Array(mut lines)) = of else { return Value::Json(json!([])) };
+    for (line, stands) in lines.iter_mut().zip(stands) {
+        let Json::Object(line) = line else { continue };
+        line.remove("unit_price");
+        line.insert("status".into(), stands.map(|it| it.0.as_str()).into());
+        line.insert("since".into(), stands.map(|it| schemas::time::rfc3339(it.1)).into());
+    }
+    Value::Json(Json::Array(lines))
+}
+
+/// The order's timeline, each entry with its words.
+fn timeline(of: Value) -> Value {
+    let Value::Json(Json::Array(mut entries)) = of else { return Value::Json(json!([])) };
+    for entry in &mut entries {
+        let status = entry["status"].as_str().and_then(Status::parse);
+        entry["words"] = status.map(now_words).into();
+    }
+    Value::Json(Json::Array(entries))
+}
+
+/// The view, plainly: of the rows of `orders`, their timelines gone through in order.
+pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
+    let rows = orders::reference(events, now).into_iter();
+    rows.map(|(name, row)| {
+        let said = Plain::of(&row);
+        let seen = seen(&row, said.status, said.since, said.stuck_at(), said.lines, now);
+        (name, seen)
+    })
+    .collect()
+}
+
+/// What a row of `orders` says of how the order stands.
+#[derive(Clone)]
+pub(crate) struct Plain {
+    pub(crate) status: Option<Status>,
+    pub(crate) since: Option<i64>,
+    pub(crate) newest: Option<i64>,
+    pub(crate) is_settled: bool,
+    pub(crate) shipped_at: Option<i64>,
+    pub(crate) lines: Vec<Option<(Status, i64)>>,
+}
+
+impl Plain {
+    pub(crate) fn of(row: &Row) -> Plain {
+        let of = |name: &str| {
+            let Value::Json(it) = &row.values[orders::DEF.position(name).expect("a field")] else {
+                panic!("{name} is JSON");
+            };
+            it.as_array().cloned().expect("a list")
+        };
+        let null =
+            |name: &str| row.values[orders::DEF.position(name).expect("a field")] == Value::Null;
+        let said: Vec<(i64, Status, usize)> = of("timeline")
+            .iter()
+            .map(|it| {
+                let at = it["at"].as_str().and_then(schemas::time::parse_rfc3339);
+                let status = it["status"].as_str().and_then(Status::parse);
+                let line = it["line"].as_u64().unwrap_or(0) as usize;
+                (at.expect("an instant"), status.expect("a status"), line)
+            })
+            .collect();
+        let whole = || said.iter().filter(|it| it.2 == 0);
+        let about = |line: usize| said.iter().rev().find(|it| it.2 == 0 || it.2 == line);
+        Plain {
+            status: whole().next_back().map(|it| it.1),
+            since: whole().next_back().map(|it| it.0),
+            newest: said.last().map(|it| it.0),
+            is_settled: !null("delivered_at") || !null("cancelled_at"),
+            shipped_at: whole().find(|it| it.1 == Status::Shipped).map(|it| it.0),
+            lines: (1..=of("lines").len()).map(|it| about(it).map(|it| (it.1, it.0))).collect(),
+        }
+    }
+
+    pub(crate) fn stuck_at(&self) -> Option<i64> {
+        let usual = self.status.filter(|_| !self.is_settled).and_then(usual)?;
+        Some(self.newest? + usual)
+    }
+}

@@ -1,0 +1,108 @@
+//! How an order stands on its way, beyond what its own row says: for the views that speak of that.
+//!
+//! # Meaning
+//! *Progress* is any statement about the order or one of its lines; the newest one counts. An order
+//! on its way that makes none for longer than the [`usual`] time of where it stands is *stuck*, from
+//! that instant on. A line stands where the newest statement about it, or about the whole order,
+//! says.
+
+use schemas::events::Status;
+
+use super::{Facts, NEVER, State};
+
+const DAY: i64 = 86_400_000_000;
+
+/// How long an order usually stands there at the most, microseconds; `None`: it may stay for ever.
+pub(crate) fn usual(status: Status) -> Option<i64> {
+    let days = match status {
+        Status::Placed | Status::Paid | Status::QualityChecked => 3,
+        Status::InProduction => 7,
+        Status::Shipped => 14,
+        Status::OutForDelivery => 2,
+        Status::Delivered | Status::Cancelled | Status::Returned | Status::Problem => return None,
+    };
+    Some(days * DAY)
+}
+
+/// What an order is on its way to next.
+pub(crate) fn next(status: Status) -> Option<Status> {
+    Some(match status {
+        Status::Placed => Status::Paid,
+        Status::Paid => Status::InProduction,
+        Status::InProduction => Status::QualityChecked,
+        Status::QualityChecked => Status::Shipped,
+        Status::Shipped => Status::OutForDelivery,
+        Status::OutForDelivery => Status::Delivered,
+        Status::Delivered | Status::Cancelled | Status::Returned | Status::Problem => return None,
+    })
+}
+
+/// Whether it has left the house.
+pub(crate) fn has_left(status: Status) -> bool {
+    matches!(status, Status::Shipped | Status::OutForDelivery | Status::Delivered)
+}
+
+/// What single statements say of an order.
+#[derive(Default)]
+pub(crate) struct Said {
+    /// When the newest statement about the whole order was made.
+    pub(crate) since: Option<i64>,
+    /// When it was first said to be shipped.
+    pub(crate) shipped_at: Option<i64>,
+    /// Where each placed line stands, and since when.
+    pub(crate) lines: Vec<Option<(Status, i64)>>,
+}
+
+impl State {
+    /// When it gets, or got, stuck; [`NEVER`] if it is not on its way.
+    #[inline]
+    pub(crate) fn stuck_at(&self) -> i64 {
+        if self.settled_at() != NEVER {
+            return NEVER;
+        }
+        let usual = self.status.and_then(usual).zip(self.timeline.newest_at());
+        usual.map_or(NEVER, |(usual, since)| since.saturating_add(usual))
+    }
+
+    /// Promised, delivered, cancelled, returned; [`NEVER`]: not.
+    #[inline]
+    pub(crate) fn instants_known(&self) -> [i64; 4] {
+        [self.promised_at, self.delivered_at, self.cancelled_at, self.returned_at]
+    }
+
+    /// Whose order, if that is known.
+    pub(crate) fn customer(&self) -> Option<&str> {
+        let mut rest = Facts::unpack(self.facts.as_ref()?).rest;
+        let _tie = rest.text();
+        Some(rest.text())
+    }
+
+    /// How many lines were placed.
+    #[inline]
+    pub(crate) fn n_lines(&self) -> usize {
+        let Some(facts) = self.facts.as_ref().filter(|_| self.placed) else { return 0 };
+        let mut rest = Facts::unpack(facts).rest;
+        let (_tie, _customer, _channel) = (rest.text(), rest.text(), rest.maybe());
+        rest.count() as usize
+    }
+
+    /// What single statements say.
+    pub(crate) fn said_of(&self) -> Said {
+        let mut said = Said { lines: vec![None; self.n_lines()], ..Said::default() };
+        for it in self.timeline.entries() {
+            let stands = Some((it.status, it.at));
+            if it.line > 0 {
+                if let Some(line) = said.lines.get_mut(usize::from(it.line) - 1) {
+                    *line = stands;
+                }
+                continue;
+            }
+            said.since = Some(it.at);
+            said.lines.iter_mut().for_each(|line| *line = stands);
+            if it.status == Status::Shipped {
+                said.shipped_at = said.shipped_at.or(Some(it.at));
+            }
+        }
+        said
+    }
+}
