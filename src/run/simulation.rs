@@ -44,17 +44,31 @@ const LATE: usize = 2;
 /// Most turns until nothing waits any more, on a disk and with receivers that are well.
 const TURNS: usize = 10_000;
 
-fn entity_of(record: u64) -> u64 {
-    record.wrapping_mul(0x9e37_79b9) % ENTITIES
-}
+/// The log's records: which entity each touches.
+struct Feed(Vec<u64>, Random);
 
-/// What every entity must be after so many records.
-fn expected(records: u64) -> Touches {
-    let mut expected = BTreeMap::new();
-    for record in 0..records {
-        *expected.entry(entity_of(record)).or_insert(0) += 1;
+impl Feed {
+    fn entity_of(&mut self, record: u64) -> u64 {
+        while self.0.len() as u64 <= record {
+            let entity = self.1.below(ENTITIES);
+            self.0.push(entity);
+        }
+        self.0[record as usize]
     }
-    expected
+
+    /// What every entity must be after so many records.
+    fn expected(&mut self, records: u64) -> Touches {
+        let mut expected = BTreeMap::new();
+        for record in 0..records {
+            *expected.entry(self.entity_of(record)).or_insert(0) += 1;
+        }
+        expected
+    }
+
+    /// What came from here on is lost; what comes in its stead is something else.
+    fn lose(&mut self, from: u64) {
+        self.0.truncate(from as usize);
+    }
 }
 
 /// When what was gathered is made durable, and let go.
@@ -71,6 +85,7 @@ enum Order {
 /// What is outside of every process: what happened, and who received what.
 struct Outside {
     dir: PathBuf,
+    feed: Arc<Mutex<Feed>>,
     history: History,
     receivers: Vec<Arc<Receiver>>,
     order: Order,
@@ -84,8 +99,9 @@ struct Life {
     fresh: Arc<Fresh>,
     /// The ids that the dedup would know.
     known: BTreeSet<u128>,
-    /// Records applied: the log holds them all, and each touches an entity.
+    /// Records applied: the log holds them all, unless it has lost some.
     next: u64,
+    feed: Arc<Mutex<Feed>>,
     /// What they make, counted plainly.
     touches: Touches,
     checkpoints: store::simulated::Driven,
@@ -126,7 +142,8 @@ impl Outside {
         // The last comes later: then there is something to begin with.
         let late = streams(&[&PLAIN, &MADE], &[&PLAIN, &MADE], false);
         let receivers = vec![receiver(1, all), receiver(2, rows), receiver(3, late)];
-        Outside { dir, history, receivers, order }
+        let feed = Arc::new(Mutex::new(Feed(Vec::new(), Random(seed ^ 0xfeed))));
+        Outside { dir, feed, history, receivers, order }
     }
 
     /// A process starts: what the newest checkpoint says, or nothing.
@@ -216,7 +233,8 @@ impl Outside {
             fresh,
             known,
             next,
-            touches: expected(next),
+            touches: self.feed.lock().expected(next),
+            feed: self.feed.clone(),
             checkpoints,
             outbox,
             turns,
@@ -291,9 +309,10 @@ impl Life {
             let id = u128::from(record) + 1;
             assert!(self.known.insert(id), "record {record} was applied before it was read");
             self.fresh.note(epoch, 60_000 * (record / 64), vec![id]);
-            *self.touches.entry(entity_of(record)).or_insert(0) += 1;
-            self.plain.touch(entity_of(record), epoch);
-            self.made.touch(entity_of(record), epoch);
+            let entity = self.feed.lock().entity_of(record);
+            *self.touches.entry(entity).or_insert(0) += 1;
+            self.plain.touch(entity, epoch);
+            self.made.touch(entity, epoch);
             let (feed, json) = ("log", &b"{}"[..]);
             let (appended_ms, partition, offset) = (0, 0, record);
             events.event(&OutEvent { epoch, appended_ms, feed, partition, offset, json });
@@ -320,7 +339,8 @@ impl Life {
     }
 
     fn is_right(&self) {
-        assert_eq!(self.plain.at(u64::MAX), expected(self.next), "states at {}", self.next);
+        let expected = self.feed.lock().expected(self.next);
+        assert_eq!(self.plain.at(u64::MAX), expected, "states at {}", self.next);
         let ids: BTreeSet<u128> = (1..=u128::from(self.next)).collect();
         assert_eq!(self.known, ids, "identities at {}", self.next);
     }
@@ -375,7 +395,17 @@ struct Told {
     resumed: u64,
     cleaned: u64,
     emptied: u64,
+    lost: u64,
     batches: usize,
+}
+
+impl Told {
+    /// The source has lost what was read of it from `next` up to `read`.
+    fn loses(&mut self, outside: &Outside, next: u64, read: u64) -> u64 {
+        outside.feed.lock().lose(next);
+        self.lost += read - next;
+        next
+    }
 }
 
 /// Some lives of some epochs each, and a last one in which everything is well.
@@ -383,10 +413,13 @@ fn lives(seed: u64, order: Order, told: &mut Told) -> Result<(), String> {
     let outside = Outside::new(seed, order);
     let mut random = Random(seed);
     // The log keeps every record that was ever read.
-    let (mut made, mut read) = (0, 0);
+    let (mut made, mut read, mut loses) = (0, 0, false);
     for life in 0..LIVES {
         let one_in = [0, 0, 7, 30][random.below(4) as usize];
         let (mut it, found) = outside.start(life, &mut random, one_in)?;
+        if std::mem::take(&mut loses) {
+            read = told.loses(&outside, it.next, read);
+        }
         it.is_right();
         assert!(found >= made, "seed {seed}, life {life}: found {found}, made was {made}");
         told.resumed += u64::from(found > 0);
@@ -413,10 +446,15 @@ fn lives(seed: u64, order: Order, told: &mut Told) -> Result<(), String> {
         }
         made = found.max(it.checkpoints.made());
         read = read.max(it.next);
+        // A source may have lost what was read of it behind the newest checkpoint.
+        loses = random.below(4) == 0;
         told.cleaned += u64::from(it.checkpoints.has_cleaned());
     }
     let (mut last, _) = outside.start(LIVES, &mut random, 0)?;
     last.is_right();
+    if loses {
+        read = told.loses(&outside, last.next, read);
+    }
     for n in 0..outside.receivers.len() {
         last.fill(&outside, n);
     }
@@ -434,8 +472,8 @@ fn lives(seed: u64, order: Order, told: &mut Told) -> Result<(), String> {
 /// not synced, a start finds states, identities and offsets of one instant, never one older than a
 /// checkpoint that was told as made; nothing has left of a later one; what left stays as it left;
 /// in the end all has left, each event once. Method: lives on a disk that refuses writes and loses
-/// or halves what was not synced, with receivers that lose batches and answers; the plain count of
-/// the log's records as the oracle.
+/// or halves what was not synced, with receivers that lose batches and answers, and a source that loses
+/// what was read behind the newest checkpoint; the plain count of the log's records as the oracle.
 #[test]
 fn a_start_finds_one_instant_and_nothing_has_left_of_a_later_one() {
     // One that fails is repeated by naming it here alone.
@@ -447,6 +485,7 @@ fn a_start_finds_one_instant_and_nothing_has_left_of_a_later_one() {
         }
     }
     assert!(told.resumed > 0 && told.cleaned > 0 && told.emptied > 0 && told.batches > 0);
+    assert!(told.lost > 0);
 }
 
 /// Goal: the simulation sees a wrong order. Method: the same lives with the two steps of the outbox

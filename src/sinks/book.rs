@@ -33,6 +33,16 @@ pub(super) struct Cursor {
     pub(super) key: Fingerprint,
 }
 
+/// Rows that were left out because they had been touched behind the newest checkpoint: if that
+/// touch was never so, they wait again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Left {
+    /// No row of them is older.
+    pub(super) from: Epoch,
+    /// Nor was one touched later: what a checkpoint at this epoch holds needs no more care.
+    pub(super) until: Epoch,
+}
+
 /// JSON numbers end below 128 bits.
 mod hex {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
@@ -89,6 +99,10 @@ pub(super) struct Book {
     pub(super) marked_whole: bool,
     /// Of each view whose rows leave from its map.
     pub(super) rows: BTreeMap<String, Cursor>,
+    /// Of each such view: what was left out below its cursor, for touches of which no checkpoint is
+    /// known yet.
+    #[serde(default)]
+    pub(super) left: BTreeMap<String, Left>,
     /// The streams that have begun, each with what its view looked like.
     pub(super) streams: BTreeMap<String, u64>,
     /// What lies from this position on of a stream that has not begun is a beginning that comes
@@ -123,9 +137,32 @@ impl Book {
         self.begins_at = position;
         self.streams.clear();
         self.rows.clear();
+        self.left.clear();
         self.catching.clear();
         self.beginning = None;
         (self.marked, self.marked_whole) = (0, false);
+    }
+
+    /// A row of this epoch was left out for a touch that can be seen at `pin`.
+    pub(super) fn leave(&mut self, view: &str, epoch: Epoch, pin: Epoch) {
+        let it = self.left.entry(view.into()).or_insert(Left { from: epoch, until: pin });
+        *it = Left { from: it.from.min(epoch), until: it.until.max(pin) };
+    }
+
+    /// A checkpoint at this epoch is durable.
+    pub(super) fn durable(&mut self, epoch: Epoch) {
+        self.left.retain(|_, it| it.until > epoch);
+    }
+
+    /// The state is that of this checkpoint again: what was left out for later touches waits. Some
+    /// that was fixed waits with it, and is the same row once more.
+    pub(super) fn go_back(&mut self, epoch: Epoch) {
+        self.durable(epoch);
+        for (view, left) in std::mem::take(&mut self.left) {
+            if let Some(cursor) = self.rows.get_mut(&view) {
+                *cursor = Cursor { epoch: left.from, key: 0 }.min(*cursor);
+            }
+        }
     }
 
     /// The lowest position that is still needed.

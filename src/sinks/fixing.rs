@@ -12,8 +12,8 @@
 //! - Of everything in a flush no epoch is above the newest durable checkpoint.
 //! - The rows of a flush are read at the pin of a checkpoint, where the newest row is that of the
 //!   checkpoint; at another pin (nothing has been read for a while, or a sink catches up) a row that
-//!   is newer than the checkpoint is left out, and waits further behind. If a crash takes that touch
-//!   back, it waits for what touched it to be read once more: offsets go back with the states.
+//!   is newer than the checkpoint is left out, and waits further behind. The book says from which
+//!   epoch on rows were, so that they wait again if a crash takes those touches back.
 //!
 //! # State
 //! One flush per sink: [`FLUSH_BYTES`], and one batch more.
@@ -317,6 +317,7 @@ impl Desk {
         // From here on what is taken waits nowhere, until it is in flight.
         self.lane.shared.lock().told.fixing = true;
         let mut book = self.book.clone();
+        book.durable(durable);
         let mut flush = Flush::default();
         let (covered, unread) = self.take_gathered(&mut book, &mut flush, durable)?;
         if let Some(pin) = pin {
@@ -487,6 +488,10 @@ impl Desk {
         };
         if let Some(upto) = upto {
             let looked = look(view, cursor, upto, pin.epoch());
+            // What was touched since the checkpoint is found at its new place only.
+            if pin.epoch() > durable {
+                book.leave(name, cursor.epoch, pin.epoch());
+            }
             let mut shared = self.lane.shared.lock();
             let waiting = shared.waiting.entry(name).or_default();
             match looked {
@@ -518,12 +523,14 @@ impl Desk {
             if much || undo() && outbox.instants.undo_bytes() > UNDO_STOP_BYTES {
                 break;
             }
-            if let Some((epoch, name, row)) =
-                view.read(it.spot, it.key, pin.epoch()).map_err(gone)?
-                && epoch == it.epoch
-            {
-                packed.row(&name, epoch, row.as_ref());
-                newest = newest.max(epoch);
+            match view.read(it.spot, it.key, pin.epoch()).map_err(gone)? {
+                Some((epoch, name, row)) if epoch == it.epoch => {
+                    packed.row(&name, epoch, row.as_ref());
+                    newest = newest.max(epoch);
+                }
+                // Touched since, or gone: a touch that a checkpoint holds has been told.
+                _ if pin.epoch() > durable => book.leave(name, it.epoch, pin.epoch()),
+                _ => {}
             }
             cursor = it.cursor();
             passed += 1;

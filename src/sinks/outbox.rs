@@ -515,6 +515,7 @@ fn open_lane(data_dir: &Path, given: Given, parts: &Parts, now_ms: u64) -> Resul
         book.incarnation = parts.incarnation;
         book.forget(log.next());
     }
+    book.go_back(parts.epoch);
     for stream in &declared.streams {
         let known = book.streams.get(&stream.to_string());
         if known.is_some_and(|it| *it != layout(stream)) {

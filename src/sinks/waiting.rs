@@ -9,9 +9,8 @@
 //! # Invariants
 //! Of everything at or below the cursor the row was fixed, or was touched later. So the cursor
 //! says after a crash which rows wait: those of the entities with later epochs. No list of them is
-//! ever written. (A later touch that the crash took back comes again, for its record is read again.
-//! A row that was left out for its sake is missing until then; where a source has lost that record
-//! meanwhile, until the entity is touched by another.)
+//! ever written. Where the crash took such a touch back the cursor goes back with it
+//! ([`Book::go_back`](super::book::Book::go_back)): its record may never come again.
 //!
 //! # State
 //! At most [`DUE_MAX`] places; of more only that there are more is remembered, and the map is looked
