@@ -29,6 +29,7 @@ use crate::fold::{Both, Nobody, Project, fold, split};
 use crate::inputs::{Counts, Updates, fingerprint_of};
 use crate::model_quality::{self, ModelQuality};
 use crate::mood::Heard;
+use crate::notifications::Notifications;
 use crate::order_exceptions::OrderExceptions;
 use crate::order_visibility::OrderVisibility;
 use crate::orders::Orders;
@@ -48,13 +49,13 @@ use crate::top_customers::{Candidates, TopCustomers};
 use crate::volume::Volume;
 use crate::{Addressed, Epoch, Fold, Keep};
 use crate::{
-    cases, claims, customers, order_exceptions, order_visibility, orders, orders_by_status,
-    priority_queue, queue_load, queues, records, sla, top_customers, volume,
+    cases, claims, customers, notifications, order_exceptions, order_visibility, orders,
+    orders_by_status, priority_queue, queue_load, queues, records, sla, top_customers, volume,
 };
 
 /// Every view of this build, in the order of the documentation.
 pub fn definitions() -> &'static [&'static ViewDef] {
-    static ALL: [&ViewDef; 18] = [
+    static ALL: [&ViewDef; 19] = [
         &customers::DEF,
         &orders::DEF,
         &cases::DEF,
@@ -73,6 +74,7 @@ pub fn definitions() -> &'static [&'static ViewDef] {
         &queue_load::DEF,
         &order_visibility::DEF,
         &order_exceptions::DEF,
+        &notifications::DEF,
     ];
     &ALL
 }
@@ -81,7 +83,7 @@ pub fn definitions() -> &'static [&'static ViewDef] {
 pub type Reference = fn(&[Event<'static>], Epoch) -> BTreeMap<Name, Row>;
 
 /// Of each view its plain computation, in the catalogue's order.
-pub fn references() -> [Reference; 18] {
+pub fn references() -> [Reference; 19] {
     [
         customers::reference,
         orders::reference,
@@ -101,6 +103,7 @@ pub fn references() -> [Reference; 18] {
         queue_load::reference,
         order_visibility::reference,
         order_exceptions::reference,
+        notifications::reference,
     ]
 }
 
@@ -133,6 +136,7 @@ impl ViewSet {
     const QUEUE_LOAD: u32 = 32_768;
     const ORDER_VISIBILITY: u32 = 65_536;
     const ORDER_EXCEPTIONS: u32 = 131_072;
+    pub(crate) const NOTIFICATIONS: u32 = 262_144;
     /// Those that show another view's states: they have no lane of their own on the clock.
     const FACES: u32 = ViewSet::ORDER_VISIBILITY;
 
@@ -222,6 +226,7 @@ pub struct Views {
     sla: Option<Arc<Published<Slas>>>,
     queue_load: Option<Arc<Published<QueueLoad>>>,
     order_exceptions: Option<Arc<Published<OrderExceptions>>>,
+    notifications: Option<Arc<Served<Notifications>>>,
 }
 
 impl Views {
@@ -292,6 +297,7 @@ impl Views {
         let queue_load = maker.published(ViewSet::QUEUE_LOAD);
         maker.face::<_, OrderVisibility>(ViewSet::ORDER_VISIBILITY, orders.as_ref());
         let order_exceptions = maker.published(ViewSet::ORDER_EXCEPTIONS);
+        let notifications = maker.served(ViewSet::NOTIFICATIONS, Kind::Message);
         Arc::new(Views {
             clock,
             secret,
@@ -316,6 +322,7 @@ impl Views {
             sla,
             queue_load,
             order_exceptions,
+            notifications,
         })
     }
 
@@ -457,6 +464,7 @@ pub struct Sources {
     sentiment_by_day: Option<Door<Heard>>,
     model_quality: Option<Door<model_quality::Judged>>,
     claims: Option<Door<claims::Update>>,
+    notifications: Option<Door<notifications::Update>>,
     /// Of the open epoch.
     counts: Counts,
 }
@@ -549,6 +557,8 @@ impl Sources {
                 .map(|map| door(scope, map, index, Nobody, &probe).0);
             let model_quality =
                 views.model_quality.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
+            let notifications =
+                views.notifications.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
             Sources {
                 secret: views.secret,
                 probe,
@@ -563,6 +573,7 @@ impl Sources {
                 sentiment_by_day,
                 model_quality,
                 claims,
+                notifications,
                 counts: Counts::default(),
             }
         })
@@ -581,6 +592,7 @@ impl Sources {
         give(&mut self.sentiment_by_day, &mut updates.sentiment_by_day);
         give(&mut self.model_quality, &mut updates.model_quality);
         give(&mut self.claims, &mut updates.claims);
+        give(&mut self.notifications, &mut updates.notifications);
         self.counts.take(&mut updates.volume);
     }
 
@@ -601,6 +613,7 @@ impl Sources {
         advance(&mut self.sentiment_by_day, epoch);
         advance(&mut self.model_quality, epoch);
         advance(&mut self.claims, epoch);
+        advance(&mut self.notifications, epoch);
     }
 
     /// The frontier of everything: `less_than(&e)` while some epoch below `e` is not complete.

@@ -22,7 +22,7 @@ use crate::mood::Heard;
 use crate::opinions::Opinions;
 use crate::sentiment::{self, Said};
 use crate::sentiment_by_day;
-use crate::{Addressed, cases, claims, customers, orders, records, volume};
+use crate::{Addressed, cases, claims, customers, notifications, orders, records, volume};
 
 /// The updates of a slice of events, waiting to be sent: one vector per fold, `volume` pre-summed.
 #[derive(Default)]
@@ -39,6 +39,7 @@ pub struct Updates {
     pub(crate) model_quality: Vec<Addressed<Judged>>,
     opinions: Opinions,
     pub(crate) claims: Vec<Addressed<claims::Update>>,
+    pub(crate) notifications: Vec<Addressed<notifications::Update>>,
     texts: Texts,
     scratch: Vec<u8>,
 }
@@ -91,6 +92,14 @@ impl Updates {
         {
             let key = secret.fingerprint(tenant, Kind::Claim, &[claim]);
             self.claims.push(Addressed { key, name: self.texts.name(tenant, claim), update });
+        }
+        if views.0 & ViewSet::NOTIFICATIONS != 0 {
+            let owner_of = |it: &str| secret.fingerprint(tenant, Kind::Customer, &[it]);
+            if let Some((message, update)) = notifications::Update::of(event, owner_of) {
+                let key = secret.fingerprint(tenant, Kind::Message, &[message]);
+                let name = self.texts.name(tenant, message);
+                self.notifications.push(Addressed { key, name, update });
+            }
         }
         if views.0 & ViewSet::RECORDS != 0
             && let Some((parts, update)) = records::Update::of(event)

@@ -9,7 +9,8 @@
 //!             ├─▶ fold volume ─────┼─┼────────────▶ served map
 //!             ├─▶ fold records ────┼─┼────────────▶ served map
 //!  opinions ──┼─▶ 5 folds ─────────┼─┼────────────▶ served maps
-//!             └─▶ fold claims ─────┼─┼────────────▶ served map
+//!             ├─▶ fold claims ─────┼─┼────────────▶ served map
+//!             └─▶ fold notifications ┼────────────▶ served map
 //!                                  │ └─▶ relate orders_by_status ─▶ publish ─▶ served map
 //!                                  └───▶ relate top_customers ────▶ publish ─▶ served map
 //!  cases, customers, orders ─▶ [`queues`] ─▶ relate priority_queue, sla ─▶ publish ─▶ served maps
@@ -19,7 +20,7 @@
 //!
 //! The views, a line each: [`customers`], [`orders`], [`cases`], [`volume`], [`records`],
 //! [`sentiment`], [`sentiment_by_customer`], [`sentiment_by_product`], [`sentiment_by_day`],
-//! [`model_quality`], [`claims`] (folds); [`orders_by_status`], [`top_customers`],
+//! [`model_quality`], [`claims`], [`notifications`] (folds); [`orders_by_status`], [`top_customers`],
 //! [`priority_queue`], [`sla`], [`queue_load`], [`order_exceptions`] (relations);
 //! [`order_visibility`] (another look at the states of `orders`).
 
@@ -45,6 +46,7 @@ pub mod top_customers;
 mod opinions; // what is said of the texts that come in
 pub mod mood; // how the texts of one subject feel over time
 pub mod claims;
+pub mod notifications; // what rules decided to say, and what became of it
 pub mod queues; // cases with their promises: what the next three are made from
 pub mod priority_queue;
 pub mod sla;

@@ -12,6 +12,7 @@ use crate::claims::Claims;
 use crate::customers::Customers;
 use crate::inputs::Updates;
 use crate::model_quality::ModelQuality;
+use crate::notifications::Notifications;
 use crate::orders::Orders;
 use crate::records::Records;
 use crate::sentiment::Sentiment;
@@ -118,6 +119,7 @@ proptest! {
         check::<SentimentByDay>(updates.sentiment_by_day, &often);
         check::<ModelQuality>(updates.model_quality, &often);
         check::<Claims>(updates.claims, &often);
+        check::<Notifications>(updates.notifications, &often);
         let mut cells = Vec::new();
         updates.volume.drain(&Secret([7; 16]), |it| cells.push(it));
         check::<Volume>(cells, &often);
@@ -136,6 +138,7 @@ proptest! {
         asked::<ModelQuality>(&name, &bytes);
         asked::<Records>(&name, &bytes);
         asked::<Claims>(&name, &bytes);
+        asked::<Notifications>(&name, &bytes);
         asked::<Volume>(&name, &bytes);
     }
 }
@@ -247,6 +250,7 @@ fn bytes_change_only_with_the_layout() {
         (Records::LAYOUT, fixture::<Records>(&updates.records)),
         (Volume::LAYOUT, fixture::<Volume>(&cells)),
         (Claims::LAYOUT, fixture::<Claims>(&updates.claims)),
+        (Notifications::LAYOUT, fixture::<Notifications>(&updates.notifications)),
     ];
     let expected = [
         (
@@ -262,8 +266,9 @@ fn bytes_change_only_with_the_layout() {
             "37c03e0334007305d98492efe287e0b5495f1a51e84c1c01430566697273740b69742073746f7070656401066672656e636802904e0335007303626f62077365636f6e640180d1ca08e05d0336007300904e0335007305d98492efe287e0b5495f1a51e84c1c0143",
         ),
         ("records 1", "0103352f31b06d03730037037b7d 0103362f31807d0373003800"),
-        ("volume 2", "000108 000107 000109 000100 000104 000102 00010c 00010b"),
+        ("volume 3", "000108 000107 000109 000100 000104 000102 00010c 00010b"),
         ("claims 1", ""),
+        ("notifications 1", ""),
     ];
     for ((layout, bytes), (version, expected)) in found.iter().zip(expected) {
         assert!(layout.starts_with("record 1: ") && layout.contains(&format!("; {version}: ")));

@@ -55,6 +55,7 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     ("0017_queue_load", include_str!("clickhouse/0017_queue_load.sql")),
     ("0018_order_visibility", include_str!("clickhouse/0018_order_visibility.sql")),
     ("0019_order_exceptions", include_str!("clickhouse/0019_order_exceptions.sql")),
+    ("0020_notifications", include_str!("clickhouse/0020_notifications.sql")),
 ];
 
 /// The statements of a migration, one by one: each ends with `;` at the end of a line. Lines of
@@ -93,6 +94,10 @@ pub const FEW_WORDS: &[(&str, &str)] = &[
     ("sla", "agent"),
     ("queue_load", "queue"),
     ("order_visibility", "next"),
+    ("notifications", "rule"),
+    ("notifications", "view"),
+    ("notifications", "channel"),
+    ("notifications", "severity"),
 ];
 
 /// Text fields whose words are a closed list.
@@ -108,6 +113,7 @@ pub const CLOSED: &[(&str, &str, &[&str])] = &[
         "exception",
         &["late", "not_in_production", "stuck", "problem", "contradictory", "split", "returned"],
     ),
+    ("notifications", "state", &["planned", "delivered", "refused", "expired", "suppressed"]),
     ("sla", "state", &["on_time", "due_soon", "breached", "kept", "missed"]),
 ];
 

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use crate::events::{
     CaseAssigned, CaseOpened, CaseResolved, Customer, Data, Event, FeedbackSubmitted, Field,
-    InteractionRecorded, Line, OrderPlaced, OrderReversed, OrderStatusChanged, RecordDeleted,
-    RecordUpserted, Text,
+    InteractionRecorded, Line, MessageAnswered, MessagePlanned, OrderPlaced, OrderReversed,
+    OrderStatusChanged, RecordDeleted, RecordUpserted, Text,
 };
 use crate::names::DEFAULT_TENANT;
 use crate::time::rfc3339;
@@ -126,6 +126,48 @@ fn data<'a>(data: &'a Data<'_>) -> (Option<&'a str>, Map<String, Value>) {
             out.text("target", target);
             out.text("text", text);
             Some(customer)
+        }
+        Data::MessagePlanned(it) => {
+            let MessagePlanned {
+                message,
+                rule,
+                version,
+                view,
+                about,
+                episode,
+                channel,
+                severity,
+                text,
+                reason,
+                corrects,
+                suppressed,
+                customer,
+                due,
+                expires,
+            } = &**it;
+            out.put("message", &**message);
+            out.put("rule", &**rule);
+            out.put("version", &**version);
+            out.put("view", &**view);
+            out.put("about", &**about);
+            out.put("episode", &**episode);
+            out.put("channel", &**channel);
+            out.put("severity", &**severity);
+            out.put("text", &**text);
+            out.text("reason", reason);
+            out.text("corrects", corrects);
+            out.text("suppressed", suppressed);
+            out.text("customer", customer);
+            out.opt("due", due.map(rfc3339));
+            out.opt("expires", expires.map(rfc3339));
+            Some(message)
+        }
+        Data::MessageAnswered(MessageAnswered { message, outcome, reason, attempts }) => {
+            out.put("message", &**message);
+            out.put("outcome", &**outcome);
+            out.text("reason", reason);
+            out.opt("attempts", *attempts);
+            Some(message)
         }
         Data::RecordUpserted(RecordUpserted { table, key, fields, version }) => {
             out.put("table", &**table);

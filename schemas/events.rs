@@ -13,6 +13,7 @@ use std::borrow::Cow;
 
 use crate::names::Currency;
 
+pub use crate::messages::{MessageAnswered, MessagePlanned, OUTCOMES};
 pub use crate::records::{RecordDeleted, RecordUpserted};
 
 /// Borrowed where it can be.
@@ -29,6 +30,9 @@ pub const MAX_TEXT_BYTES: usize = 32 * 1024;
 
 /// The source of the desk's own decisions; the id of such an event is the key of the request.
 pub const DESK: &str = "urn:millstream:desk";
+
+/// The source of what rules decided to say, and of what became of it.
+pub const NOTIFY: &str = "urn:millstream:notify";
 
 /// One statement about one entity.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,6 +79,10 @@ pub enum Data<'a> {
     RecordUpserted(RecordUpserted<'a>),
     /// `record.deleted`
     RecordDeleted(RecordDeleted<'a>),
+    /// `message.planned`
+    MessagePlanned(Box<MessagePlanned<'a>>),
+    /// `message.answered`
+    MessageAnswered(MessageAnswered<'a>),
 }
 
 /// The types of this contract, in one list; the order is part of no format.
@@ -107,11 +115,15 @@ pub enum EventType {
     RecordUpserted,
     /// `record.deleted`
     RecordDeleted,
+    /// `message.planned`
+    MessagePlanned,
+    /// `message.answered`
+    MessageAnswered,
 }
 
 impl EventType {
     /// Every type.
-    pub const ALL: [EventType; 13] = [
+    pub const ALL: [EventType; 15] = [
         EventType::CustomerRegistered,
         EventType::CustomerUpdated,
         EventType::OrderPlaced,
@@ -125,6 +137,8 @@ impl EventType {
         EventType::InteractionRecorded,
         EventType::RecordUpserted,
         EventType::RecordDeleted,
+        EventType::MessagePlanned,
+        EventType::MessageAnswered,
     ];
 
     /// The name on the wire.
@@ -143,6 +157,8 @@ impl EventType {
             EventType::InteractionRecorded => "interaction.recorded",
             EventType::RecordUpserted => "record.upserted",
             EventType::RecordDeleted => "record.deleted",
+            EventType::MessagePlanned => "message.planned",
+            EventType::MessageAnswered => "message.answered",
         }
     }
 
@@ -162,6 +178,8 @@ impl EventType {
             "interaction.recorded" => EventType::InteractionRecorded,
             "record.upserted" => EventType::RecordUpserted,
             "record.deleted" => EventType::RecordDeleted,
+            "message.planned" => EventType::MessagePlanned,
+            "message.answered" => EventType::MessageAnswered,
             _ => return None,
         })
     }
@@ -185,6 +203,8 @@ impl Data<'_> {
             Data::InteractionRecorded(_) => EventType::InteractionRecorded,
             Data::RecordUpserted(_) => EventType::RecordUpserted,
             Data::RecordDeleted(_) => EventType::RecordDeleted,
+            Data::MessagePlanned(_) => EventType::MessagePlanned,
+            Data::MessageAnswered(_) => EventType::MessageAnswered,
         }
     }
 }

@@ -7,6 +7,7 @@
 pub mod names; // identifiers, currencies, fingerprints: what both doors share
 pub mod time; // event time in microseconds, RFC 3339 both ways
 pub mod events; // the typed events of the contract
+pub mod messages; // of them: what rules decided to say, and what became of it
 pub mod records; // of them: what a foreign table's change stream says
 pub mod limits; // what a single value may be
 pub mod nearest; // the name that was probably meant

@@ -18,6 +18,8 @@ pub const LINE: RangeInclusive<i64> = 1..=256;
 pub const RATING: RangeInclusive<i64> = 1..=5;
 /// A case's severity, 1 the most severe.
 pub const SEVERITY: RangeInclusive<i64> = 1..=4;
+/// Attempts at one message.
+pub const ATTEMPTS: RangeInclusive<i64> = 0..=1_000_000;
 
 /// 1 to 128 bytes without control characters. Anything else is allowed: identifiers are opaque.
 #[inline]

@@ -47,6 +47,8 @@ pub enum Kind {
     Model = 11,
     /// A decision of the desk, by the key of its request.
     Claim = 12,
+    /// A decision to tell somebody something.
+    Message = 13,
 }
 
 /// The deployment's secret: nobody outside can construct two identifiers with one fingerprint.

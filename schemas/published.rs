@@ -53,6 +53,8 @@ pub fn all() -> &'static [(&'static str, &'static str)] {
         "interaction.recorded",
         "record.upserted",
         "record.deleted",
+        "message.planned",
+        "message.answered",
     ];
     &FILES
 }
@@ -74,6 +76,8 @@ pub fn generate(kind: EventType) -> String {
         EventType::InteractionRecorded => generator.into_root_schema_for::<InteractionRecorded>(),
         EventType::RecordUpserted => generator.into_root_schema_for::<RecordUpserted>(),
         EventType::RecordDeleted => generator.into_root_schema_for::<RecordDeleted>(),
+        EventType::MessagePlanned => generator.into_root_schema_for::<MessagePlanned>(),
+        EventType::MessageAnswered => generator.into_root_schema_for::<MessageAnswered>(),
     };
     let mut named = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",

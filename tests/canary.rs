@@ -165,7 +165,7 @@ fn streamed(stream: &mut BufReader<TcpStream>, until: &str) -> String {
     seen
 }
 
-/// A case that waits, and one that the desk has handed out.
+/// A case that waits, one that the desk has handed out, and what a rule said of one.
 fn queued(address: SocketAddr, tenant: &str, mark: &str) {
     for (kind, source, mut data) in [
         ("case.opened", "s", json!({"severity": 2, "queue": format!("{mark}-queue")})),
@@ -180,6 +180,18 @@ fn queued(address: SocketAddr, tenant: &str, mark: &str) {
         });
         take(address, &event);
     }
+    let of = |field: &str| format!("{mark}-{field}");
+    let event = json!({
+        "specversion": "1.0", "type": "message.planned", "source": schemas::events::NOTIFY,
+        "tenant": tenant, "id": of("planned"), "time": "2026-01-02T00:00:00Z",
+        "data": {
+            "message": of("message"), "rule": of("rule"), "version": of("version"),
+            "view": of("view"), "about": of("about"), "episode": of("episode"),
+            "channel": of("channel"), "severity": of("severity"), "text": of("text"),
+            "customer": of("customer"),
+        },
+    });
+    take(address, &event);
 }
 
 fn clean(route: &str, text: &str, asked: &str) {

@@ -31,6 +31,7 @@ pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> 
             Data::CaseResolved(it) => it.customer.as_ref(),
             Data::InteractionRecorded(it) => Some(&it.customer),
             Data::RecordUpserted(_) | Data::RecordDeleted(_) => None,
+            Data::MessagePlanned(_) | Data::MessageAnswered(_) => None,
         };
         let Some(customer) = customer else { continue };
         let (facts, attributes, cases) =
@@ -79,7 +80,9 @@ pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> 
             Data::OrderStatusChanged(_)
             | Data::InteractionRecorded(_)
             | Data::RecordUpserted(_)
-            | Data::RecordDeleted(_) => {}
+            | Data::RecordDeleted(_)
+            | Data::MessagePlanned(_)
+            | Data::MessageAnswered(_) => {}
         }
     }
     let rows = all.into_iter().map(|((tenant, customer), (mut facts, attributes, cases))| {

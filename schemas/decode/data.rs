@@ -3,8 +3,8 @@
 use super::fields::{
     country, currency, identifier, integer, mistyped, optional, required, status, text, time,
 };
-use super::records;
 use super::report::{At, OUT_OF_RANGE, Stop, Tell, WRONG_SHAPE, extra, missing, problem};
+use super::{messages, records};
 use crate::events::{
     CaseAssigned, CaseOpened, CaseResolved, Customer, Data, EventType, FeedbackSubmitted, Field,
     InteractionRecorded, Line, MAX_ATTRIBUTES, MAX_LINES, MAX_SKILLS, OrderPlaced, OrderReversed,
@@ -41,6 +41,8 @@ pub(super) fn data<'a>(
         EventType::InteractionRecorded => Data::InteractionRecorded(interaction_recorded(s, tell)?),
         EventType::RecordUpserted => Data::RecordUpserted(records::upserted(s, tell)?),
         EventType::RecordDeleted => Data::RecordDeleted(records::deleted(s, tell)?),
+        EventType::MessagePlanned => Data::MessagePlanned(messages::planned(s, tell)?.into()),
+        EventType::MessageAnswered => Data::MessageAnswered(messages::answered(s, tell)?),
     });
     Ok(())
 }

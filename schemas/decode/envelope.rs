@@ -293,6 +293,8 @@ fn about(subject: &str, data: &Data<'_>, tell: &mut impl Tell) -> Result<(), Sto
         Data::InteractionRecorded(it) => ("customer", &it.customer),
         Data::RecordUpserted(it) => ("key", &it.key),
         Data::RecordDeleted(it) => ("key", &it.key),
+        Data::MessagePlanned(it) => ("message", &it.message),
+        Data::MessageAnswered(it) => ("message", &it.message),
     };
     if id == subject || id.is_empty() {
         return Ok(());

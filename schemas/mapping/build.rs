@@ -4,11 +4,12 @@ use std::ops::RangeInclusive;
 
 use crate::events::{
     CaseAssigned, CaseOpened, CaseResolved, Customer, Data, Event, EventType, FeedbackSubmitted,
-    InteractionRecorded, Line, MAX_ATTRIBUTES, MAX_LINES, MAX_SKILLS, OrderPlaced, OrderReversed,
-    OrderStatusChanged, RecordDeleted, RecordUpserted, Text,
+    InteractionRecorded, Line, MAX_ATTRIBUTES, MAX_LINES, MAX_SKILLS, MessageAnswered,
+    MessagePlanned, OrderPlaced, OrderReversed, OrderStatusChanged, RecordDeleted, RecordUpserted,
+    Text,
 };
 use crate::json::Scanner;
-use crate::limits::{LINE, QUANTITY, RATING, SEVERITY, amount_of};
+use crate::limits::{ATTEMPTS, LINE, QUANTITY, RATING, SEVERITY, amount_of};
 use crate::names::MAX_AMOUNT;
 use crate::problem::Problem;
 
@@ -190,6 +191,29 @@ impl Becomes {
                 key: it.must(1, "key", Frames::identifier)?,
                 fields: it.must(2, "fields", Frames::object)?,
                 version: it.must(3, "version", Frames::identifier)?,
+            }),
+            EventType::MessagePlanned => Data::MessagePlanned(Box::new(MessagePlanned {
+                message: it.must(0, "message", Frames::identifier)?,
+                rule: it.must(1, "rule", Frames::identifier)?,
+                version: it.must(2, "version", Frames::identifier)?,
+                view: it.must(3, "view", Frames::identifier)?,
+                about: it.must(4, "about", Frames::text)?,
+                episode: it.must(5, "episode", Frames::text)?,
+                channel: it.must(6, "channel", Frames::identifier)?,
+                severity: it.must(7, "severity", Frames::identifier)?,
+                text: it.must(8, "text", Frames::text)?,
+                reason: it.may(9, "reason", Frames::text)?,
+                corrects: it.may(10, "corrects", Frames::identifier)?,
+                suppressed: it.may(11, "suppressed", Frames::identifier)?,
+                customer: it.may(12, "customer", Frames::identifier)?,
+                due: it.may(13, "due", Frames::time)?,
+                expires: it.may(14, "expires", Frames::time)?,
+            })),
+            EventType::MessageAnswered => Data::MessageAnswered(MessageAnswered {
+                message: it.must(0, "message", Frames::identifier)?,
+                outcome: it.must(1, "outcome", Frames::identifier)?,
+                reason: it.may(2, "reason", Frames::text)?,
+                attempts: it.integer(3, "attempts", &ATTEMPTS)?,
             }),
             EventType::RecordDeleted => Data::RecordDeleted(RecordDeleted {
                 table: it.must(0, "table", Frames::identifier)?,

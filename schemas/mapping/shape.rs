@@ -168,6 +168,31 @@ static RECORD_DELETED: [Spec; 3] = [
     must("version", Kind::Identifier),
 ];
 
+static MESSAGE_PLANNED: [Spec; 15] = [
+    must("message", Kind::Identifier),
+    must("rule", Kind::Identifier),
+    must("version", Kind::Identifier),
+    must("view", Kind::Identifier),
+    must("about", Kind::Text),
+    must("episode", Kind::Text),
+    must("channel", Kind::Identifier),
+    must("severity", Kind::Identifier),
+    must("text", Kind::Text),
+    may("reason", Kind::Text),
+    may("corrects", Kind::Identifier),
+    may("suppressed", Kind::Identifier),
+    may("customer", Kind::Identifier),
+    may("due", Kind::Time),
+    may("expires", Kind::Time),
+];
+
+static MESSAGE_ANSWERED: [Spec; 4] = [
+    must("message", Kind::Identifier),
+    must("outcome", Kind::Identifier),
+    may("reason", Kind::Text),
+    may("attempts", Kind::Integer(&limits::ATTEMPTS)),
+];
+
 /// The data fields of a type.
 pub(super) fn fields(event: EventType) -> &'static [Spec] {
     match event {
@@ -182,5 +207,7 @@ pub(super) fn fields(event: EventType) -> &'static [Spec] {
         EventType::InteractionRecorded => &INTERACTION_RECORDED,
         EventType::RecordUpserted => &RECORD_UPSERTED,
         EventType::RecordDeleted => &RECORD_DELETED,
+        EventType::MessagePlanned => &MESSAGE_PLANNED,
+        EventType::MessageAnswered => &MESSAGE_ANSWERED,
     }
 }

@@ -351,3 +351,54 @@ pub struct RecordDeleted {
 #[serde(transparent)]
 #[schemars(inline)]
 pub struct Columns(pub BTreeMap<String, serde_json::Value>);
+
+/// A rule of ours decided to tell somebody something.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MessagePlanned {
+    /// The intent; the event's subject.
+    pub message: Identifier,
+    /// The rule that speaks.
+    pub rule: Identifier,
+    /// Which wording of the rule.
+    pub version: Identifier,
+    /// The view whose row changed.
+    pub view: Identifier,
+    /// Of which row: the text of its key.
+    pub about: FreeText,
+    /// Which episode of that row, by the row's own facts.
+    pub episode: FreeText,
+    /// Who is told.
+    pub channel: Identifier,
+    /// How urgent it is: `info`, `warning`, `critical`.
+    pub severity: Identifier,
+    /// What is said, as it was rendered.
+    pub text: FreeText,
+    /// Why: the condition, and what it saw.
+    pub reason: Option<FreeText>,
+    /// The intent that this one corrects.
+    pub corrects: Option<Identifier>,
+    /// Why it is not sent at all.
+    pub suppressed: Option<Identifier>,
+    /// Whose data it is.
+    pub customer: Option<Identifier>,
+    /// Not before.
+    pub due: Option<Instant>,
+    /// From then on it is not worth saying.
+    pub expires: Option<Instant>,
+}
+
+/// What became of a message that a rule of ours planned.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MessageAnswered {
+    /// The intent; the event's subject.
+    pub message: Identifier,
+    /// `delivered`, `refused`, `expired`, `suppressed`; `planned`: it is sent again; `forgotten`.
+    pub outcome: Identifier,
+    /// In words.
+    pub reason: Option<FreeText>,
+    /// Attempts that were made, up to this answer.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub attempts: Option<i64>,
+}

@@ -48,6 +48,23 @@ fn events() -> Vec<Data<'static>> {
         queue: "q".into(),
         skills: vec!["german".into()],
     };
+    let planned = MessagePlanned {
+        message: "m-1".into(),
+        rule: "stuck".into(),
+        version: "1f".into(),
+        view: "orders".into(),
+        about: "O-1".into(),
+        episode: "2026-01-01T00:00:00Z".into(),
+        channel: "ops".into(),
+        severity: "warning".into(),
+        text: "order \"O-1\" is stuck".into(),
+        reason: some("is_late, was false"),
+        corrects: some("m-0"),
+        suppressed: some("quiet"),
+        customer: some("C-1"),
+        due: Some(1_767_225_600_123_456),
+        expires: Some(1_767_225_700_123_456),
+    };
     vec![
         Data::CustomerRegistered(whole.clone().into()),
         Data::CustomerUpdated(whole.into()),
@@ -109,6 +126,22 @@ fn events() -> Vec<Data<'static>> {
             action: "view".into(),
             target: some("/a"),
             text: some("hm"),
+        }),
+        Data::MessagePlanned(Box::new(planned.clone())),
+        Data::MessagePlanned(Box::new(MessagePlanned {
+            reason: None,
+            corrects: None,
+            suppressed: None,
+            customer: None,
+            due: None,
+            expires: None,
+            ..planned
+        })),
+        Data::MessageAnswered(MessageAnswered {
+            message: "m-1".into(),
+            outcome: "refused".into(),
+            reason: some("410 Gone"),
+            attempts: Some(3),
         }),
         Data::RecordUpserted(RecordUpserted {
             table: "public.orders".into(),

@@ -197,6 +197,49 @@ fn record() -> impl Strategy<Value = Data<'static>> {
     })
 }
 
+/// Few messages, so that plans and answers of one meet in every order.
+fn message() -> impl Strategy<Value = Data<'static>> {
+    let message = || one_of(&["m1", "m2/x"]);
+    let outcome = one_of(&[
+        "planned",
+        "delivered",
+        "refused",
+        "expired",
+        "suppressed",
+        "forgotten",
+        "shrugged",
+    ]);
+    let answered = (message(), outcome, maybe(one_of(&["410 Gone"])), maybe(0..5_i64));
+    let said = (one_of(&["stuck", "red"]), maybe(customer()), maybe(one_of(&["quiet"])));
+    prop_oneof![
+        answered.prop_map(|(message, outcome, reason, attempts)| {
+            Data::MessageAnswered(MessageAnswered { message, outcome, reason, attempts })
+        }),
+        (message(), said, text(), maybe(instant()), maybe(instant())).prop_map(
+            |(message, (rule, customer, suppressed), text, due, expires)| {
+                let planned = MessagePlanned {
+                    message,
+                    rule,
+                    version: "1".into(),
+                    view: "orders".into(),
+                    about: "O/1".into(),
+                    episode: "2026".into(),
+                    channel: "ops".into(),
+                    severity: "info".into(),
+                    text,
+                    reason: suppressed.clone(),
+                    corrects: customer.clone(),
+                    suppressed,
+                    customer,
+                    due,
+                    expires,
+                };
+                Data::MessagePlanned(planned.into())
+            }
+        ),
+    ]
+}
+
 fn data() -> impl Strategy<Value = Data<'static>> {
     prop_oneof![
         1 => customer_data().prop_map(|it| Data::CustomerRegistered(it.into())),
@@ -207,6 +250,7 @@ fn data() -> impl Strategy<Value = Data<'static>> {
         2 => feedback(),
         3 => case_data(),
         4 => record(),
+        2 => message(),
         1 => (customer(), maybe(text())).prop_map(|(customer, text)| {
             let (channel, action) = ("web".into(), "view".into());
             let target = None;
@@ -219,7 +263,7 @@ fn data() -> impl Strategy<Value = Data<'static>> {
 /// in no relation to time.
 pub(crate) fn history(most: usize) -> impl Strategy<Value = Vec<Event<'static>>> {
     let tenant = one_of(&["default", "acme"]);
-    let source = one_of(&["//shop", "//desk", DESK]);
+    let source = one_of(&["//shop", "//desk", DESK, NOTIFY]);
     let event = (tenant, source, any::<u8>(), instant(), data());
     proptest::collection::vec(event, 1..most).prop_map(|events| {
         let numbered = events.into_iter().enumerate();

@@ -281,6 +281,38 @@ fn typed(kind: EventType, data: &str) -> Result<(Data<'static>, Vec<String>), Wh
             };
             (Data::RecordUpserted(upserted), vec![it.key.0])
         }
+        EventType::MessagePlanned => {
+            let it: doc::MessagePlanned = read(data)?;
+            let time = |it: Option<doc::Instant>| it.map(|it| instant(&it.0)).transpose();
+            let planned = events::MessagePlanned {
+                message: name(&it.message)?,
+                rule: name(&it.rule)?,
+                version: name(&it.version)?,
+                view: name(&it.view)?,
+                about: free(&it.about)?,
+                episode: free(&it.episode)?,
+                channel: name(&it.channel)?,
+                severity: name(&it.severity)?,
+                text: free(&it.text)?,
+                reason: texts(&it.reason)?,
+                corrects: names(&it.corrects)?,
+                suppressed: names(&it.suppressed)?,
+                customer: names(&it.customer)?,
+                due: time(it.due)?,
+                expires: time(it.expires)?,
+            };
+            (Data::MessagePlanned(planned.into()), vec![it.message.0])
+        }
+        EventType::MessageAnswered => {
+            let it: doc::MessageAnswered = read(data)?;
+            let answered = events::MessageAnswered {
+                message: name(&it.message)?,
+                outcome: name(&it.outcome)?,
+                reason: texts(&it.reason)?,
+                attempts: it.attempts.map(|it| between(it, 0, 1_000_000)).transpose()?,
+            };
+            (Data::MessageAnswered(answered), vec![it.message.0])
+        }
         EventType::RecordDeleted => {
             let it: doc::RecordDeleted = read(data)?;
             let deleted = events::RecordDeleted {

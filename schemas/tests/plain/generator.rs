@@ -230,6 +230,45 @@ fn data(kind: EventType, it: &mut Seeded) -> (Members, String) {
                 put("target", or_null(text, it));
             }
         }
+        T::MessagePlanned => {
+            put("message", entity.clone());
+            put("rule", identifier(it));
+            put("version", identifier(it));
+            put("view", identifier(it));
+            put("about", text(it));
+            put("episode", text(it));
+            put("channel", identifier(it));
+            put("severity", identifier(it));
+            put("text", text(it));
+            if it.one_in(2) {
+                put("reason", or_null(text, it));
+            }
+            if it.one_in(2) {
+                put("corrects", or_null(identifier, it));
+            }
+            if it.one_in(2) {
+                put("suppressed", or_null(identifier, it));
+            }
+            if it.one_in(2) {
+                put("customer", or_null(identifier, it));
+            }
+            if it.one_in(2) {
+                put("due", or_null(instant, it));
+            }
+            if it.one_in(2) {
+                put("expires", or_null(instant, it));
+            }
+        }
+        T::MessageAnswered => {
+            put("message", entity.clone());
+            put("outcome", identifier(it));
+            if it.one_in(2) {
+                put("reason", or_null(text, it));
+            }
+            if it.one_in(2) {
+                put("attempts", integer(0, 1_000_000, it));
+            }
+        }
         T::RecordUpserted | T::RecordDeleted => {
             put("table", identifier(it));
             put("key", entity.clone());

@@ -1,0 +1,404 @@
+//! What rules decided to say, and what became of it: every intent with its state.
+//!
+//! In: [`Update`]. Out: rows of [`DEF`].
+//!
+//! # Meaning
+//! An intent (`message.planned`) and the answers to it (`message.answered`) are events of our own
+//! source ([`schemas::events::NOTIFY`]); of anybody else's nothing is made. Of two plans of one name
+//! the older by event time stands, of two answers the newer. An intent without an answer is
+//! `planned`, or `suppressed` where its plan says so; an answer `planned` puts it back, one
+//! `forgotten` ends its row.
+//!
+//! # State
+//! One intent per name, as bytes: its text is most of it. It lives until it is forgotten; then it
+//! is its name and the answer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use compact_str::CompactString;
+use schemas::events::{Data, Event, MessagePlanned, NOTIFY, OUTCOMES};
+use schemas::names::{Fingerprint, Name, key_text};
+use schemas::rows::{FieldDef, FieldKind, Row, Shape, Value, ViewDef};
+use serde::{Deserialize, Serialize};
+
+use crate::packed::{Checked, Reader, Writer};
+use crate::served::layout;
+use crate::{Epoch, Fold, Keep};
+use FieldKind::{Int, Text, Time};
+
+/// The catalogue's entry.
+pub static DEF: ViewDef = ViewDef {
+    name: "notifications",
+    words: "What rules decided to say, and what became of it.",
+    shape: Shape::Fold,
+    key: &["message"],
+    fields: &[
+        FieldDef::new("message", Text, false, false, "The intent; a webhook's id."),
+        FieldDef::new(
+            "state",
+            Text,
+            false,
+            true,
+            "planned, delivered, refused, expired or suppressed.",
+        ),
+        FieldDef::new("rule", Text, false, true, "The rule that speaks."),
+        FieldDef::new("version", Text, false, false, "Which wording of the rule."),
+        FieldDef::new("view", Text, false, true, "The view whose row changed."),
+        FieldDef::new("about", Text, false, true, "Of which row: the text of its key."),
+        FieldDef::new("episode", Text, false, false, "Which episode of that row."),
+        FieldDef::new("channel", Text, false, true, "Who is told."),
+        FieldDef::new("severity", Text, false, true, "info, warning or critical."),
+        FieldDef::new("text", Text, false, false, "What is said."),
+        FieldDef::new("reason", Text, true, false, "Why it is said."),
+        FieldDef::new("corrects", Text, true, true, "The intent that this one corrects."),
+        FieldDef::new("customer", Text, true, true, "Whose data it is."),
+        FieldDef::new("planned_at", Time, false, false, "When it was decided."),
+        FieldDef::new("due_at", Time, true, false, "Not sent before."),
+        FieldDef::new("expires_at", Time, true, false, "Not sent from then on."),
+        FieldDef::new("answered_at", Time, true, false, "When the newest answer was given."),
+        FieldDef::new("answer", Text, true, false, "Why it ended so."),
+        FieldDef::new("attempts", Int, true, false, "Attempts up to the newest answer."),
+    ],
+};
+
+/// The fold.
+pub struct Notifications;
+
+/// What is said of an intent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Update {
+    /// That it is one.
+    Planned(Plan),
+    /// What became of it.
+    Answered(Arc<Answer>),
+}
+
+/// A plan. Ordered by event time first; the rest is as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Plan {
+    at: i64,
+    /// [`put`]
+    bytes: Arc<[u8]>,
+    /// Says the same as the customer among the bytes: it decides nothing.
+    owner: Fingerprint,
+}
+
+/// An answer. Ordered by event time first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Answer {
+    at: i64,
+    /// Place in [`OUTCOMES`].
+    outcome: u8,
+    reason: Option<CompactString>,
+    attempts: Option<i64>,
+}
+
+/// What is known of an intent.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    planned: Option<Plan>,
+    answer: Option<Arc<Answer>>,
+}
+
+const FORGOTTEN: &str = "forgotten";
+
+impl State {
+    fn outcome(&self) -> Option<&'static str> {
+        Some(OUTCOMES[usize::from(self.answer.as_ref()?.outcome)])
+    }
+}
+
+impl Update {
+    /// What an event says of an intent, and of which. `owner`: the fingerprint of the customer it
+    /// names.
+    #[inline]
+    pub(crate) fn of<'e>(
+        event: &'e Event<'_>,
+        owner: impl FnOnce(&str) -> Fingerprint,
+    ) -> Option<(&'e str, Update)> {
+        if event.source != NOTIFY {
+            return None;
+        }
+        match &event.data {
+            Data::MessagePlanned(it) => {
+                let mut bytes = Vec::with_capacity(64 + it.text.len());
+                put(it, &mut bytes);
+                let owner = it.customer.as_deref().map_or(0, owner);
+                let plan = Plan { at: event.time, owner, bytes: bytes.into() };
+                Some((&it.message, Update::Planned(plan)))
+            }
+            Data::MessageAnswered(it) => {
+                let outcome = OUTCOMES.iter().position(|word| *word == it.outcome)?;
+                let answer = Answer {
+                    at: event.time,
+                    outcome: u8::try_from(outcome).ok()?,
+                    reason: it.reason.as_deref().map(CompactString::from),
+                    attempts: it.attempts,
+                };
+                Some((&it.message, Update::Answered(Arc::new(answer))))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What of a plan is kept: its texts, in the order of the fields, then its times.
+fn put(it: &MessagePlanned<'_>, into: &mut Vec<u8>) {
+    let mut writer = Writer(into);
+    for text in [&it.rule, &it.version, &it.view, &it.about, &it.episode, &it.channel] {
+        writer.text(text);
+    }
+    writer.text(&it.severity);
+    writer.text(&it.text);
+    for text in [&it.reason, &it.corrects, &it.suppressed, &it.customer] {
+        writer.maybe(text.as_deref());
+    }
+    for time in [it.due, it.expires] {
+        writer.count(u64::from(time.is_some()));
+        if let Some(time) = time {
+            writer.int(time);
+        }
+    }
+}
+
+/// Texts that are always there, and those that may be.
+const TEXTS: usize = 8;
+const MAYBE: usize = 4;
+
+/// A plan, read back.
+struct Planned<'b> {
+    texts: [&'b str; TEXTS],
+    maybe: [Option<&'b str>; MAYBE],
+    times: [Option<i64>; 2],
+}
+
+fn planned(bytes: &[u8]) -> Planned<'_> {
+    let mut from = Reader(bytes);
+    let texts = std::array::from_fn(|_| from.text());
+    let maybe = std::array::from_fn(|_| from.maybe());
+    let times = std::array::from_fn(|_| (from.count() != 0).then(|| from.int()));
+    Planned { texts, maybe, times }
+}
+
+/// Whether some bytes are a plan.
+fn is_plan(bytes: &[u8]) -> Option<()> {
+    let mut from = Checked(bytes);
+    for _ in 0..TEXTS {
+        from.text()?;
+    }
+    for _ in 0..MAYBE {
+        from.maybe()?;
+    }
+    for _ in 0..2 {
+        match from.count::<u64>()? {
+            0 => {}
+            1 => drop(from.int()?),
+            _ => return None,
+        }
+    }
+    from.end()
+}
+
+fn state_of(suppressed: Option<&str>, outcome: Option<&'static str>) -> &'static str {
+    match (outcome, suppressed) {
+        (Some(it), _) => it,
+        (None, Some(_)) => "suppressed",
+        (None, None) => "planned",
+    }
+}
+
+impl Fold for Notifications {
+    type Update = Update;
+    type State = State;
+    const DEF: &'static ViewDef = &DEF;
+
+    fn apply(state: &mut State, update: &Update) {
+        match update {
+            Update::Planned(it) => {
+                if state.planned.as_ref().is_none_or(|stands| it < stands) {
+                    state.planned = Some(it.clone());
+                }
+            }
+            Update::Answered(it) => {
+                if state.answer.as_ref().is_none_or(|stands| it > stands) {
+                    state.answer = Some(Arc::clone(it));
+                }
+            }
+        }
+    }
+
+    fn row(name: &Name, state: &State, _now: Epoch) -> Option<Row> {
+        let plan = state.planned.as_ref().filter(|_| Self::exists(state))?;
+        let Planned { texts, maybe, times } = planned(&plan.bytes);
+        let [reason, corrects, suppressed, customer] = maybe;
+        let text = |it: &str| Value::Text(it.into());
+        let some = |it: Option<&str>| it.map_or(Value::Null, |it| Value::Text(it.into()));
+        let time = |it: Option<i64>| it.map_or(Value::Null, Value::Time);
+        let answer = state.answer.as_deref();
+        let why = match answer {
+            Some(it) => it.reason.as_deref(),
+            None => suppressed,
+        };
+        let mut values = vec![Value::Text(crate::key_id(name))];
+        values.push(text(state_of(suppressed, state.outcome())));
+        values.extend(texts.map(text));
+        values.extend([
+            some(reason),
+            some(corrects),
+            some(customer),
+            Value::Time(plan.at),
+            time(times[0]),
+            time(times[1]),
+            time(answer.map(|it| it.at)),
+            some(why),
+            answer.and_then(|it| it.attempts).map_or(Value::Null, Value::Int),
+        ]);
+        Some(Row { values })
+    }
+
+    fn exists(state: &State) -> bool {
+        state.planned.is_some() && state.outcome() != Some(FORGOTTEN)
+    }
+
+    fn owner(state: &State) -> Option<Fingerprint> {
+        state.planned.as_ref().map(|it| it.owner).filter(|it| *it != 0)
+    }
+
+    fn heap_bytes(state: &State) -> usize {
+        let plan = state.planned.as_ref().map_or(0, |it| 16 + it.bytes.len());
+        let answer = state.answer.as_ref().map_or(0, |it| {
+            let reason = it.reason.as_ref().map_or(0, crate::stamps::text_bytes);
+            16 + size_of::<Answer>() + reason
+        });
+        plan + answer
+    }
+}
+
+impl Keep for Notifications {
+    const LAYOUT: &'static str = layout!(
+        "notifications 1: whether planned, at, owner, plan (rule, version, view, about, episode, \
+         channel, severity, text, reason, corrects, suppressed, customer, due, expires), whether \
+         answered, at, outcome (planned, delivered, refused, expired, suppressed, forgotten), \
+         reason, whether attempts, attempts"
+    );
+
+    fn store(state: &State, into: &mut Vec<u8>) {
+        let mut writer = Writer(into);
+        writer.count(u64::from(state.planned.is_some()));
+        if let Some(it) = &state.planned {
+            writer.int(it.at);
+            writer.id(it.owner);
+            writer.count(it.bytes.len() as u64);
+            writer.0.extend_from_slice(&it.bytes);
+        }
+        writer.count(u64::from(state.answer.is_some()));
+        if let Some(it) = &state.answer {
+            writer.int(it.at);
+            writer.count(u64::from(it.outcome));
+            writer.maybe(it.reason.as_deref());
+            writer.count(u64::from(it.attempts.is_some()));
+            if let Some(attempts) = it.attempts {
+                writer.int(attempts);
+            }
+        }
+    }
+
+    fn restore(bytes: &[u8]) -> Option<State> {
+        let mut from = Checked(bytes);
+        let planned = match from.count::<u64>()? {
+            0 => None,
+            1 => {
+                let (at, owner) = (from.int()?, from.id()?);
+                let n = from.count::<usize>()?;
+                let bytes = from.bytes(n)?;
+                is_plan(bytes)?;
+                Some(Plan { at, owner, bytes: bytes.into() })
+            }
+            _ => return None,
+        };
+        let answer = match from.count::<u64>()? {
+            0 => None,
+            1 => {
+                let at = from.int()?;
+                let outcome = from.count::<u8>().filter(|it| usize::from(*it) < OUTCOMES.len())?;
+                let reason = from.maybe()?.map(CompactString::from);
+                let attempts = match from.count::<u64>()? {
+                    0 => None,
+                    1 => Some(from.int()?),
+                    _ => return None,
+                };
+                Some(Arc::new(Answer { at, outcome, reason, attempts }))
+            }
+            _ => return None,
+        };
+        from.end()?;
+        Some(State { planned, answer })
+    }
+}
+
+/// The view, plainly: of each intent the oldest plan and the newest answer.
+pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> {
+    let mut ours: Vec<&Event<'static>> = events.iter().filter(|it| it.source == NOTIFY).collect();
+    ours.sort_by_key(|it| it.time);
+    let mut plans: BTreeMap<Name, Vec<(i64, &MessagePlanned<'static>)>> = BTreeMap::new();
+    type Said<'e> = (i64, usize, Option<&'e str>, Option<i64>);
+    let mut answers: BTreeMap<Name, Vec<Said<'_>>> = BTreeMap::new();
+    for event in ours {
+        let name = |it: &str| Name::new(&event.tenant, &key_text(&[it]));
+        match &event.data {
+            Data::MessagePlanned(it) => {
+                plans.entry(name(&it.message)).or_default().push((event.time, it));
+            }
+            Data::MessageAnswered(it) => {
+                let Some(place) = OUTCOMES.iter().position(|word| *word == it.outcome) else {
+                    continue;
+                };
+                let answer = (event.time, place, it.reason.as_deref(), it.attempts);
+                answers.entry(name(&it.message)).or_default().push(answer);
+            }
+            _ => {}
+        }
+    }
+    let text = |it: &str| Value::Text(it.into());
+    let some = |it: Option<&str>| it.map_or(Value::Null, |it| Value::Text(it.into()));
+    let time = |it: Option<i64>| it.map_or(Value::Null, Value::Time);
+    let mut rows = BTreeMap::new();
+    for (name, mut all) in plans {
+        // Of plans of one instant the least as it is stored: any rule does, if it is one rule.
+        all.sort_by_key(|(at, it)| {
+            let mut bytes = Vec::new();
+            put(it, &mut bytes);
+            (*at, bytes)
+        });
+        let (at, it) = all[0];
+        let answer = answers.get(&name).and_then(|it| it.iter().max().copied());
+        let outcome = answer.map(|it| OUTCOMES[it.1]);
+        if outcome == Some(FORGOTTEN) {
+            continue;
+        }
+        let values = vec![
+            text(&it.message),
+            text(state_of(it.suppressed.as_deref(), outcome)),
+            text(&it.rule),
+            text(&it.version),
+            text(&it.view),
+            text(&it.about),
+            text(&it.episode),
+            text(&it.channel),
+            text(&it.severity),
+            text(&it.text),
+            some(it.reason.as_deref()),
+            some(it.corrects.as_deref()),
+            some(it.customer.as_deref()),
+            Value::Time(at),
+            time(it.due),
+            time(it.expires),
+            time(answer.map(|it| it.0)),
+            some(answer.map_or(it.suppressed.as_deref(), |it| it.2)),
+            answer.and_then(|it| it.3).map_or(Value::Null, Value::Int),
+        ];
+        rows.insert(name, Row { values });
+    }
+    rows
+}
