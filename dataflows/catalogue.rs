@@ -297,6 +297,9 @@ impl Views {
         let queue_load = maker.published(ViewSet::QUEUE_LOAD);
         maker.face::<_, OrderVisibility>(ViewSet::ORDER_VISIBILITY, orders.as_ref());
         let order_exceptions = maker.published(ViewSet::ORDER_EXCEPTIONS);
+        if let (Some(orders), Some(_)) = (&orders, &order_exceptions) {
+            orders.look_on();
+        }
         let notifications = maker.served(ViewSet::NOTIFICATIONS, Kind::Message);
         Arc::new(Views {
             clock,

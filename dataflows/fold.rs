@@ -44,7 +44,7 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::operator::Operator;
 
-use crate::served::{Served, Touch, Writer, route};
+use crate::served::{self, Served, Touch, Writer, route};
 use crate::{Addressed, Epoch, Fold};
 use timers::Timers;
 
@@ -145,13 +145,16 @@ struct Step<F: Fold, P: Project<F>> {
 struct Watch<F: Fold, P: Project<F>> {
     timers: Timers,
     project: P,
+    /// Others make something of the states.
+    looked_on: bool,
     changes: Vec<(P::Data, Epoch, P::Diff)>,
 }
 
 impl<F: Fold, P: Project<F>> Watch<F, P> {
     fn see(&mut self, epoch: Epoch, touch: Touch<'_, F::State>) {
-        if let Some(due) = F::next_due(touch.new, epoch) {
-            let had = touch.old.and_then(|(state, since)| F::next_due(state, since));
+        if let Some(due) = served::due::<F>(touch.new, epoch, self.looked_on) {
+            let had =
+                touch.old.and_then(|(state, since)| served::due::<F>(state, since, self.looked_on));
             if had != Some(due) && due > epoch {
                 self.timers.add(due, touch.place);
             }
@@ -168,7 +171,12 @@ impl<F: Fold, P: Project<F>> Step<F, P> {
         Step {
             pending: BTreeMap::new(),
             writer: Writer::new(map.clone(), worker),
-            watch: Watch { timers: Timers::default(), project, changes: Vec::new() },
+            watch: Watch {
+                timers: Timers::default(),
+                project,
+                looked_on: map.is_looked_on(),
+                changes: Vec::new(),
+            },
             capability: Some(first),
             open: 0,
             loaded: Some((map, worker)),
@@ -251,7 +259,7 @@ impl<F: Fold, P: Project<F>> Step<F, P> {
         map.each_newest(worker, |_, _, _, epoch| newest = newest.max(epoch));
         let watch = &mut self.watch;
         map.each_newest(worker, |place, name, state, epoch| {
-            if let Some(due) = F::next_due(state, epoch) {
+            if let Some(due) = served::due::<F>(state, epoch, watch.looked_on) {
                 watch.timers.add(due, place);
             }
             watch.project.change_at(name, None, (state, epoch), &mut |data, diff| {

@@ -111,6 +111,11 @@ pub trait Fold: Send + Sync + 'static {
         None
     }
 
+    /// The same for what others make of the state: asked only where somebody does.
+    fn next_look(_state: &Self::State, _after: Epoch) -> Option<Epoch> {
+        None
+    }
+
     /// Whose data it is: the customer's fingerprint, if any.
     fn owner(_state: &Self::State) -> Option<Fingerprint> {
         None

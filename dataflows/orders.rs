@@ -311,6 +311,12 @@ impl State {
     }
 }
 
+/// The first millisecond after this instant (microseconds), if it is to come.
+fn first_after(at: i64, after: Epoch) -> Option<Epoch> {
+    let due = u64::try_from(at.div_euclid(1_000) + 1).ok();
+    due.filter(|it| *it > after)
+}
+
 impl Fold for Orders {
     type Update = Update;
     type State = State;
@@ -351,19 +357,22 @@ impl Fold for Orders {
         near_or_row::<Orders>((name, state, now), fields, rows::near, into);
     }
 
-    /// An order that is not settled becomes late in the first millisecond after its promise, and
-    /// stuck in the one after its usual time; the views made of this one depend on the latter.
+    /// An order that is not settled becomes late in the first millisecond after its promise.
     #[inline]
     fn next_due(state: &State, after: Epoch) -> Option<Epoch> {
-        if state.settled_at() != NEVER {
+        if state.promised_at == NEVER || state.settled_at() != NEVER {
             return None;
         }
-        let first_after = |at: i64| {
-            let due = u64::try_from(at.div_euclid(1_000) + 1).ok();
-            due.filter(|it| at != NEVER && *it > after)
-        };
-        let (late, stuck) = (first_after(state.promised_at), first_after(state.stuck_at()));
-        late.into_iter().chain(stuck).min()
+        first_after(state.promised_at, after)
+    }
+
+    /// And stuck in the one after its usual time.
+    #[inline]
+    fn next_look(state: &State, after: Epoch) -> Option<Epoch> {
+        match state.stuck_at() {
+            NEVER => None,
+            at => first_after(at, after),
+        }
     }
 
     fn owner(state: &State) -> Option<Fingerprint> {

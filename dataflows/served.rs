@@ -50,7 +50,7 @@ mod writer;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use parking_lot::{Mutex, RwLock};
 use schemas::names::{Fingerprint, Name};
@@ -98,8 +98,20 @@ pub struct Served<F: Fold> {
     first_lane: usize,
     key_of: KeyOf,
     slots: Slots<F::State>,
+    /// Others make something of its states.
+    looked_on: AtomicBool,
     /// Held by whoever looks for what the store is to be shown.
     saver: Mutex<keeping::Hand>,
+}
+
+/// The next instant at which time alone changes the row, or what others make of the state.
+#[inline]
+pub(crate) fn due<F: Fold>(state: &F::State, after: Epoch, looked_on: bool) -> Option<Epoch> {
+    let own = F::next_due(state, after);
+    if !looked_on {
+        return own;
+    }
+    own.into_iter().chain(F::next_look(state, after)).min()
 }
 
 /// What one worker writes.
@@ -181,7 +193,17 @@ impl<F: Fold> Served<F> {
             buried: AtomicU64::new(0),
         };
         let parts = (0..workers).map(|_| part()).collect();
-        Arc::new(Served { parts, clock, first_lane, key_of, slots, saver: Mutex::default() })
+        let (looked_on, saver) = (AtomicBool::new(false), Mutex::default());
+        Arc::new(Served { parts, clock, first_lane, key_of, slots, looked_on, saver })
+    }
+
+    /// Others make something of its states: from before the dataflow is built.
+    pub(crate) fn look_on(&self) {
+        self.looked_on.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_looked_on(&self) -> bool {
+        self.looked_on.load(Relaxed)
     }
 
     /// Puts a state back at start-up, as of `epoch`, before the dataflow is built. The key decides

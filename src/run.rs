@@ -18,6 +18,7 @@
 //! process with its report ([`end_on_panic`]).
 
 mod again; // what was read, read once more
+mod asked; // what somebody asked to be built again
 mod covered; // whether it can be
 mod ends; // how threads end
 mod feeds; // how what is read is read
@@ -123,6 +124,11 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     if let Some(log) = &log {
         models.tell(log);
     }
+    if let Some(log) = &log {
+        // Without a state every start reads what there is.
+        let kept = kept.as_ref().map(|it| it.book().map_or(0, keep::position));
+        log.needed().from(kept.unwrap_or(u64::MAX));
+    }
     let after = kept.as_ref().map_or(0, Kept::epoch);
     clock.not_before(after);
 
@@ -206,6 +212,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
                 clock: &clock,
                 metrics: &metrics,
                 ending: &stop,
+                building: &building,
                 later: &outbox,
             };
             behind.start(given)?
@@ -220,7 +227,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
             (&book, &epochs, &clock, &durable),
             &metrics,
             (&rejects, &building, &stop),
-            (&models, leaves),
+            (&models, leaves, log.as_ref().map(LocalLog::needed)),
         )?),
         None => None,
     };

@@ -37,6 +37,7 @@ mod plan; // by key, or all of it past tests
 mod refused; // why there is no answer
 mod session; // one request
 mod table; // the virtual table
+mod texts; // functions whose cost would grow with a product
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -43,7 +43,8 @@ mod load; // puts it all back
 mod look; // as a person may see it
 mod payload; // what is in the blocks
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config;
@@ -76,13 +77,13 @@ pub struct Store {
     /// Who writes.
     made_by: MadeBy,
     /// Views that were built again, each with the first checkpoint whose records count.
-    since: std::collections::BTreeMap<String, u32>,
+    since: BTreeMap<String, u32>,
     /// Positions of identities that belong to no checkpoint.
     dead: Vec<(u64, u64)>,
     /// The newest checkpoint with blocks in each segment, by the segment's first position.
-    newest_in: std::collections::BTreeMap<u64, u32>,
-    /// Bytes and number of the records written, lately.
-    record_bytes: (u64, u64),
+    newest_in: BTreeMap<u64, u32>,
+    /// Bytes and number of the records written, by view.
+    record_bytes: BTreeMap<&'static str, (u64, u64)>,
 }
 
 /// One log of the two.
@@ -102,8 +103,10 @@ impl Store {
         let mut open = |dir: &str, contents, bytes, what| -> Result<Log, Report> {
             let dir = data_dir.join(dir);
             // Damage in a state is never skipped: a wrong row would be served.
+            remove_leftover(&dir)?;
             let opened =
-                segments::open_to_read(&dir, contents, OnDamage::Refuse, bytes, what, now_ms)?;
+                segments::open_to_read(&dir, contents, OnDamage::Refuse, bytes, what, now_ms)
+                    .map_err(never_skipped)?;
             notes.extend(opened.notes);
             Ok(Log { folder: opened.folder, writer: opened.writer })
         };
@@ -118,10 +121,10 @@ impl Store {
             incarnation: Incarnation::of(data_dir, now_ms)?,
             under: String::new(),
             made_by: MadeBy::default(),
-            since: std::collections::BTreeMap::new(),
+            since: BTreeMap::new(),
             dead: Vec::new(),
-            newest_in: std::collections::BTreeMap::new(),
-            record_bytes: (0, 0),
+            newest_in: BTreeMap::new(),
+            record_bytes: BTreeMap::new(),
         };
         Ok((store, notes))
     }
@@ -131,12 +134,17 @@ impl Store {
         Incarnation::begin(data_dir, Began::Rebuilt, now_ms)?;
         for dir in [STATE_DIR, IDENTITIES_DIR] {
             let dir = data_dir.join(dir);
-            match std::fs::remove_dir_all(&dir) {
+            remove_leftover(&dir)?;
+            // Under its name it is there whole, or not at all.
+            match std::fs::rename(&dir, leftover(&dir)) {
                 Err(why) if why.kind() != std::io::ErrorKind::NotFound => {
                     return Err(segments::cannot_write(&dir, &why, true));
                 }
                 _ => {}
             }
+            segments::sync_dir(data_dir)
+                .map_err(|why| segments::cannot_write(data_dir, &why, true))?;
+            remove_leftover(&dir)?;
         }
         Ok(())
     }
@@ -165,6 +173,31 @@ impl Store {
     pub fn bytes(&self) -> (u64, u64) {
         (self.state.folder.bytes(), self.identities.folder.bytes())
     }
+}
+
+/// Where a folder lies while it is being removed.
+fn leftover(dir: &Path) -> PathBuf {
+    dir.with_extension("removed")
+}
+
+/// Removes what a removal before has left.
+fn remove_leftover(dir: &Path) -> Result<(), Report> {
+    let dir = leftover(dir);
+    match std::fs::remove_dir_all(&dir) {
+        Err(why) if why.kind() != std::io::ErrorKind::NotFound => {
+            Err(segments::cannot_write(&dir, &why, true))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Damage in a state is not to be gone on without.
+fn never_skipped(report: Report) -> Report {
+    if report.code != "segments/damaged" {
+        return report;
+    }
+    let fix = "restore a backup, or let it be built again from the log: `millstream run --rebuild`";
+    Report { fix: fix.into(), ..report }
 }
 
 #[cfg(test)]

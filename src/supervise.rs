@@ -50,6 +50,8 @@ use suspicion::{Suspicion, Verdict};
 pub const WAIT_MIN: Duration = Duration::from_millis(200);
 /// The most.
 pub const WAIT_MAX: Duration = Duration::from_secs(10);
+/// One that was ready and lived so long was well: ends before it are not counted with its own.
+const HEALTHY: Duration = Duration::from_secs(600);
 /// How often it is looked whether the process has ended.
 const LOOK: Duration = Duration::from_millis(20);
 /// A process that uses the processor but says nothing yet is starting; so long at most.
@@ -100,7 +102,18 @@ pub fn run(it: &Supervised, end: &Arc<AtomicBool>) -> Result<u8, Report> {
     notes::forget_all(&it.data_dir);
     loop {
         let started = clock::monotonic();
-        let child = start(it, &told)?;
+        let child = match start(it, &told) {
+            // Who has just started it is told; later the system may have room again.
+            Err(report) if told.restarts > 0 => {
+                log_report!(error, report, "it is tried again");
+                std::thread::park_timeout(WAIT_MAX);
+                if end.load(SeqCst) {
+                    return Ok(0);
+                }
+                continue;
+            }
+            it => it?,
+        };
         let (ended, was_ready) = watch(it, child, (end, &told), &mut suspicion)?;
         let went_ms = clock::wall_ms();
         let last_words = notes::take_last_words(&it.data_dir);
@@ -113,10 +126,17 @@ pub fn run(it: &Supervised, end: &Arc<AtomicBool>) -> Result<u8, Report> {
                 // What it said is for the person who has just started it.
                 return Ok(code(*status));
             }
-            Ended::Itself(status) => (status.to_string(), !killed_from_outside(*status)),
+            // One that ended with a report said what it lacks: no record's fault.
+            Ended::Itself(status) => {
+                (status.to_string(), status.code().is_none() && !killed_from_outside(*status))
+            }
             Ended::Hung(why) => ((*why).to_string(), true),
         };
         let why = last_words.unwrap_or(why);
+        if was_ready && clock::since(started) > HEALTHY {
+            suspicion.lived();
+        }
+        let careful_before = suspicion.careful();
         tracing::error!(
             code = "supervise/restart",
             why,
@@ -125,11 +145,14 @@ pub fn run(it: &Supervised, end: &Arc<AtomicBool>) -> Result<u8, Report> {
             "the process went; it is started again"
         );
         if by_itself {
-            judge(it, &mut suspicion, &why)?;
+            // Without its notes (a full disk) no record is found, and the process is started again.
+            if let Err(report) = judge(it, &mut suspicion, &why) {
+                log_report!(error, report, "what brought the process down could not be looked at");
+            }
         }
         told = Told { went_ms, why, restarts: told.restarts + 1, careful: suspicion.careful() };
-        // While a record is looked for, each end brings us nearer.
-        if was_ready || told.careful.is_some() {
+        // While a record is looked for, an end may bring us nearer.
+        if was_ready || told.careful.is_some() && told.careful != careful_before {
             wait = WAIT_MIN;
         }
         if !was_ready {

@@ -285,7 +285,7 @@ fn written(folder: &Folder) -> PathBuf {
     };
     let to = To::try_from("latest".to_string()).unwrap();
     Resets::open(&dir).unwrap().decide(&[line], "shop", None, to).unwrap();
-    let place = notes::Place { feed: "shop/orders".into(), partition: 0, offset: 5 };
+    let place = notes::Place { feed: "shop/orders".into(), partition: 0, offset: 5, again: false };
     notes::put_aside(&dir, notes::Aside { place, why: "a panic".into() }).unwrap();
     dir
 }

@@ -196,12 +196,22 @@ fn retention_by_size_and_age() {
     let clock = Arc::new(move || clock.load(Ordering::Relaxed));
     let log = LocalLog::open(&dir.0, &small, OnDamage::Refuse, clock).unwrap();
     wait(log.append_facts(texts(0, 2)));
-    for i in 0..400 {
+    let mut n = 0;
+    while let Ok(answer) = log.append(texts(2 + n * 10, 10)) {
+        wait(Ok(answer));
+        n += 1;
+        assert!(n < 400, "all of it is needed: then no more is taken");
+    }
+    assert_eq!((log.stats().whole_from, log.stats().n_records), (0, 2 + n * 10));
+    log.needed().from(u64::MAX);
+    until("there is room again", || log.stats().bytes <= 20_000 + 2_500);
+    for i in n..400 {
         wait(log.append(texts(2 + i * 10, 10)));
     }
     // It looks when a segment is full, so by then it may be larger by one.
     until("by size", || log.stats().bytes <= 20_000 + 2_500);
     assert_eq!(log.first(), 0, "the facts are there");
+    assert!(log.stats().whole_from > 2, "and nothing else of what was around them");
     // One more segment may leave while this reads.
     let last = |out: &[(u64, String)]| out.last().is_some_and(|it| it.0 == 4_001);
     let (got, lost) = Read::from(&log, 0).until(last);

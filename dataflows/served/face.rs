@@ -2,8 +2,8 @@
 //!
 //! # Meaning
 //! A row of the face is what `G` makes of the state that `F` keeps, as of the same epoch. Its rows
-//! change when a state is touched or a timer of `F` fires, so `F::next_due` has to name every
-//! instant at which time alone changes a row of either. `G` must say that a state has a row exactly
+//! change when a state is touched or a timer of `F` fires, so `F::next_look` has to name every
+//! instant at which time alone changes a row of it. `G` must say that a state has a row exactly
 //! where `F` does.
 //!
 //! # State
@@ -30,6 +30,7 @@ pub(crate) struct Face<F: Fold, G> {
 
 impl<F: Fold, G: Fold<State = F::State>> Face<F, G> {
     pub(crate) fn of(map: &Arc<Served<F>>) -> Arc<Face<F, G>> {
+        map.look_on();
         Arc::new(Face { map: map.clone(), shows: PhantomData })
     }
 }

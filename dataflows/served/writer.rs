@@ -149,7 +149,8 @@ impl<F: Fold> Writer<F> {
         for place in places {
             let mut shard = map.parts[self.worker].shards[place.shard as usize].write();
             let entry = shard.entry(place.slot);
-            if entry.epoch < epoch && F::next_due(&entry.state, entry.epoch) == Some(epoch) {
+            let due = || super::due::<F>(&entry.state, entry.epoch, map.is_looked_on());
+            if entry.epoch < epoch && due() == Some(epoch) {
                 let at = At { number: place.shard as usize, epoch, updates: 1 };
                 self.change(&mut shard, at, touched, |shard| {
                     shard.keep(place.slot);

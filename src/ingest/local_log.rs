@@ -27,7 +27,7 @@ mod show;
 mod write;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
@@ -86,6 +86,10 @@ struct Shared {
     settings: config::Log,
     clock: Clock,
     retention: retention::Bell,
+    /// From this position on everything is kept: a start would read it.
+    needed: AtomicU64,
+    /// More lies there than may, and all of it is needed.
+    overfull: AtomicBool,
     /// Told how long each group took, if anybody wants to know.
     commits: OnceLock<Durations>,
 }
@@ -115,6 +119,8 @@ impl LocalLog {
             settings: settings.clone(),
             clock,
             retention: retention::Bell::default(),
+            needed: AtomicU64::new(0),
+            overfull: AtomicBool::new(false),
             commits: OnceLock::new(),
             folder: opened.folder,
         });
@@ -133,6 +139,12 @@ impl LocalLog {
     /// From now on tells how long each group took to be written and made durable.
     pub fn measure(&self, commits: &Durations) {
         self.shared.commits.get_or_init(|| commits.clone());
+    }
+
+    /// For whoever knows from which position on records are needed. Until that is told none are
+    /// aged out.
+    pub fn needed(&self) -> Needed {
+        Needed(Arc::clone(&self.shared))
     }
 
     /// What was found at opening and dealt with: a tail cut off, damage skipped.
@@ -201,6 +213,20 @@ impl LocalLog {
             if it.join().is_err() {
                 tracing::error!("a thread of the event log panicked");
             }
+        }
+    }
+}
+
+/// Tells a log what it has to keep.
+#[derive(Clone)]
+pub struct Needed(Arc<Shared>);
+
+impl Needed {
+    /// Records below this position are needed by nobody: they may be aged out.
+    pub fn from(&self, position: u64) {
+        self.0.needed.store(position, Ordering::SeqCst);
+        if self.0.overfull.load(Ordering::SeqCst) {
+            self.0.retention.ring();
         }
     }
 }

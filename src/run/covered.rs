@@ -31,6 +31,12 @@ impl Covered<'_> {
         self.judge(&lacking, accept_incomplete)
     }
 
+    /// For a start that finds no checkpoint.
+    pub(super) fn start(&self, accept_incomplete: bool) -> Result<(), Report> {
+        let lacking: Vec<String> = self.log_lacks().into_iter().collect();
+        self.judge(&lacking, accept_incomplete)
+    }
+
     /// For some views beside the others, from what these lines of the ledger were made of.
     pub(super) fn beside(&self, lines: &[BookLine], accept_incomplete: bool) -> Result<(), Report> {
         if accept_incomplete {
@@ -54,12 +60,13 @@ impl Covered<'_> {
     }
 
     fn log_lacks(&self) -> Option<String> {
-        let log = self.log.as_ref().filter(|it| it.first > 0)?;
+        // Own facts are kept when all around them has gone.
+        let log = self.log.as_ref().filter(|it| it.whole_from > 0)?;
         let from = log.oldest_ms.map_or_else(String::new, |ms| {
             let at = schemas::time::rfc3339((ms * 1_000).cast_signed());
             format!(", which came at {at}")
         });
-        let first = log.first;
+        let first = log.whole_from;
         Some(format!("expected the log's first record, found that it begins at {first}{from}"))
     }
 
@@ -96,7 +103,8 @@ mod tests {
             folder: "data/log".into(),
             n_segments: 1,
             bytes: 1,
-            first,
+            first: 0,
+            whole_from: first,
             next: 20,
             n_records: 5,
             oldest_ms: Some(1_767_225_600_000),

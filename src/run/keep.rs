@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
+use super::asked::Asked;
 use super::covered::Covered;
 use super::now_by;
 use super::publishing::Models;
@@ -13,6 +14,7 @@ use crate::clock::SteadyClock;
 use crate::config::Settings;
 use crate::engine::{Engine, OnFresh, Prepared};
 use crate::epochs::{Epochs, Hold};
+use crate::ingest::local_log::{self, Needed};
 use crate::ledger::Book;
 use crate::messages::{BookLine, BookState, Epoch, FeedId, Feeds, Offsets};
 use crate::metrics::Metrics;
@@ -53,10 +55,19 @@ impl Kept {
             return Err(no_such_view(it, &known));
         }
         let asked = known.iter().filter(|it| rebuild.views.iter().any(|asked| asked == *it));
-        let mut anew: Vec<&'static str> = asked.copied().collect();
+        let noted = Asked::read(dir)?;
+        let noted_too = known.iter().filter(|it| noted.views.iter().any(|name| name == *it));
+        let mut anew: Vec<&'static str> = asked.chain(noted_too).copied().collect();
+        anew.dedup();
+        let accept_incomplete =
+            rebuild.accept_incomplete || noted.accept_incomplete && !noted.views.is_empty();
         let mut all = rebuild.all;
         let mut read = Vec::new();
-        if !all && let Some(Others { views: differ, lines }) = other_views(dir, &keepers)? {
+        let others = if all { None } else { other_views(dir, &keepers)? };
+        if !all && others.is_none() {
+            covered.start(accept_incomplete)?;
+        }
+        if let Some(Others { views: differ, lines }) = others {
             if !differ.is_empty() {
                 let views = differ.join(", ");
                 tracing::warn!(code = OTHER_VIEWS, views, "views that this build lays out anew");
@@ -66,16 +77,19 @@ impl Kept {
             read = lines;
         }
         if all {
-            covered.all(rebuild.accept_incomplete)?;
+            covered.all(accept_incomplete)?;
         } else if !anew.is_empty() {
-            covered.beside(&read, rebuild.accept_incomplete)?;
+            covered.beside(&read, accept_incomplete)?;
         }
         if all {
             tracing::warn!("every view is built again");
             Store::remove(dir, clock.now_ms())?;
+            Asked::forget(dir);
             anew.clear();
         } else if !anew.is_empty() {
             tracing::warn!(views = anew.join(", "), "views are built again beside the others");
+            let views = anew.iter().map(ToString::to_string).collect();
+            Asked { views, accept_incomplete }.note(dir)?;
             Incarnation::begin(dir, Began::Rebuilt, clock.now_ms())?;
         }
         Kept::open(dir, settings, prepared, clock, anew)
@@ -174,7 +188,7 @@ impl Kept {
         ),
         metrics: &Metrics,
         (rejects, building, ending): (&RejectStore, &Arc<Building>, &Arc<AtomicBool>),
-        (models, leaving): (&Arc<Models>, Option<Leaves>),
+        (models, leaving, log): (&Arc<Models>, Option<Leaves>, Option<Needed>),
     ) -> Result<Checkpoints, Report> {
         let read = engine.read_handle();
         let (views, book) = (Arc::clone(&read.views), Arc::clone(book));
@@ -210,11 +224,31 @@ impl Kept {
                 settings.engine.dedup_horizon.as_millis() as u64,
                 settings.engine.dedup_max_bytes.saturating_mul(2),
             ),
-            kept: Arc::new(move |it| keeps.kept(it)),
+            kept: {
+                let (dir, building) = (settings.data_dir.clone(), Arc::clone(building));
+                let noted = AtomicBool::new(building.words(None).is_some());
+                let whole = AtomicBool::new(false);
+                Arc::new(move |it| {
+                    keeps.kept(it);
+                    if let Some(log) = &log {
+                        log.from(position(it));
+                    }
+                    // Of the one before it is known that it was made with none being built.
+                    let before = whole.swap(building.words(None).is_none(), SeqCst);
+                    if before && noted.swap(false, SeqCst) {
+                        Asked::forget(&dir);
+                    }
+                })
+            },
             metrics: metrics.clone(),
         };
         Checkpoints::start(self.store, parts, self.restored.map(|it| it.book))
     }
+}
+
+/// Where reading the embedded log stood.
+pub(super) fn position(book: &BookState) -> u64 {
+    book.lines.iter().find(|it| it.feed == local_log::FEED).map_or(0, |it| it.next)
 }
 
 /// This program, and the settings that decide what becomes of a record.

@@ -57,6 +57,13 @@ impl Building {
         self.views.lock().contains(fold)
     }
 
+    /// Whether what this view shows is not whole: it is being built, or made of what may be.
+    pub(super) fn shows_half(&self, view: &str) -> bool {
+        let fold = crate::engine::fold_of(view);
+        let views = self.views.lock();
+        views.contains(fold) || fold != view && !views.is_empty()
+    }
+
     /// How far, in words; none where nothing is being built, or not this view.
     pub(super) fn words(&self, view: Option<&str>) -> Option<String> {
         let views = self.views.lock();

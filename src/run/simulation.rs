@@ -11,6 +11,7 @@
 //! The store and the outbox are the real ones, without their threads: who fixes batches and who
 //! delivers them take a turn wherever a thread of theirs could, in the middle of a checkpoint too.
 
+mod cut; // a state of which the newest part is missing
 mod disk; // a disk that loses what was not synced
 mod plain; // views of plain numbers
 mod receiver; // what left, and does not believe
@@ -192,6 +193,7 @@ impl Outside {
             epoch: found,
             hold: Arc::new(|_| {}),
             lags: Arc::new(|| false),
+            building: Arc::new(|_| false),
             now_ms: Arc::new(|| 1_000),
             metrics: Metrics::default(),
         };

@@ -8,6 +8,7 @@ use schemas::leaving::Leaving;
 use schemas::names::{Kind, Secret};
 use schemas::rows::ViewDef;
 
+use super::rebuild::Building;
 use crate::clock::SteadyClock;
 use crate::config::sinks::{Sort, To};
 use crate::config::{Settings, SinkSettings};
@@ -106,6 +107,7 @@ pub(super) struct Behind<'a> {
     pub(super) clock: &'a Arc<SteadyClock>,
     pub(super) metrics: &'a Metrics,
     pub(super) ending: &'a Arc<AtomicBool>,
+    pub(super) building: &'a Arc<Building>,
     /// Who waits for the outbox.
     pub(super) later: &'a Later,
 }
@@ -135,6 +137,10 @@ impl Behind<'_> {
                 epochs.hold(Hold::Outbox, held);
             }),
             lags: Arc::new(move || ahead.lags()),
+            building: {
+                let building = Arc::clone(self.building);
+                Arc::new(move |view| building.shows_half(view))
+            },
             now_ms: super::now_by(self.clock),
             metrics: self.metrics.clone(),
         };

@@ -10,7 +10,7 @@ use schemas::problem::Problem;
 
 use crate::epochs::{Careful, Epochs, Guard};
 use crate::ingest::local_log::LocalLog;
-use crate::messages::{Feeds, Partition, of_backfill};
+use crate::messages::{BACKFILL, Feeds, Partition, of_backfill};
 use crate::metrics::Metrics;
 use crate::report::{Report, log_report};
 use crate::supervise::Says;
@@ -49,7 +49,8 @@ pub(super) fn guard(
             durable: Arc::clone(durable),
             on_trying: Box::new(move |partition, first, next| {
                 let feed = known.of(of_backfill(partition.0)).name.clone();
-                let from = Place { feed, partition: partition.1, offset: first };
+                let again = of_backfill(partition.0) != partition.0;
+                let from = Place { feed, partition: partition.1, offset: first, again };
                 if let Err(report) = notes::trying(&dir, &Trying { from, next }) {
                     log_report!(warn, report, "what is being tried could not be written down");
                 }
@@ -61,7 +62,8 @@ pub(super) fn guard(
 
 fn partition(feeds: &Feeds, it: &Place) -> Option<Partition> {
     let feed = feeds.all().iter().position(|feed| feed.name == it.feed)?;
-    Some((u16::try_from(feed).ok()?, it.partition))
+    let feed = u16::try_from(feed).ok()?;
+    Some((if it.again { feed | BACKFILL } else { feed }, it.partition))
 }
 
 fn problem(why: &str) -> Problem {

@@ -161,6 +161,6 @@ pub(super) fn create_anew(path: &Path) -> io::Result<File> {
 }
 
 /// Makes names in the folder durable.
-pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }

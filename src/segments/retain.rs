@@ -47,8 +47,13 @@ impl Folder {
         };
         let cannot = |why: io::Error| trouble::cannot_write(&old.path, &why, true);
         if before.is_none() && old.extent().tally.tags & kept == 0 {
+            // Nobody is to begin with it any more. Where it cannot be removed it stays listed, and
+            // is tried again: the next one gone before it would leave a hole.
             self.segments.lock().retain(|it| !Arc::ptr_eq(it, &old));
-            return self.remove(&old).map_err(cannot);
+            return self.remove(&old).map_err(|why| {
+                self.segments.lock().insert(0, Arc::clone(&old));
+                cannot(why)
+            });
         }
         let merged = before.filter(|it| it.extent().end < MERGE_UP_TO_BYTES);
         let mut sources: Vec<Arc<Segment>> = merged.into_iter().collect();
@@ -65,10 +70,12 @@ impl Folder {
     }
 
     fn remove(&self, it: &Segment) -> io::Result<()> {
-        std::fs::remove_file(&it.path)?;
-        match std::fs::remove_file(it.path.with_extension("cut")) {
-            Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
-            _ => {}
+        for path in [it.path.clone(), it.path.with_extension("cut")] {
+            match std::fs::remove_file(path) {
+                // Removed by a try before, of which only the folder was not made durable.
+                Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
+                _ => {}
+            }
         }
         sync_dir(&self.dir)
     }

@@ -111,7 +111,8 @@ pub(super) struct Book {
     pub(super) begins_at: u64,
     /// What there was at the beginning lies below this position; none: all of it was delivered.
     pub(super) beginning: Option<u64>,
-    /// Views whose rows of the beginning have not all been fixed.
+    /// Views whose rows of the beginning have not all been fixed; streams that have not begun, for
+    /// their view is being built.
     pub(super) catching: Vec<String>,
     /// The breaker, as it was last.
     #[serde(default)]
@@ -130,6 +131,21 @@ impl Book {
     /// Whether all that there was at the beginning has been fixed.
     pub(super) fn is_whole(&self) -> bool {
         self.beginning.is_some_and(|it| self.read >= it) && self.catching.is_empty()
+    }
+
+    /// It begins when its view has been built: until then not all is there.
+    pub(super) fn begins_later(&mut self, stream: &Stream) {
+        let name = stream.to_string();
+        if !self.catching.contains(&name) {
+            self.catching.push(name);
+        }
+    }
+
+    /// It has begun.
+    pub(super) fn begun(&mut self, stream: &Stream) {
+        let name = stream.to_string();
+        self.catching.retain(|it| *it != name);
+        self.streams.insert(name, layout(stream));
     }
 
     /// Everything is to begin anew, from this position on.

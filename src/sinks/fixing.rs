@@ -200,9 +200,7 @@ impl Desk {
         }
         let begun: Vec<Begun> = begun;
         for Begun { streams, position, .. } in begun {
-            for stream in &streams {
-                self.book.streams.insert(stream.to_string(), layout(stream));
-            }
+            streams.iter().for_each(|it| self.book.begun(it));
             self.book.beginning = Some(self.book.beginning.unwrap_or(0).max(position));
             self.unwritten = true;
         }
@@ -468,6 +466,9 @@ impl Desk {
     ) -> Result<(), Report> {
         let name = stream.view();
         let Some(cursor) = book.rows.get(name).copied() else { return Ok(()) };
+        if (outbox.building)(name) {
+            return Ok(());
+        }
         let Some(view) = outbox.views.iter().find(|it| it.leaving.def().name == name) else {
             return Ok(());
         };

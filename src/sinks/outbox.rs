@@ -78,6 +78,8 @@ pub struct Parts {
     pub hold: Arc<dyn Fn(bool) + Send + Sync>,
     /// Whether more is read than can be taken in.
     pub lags: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// Whether a view is being built again: half of it is told to nobody.
+    pub building: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     /// The time.
     pub now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// How it is going.
@@ -92,6 +94,7 @@ pub struct Outbox {
     pub(super) now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
     pub(super) hold: Arc<dyn Fn(bool) + Send + Sync>,
     pub(super) lags: Arc<dyn Fn() -> bool + Send + Sync>,
+    pub(super) building: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     pub(super) metrics: Metrics,
     incarnation: u64,
     gathering: Mutex<Gathering>,
@@ -171,6 +174,7 @@ impl Outbox {
             now_ms: parts.now_ms,
             hold: parts.hold,
             lags: parts.lags,
+            building: parts.building,
             metrics: parts.metrics,
             incarnation: parts.incarnation,
             gathering: Mutex::new(Gathering {
@@ -209,10 +213,19 @@ impl Outbox {
         // What a disk did not take comes first.
         self.write(gathering)?;
         if at > gathering.upto {
-            let begin = std::mem::take(&mut gathering.begin);
+            let names = self.views.iter().map(|it| it.leaving.def().name);
+            let building: Vec<&str> = names.filter(|it| (self.building)(it)).collect();
+            let (begin, later): (Vec<_>, Vec<_>) = std::mem::take(&mut gathering.begin)
+                .into_iter()
+                .partition(|(_, it)| !building.contains(&it.view()));
+            gathering.begin = later;
             let mut found = !begin.is_empty();
             let mut outcome = Ok(());
             for view in &self.views {
+                if building.contains(&view.leaving.def().name) {
+                    self.pass_over(view, at, gathering);
+                    continue;
+                }
                 match self.gather_view(view, at, gathering, &begin) {
                     Ok(some) => found |= some,
                     Err(report) => outcome = Err(report),
@@ -377,6 +390,24 @@ impl Outbox {
         Ok(found)
     }
 
+    /// A view that is being built again: its streams begin once it is whole, with all there is.
+    fn pass_over(&self, view: &View, at: Epoch, gathering: &mut Gathering) {
+        let name = view.leaving.def().name;
+        if let Err(gone) = view.leaving.touched(gathering.upto, at, false, &mut |_| {}) {
+            tracing::debug!(view = name, at, oldest = gone.oldest, "nothing is told of it yet");
+        }
+        for (n, lane) in self.lanes.iter().enumerate() {
+            for stream in lane.declared.streams.iter().filter(|it| it.view() == name) {
+                if !gathering.begin.contains(&(n, *stream)) {
+                    gathering.begin.push((n, *stream));
+                }
+            }
+            if let Some(it) = lane.shared.lock().waiting.get_mut(name) {
+                it.missed(at);
+            }
+        }
+    }
+
     fn gather_events(&self, at: Epoch, gathering: &mut Gathering) -> bool {
         let taken = {
             let mut events = self.events.lock();
@@ -516,6 +547,9 @@ fn open_lane(data_dir: &Path, given: Given, parts: &Parts, now_ms: u64) -> Resul
         book.forget(log.next());
     }
     book.go_back(parts.epoch);
+    for stream in declared.streams.iter().filter(|it| (parts.building)(it.view())) {
+        book.begins_later(stream);
+    }
     for stream in &declared.streams {
         let known = book.streams.get(&stream.to_string());
         if known.is_some_and(|it| *it != layout(stream)) {

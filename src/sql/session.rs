@@ -22,6 +22,7 @@ use super::hold::{Hold, Until};
 use super::out::Out;
 use super::refused;
 use super::table::{self, Building, Rows, Source};
+use super::texts;
 use crate::config;
 use crate::messages::ReadHandle;
 use crate::messages::sql::{SqlAnswer, SqlAsked, SqlFormat, SqlParam, SqlParams, SqlRefused};
@@ -116,6 +117,7 @@ impl Tables {
             FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC,
             move |_| Ok(now.clone()),
         )?;
+        texts::add(&connection, hold)?;
         let tending = Arc::clone(hold);
         connection.progress_handler(STEPS, Some(move || tending.tend().is_err()))?;
         let mut tables: Vec<&'static str> = self.columns.iter().map(|it| it.table).collect();

@@ -131,6 +131,7 @@ pub(super) struct Maker {
     /// Epoch of the newest checkpoint of this life.
     pub(super) made: Epoch,
     failing: bool,
+    cleaning_fails: bool,
     /// Views that were being built when the newest was made.
     n_building: usize,
     /// A block's memory, used again.
@@ -142,7 +143,20 @@ pub(super) struct Maker {
 impl Maker {
     pub(super) fn new(store: Store, parts: Parts, last: Option<BookState>) -> Maker {
         let (room, retiring) = (Vec::new(), Vec::new());
-        Maker { store, parts, last, made: 0, failing: false, n_building: 0, room, retiring }
+        let hold = Arc::clone(&parts.hold);
+        parts.fresh.holds(move || hold(true));
+        let (failing, cleaning_fails) = (false, false);
+        Maker {
+            store,
+            parts,
+            last,
+            made: 0,
+            failing,
+            cleaning_fails,
+            n_building: 0,
+            room,
+            retiring,
+        }
     }
 
     fn run(mut self, stop: &AtomicBool) -> Result<(), Report> {
@@ -256,16 +270,24 @@ impl Maker {
         metrics.checkpoint_time.observe(clock::since(began));
         let (states, identities) = self.store.bytes();
         metrics.state_bytes.set((states + identities).cast_signed());
-        // The checkpoint counts whatever becomes of this.
-        self.clean(seq, now_ms)
+        // The checkpoint counts whatever becomes of this; what is not removed is tried again.
+        match self.clean(now_ms) {
+            Ok(()) => self.cleaning_fails = false,
+            Err(report) if !std::mem::replace(&mut self.cleaning_fails, true) => {
+                log_report!(error, report, "what no checkpoint needs could not be removed");
+            }
+            Err(_) => {}
+        }
+        Ok(())
     }
 
     /// The records as of the pinned epoch, then the identities, then the commit. The epoch is held
     /// only while it is read: old versions pile up behind it, and no disk is waited for meanwhile
     /// (but for more than [`GROUP_BYTES`]).
     fn write(&mut self, pin: Pin, book: &BookState, seq: u32, now_ms: u64) -> Result<(), Report> {
-        let Maker { store, parts, room, .. } = self;
+        let Maker { store, parts, room, retiring, .. } = self;
         let epoch = pin.epoch();
+        let needs = Maker::needs(store, retiring);
         let Store {
             state,
             identities,
@@ -286,7 +308,8 @@ impl Maker {
                 let bytes = block.bytes.len() as u64;
                 parts.metrics.state_records.add(block.n);
                 parts.metrics.state_written.add(bytes);
-                *record_bytes = (record_bytes.0 + bytes, record_bytes.1 + block.n);
+                let written = record_bytes.entry(keeper.view()).or_default();
+                *written = (written.0 + bytes, written.1 + block.n);
                 newest_in.insert(group.segment(), seq);
                 group.add(&NewBlock::new(payload::RECORDS, 1, &block.bytes))?;
                 block.again();
@@ -332,6 +355,7 @@ impl Maker {
             since: since.iter().map(|it| (it.0.clone(), *it.1)).collect(),
             entities: (parts.entities)(),
             models: (parts.models)(),
+            needs: Some(needs),
             identities: identities.writer.next(),
             dead: dead.clone(),
             lines: book.lines.clone(),

@@ -4,31 +4,51 @@
 //! While the log of states is over twice the live states, its oldest segments are *retired*: what
 //! of their records is still the newest is shown again and written by the next checkpoint; when
 //! one more after that is durable too, nothing needs them, and they are removed. So the newest
-//! two checkpoints can always be read.
+//! two checkpoints can always be read. Each says from which segment on it needs them: one that is
+//! older, and comes to be the newest because files were cut or lost, is refused at a start.
 //!
 //! # Why this way
 //! A number of four bytes per entity says which checkpoint wrote it last. No segment is read.
 
+use std::sync::Arc;
+
+use super::Store;
 use super::checkpoint::Maker;
 use crate::report::Report;
+use crate::segments::Segment;
 
 /// A segment on its way out.
 pub(super) struct Retiring {
     /// Its first position.
     first: u64,
-    /// It goes when this checkpoint has been made.
-    after: u32,
+    /// It goes when so many more checkpoints have been made.
+    left: u32,
 }
 
 /// Segments that are never worth giving up.
 const SEGMENTS_MIN: u64 = 4;
 
 impl Maker {
+    /// The first position of the segments that a checkpoint needs that is made now: what retires
+    /// is written again by it, or was by the one before.
+    pub(super) fn needs(store: &Store, retiring: &[Retiring]) -> u64 {
+        let stays = |it: &Arc<Segment>| retiring.iter().all(|old| old.first != it.header.first);
+        let (first, _) = store.state.folder.range();
+        store
+            .state
+            .folder
+            .segments()
+            .iter()
+            .find(|it| stays(it))
+            .map_or(first, |it| it.header.first)
+    }
+
     /// After a checkpoint: removes what has retired, and retires what should.
-    pub(super) fn clean(&mut self, seq: u32, now_ms: u64) -> Result<(), Report> {
+    pub(super) fn clean(&mut self, now_ms: u64) -> Result<(), Report> {
         self.forget_identities(now_ms)?;
         let store = &mut self.store;
-        while let Some(it) = self.retiring.first().filter(|it| it.after <= seq) {
+        self.retiring.iter_mut().for_each(|it| it.left = it.left.saturating_sub(1));
+        while let Some(it) = self.retiring.first().filter(|it| it.left == 0) {
             let (first, folder) = (it.first, &store.state.folder);
             if folder.oldest().is_some_and(|it| it.header.first == first) {
                 folder.age_out(0, now_ms)?;
@@ -39,9 +59,12 @@ impl Maker {
         if !self.retiring.is_empty() {
             return Ok(());
         }
-        let (bytes, n) = store.record_bytes;
-        let entities: u64 = (self.parts.entities)().iter().map(|it| it.1).sum();
-        let live = entities * bytes / n.max(1);
+        // By view: one record of each entity, of the average size of those that were written.
+        let of_view = |(view, n): &(String, u64)| {
+            let (bytes, written) = store.record_bytes.get(view.as_str()).copied().unwrap_or((0, 1));
+            n * bytes / written.max(1)
+        };
+        let live: u64 = (self.parts.entities)().iter().map(of_view).sum();
         let wanted = 2 * live + SEGMENTS_MIN * store.settings.segment_bytes;
         let mut left = store.state.folder.bytes();
         // As much again as lives in one segment for each that goes: a slice at a time.
@@ -51,7 +74,7 @@ impl Maker {
                 break;
             }
             left -= extent.end;
-            self.retiring.push(Retiring { first: segment.header.first, after: seq + 2 });
+            self.retiring.push(Retiring { first: segment.header.first, left: 2 });
         }
         let Some(last) = self.retiring.last() else { return Ok(()) };
         let newest = store.newest_in.range(..=last.first).map(|it| *it.1).max().unwrap_or(0);

@@ -5,6 +5,7 @@
 //! the chunk's updates are sent.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
@@ -27,6 +28,16 @@ pub(super) struct Claimed {
 pub struct Fresh {
     by_epoch: Mutex<BTreeMap<Epoch, Vec<Claimed>>>,
     waiting: AtomicU64,
+    /// Holds reading back, once too many wait; whoever writes them lets it go on.
+    hold: OnceLock<Hold>,
+}
+
+struct Hold(Box<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for Hold {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hold")
+    }
 }
 
 impl Fresh {
@@ -35,9 +46,20 @@ impl Fresh {
         if ids.is_empty() {
             return;
         }
-        self.waiting.fetch_add(ids.len() as u64, Relaxed);
+        let before = self.waiting.fetch_add(ids.len() as u64, Relaxed);
+        // A checkpoint may be waiting for its disk: nobody else looks meanwhile.
+        if before + ids.len() as u64 > FRESH_MAX
+            && let Some(hold) = self.hold.get()
+        {
+            (hold.0)();
+        }
         let mut by_epoch = self.by_epoch.lock();
         by_epoch.entry(epoch).or_default().push(Claimed { claimed_ms, ids });
+    }
+
+    /// How reading is held back.
+    pub(super) fn holds(&self, hold: impl Fn() + Send + Sync + 'static) {
+        self.hold.get_or_init(|| Hold(Box::new(hold)));
     }
 
     /// How many wait.

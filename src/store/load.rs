@@ -63,7 +63,7 @@ impl Store {
         let mut since = BTreeMap::new();
         let mut committed = BTreeSet::new();
         let (mut seq_max, mut n_entities) = (0, 0);
-        let mut written = (0, 0);
+        let mut written: BTreeMap<&'static str, (u64, u64)> = BTreeMap::new();
         let mut segments = self.state.folder.segments();
         segments.reverse();
         for segment in segments {
@@ -79,6 +79,7 @@ impl Store {
                     if newest.is_none() {
                         same_views(&commit, keepers, anew)?;
                         same_secret(&commit, &self.under)?;
+                        self.has_all(&commit)?;
                         since = commit.since.iter().cloned().collect();
                         newest = Some(commit);
                     }
@@ -99,8 +100,9 @@ impl Store {
                 let Some(keeper) = keepers.iter().find(|it| it.view() == view) else { continue };
                 let n = restore(&**keeper, &records, seq, threads)
                     .map_err(|why| unreadable(&segment, &why))?;
-                written.0 += records.iter().map(|it| it.len() as u64 + 4).sum::<u64>();
-                written.1 += records.len() as u64;
+                let of_view = written.entry(keeper.view()).or_default();
+                of_view.0 += records.iter().map(|it| it.len() as u64 + 4).sum::<u64>();
+                of_view.1 += records.len() as u64;
                 n_entities += n;
             }
             self.newest_in.insert(segment.header.first, newest_here);
@@ -125,6 +127,26 @@ impl Store {
             n_entities,
             n_identities,
         }))
+    }
+
+    /// A checkpoint older than the newest may have come to be the newest that can be read, when
+    /// what it rested on has been given up.
+    fn has_all(&self, commit: &Commit) -> Result<(), Report> {
+        let first = self.state.folder.range().0;
+        let Some(needs) = commit.needs.filter(|it| first > *it) else { return Ok(()) };
+        Err(Report {
+            code: "store/incomplete",
+            what: "cannot take up a checkpoint of which a part is missing".into(),
+            at: vec![
+                ("folder", self.state.folder.dir.display().to_string()),
+                ("checkpoint", commit.seq.to_string()),
+            ],
+            why: format!("expected segments from position {needs} on, found them from {first} on"),
+            effect: "nothing was started; nothing was changed".into(),
+            fix: "restore a backup, or let it be built again from the log: \
+                  `millstream run --rebuild`"
+                .into(),
+        })
     }
 
     fn load_identities(

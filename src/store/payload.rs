@@ -107,6 +107,10 @@ pub(super) struct Commit {
     /// The models that were published.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) models: Vec<String>,
+    /// The first position of the segments that it needs: without them it is not whole. None in
+    /// files of builds that did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) needs: Option<u64>,
     /// The next position of the identities' log.
     pub(super) identities: u64,
     /// Its positions that belong to no checkpoint.

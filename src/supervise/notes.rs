@@ -28,6 +28,9 @@ pub struct Place {
     pub partition: u32,
     /// An offset.
     pub offset: u64,
+    /// It is read once more, to build a view again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
 }
 
 /// A record that is put aside.

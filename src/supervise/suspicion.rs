@@ -42,12 +42,19 @@ impl Suspicion {
         *self = Suspicion::default();
     }
 
+    /// A process has been well for long: what went before says nothing any more.
+    pub(super) fn lived(&mut self) {
+        if self.careful.is_none() {
+            self.passed();
+        }
+    }
+
     /// A process went down by itself, at these offsets of the newest checkpoint, trying this.
     pub(super) fn went_down(&mut self, lines: &[BookLine], tried: Option<&Trying>) -> Verdict {
         let mut places: Vec<Place> = lines.iter().map(place).collect();
         if places.is_empty() {
             // Before the first checkpoint is a position too.
-            places.push(Place { feed: String::new(), partition: 0, offset: 0 });
+            places.push(Place { feed: String::new(), partition: 0, offset: 0, again: false });
         }
         let stood = self.ends == 0 || self.stood.iter().any(|it| places.contains(it));
         self.ends = if stood { self.ends + 1 } else { 1 };
@@ -60,10 +67,12 @@ impl Suspicion {
         };
         // What a checkpoint holds did not bring it down.
         let held = |it: &Trying| {
-            lines.iter().any(|line| {
-                (&line.feed, line.partition) == (&it.from.feed, it.from.partition)
-                    && line.next >= it.next
-            })
+            // (What is read to build a view again is in none.)
+            !it.from.again
+                && lines.iter().any(|line| {
+                    (&line.feed, line.partition) == (&it.from.feed, it.from.partition)
+                        && line.next >= it.next
+                })
         };
         let Some(tried) = tried.filter(|it| !held(it)) else { return Verdict::GoOn };
         let n = tried.next.saturating_sub(tried.from.offset);
@@ -78,7 +87,8 @@ impl Suspicion {
 }
 
 fn place(it: &BookLine) -> Place {
-    Place { feed: it.feed.clone(), partition: it.partition, offset: it.next }
+    let (feed, partition, offset) = (it.feed.clone(), it.partition, it.next);
+    Place { feed, partition, offset, again: false }
 }
 
 #[cfg(test)]
@@ -100,7 +110,7 @@ mod tests {
     }
 
     fn trying(offset: u64, next: u64) -> Trying {
-        Trying { from: Place { feed: "log".into(), partition: 0, offset }, next }
+        Trying { from: Place { feed: "log".into(), partition: 0, offset, again: false }, next }
     }
 
     /// Goal: for any place of the record, it and no other is put aside, in few ends. Method: a
@@ -153,5 +163,29 @@ mod tests {
         assert_eq!(suspicion.went_down(&[line(60)], Some(&trying(59, 60))), Verdict::GoOn);
         suspicion.passed();
         assert_eq!(suspicion.careful(), None);
+    }
+
+    /// Goal: a record that brings down only the process that builds a view again is found, although
+    /// every checkpoint is past it; ends long ago do not count.
+    #[test]
+    fn while_a_view_is_built_again() {
+        let mut suspicion = Suspicion::default();
+        for _ in 0..3 {
+            suspicion.went_down(&[line(50)], None);
+            suspicion.lived();
+        }
+        assert_eq!(suspicion.careful(), None, "each had been well for long");
+        for _ in 0..3 {
+            suspicion.went_down(&[line(50)], None);
+        }
+        let again = |offset, next| {
+            let it = trying(offset, next);
+            Trying { from: Place { again: true, ..it.from }, next }
+        };
+        assert_eq!(suspicion.went_down(&[line(50)], Some(&again(6, 8))), Verdict::GoOn);
+        let until = suspicion.careful().unwrap().until.unwrap();
+        assert_eq!((until.again, until.offset), (true, 8));
+        let found = suspicion.went_down(&[line(50)], Some(&again(7, 8)));
+        assert_eq!(found, Verdict::PutAside(again(7, 8).from));
     }
 }

@@ -8,15 +8,23 @@
 //!  batches    batches as the outbox makes them, and what must be in the tables after them
 //! ```
 //!
-//! The tests are in `once` (each row once), `answers` (whose fault an answer is), `broken` (a
+//! The tests are in `contract` (what every sink passes), `once` (each row once), `answers` (whose fault an answer is), `broken` (a
 //! server or a way to it that misbehaves), `tables` (migrations, columns, users); with a whole
 //! process: `killed`, `outage`, `lives`, `analytics` and `document` (what the pages say).
 //! Each test has a database of its own, so that they run beside each other.
 
 #![allow(missing_docs, unreachable_pub, clippy::disallowed_methods)]
 
+#[path = "../common/contract.rs"]
+mod cases;
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../common/sinks.rs"]
+mod kit;
 #[path = "../common/random.rs"]
 mod random;
+#[path = "../support/temp_dir.rs"]
+mod temp_dir;
 
 mod batches;
 mod between;
@@ -33,6 +41,7 @@ mod analytics; // the fifteen questions
 mod answers; // whose fault
 mod document; // docs/clickhouse.md, typed
 mod broken; // between the first byte and the acknowledgement
+mod contract; // the kit that every sink passes
 mod once; // each row once
 mod killed; // we, again and again, between insert and acknowledgement
 mod lives; // backups, copies, rebuilding

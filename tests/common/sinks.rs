@@ -17,6 +17,7 @@ use millstream::sinks::{
     Batch, Declared, Delivering, Delivery, Fault, Given, Limits, Mark, Sink, Stream, Value,
 };
 use parking_lot::Mutex;
+use schemas::reading::ViewReader;
 use serde_json::Value as Json;
 
 /// View, tenant, key.
@@ -28,8 +29,34 @@ pub type Rows = BTreeMap<Key, String>;
 pub trait Subject: Sync {
     /// The sink, new, over the same receiver as before.
     fn sink(&self, declared: Declared) -> Arc<dyn Sink>;
-    /// What its receiver holds: current rows, and what the changes amount to, of one incarnation.
-    fn held(&self, incarnation: u64) -> (Rows, Rows);
+    /// Whether its receiver holds, of one incarnation, these current rows, and changes that amount
+    /// to them; but for rows for which `but` holds. What differs, otherwise.
+    fn holds(
+        &self,
+        world: &World<'_>,
+        live: &Rows,
+        but: &dyn Fn(&str) -> bool,
+    ) -> Result<(), String>;
+    /// Somebody empties it.
+    fn empty(&self);
+    /// How long it may take for a batch.
+    fn timeout(&self) -> Duration {
+        Duration::from_millis(300)
+    }
+}
+
+/// As [`Subject::holds`] answers, of rows that were found.
+pub fn same(
+    what: &str,
+    mut found: Rows,
+    live: &Rows,
+    but: &dyn Fn(&str) -> bool,
+) -> Result<(), String> {
+    let mut live = live.clone();
+    live.retain(|key, _| !but(&key.2));
+    found.retain(|key, _| !but(&key.2));
+    let why = differ(what, &found, &live);
+    if why.is_empty() { Ok(()) } else { Err(why) }
 }
 
 /// How a receiver behaves.
@@ -78,7 +105,8 @@ pub struct Seen {
     pub marks: BTreeMap<u64, Mark>,
     /// The newest change of each key.
     changes: HashMap<(u64, Key), u64>,
-    last_seq: u64,
+    /// By stream: a sink that takes two has two of different ones.
+    last_seq: HashMap<String, u64>,
     /// Events that were durable, under which id.
     pub events: BTreeMap<String, String>,
     /// Items are allowed to come again: someone asked for all anew.
@@ -128,6 +156,12 @@ pub fn is_bad(key: &str, n: u64) -> bool {
 impl Sink for Tempered {
     fn declared(&self) -> Declared {
         self.inner.declared()
+    }
+    fn takes_two(&self) -> bool {
+        self.inner.takes_two()
+    }
+    fn verify(&self, between: (u64, u64), readers: &[Arc<dyn ViewReader>]) -> Result<Json, Report> {
+        self.inner.verify(between, readers)
     }
     fn ready(&self) -> Delivering<'_> {
         Box::pin(async move {
@@ -187,8 +221,9 @@ impl Seen {
         let known = self.bytes.entry(id.clone()).or_insert_with(|| this.clone());
         assert!(*known == this, "{id} stands for something else than before");
         if whole && batch.seq > 0 {
-            assert!(batch.seq >= self.last_seq, "{} after {}", batch.seq, self.last_seq);
-            self.last_seq = batch.seq;
+            let last = self.last_seq.entry(stream.clone()).or_default();
+            assert!(batch.seq >= *last, "{stream}: {} after {last}", batch.seq);
+            *last = batch.seq;
         }
         let mut keys = BTreeSet::new();
         for row in batch.rows() {
@@ -214,8 +249,8 @@ impl Seen {
 
     /// It was acknowledged.
     fn durable(&mut self, batch: &Batch) {
-        if let Some(last) = self.attempts.last_mut() {
-            last.durable = true;
+        if let Some(it) = self.attempts.iter_mut().rfind(|it| it.id == batch.id) {
+            it.durable = true;
         }
         for row in batch.rows().filter(|_| batch.stream.sort() == "changes") {
             let key = (batch.stream.view().into(), row.tenant.into(), row.key.to_string());
@@ -267,6 +302,8 @@ pub struct World<'s> {
     pub streams: fn() -> Vec<Stream>,
     pub limits: Limits,
     pub rebuild: bool,
+    /// Beside the others.
+    pub rebuild_views: Vec<String>,
     sent: usize,
 }
 
@@ -302,6 +339,7 @@ impl<'s> World<'s> {
                 timeout: Duration::from_millis(300),
             },
             rebuild: false,
+            rebuild_views: Vec::new(),
             sent: 0,
         }
     }
@@ -314,10 +352,12 @@ impl<'s> World<'s> {
         let mut plan = Plan::of(&settings);
         plan.serve = false;
         plan.rebuild.all = self.rebuild;
-        let declared = Declared { kind: "tested", streams: (self.streams)(), limits: self.limits };
+        plan.rebuild.views = self.rebuild_views.clone();
         let own = ("tested", Arc::clone(&self.stage), self.subject);
         for (name, stage, subject) in self.others.iter().cloned().chain([own]) {
-            let inner = subject.sink(declared.clone());
+            let limits = Limits { timeout: subject.timeout(), ..self.limits };
+            let declared = Declared { kind: "tested", streams: (self.streams)(), limits };
+            let inner = subject.sink(declared);
             let sink = Arc::new(Tempered { inner, stage });
             plan.sinks.push(Given { name: name.into(), sink, max_bytes: self.max_bytes });
         }
@@ -390,26 +430,19 @@ impl<'s> World<'s> {
     }
 
     pub fn equal_of(&self, subject: &dyn Subject, but: &dyn Fn(&str) -> bool) {
-        let changes = (self.streams)().iter().any(|it| it.sort() == "changes");
         let began = Instant::now();
-        let mut live = self.live();
-        live.retain(|key, _| !but(&key.2));
         loop {
-            let (mut rows, mut changed) = subject.held(self.incarnation());
-            rows.retain(|key, _| !but(&key.2));
-            changed.retain(|key, _| !but(&key.2));
-            if rows == live && (!changes || changed == live) {
-                return;
-            }
-            if began.elapsed() > Duration::from_secs(40) {
-                differ("rows", &rows, &live);
-                differ("changes", &changed, &live);
-                panic!("the receiver never held what can be read: {}", self.told("tested"));
+            let Err(why) = subject.holds(self, &self.live(), but) else { return };
+            if began.elapsed() > Duration::from_secs(60) {
+                panic!("the receiver never held what can be read: {}\n{why}", self.told("tested"));
             }
             std::thread::park_timeout(Duration::from_millis(20));
-            live = self.live();
-            live.retain(|key, _| !but(&key.2));
         }
+    }
+
+    /// Whether changes are handed over.
+    pub fn has_changes(&self) -> bool {
+        (self.streams)().iter().any(|it| it.sort() == "changes")
     }
 
     pub fn incarnation(&self) -> u64 {
@@ -428,15 +461,14 @@ impl Drop for World<'_> {
     }
 }
 
-fn differ(what: &str, found: &Rows, expected: &Rows) {
-    let mut n = 0;
-    for key in found.keys().chain(expected.keys()).collect::<BTreeSet<_>>() {
+fn differ(what: &str, found: &Rows, expected: &Rows) -> String {
+    let keys: BTreeSet<_> = found.keys().chain(expected.keys()).collect();
+    let differing = keys.into_iter().filter(|it| found.get(*it) != expected.get(*it));
+    let told = differing.take(10).map(|key| {
         let (a, b) = (found.get(key), expected.get(key));
-        if a != b && n < 10 {
-            n += 1;
-            eprintln!("{what} {key:?}\n  found    {a:?}\n  expected {b:?}");
-        }
-    }
+        format!("{what} {key:?}\n  found    {a:?}\n  expected {b:?}\n")
+    });
+    told.collect()
 }
 
 /// Waits until it is so; a minute at most.

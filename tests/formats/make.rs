@@ -237,7 +237,7 @@ fn decisions(dir: &Path) {
     };
     let to = To::try_from("3:7".to_string()).unwrap();
     Resets::open(dir).unwrap().decide(&[line], "shop", None, to).unwrap();
-    let place = notes::Place { feed: "gone".into(), partition: 0, offset: 5 };
+    let place = notes::Place { feed: "gone".into(), partition: 0, offset: 5, again: false };
     let put = notes::put_aside(dir, notes::Aside { place, why: "a panic".into() }).unwrap();
     assert!(put);
 }

@@ -74,6 +74,7 @@ const ATTEMPTS: &[&str] = &[
     // memory for nothing
     "SELECT zeroblob(1000000)",
     "SELECT randomblob(1000000)",
+    "SELECT json_patch('{}', '{}')",
     // behind what is allowed
     "SELECT 1; DELETE FROM orders",
     "SELECT 1; PRAGMA writable_schema = ON; SELECT 2",

@@ -1,5 +1,10 @@
 //! Takes out what is too old or too much, oldest segment first, on a thread of its own.
+//!
+//! # Invariants
+//! What no checkpoint holds yet is kept, however old: it was acknowledged. While it alone is more
+//! than the log may have, nothing more is taken.
 
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -52,10 +57,13 @@ fn retain(shared: &Shared) -> Option<crate::report::Report> {
     while let Some(old) = shared.folder.oldest() {
         let now = (shared.clock)();
         let aged = old.extent().tally.newest_ms.saturating_add(keep) < now;
-        if !aged && shared.folder.bytes() <= shared.settings.max_bytes {
-            break;
-        }
+        let much = shared.folder.bytes() > shared.settings.max_bytes;
         let extent = old.extent();
+        let needed = extent.next > shared.needed.load(SeqCst);
+        shared.overfull.store(much && needed, SeqCst);
+        if !aged && !much || needed {
+            return None;
+        }
         if let Err(report) = shared.folder.age_out(record::KEPT, now) {
             return Some(report);
         }
@@ -66,5 +74,7 @@ fn retain(shared: &Shared) -> Option<crate::report::Report> {
             "a segment of the event log was aged out"
         );
     }
+    // The one that is being written is all there is.
+    shared.overfull.store(false, SeqCst);
     None
 }

@@ -63,6 +63,8 @@ pub struct Stats {
     pub bytes: u64,
     /// First position that is there.
     pub first: u64,
+    /// From this position on every record is there; below it, at most own facts.
+    pub whole_from: u64,
     /// The next position to be given.
     pub next: u64,
     /// Records that are there.
@@ -99,11 +101,13 @@ pub(super) fn stats(folder: &Folder, queued_bytes: u64, failing: bool) -> Stats 
     let tallies: Vec<_> =
         segments.iter().map(|it| it.extent().tally).filter(|it| it.blocks > 0).collect();
     let (first, next) = folder.range();
+    let reduced = segments.iter().filter(|it| it.header.compacted).map(|it| it.extent().next);
     Stats {
         folder: folder.dir.display().to_string(),
         n_segments: segments.len(),
         bytes: folder.bytes(),
         first,
+        whole_from: reduced.max().unwrap_or(first),
         next,
         n_records: tallies.iter().map(|it| it.records).sum(),
         oldest_ms: tallies.first().map(|it| it.oldest_ms),

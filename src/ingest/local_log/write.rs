@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -19,6 +20,8 @@ const GROUP_BYTES: usize = 8 << 20;
 const IDLE: Duration = Duration::from_secs(60);
 /// Full queues empty at the speed of the disk: 64 MiB take about this long.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
+/// The same where the log has all that it may have, and checkpoints do not come: disks take longer.
+const OVERFULL_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Blocks that wait for the writer.
 #[derive(Default)]
@@ -58,6 +61,9 @@ impl Shared {
         let mut queue = self.queue.lock();
         if self.is_closing() {
             return Err(AppendRefused::Failed(closed()));
+        }
+        if kind != Kind::Fact && self.overfull.load(Ordering::SeqCst) {
+            return Err(AppendRefused::Busy(OVERFULL_RETRY_AFTER));
         }
         if queue.bytes > 0 && queue.bytes + len > self.settings.queue_bytes {
             return Err(AppendRefused::Busy(RETRY_AFTER));

@@ -1,0 +1,64 @@
+//! Views that somebody asked to be built again: noted until a checkpoint holds them whole, so that
+//! a process that goes down before is started with the same.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::report::Report;
+use crate::segments;
+
+/// The file in the data folder.
+const ASKED_FILE: &str = "rebuild.json";
+
+/// What was asked for.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    pub(super) views: Vec<String>,
+    /// Also from what is left.
+    pub(super) accept_incomplete: bool,
+}
+
+impl Asked {
+    /// What is noted; nothing, where nothing is.
+    pub(super) fn read(data_dir: &Path) -> Result<Asked, Report> {
+        let path = data_dir.join(ASKED_FILE);
+        let bytes = segments::read_checked(&path).map_err(|why| cannot(&path, &why.to_string()))?;
+        let read = |bytes: Vec<u8>| serde_json::from_slice(&bytes);
+        let it = bytes.map(read).transpose().map_err(|why| cannot(&path, &why.to_string()))?;
+        Ok(it.unwrap_or_default())
+    }
+
+    /// Notes it, durably.
+    pub(super) fn note(&self, data_dir: &Path) -> Result<(), Report> {
+        let path = data_dir.join(ASKED_FILE);
+        let bytes = serde_json::to_vec(self).map_err(|why| cannot(&path, &why.to_string()))?;
+        segments::replace_checked(&path, &bytes).map_err(|why| cannot(&path, &why.to_string()))
+    }
+
+    /// It has been done. Where the note stays, it is done once more at the next start.
+    pub(super) fn forget(data_dir: &Path) {
+        let path = data_dir.join(ASKED_FILE);
+        match std::fs::remove_file(&path) {
+            Err(why) if why.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(file = %path.display(), %why, "could not remove a note");
+            }
+            _ => {}
+        }
+    }
+}
+
+fn cannot(path: &Path, why: &str) -> Report {
+    Report {
+        code: "store/asked",
+        what: "could not read or write which views are to be built again".into(),
+        at: vec![("file", path.display().to_string())],
+        why: why.into(),
+        effect: "nothing was started; the state is as it was".into(),
+        fix:
+            "if the disk is full, make room; a note that cannot be read may be removed: then name \
+              the views again, with `--rebuild`"
+                .into(),
+    }
+}
