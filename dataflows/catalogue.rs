@@ -27,6 +27,7 @@ use crate::claims::Claims;
 use crate::customers::Customers;
 use crate::fold::{Both, Nobody, Project, fold, split};
 use crate::inputs::{Counts, Updates, fingerprint_of};
+use crate::load_forecast::LoadForecast;
 use crate::model_quality::{self, ModelQuality};
 use crate::mood::Heard;
 use crate::notifications::Notifications;
@@ -49,13 +50,14 @@ use crate::top_customers::{Candidates, TopCustomers};
 use crate::volume::Volume;
 use crate::{Addressed, Epoch, Fold, Keep};
 use crate::{
-    cases, claims, customers, notifications, order_exceptions, order_visibility, orders,
-    orders_by_status, priority_queue, queue_load, queues, records, sla, top_customers, volume,
+    cases, claims, customers, load_forecast, notifications, order_exceptions, order_visibility,
+    orders, orders_by_status, priority_queue, queue_load, queues, records, sla, top_customers,
+    volume,
 };
 
 /// Every view of this build, in the order of the documentation.
 pub fn definitions() -> &'static [&'static ViewDef] {
-    static ALL: [&ViewDef; 19] = [
+    static ALL: [&ViewDef; 20] = [
         &customers::DEF,
         &orders::DEF,
         &cases::DEF,
@@ -75,6 +77,7 @@ pub fn definitions() -> &'static [&'static ViewDef] {
         &order_visibility::DEF,
         &order_exceptions::DEF,
         &notifications::DEF,
+        &load_forecast::DEF,
     ];
     &ALL
 }
@@ -83,7 +86,7 @@ pub fn definitions() -> &'static [&'static ViewDef] {
 pub type Reference = fn(&[Event<'static>], Epoch) -> BTreeMap<Name, Row>;
 
 /// Of each view its plain computation, in the catalogue's order.
-pub fn references() -> [Reference; 19] {
+pub fn references() -> [Reference; 20] {
     [
         customers::reference,
         orders::reference,
@@ -104,6 +107,7 @@ pub fn references() -> [Reference; 19] {
         order_visibility::reference,
         order_exceptions::reference,
         notifications::reference,
+        load_forecast::reference,
     ]
 }
 
@@ -137,6 +141,7 @@ impl ViewSet {
     const ORDER_VISIBILITY: u32 = 65_536;
     const ORDER_EXCEPTIONS: u32 = 131_072;
     pub(crate) const NOTIFICATIONS: u32 = 262_144;
+    pub(crate) const LOAD_FORECAST: u32 = 524_288;
     /// Those that show another view's states: they have no lane of their own on the clock.
     const FACES: u32 = ViewSet::ORDER_VISIBILITY;
 
@@ -227,6 +232,7 @@ pub struct Views {
     queue_load: Option<Arc<Published<QueueLoad>>>,
     order_exceptions: Option<Arc<Published<OrderExceptions>>>,
     notifications: Option<Arc<Served<Notifications>>>,
+    load_forecast: Option<Arc<Served<LoadForecast>>>,
 }
 
 impl Views {
@@ -301,6 +307,7 @@ impl Views {
             orders.look_on();
         }
         let notifications = maker.served(ViewSet::NOTIFICATIONS, Kind::Message);
+        let load_forecast = maker.served(ViewSet::LOAD_FORECAST, Kind::Load);
         Arc::new(Views {
             clock,
             secret,
@@ -326,6 +333,7 @@ impl Views {
             queue_load,
             order_exceptions,
             notifications,
+            load_forecast,
         })
     }
 
@@ -468,6 +476,7 @@ pub struct Sources {
     model_quality: Option<Door<model_quality::Judged>>,
     claims: Option<Door<claims::Update>>,
     notifications: Option<Door<notifications::Update>>,
+    load_forecast: Option<Door<load_forecast::Update>>,
     /// Of the open epoch.
     counts: Counts,
 }
@@ -562,6 +571,8 @@ impl Sources {
                 views.model_quality.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
             let notifications =
                 views.notifications.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
+            let load_forecast =
+                views.load_forecast.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
             Sources {
                 secret: views.secret,
                 probe,
@@ -577,6 +588,7 @@ impl Sources {
                 model_quality,
                 claims,
                 notifications,
+                load_forecast,
                 counts: Counts::default(),
             }
         })
@@ -596,15 +608,15 @@ impl Sources {
         give(&mut self.model_quality, &mut updates.model_quality);
         give(&mut self.claims, &mut updates.claims);
         give(&mut self.notifications, &mut updates.notifications);
+        give(&mut self.load_forecast, &mut updates.load_forecast);
         self.counts.take(&mut updates.volume);
     }
 
     /// Seals the open epoch and opens `epoch` on every input.
     pub fn advance_to(&mut self, epoch: Epoch) {
-        match &mut self.volume {
-            Some(door) => self.counts.drain(&self.secret, |it| door.held.push(it)),
-            None => self.counts = Counts::default(),
-        }
+        let volume = self.volume.as_mut().map(|it| &mut it.held);
+        let loads = self.load_forecast.as_mut().map(|it| &mut it.held);
+        self.counts.drain(&self.secret, volume, loads);
         advance(&mut self.customers, epoch);
         advance(&mut self.orders, epoch);
         advance(&mut self.cases, epoch);
@@ -617,6 +629,7 @@ impl Sources {
         advance(&mut self.model_quality, epoch);
         advance(&mut self.claims, epoch);
         advance(&mut self.notifications, epoch);
+        advance(&mut self.load_forecast, epoch);
     }
 
     /// The frontier of everything: `less_than(&e)` while some epoch below `e` is not complete.

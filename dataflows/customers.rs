@@ -132,9 +132,11 @@ impl Update {
             Data::CaseAssigned(it) => (it.customer.as_deref()?, case(&it.case, Word::Assigned)),
             Data::CaseResolved(it) => (it.customer.as_deref()?, case(&it.case, Word::Resolved)),
             Data::InteractionRecorded(it) => (&it.customer, Said::Seen),
-            Data::RecordUpserted(_) | Data::RecordDeleted(_) => return None,
             // What we say of a customer is nothing that the customer did.
             Data::MessagePlanned(_) | Data::MessageAnswered(_) => return None,
+            Data::RecordUpserted(_) | Data::RecordDeleted(_) | Data::LoadMeasured(_) => {
+                return None;
+            }
         };
         Some((customer, Update { at: event.time, said }))
     }

@@ -7,6 +7,7 @@
 //! exchanged: a worker sends one update per cell and epoch, whatever the number of events.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use compact_str::CompactString;
@@ -22,7 +23,9 @@ use crate::mood::Heard;
 use crate::opinions::Opinions;
 use crate::sentiment::{self, Said};
 use crate::sentiment_by_day;
-use crate::{Addressed, cases, claims, customers, notifications, orders, records, volume};
+use crate::{
+    Addressed, cases, claims, customers, load_forecast, notifications, orders, records, volume,
+};
 
 /// The updates of a slice of events, waiting to be sent: one vector per fold, `volume` pre-summed.
 #[derive(Default)]
@@ -40,6 +43,7 @@ pub struct Updates {
     opinions: Opinions,
     pub(crate) claims: Vec<Addressed<claims::Update>>,
     pub(crate) notifications: Vec<Addressed<notifications::Update>>,
+    pub(crate) load_forecast: Vec<Addressed<load_forecast::Update>>,
     texts: Texts,
     scratch: Vec<u8>,
 }
@@ -54,8 +58,18 @@ impl Updates {
     #[inline]
     pub fn route(&mut self, event: &Event<'_>, secret: &Secret, views: ViewSet) {
         let tenant: &str = &event.tenant;
-        if views.0 & ViewSet::VOLUME != 0 {
+        if views.0 & (ViewSet::VOLUME | ViewSet::LOAD_FORECAST) != 0 {
             self.volume.count(event);
+        }
+        if views.0 & ViewSet::LOAD_FORECAST != 0
+            && let Some((series, update)) = load_forecast::Update::of(event)
+        {
+            self.load_forecast.push(to_series(
+                tenant,
+                (load_forecast::MEASURED, series),
+                update,
+                secret,
+            ));
         }
         let amount = match &event.data {
             Data::OrderPlaced(it) => orders::amount_of(it),
@@ -171,6 +185,19 @@ impl Updates {
     }
 }
 
+/// Addressed to a series.
+fn to_series(
+    tenant: &str,
+    (of, series): (&str, &str),
+    update: load_forecast::Update,
+    secret: &Secret,
+) -> Addressed<load_forecast::Update> {
+    let minutes = update.minutes.to_string();
+    let key = secret.fingerprint(tenant, Kind::Load, &[of, series, &minutes]);
+    let name = Name::new(tenant, &load_forecast::key_of(of, series, update.minutes));
+    Addressed { key, name, update }
+}
+
 /// Where names are put together: the tenant of the one before, NUL, and the id.
 #[derive(Default)]
 struct Texts {
@@ -207,11 +234,12 @@ pub(crate) fn fingerprint_of(
     key: &str,
 ) -> Option<Fingerprint> {
     match kind {
-        Kind::Volume | Kind::Record | Kind::Text => {
+        Kind::Volume | Kind::Record | Kind::Text | Kind::Load => {
+            let n_parts = if matches!(kind, Kind::Load) { 3 } else { 2 };
             let parts: Vec<CompactString> = key.split('/').map(crate::decoded).collect();
             let parts: Vec<&str> = parts.iter().map(|it| it.as_str()).collect();
             // Another spelling of the same parts is not the key of the row.
-            (parts.len() == 2 && key_text(&parts) == key)
+            (parts.len() == n_parts && key_text(&parts) == key)
                 .then(|| secret.fingerprint(tenant, kind, &parts))
         }
         _ => {
@@ -268,13 +296,18 @@ impl Counts {
         }
     }
 
-    /// Empties into updates.
+    /// Empties into updates of `volume` and of `load_forecast`, those that are wanted.
     pub(crate) fn drain(
         &mut self,
         secret: &Secret,
-        mut emit: impl FnMut(Addressed<volume::Count>),
+        volume: Option<&mut Vec<Addressed<volume::Count>>>,
+        loads: Option<&mut Vec<Addressed<load_forecast::Update>>>,
     ) {
         self.put_aside();
+        if let Some(loads) = loads {
+            self.load(secret, loads);
+        }
+        let Some(volume) = volume else { return self.others.clear() };
         for ((tenant, minute), counts) in self.others.drain() {
             let text = schemas::time::rfc3339(minute);
             for (kind, n) in EventType::ALL.into_iter().zip(counts).filter(|it| it.1 > 0) {
@@ -282,8 +315,30 @@ impl Counts {
                 let key = secret.fingerprint(&tenant, Kind::Volume, &parts);
                 let name = Name::new(&tenant, &volume::key_of(&text, kind));
                 let update = volume::Count { minute, n, kind: kind as u8 };
-                emit(Addressed { key, name, update });
+                volume.push(Addressed { key, name, update });
             }
+        }
+    }
+
+    /// How many there were, by the hour of every type and of all, by five minutes of all.
+    fn load(&self, secret: &Secret, into: &mut Vec<Addressed<load_forecast::Update>>) {
+        use load_forecast::{ALL, EVENTS, Update, bucket_of};
+        let mut sums: BTreeMap<(&str, &str, u16, i64), u64> = BTreeMap::new();
+        for ((tenant, minute), counts) in &self.others {
+            let mut add = |series, minutes, n| {
+                let sum = sums.entry((tenant, series, minutes, bucket_of(*minute, minutes)));
+                *sum.or_insert(0) += n;
+            };
+            let all: u64 = counts.iter().sum();
+            add(ALL, 5, all);
+            add(ALL, 60, all);
+            let kinds = EventType::ALL.into_iter().zip(counts).filter(|it| *it.1 > 0);
+            kinds.for_each(|(kind, n)| add(kind.as_str(), 60, *n));
+        }
+        for ((tenant, series, minutes, bucket), n) in sums {
+            let n = i64::try_from(n).unwrap_or(i64::MAX);
+            let update = Update { minutes, bucket, n, is_counted: true };
+            into.push(to_series(tenant, (EVENTS, series), update, secret));
         }
     }
 }

@@ -8,6 +8,7 @@
 //!  (deduped)  ├─▶ fold cases ──────┼─┼────────────▶ served map
 //!             ├─▶ fold volume ─────┼─┼────────────▶ served map
 //!             ├─▶ fold records ────┼─┼────────────▶ served map
+//!             ├─▶ fold load_forecast ┼────────────▶ served map
 //!  opinions ──┼─▶ 5 folds ─────────┼─┼────────────▶ served maps
 //!             ├─▶ fold claims ─────┼─┼────────────▶ served map
 //!             └─▶ fold notifications ┼────────────▶ served map
@@ -20,7 +21,8 @@
 //!
 //! The views, a line each: [`customers`], [`orders`], [`cases`], [`volume`], [`records`],
 //! [`sentiment`], [`sentiment_by_customer`], [`sentiment_by_product`], [`sentiment_by_day`],
-//! [`model_quality`], [`claims`], [`notifications`] (folds); [`orders_by_status`], [`top_customers`],
+//! [`model_quality`], [`claims`], [`notifications`], [`load_forecast`] (folds); [`orders_by_status`],
+//! [`top_customers`],
 //! [`priority_queue`], [`sla`], [`queue_load`], [`order_exceptions`] (relations);
 //! [`order_visibility`] (another look at the states of `orders`).
 
@@ -51,6 +53,7 @@ pub mod queues; // cases with their promises: what the next three are made from
 pub mod priority_queue;
 pub mod sla;
 pub mod queue_load;
+pub mod load_forecast;
 pub mod order_visibility;
 pub mod order_exceptions;
 mod packed; // facts packed into one allocation

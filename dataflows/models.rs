@@ -23,3 +23,5 @@ pub mod published; // which model speaks of which text
 mod body; // a model as bytes and back
 pub mod lanes; // how long orders took, by the lane they went
 pub mod eta; // when an order arrives
+pub mod load; // what load comes
+pub mod repeat; // who buys again

@@ -11,6 +11,7 @@ use crate::catalogue::ViewSet;
 use crate::claims::Claims;
 use crate::customers::Customers;
 use crate::inputs::Updates;
+use crate::load_forecast::LoadForecast;
 use crate::model_quality::ModelQuality;
 use crate::notifications::Notifications;
 use crate::orders::Orders;
@@ -121,8 +122,10 @@ proptest! {
         check::<Claims>(updates.claims, &often);
         check::<Notifications>(updates.notifications, &often);
         let mut cells = Vec::new();
-        updates.volume.drain(&Secret([7; 16]), |it| cells.push(it));
+        let mut loads = std::mem::take(&mut updates.load_forecast);
+        updates.volume.drain(&Secret([7; 16]), Some(&mut cells), Some(&mut loads));
         check::<Volume>(cells, &often);
+        check::<LoadForecast>(loads, &often);
     }
 
     /// Goal: bytes that nobody stored do no harm. Method: random ones.
@@ -140,6 +143,7 @@ proptest! {
         asked::<Claims>(&name, &bytes);
         asked::<Notifications>(&name, &bytes);
         asked::<Volume>(&name, &bytes);
+        asked::<LoadForecast>(&name, &bytes);
     }
 }
 
@@ -242,7 +246,8 @@ fn bytes_change_only_with_the_layout() {
     let events: Vec<_> = (1..).zip(data).map(|(n, data)| event(n, data)).collect();
     let mut updates = route(&events);
     let mut cells = Vec::new();
-    updates.volume.drain(&Secret([7; 16]), |it| cells.push(it));
+    let mut loads = std::mem::take(&mut updates.load_forecast);
+    updates.volume.drain(&Secret([7; 16]), Some(&mut cells), Some(&mut loads));
     let found = [
         (Customers::LAYOUT, fixture::<Customers>(&updates.customers)),
         (Orders::LAYOUT, fixture::<Orders>(&updates.orders)),
@@ -251,6 +256,7 @@ fn bytes_change_only_with_the_layout() {
         (Volume::LAYOUT, fixture::<Volume>(&cells)),
         (Claims::LAYOUT, fixture::<Claims>(&updates.claims)),
         (Notifications::LAYOUT, fixture::<Notifications>(&updates.notifications)),
+        (LoadForecast::LAYOUT, fixture::<LoadForecast>(&loads)),
     ];
     let expected = [
         (
@@ -266,9 +272,13 @@ fn bytes_change_only_with_the_layout() {
             "37c03e0334007305d98492efe287e0b5495f1a51e84c1c01430566697273740b69742073746f7070656401066672656e636802904e0335007303626f62077365636f6e640180d1ca08e05d0336007300904e0335007305d98492efe287e0b5495f1a51e84c1c0143",
         ),
         ("records 1", "0103352f31b06d03730037037b7d 0103362f31807d0373003800"),
-        ("volume 3", "000108 000107 000109 000100 000104 000102 00010c 00010b"),
+        ("volume 4", "000108 000107 000109 000100 000104 000102 00010c 00010b"),
         ("claims 1", ""),
         ("notifications 1", ""),
+        (
+            "load_forecast 1",
+            "0501010000010010 3c01010000010010 3c01010000010002 3c01010000010002 3c01010000010002 3c01010000010002 3c01010000010002 3c01010000010002 3c01010000010002 3c01010000010002",
+        ),
     ];
     for ((layout, bytes), (version, expected)) in found.iter().zip(expected) {
         assert!(layout.starts_with("record 1: ") && layout.contains(&format!("; {version}: ")));

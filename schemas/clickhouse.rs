@@ -56,6 +56,7 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     ("0018_order_visibility", include_str!("clickhouse/0018_order_visibility.sql")),
     ("0019_order_exceptions", include_str!("clickhouse/0019_order_exceptions.sql")),
     ("0020_notifications", include_str!("clickhouse/0020_notifications.sql")),
+    ("0021_load_forecast", include_str!("clickhouse/0021_load_forecast.sql")),
 ];
 
 /// The statements of a migration, one by one: each ends with `;` at the end of a line. Lines of
@@ -98,6 +99,7 @@ pub const FEW_WORDS: &[(&str, &str)] = &[
     ("notifications", "view"),
     ("notifications", "channel"),
     ("notifications", "severity"),
+    ("load_forecast", "series"),
 ];
 
 /// Text fields whose words are a closed list.
@@ -114,6 +116,7 @@ pub const CLOSED: &[(&str, &str, &[&str])] = &[
         &["late", "not_in_production", "stuck", "problem", "contradictory", "split", "returned"],
     ),
     ("notifications", "state", &["planned", "delivered", "refused", "expired", "suppressed"]),
+    ("load_forecast", "of", &["events", "measured"]),
     ("sla", "state", &["on_time", "due_soon", "breached", "kept", "missed"]),
 ];
 

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use crate::events::{
     CaseAssigned, CaseOpened, CaseResolved, Customer, Data, Event, FeedbackSubmitted, Field,
-    InteractionRecorded, Line, MessageAnswered, MessagePlanned, OrderPlaced, OrderReversed,
-    OrderStatusChanged, RecordDeleted, RecordUpserted, Text,
+    InteractionRecorded, Line, LoadMeasured, MessageAnswered, MessagePlanned, OrderPlaced,
+    OrderReversed, OrderStatusChanged, RecordDeleted, RecordUpserted, Text,
 };
 use crate::names::DEFAULT_TENANT;
 use crate::time::rfc3339;
@@ -183,6 +183,12 @@ fn data<'a>(data: &'a Data<'_>) -> (Option<&'a str>, Map<String, Value>) {
             out.put("key", &**key);
             out.put("version", &**version);
             Some(key)
+        }
+        Data::LoadMeasured(LoadMeasured { series, bucket_minutes, value }) => {
+            out.put("series", &**series);
+            out.put("bucket_minutes", *bucket_minutes);
+            out.put("value", *value);
+            Some(series)
         }
     };
     (subject, out.0)

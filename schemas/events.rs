@@ -83,6 +83,8 @@ pub enum Data<'a> {
     MessagePlanned(Box<MessagePlanned<'a>>),
     /// `message.answered`
     MessageAnswered(MessageAnswered<'a>),
+    /// `load.measured`
+    LoadMeasured(LoadMeasured<'a>),
 }
 
 /// The types of this contract, in one list; the order is part of no format.
@@ -119,11 +121,13 @@ pub enum EventType {
     MessagePlanned,
     /// `message.answered`
     MessageAnswered,
+    /// `load.measured`
+    LoadMeasured,
 }
 
 impl EventType {
     /// Every type.
-    pub const ALL: [EventType; 15] = [
+    pub const ALL: [EventType; 16] = [
         EventType::CustomerRegistered,
         EventType::CustomerUpdated,
         EventType::OrderPlaced,
@@ -139,6 +143,7 @@ impl EventType {
         EventType::RecordDeleted,
         EventType::MessagePlanned,
         EventType::MessageAnswered,
+        EventType::LoadMeasured,
     ];
 
     /// The name on the wire.
@@ -159,6 +164,7 @@ impl EventType {
             EventType::RecordDeleted => "record.deleted",
             EventType::MessagePlanned => "message.planned",
             EventType::MessageAnswered => "message.answered",
+            EventType::LoadMeasured => "load.measured",
         }
     }
 
@@ -180,6 +186,7 @@ impl EventType {
             "record.deleted" => EventType::RecordDeleted,
             "message.planned" => EventType::MessagePlanned,
             "message.answered" => EventType::MessageAnswered,
+            "load.measured" => EventType::LoadMeasured,
             _ => return None,
         })
     }
@@ -205,6 +212,7 @@ impl Data<'_> {
             Data::RecordDeleted(_) => EventType::RecordDeleted,
             Data::MessagePlanned(_) => EventType::MessagePlanned,
             Data::MessageAnswered(_) => EventType::MessageAnswered,
+            Data::LoadMeasured(_) => EventType::LoadMeasured,
         }
     }
 }
@@ -444,6 +452,18 @@ pub struct CaseResolved<'a> {
     pub customer: Option<Text<'a>>,
     /// How, in words.
     pub resolution: Option<Text<'a>>,
+}
+
+/// `load.measured`: what came of something within a bucket of time, the one that the event's time lies
+/// in. Buckets are counted from the Unix epoch; what is said of one twice is added up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoadMeasured<'a> {
+    /// What was measured (also the subject).
+    pub series: Text<'a>,
+    /// How long a bucket is: 1 to 1,440 minutes.
+    pub bucket_minutes: u16,
+    /// How much, in whole units: 0 to 10^13.
+    pub value: i64,
 }
 
 /// `interaction.recorded`

@@ -14,6 +14,10 @@ pub const QUANTITY: RangeInclusive<i64> = 1..=1_000_000;
 pub const AMOUNT: RangeInclusive<i64> = 0..=MAX_AMOUNT;
 /// A line of an order, counted from 1, up to [`crate::events::MAX_LINES`].
 pub const LINE: RangeInclusive<i64> = 1..=256;
+/// A bucket of time in which a load is measured, in minutes: at most a day.
+pub const BUCKET: RangeInclusive<i64> = 1..=1_440;
+/// A load, in whole units of its own.
+pub const LOAD: RangeInclusive<i64> = 0..=MAX_AMOUNT;
 /// A rating.
 pub const RATING: RangeInclusive<i64> = 1..=5;
 /// A case's severity, 1 the most severe.

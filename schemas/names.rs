@@ -49,6 +49,8 @@ pub enum Kind {
     Claim = 12,
     /// A decision to tell somebody something.
     Message = 13,
+    /// A series of loads: (whose, series, minutes of a bucket).
+    Load = 14,
 }
 
 /// The deployment's secret: nobody outside can construct two identifiers with one fingerprint.

@@ -55,6 +55,7 @@ pub fn all() -> &'static [(&'static str, &'static str)] {
         "record.deleted",
         "message.planned",
         "message.answered",
+        "load.measured",
     ];
     &FILES
 }
@@ -78,6 +79,7 @@ pub fn generate(kind: EventType) -> String {
         EventType::RecordDeleted => generator.into_root_schema_for::<RecordDeleted>(),
         EventType::MessagePlanned => generator.into_root_schema_for::<MessagePlanned>(),
         EventType::MessageAnswered => generator.into_root_schema_for::<MessageAnswered>(),
+        EventType::LoadMeasured => generator.into_root_schema_for::<LoadMeasured>(),
     };
     let mut named = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",

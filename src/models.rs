@@ -18,12 +18,14 @@ use sha2::{Digest, Sha256};
 use crate::report::Report;
 use crate::segments::replace as replace_whole;
 
+pub use dataflows::load_forecast::{State as Series, Update as Measured};
 pub use dataflows::models::eta::WEIGHS;
 pub use dataflows::models::lanes::{Lane, Lanes, Stage, Way};
 pub use dataflows::models::lexicon::{Lexicon, NAME as LEXICON};
 pub use dataflows::models::measure::{Quality, Tally};
 pub use dataflows::models::opinion::{Label, ONE, Opinion, Scorer, rated, text_of};
 pub use dataflows::models::published::{Published, Speaker};
+pub use dataflows::models::repeat::{Purchases, Repeat};
 pub use dataflows::models::sentiment::{English, Model, Trainer};
 
 /// Hex digits of a digest that name a body.

@@ -30,8 +30,8 @@ pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> 
             Data::CaseAssigned(it) => it.customer.as_ref(),
             Data::CaseResolved(it) => it.customer.as_ref(),
             Data::InteractionRecorded(it) => Some(&it.customer),
-            Data::RecordUpserted(_) | Data::RecordDeleted(_) => None,
             Data::MessagePlanned(_) | Data::MessageAnswered(_) => None,
+            Data::RecordUpserted(_) | Data::RecordDeleted(_) | Data::LoadMeasured(_) => None,
         };
         let Some(customer) = customer else { continue };
         let (facts, attributes, cases) =
@@ -82,7 +82,8 @@ pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> 
             | Data::RecordUpserted(_)
             | Data::RecordDeleted(_)
             | Data::MessagePlanned(_)
-            | Data::MessageAnswered(_) => {}
+            | Data::MessageAnswered(_)
+            | Data::LoadMeasured(_) => {}
         }
     }
     let rows = all.into_iter().map(|((tenant, customer), (mut facts, attributes, cases))| {

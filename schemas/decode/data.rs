@@ -7,11 +7,11 @@ use super::report::{At, OUT_OF_RANGE, Stop, Tell, WRONG_SHAPE, extra, missing, p
 use super::{messages, records};
 use crate::events::{
     CaseAssigned, CaseOpened, CaseResolved, Customer, Data, EventType, FeedbackSubmitted, Field,
-    InteractionRecorded, Line, MAX_ATTRIBUTES, MAX_LINES, MAX_SKILLS, OrderPlaced, OrderReversed,
-    OrderStatusChanged, Text,
+    InteractionRecorded, Line, LoadMeasured, MAX_ATTRIBUTES, MAX_LINES, MAX_SKILLS, OrderPlaced,
+    OrderReversed, OrderStatusChanged, Text,
 };
 use crate::json::{Kind, Scanner};
-use crate::limits::{AMOUNT, LINE, QUANTITY, RATING, SEVERITY, amount_of};
+use crate::limits::{AMOUNT, BUCKET, LINE, LOAD, QUANTITY, RATING, SEVERITY, amount_of};
 
 pub(super) const AN_IDENTIFIER: &str = "an identifier";
 
@@ -43,6 +43,7 @@ pub(super) fn data<'a>(
         EventType::RecordDeleted => Data::RecordDeleted(records::deleted(s, tell)?),
         EventType::MessagePlanned => Data::MessagePlanned(messages::planned(s, tell)?.into()),
         EventType::MessageAnswered => Data::MessageAnswered(messages::answered(s, tell)?),
+        EventType::LoadMeasured => Data::LoadMeasured(load_measured(s, tell)?),
     });
     Ok(())
 }
@@ -426,5 +427,27 @@ fn interaction_recorded<'a>(
         action: required(action, tell, At::Data("action"), AN_IDENTIFIER)?,
         target,
         text: words,
+    })
+}
+
+fn load_measured<'a>(s: &mut Scanner<'a>, tell: &mut impl Tell) -> Result<LoadMeasured<'a>, Stop> {
+    const FIELDS: &[&str] = &["series", "bucket_minutes", "value"];
+    let (mut series, mut bucket, mut value) = (None, None, None);
+    s.object(|key, s| -> Result<(), Stop> {
+        let at = At::Data(&key);
+        match &*key {
+            "series" => series = Some(identifier(s, tell, at)?),
+            "bucket_minutes" => bucket = Some(integer(s, tell, at, &BUCKET)?),
+            "value" => value = Some(integer(s, tell, at, &LOAD)?),
+            _ => not_ours(s, tell, at, &key, FIELDS)?,
+        }
+        Ok(())
+    })?;
+    let expected = "an integer from 1 to 1440";
+    let bucket = required(bucket, tell, At::Data("bucket_minutes"), expected)?;
+    Ok(LoadMeasured {
+        series: required(series, tell, At::Data("series"), AN_IDENTIFIER)?,
+        bucket_minutes: u16::try_from(bucket).unwrap_or(u16::MAX),
+        value: required(value, tell, At::Data("value"), "an integer")?,
     })
 }

@@ -4,12 +4,12 @@ use std::ops::RangeInclusive;
 
 use crate::events::{
     CaseAssigned, CaseOpened, CaseResolved, Customer, Data, Event, EventType, FeedbackSubmitted,
-    InteractionRecorded, Line, MAX_ATTRIBUTES, MAX_LINES, MAX_SKILLS, MessageAnswered,
-    MessagePlanned, OrderPlaced, OrderReversed, OrderStatusChanged, RecordDeleted, RecordUpserted,
-    Text,
+    InteractionRecorded, Line, LoadMeasured, MAX_ATTRIBUTES, MAX_LINES, MAX_SKILLS,
+    MessageAnswered, MessagePlanned, OrderPlaced, OrderReversed, OrderStatusChanged, RecordDeleted,
+    RecordUpserted, Text,
 };
 use crate::json::Scanner;
-use crate::limits::{ATTEMPTS, LINE, QUANTITY, RATING, SEVERITY, amount_of};
+use crate::limits::{ATTEMPTS, BUCKET, LINE, LOAD, QUANTITY, RATING, SEVERITY, amount_of};
 use crate::names::MAX_AMOUNT;
 use crate::problem::Problem;
 
@@ -219,6 +219,11 @@ impl Becomes {
                 table: it.must(0, "table", Frames::identifier)?,
                 key: it.must(1, "key", Frames::identifier)?,
                 version: it.must(2, "version", Frames::identifier)?,
+            }),
+            EventType::LoadMeasured => Data::LoadMeasured(LoadMeasured {
+                series: it.must(0, "series", Frames::identifier)?,
+                bucket_minutes: it.must_integer(1, "bucket_minutes", &BUCKET)? as u16,
+                value: it.must_integer(2, "value", &LOAD)?,
             }),
         })
     }

@@ -193,6 +193,12 @@ static MESSAGE_ANSWERED: [Spec; 4] = [
     may("attempts", Kind::Integer(&limits::ATTEMPTS)),
 ];
 
+static LOAD_MEASURED: [Spec; 3] = [
+    must("series", Kind::Identifier),
+    must("bucket_minutes", Kind::Integer(&limits::BUCKET)),
+    must("value", Kind::Integer(&limits::LOAD)),
+];
+
 /// The data fields of a type.
 pub(super) fn fields(event: EventType) -> &'static [Spec] {
     match event {
@@ -209,5 +215,6 @@ pub(super) fn fields(event: EventType) -> &'static [Spec] {
         EventType::RecordDeleted => &RECORD_DELETED,
         EventType::MessagePlanned => &MESSAGE_PLANNED,
         EventType::MessageAnswered => &MESSAGE_ANSWERED,
+        EventType::LoadMeasured => &LOAD_MEASURED,
     }
 }

@@ -320,6 +320,21 @@ pub struct InteractionRecorded {
     pub text: Option<FreeText>,
 }
 
+/// So much of something came within a bucket of time: the one that the event's time lies in.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LoadMeasured {
+    /// What was measured; the event's subject.
+    pub series: Identifier,
+    /// How long a bucket is. Buckets are counted from the Unix epoch; a forecast wants one of which a
+    /// day has a whole number.
+    #[schemars(range(min = 1, max = 1440))]
+    pub bucket_minutes: i64,
+    /// How much, in whole units of its own; what is said of one bucket twice is added up.
+    #[schemars(range(min = 0, max = 10_000_000_000_000_i64))]
+    pub value: i64,
+}
+
 /// A record of a foreign table, whole, as it is from now on.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -149,6 +149,11 @@ fn events() -> Vec<Data<'static>> {
             fields: r#"{"id":7,"name":"Ö\"","price":1.5,"tags":["x"],"gone":null}"#.into(),
             version: "66756335160/1".into(),
         }),
+        Data::LoadMeasured(LoadMeasured {
+            series: "calls/north".into(),
+            bucket_minutes: 30,
+            value: 10_000_000_000_000,
+        }),
         Data::RecordDeleted(RecordDeleted {
             table: "public.orders".into(),
             key: "7".into(),

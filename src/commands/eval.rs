@@ -10,6 +10,8 @@
 //! what a change would have done, before it is switched on.
 
 mod eta; // when orders arrive
+mod forecast; // what load comes
+mod repeat; // who buys again
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -34,6 +36,8 @@ pub fn main(what: &typed::Eval, chosen: &Chosen) -> Result<(), Problems> {
     match what {
         typed::Eval::Routing(it) => routing(it, chosen),
         typed::Eval::Eta(it) => eta::main(it, chosen),
+        typed::Eval::Forecast(it) => forecast::main(it, chosen),
+        typed::Eval::Repeat(it) => repeat::main(it, chosen),
     }
 }
 
@@ -205,4 +209,21 @@ fn promised(cases: &[Case], queues: &Queues) -> Vec<Recorded> {
         }
     }
     promised
+}
+
+/// The area under the curve: the chance that of one for whom it came true and one for whom it did
+/// not the first was given the greater chance; equal ones count half.
+fn area(said: &[(f64, bool)]) -> f64 {
+    let mut said = said.to_vec();
+    said.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let n_true = said.iter().filter(|it| it.1).count() as f64;
+    let n_others = said.len() as f64 - n_true;
+    let (mut below, mut won) = (0.0, 0.0);
+    for equal in said.chunk_by(|a, b| a.0 == b.0) {
+        let came = equal.iter().filter(|it| it.1).count() as f64;
+        let others = equal.len() as f64 - came;
+        won += came * (below + others / 2.0);
+        below += others;
+    }
+    if n_true * n_others > 0.0 { won / (n_true * n_others) } else { 0.5 }
 }

@@ -6,7 +6,7 @@
 //! is better it stays, and that is told, unless `--anyway` is said.
 
 mod publish; // a model into the data folder
-mod texts;
+pub(super) mod texts;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -135,7 +135,7 @@ impl Seen {
 }
 
 /// Sixteen bytes that no two events share.
-fn identity(event: &Event<'_>) -> [u8; 16] {
+pub(super) fn identity(event: &Event<'_>) -> [u8; 16] {
     // Identifiers hold no control characters.
     let text = [&*event.tenant, &*event.source, &*event.id].join("\0");
     let mut short = [0; 16];

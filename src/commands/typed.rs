@@ -12,7 +12,7 @@ pub mod sql; // statements over the live views
 
 use std::path::PathBuf;
 
-pub use eval::{Eta, Eval, Routing};
+pub use eval::{Eta, Eval, Forecast, Repeat, Routing};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 

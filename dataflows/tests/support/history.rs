@@ -251,6 +251,10 @@ fn data() -> impl Strategy<Value = Data<'static>> {
         3 => case_data(),
         4 => record(),
         2 => message(),
+        1 => (one_of(&["calls", "a/b"]), proptest::sample::select(&[1_u16, 60, 7][..]), 0..9_i64)
+            .prop_map(|(series, bucket_minutes, value)| {
+                Data::LoadMeasured(LoadMeasured { series, bucket_minutes, value })
+            }),
         1 => (customer(), maybe(text())).prop_map(|(customer, text)| {
             let (channel, action) = ("web".into(), "view".into());
             let target = None;

@@ -258,6 +258,15 @@ fn typed(kind: EventType, data: &str) -> Result<(Data<'static>, Vec<String>), Wh
             };
             (Data::CaseResolved(resolved), vec![it.case.0])
         }
+        EventType::LoadMeasured => {
+            let it: doc::LoadMeasured = read(data)?;
+            let measured = events::LoadMeasured {
+                series: name(&it.series)?,
+                bucket_minutes: between(it.bucket_minutes, 1, 1_440)? as u16,
+                value: between(it.value, 0, MOST)?,
+            };
+            (Data::LoadMeasured(measured), vec![it.series.0])
+        }
         EventType::InteractionRecorded => {
             let it: doc::InteractionRecorded = read(data)?;
             let recorded = events::InteractionRecorded {

@@ -269,6 +269,11 @@ fn data(kind: EventType, it: &mut Seeded) -> (Members, String) {
                 put("attempts", integer(0, 1_000_000, it));
             }
         }
+        T::LoadMeasured => {
+            put("series", entity.clone());
+            put("bucket_minutes", integer(1, 1_440, it));
+            put("value", integer(0, 10_000_000_000_000, it));
+        }
         T::RecordUpserted | T::RecordDeleted => {
             put("table", identifier(it));
             put("key", entity.clone());

@@ -14,7 +14,7 @@ use schemas::rows::Value;
 use schemas::time::parse_rfc3339;
 use serde_json::{Value as Json, json};
 
-use super::{each, one, text, through};
+use super::{area, each, one, text, through};
 use crate::commands::chosen::Chosen;
 use crate::commands::out::Out;
 use crate::commands::{Problems, replay, typed};
@@ -33,7 +33,7 @@ pub(super) fn main(it: &typed::Eta, chosen: &Chosen) -> Result<(), Problems> {
     let mut line = |text: String| out.line(text).map(|_| ()).map_err(one);
     if it.json {
         let mut of_shipped = paid_like(&shipped);
-        of_shipped["late_auc"] = rounded(shipped.auc());
+        of_shipped["late_auc"] = rounded(area(&shipped.late));
         line(json!({"approval": paid_like(&paid), "shipping": of_shipped}).to_string())?;
     } else {
         line(format!("{} orders on record", orders.len()))?;
@@ -45,7 +45,10 @@ pub(super) fn main(it: &typed::Eta, chosen: &Chosen) -> Result<(), Problems> {
                 it.covered()
             ))?;
         }
-        line(format!("  late     {:.3} (area under the curve, once shipped)", shipped.auc()))?;
+        line(format!(
+            "  late     {:.3} (area under the curve, once shipped)",
+            area(&shipped.late)
+        ))?;
     }
     out.end().map_err(one)
 }
@@ -189,22 +192,5 @@ impl Tally {
 
     fn covered(&self) -> f64 {
         self.in_time as f64 / self.n.max(1) as f64
-    }
-
-    /// The chance that of a late and a punctual order the late one was given the greater risk; equal
-    /// ones count half.
-    fn auc(&self) -> f64 {
-        let mut said = self.late.clone();
-        said.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let n_late = said.iter().filter(|it| it.1).count() as f64;
-        let n_others = said.len() as f64 - n_late;
-        let (mut below, mut won) = (0.0, 0.0);
-        for equal in said.chunk_by(|a, b| a.0 == b.0) {
-            let late = equal.iter().filter(|it| it.1).count() as f64;
-            let others = equal.len() as f64 - late;
-            won += late * (below + others / 2.0);
-            below += others;
-        }
-        if n_late * n_others > 0.0 { won / (n_late * n_others) } else { 0.5 }
     }
 }

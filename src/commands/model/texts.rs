@@ -20,7 +20,7 @@ const AHEAD: usize = 4;
 
 /// What became of the records.
 #[derive(Debug, Default)]
-pub(super) struct Read {
+pub(in crate::commands) struct Read {
     /// Events that were handed on.
     pub events: u64,
     /// Records that are none.
@@ -28,7 +28,7 @@ pub(super) struct Read {
 }
 
 /// Hands every event of a file to `take`. A record that is no event is counted and passed over.
-pub(super) fn each(
+pub(in crate::commands) fn each(
     input: &std::path::Path,
     mapping: Option<&Mapping>,
     settings: &Settings,

@@ -1,0 +1,81 @@
+use proptest::prelude::*;
+use schemas::events::LoadMeasured;
+
+use super::*;
+
+const HOUR: i64 = 60 * MINUTE;
+/// A Monday, in hours since the Unix epoch.
+const MONDAY: i64 = 490_872;
+
+fn event(n: usize, hour: i64, value: i64) -> Event<'static> {
+    let series = "calls".into();
+    Event {
+        tenant: "t".into(),
+        source: "s".into(),
+        id: n.to_string().into(),
+        time: (MONDAY + hour) * HOUR + 5,
+        data: Data::LoadMeasured(LoadMeasured { series, bucket_minutes: 60, value }),
+    }
+}
+
+fn state(events: &[Event<'_>]) -> State {
+    let mut state = State::default();
+    events.iter().for_each(|it| state.hear(&Update::of(it).unwrap().1));
+    state
+}
+
+fn at(hour: i64) -> Epoch {
+    ((MONDAY + hour) * HOUR / 1_000) as Epoch
+}
+
+fn name() -> Name {
+    Name::new("t", &key_of(MEASURED, "calls", 60))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+    /// Goal: the order in which measurements come, also whether a state was bytes meanwhile, changes
+    /// nothing. Method: weeks of hours in a random order against the plain computation.
+    #[test]
+    fn any_order_is_the_same(
+        hours in prop::collection::vec((0..24 * 7 * 10_i64, 0..500_i64), 1..300),
+        days in 1..80_i64,
+    ) {
+        let events: Vec<_> =
+            hours.iter().enumerate().map(|(n, (hour, value))| event(n, *hour, *value)).collect();
+        let now = at(days * 24);
+        let row = LoadForecast::row(&name(), &state(&events), now);
+        let mut bytes = Vec::new();
+        LoadForecast::store(&state(&events[..events.len() / 2]), &mut bytes);
+        let mut half = LoadForecast::restore(&bytes).unwrap();
+        events[events.len() / 2..].iter().for_each(|it| half.hear(&Update::of(it).unwrap().1));
+        prop_assert_eq!(&LoadForecast::row(&name(), &half, now), &row);
+        let plain = reference(&events, now);
+        prop_assert_eq!(plain.get(&name()), row.as_ref());
+    }
+}
+
+/// Goal: a forecast is made at the end of a bucket and stays until the next one ends, whatever comes
+/// into the open one; a late measurement corrects it; a state of which nothing is kept sleeps.
+/// Method: hours one after the other.
+#[test]
+fn made_at_the_end_of_a_bucket() {
+    let events: Vec<_> = (0..100).map(|it| event(it as usize, it, 50 + it % 24)).collect();
+    let mut state = state(&events);
+    let row = |state: &State, now| LoadForecast::row(&name(), state, now).unwrap();
+    let first = row(&state, at(100));
+    assert_eq!(first.values[DEF.position("made_at").unwrap()], Value::Time((MONDAY + 100) * HOUR));
+    assert_eq!(first.values[DEF.position("next_p50").unwrap()], Value::Int(54));
+    assert_eq!(LoadForecast::next_due(&state, at(100)), Some(at(101)));
+    state.hear(&Update::of(&event(100, 100, 9_000)).unwrap().1);
+    assert_eq!(row(&state, at(101) - 1), first);
+    assert_ne!(row(&state, at(101)), first);
+    state.hear(&Update::of(&event(101, 99, 700)).unwrap().1);
+    assert_ne!(row(&state, at(101) - 1), first);
+    assert_eq!(LoadForecast::next_due(&state, at(100 + 24 * 7 * 8 + 3)), None);
+    // After one day nothing is said yet, and until two are over nothing will be.
+    assert_eq!(LoadForecast::next_due(&super::tests::state(&events[..24]), 1), Some(at(48)));
+    let one_day: Vec<_> = events[..24].to_vec();
+    let row = LoadForecast::row(&name(), &super::tests::state(&one_day), at(24)).unwrap();
+    assert_eq!(row.values[DEF.position("made_at").unwrap()], Value::Null);
+}
