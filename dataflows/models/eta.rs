@@ -26,8 +26,8 @@
 use super::lanes::{Lane, Lanes, QUARTER, QUARTERS_MAX, Stage, Way, quarter};
 use crate::models::counts::ByHash;
 
-/// Quarters of a day after which something weighs half: two weeks.
-const HALF_LIFE: f64 = 56.0;
+/// Quarters of a day after which something weighs half: ten days.
+const HALF_LIFE: f64 = 40.0;
 /// The same for the shape of the week, which changes slowly: sixty days.
 const WEEK_HALF_LIFE: f64 = 240.0;
 /// What lies back so many half-lives weighs nothing: less than half a hundredth.
