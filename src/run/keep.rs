@@ -54,27 +54,31 @@ impl Kept {
         if let Some(it) = rebuild.views.iter().find(|it| !known.contains(&it.as_str())) {
             return Err(no_such_view(it, &known));
         }
-        let asked = known.iter().filter(|it| rebuild.views.iter().any(|asked| asked == *it));
         let noted = Asked::read(dir)?;
-        let noted_too = known.iter().filter(|it| noted.views.iter().any(|name| name == *it));
-        let mut anew: Vec<&'static str> = asked.chain(noted_too).copied().collect();
-        anew.dedup();
-        let accept_incomplete =
-            rebuild.accept_incomplete || noted.accept_incomplete && !noted.views.is_empty();
+        let asked = known.iter().filter(|it| rebuild.views.iter().any(|asked| asked == *it));
+        let mut anew: Vec<&'static str> = asked.copied().collect();
+        let mut accept_incomplete = rebuild.accept_incomplete;
         let mut all = rebuild.all;
-        let mut read = Vec::new();
+        let (mut read, mut after) = (Vec::new(), 0);
         let others = if all { None } else { other_views(dir, &keepers)? };
         if !all && others.is_none() {
             covered.start(accept_incomplete)?;
         }
-        if let Some(Others { views: differ, lines }) = others {
+        if let Some(Others { seq, views: differ, lines }) = others {
+            let left = noted.left(&known, seq, &differ);
+            if !left.is_empty() {
+                accept_incomplete |= noted.accept_incomplete;
+            }
+            let differ: Vec<_> = differ.into_iter().filter(|it| !left.contains(it)).collect();
             if !differ.is_empty() {
                 let views = differ.join(", ");
                 tracing::warn!(code = OTHER_VIEWS, views, "views that this build lays out anew");
             }
-            anew.extend(differ.iter().filter(|it| !anew.contains(it)).collect::<Vec<_>>());
+            let more: Vec<_> =
+                left.into_iter().chain(differ).filter(|it| !anew.contains(it)).collect();
+            anew.extend(more);
             all = !anew.is_empty() && covered.log.is_none();
-            read = lines;
+            (read, after) = (lines, seq);
         }
         if all {
             covered.all(accept_incomplete)?;
@@ -89,8 +93,10 @@ impl Kept {
         } else if !anew.is_empty() {
             tracing::warn!(views = anew.join(", "), "views are built again beside the others");
             let views = anew.iter().map(ToString::to_string).collect();
-            Asked { views, accept_incomplete }.note(dir)?;
+            Asked { views, after, accept_incomplete }.note(dir)?;
             Incarnation::begin(dir, Began::Rebuilt, clock.now_ms())?;
+        } else if !noted.views.is_empty() {
+            Asked::forget(dir);
         }
         Kept::open(dir, settings, prepared, clock, anew)
     }
@@ -224,22 +230,12 @@ impl Kept {
                 settings.engine.dedup_horizon.as_millis() as u64,
                 settings.engine.dedup_max_bytes.saturating_mul(2),
             ),
-            kept: {
-                let (dir, building) = (settings.data_dir.clone(), Arc::clone(building));
-                let noted = AtomicBool::new(building.words(None).is_some());
-                let whole = AtomicBool::new(false);
-                Arc::new(move |it| {
-                    keeps.kept(it);
-                    if let Some(log) = &log {
-                        log.from(position(it));
-                    }
-                    // Of the one before it is known that it was made with none being built.
-                    let before = whole.swap(building.words(None).is_none(), SeqCst);
-                    if before && noted.swap(false, SeqCst) {
-                        Asked::forget(&dir);
-                    }
-                })
-            },
+            kept: Arc::new(move |it| {
+                keeps.kept(it);
+                if let Some(log) = &log {
+                    log.from(position(it));
+                }
+            }),
             metrics: metrics.clone(),
         };
         Checkpoints::start(self.store, parts, self.restored.map(|it| it.book))

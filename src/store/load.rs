@@ -280,6 +280,8 @@ fn differing(commit: &Commit, keepers: &[Arc<dyn StateKeeper>]) -> Vec<&'static 
 
 /// What of the newest checkpoint this build cannot take up.
 pub struct Others {
+    /// Its number.
+    pub seq: u32,
     /// Views that it does not have, or in another layout.
     pub views: Vec<&'static str>,
     /// Where reading stood.
@@ -293,7 +295,10 @@ pub fn other_views(
     keepers: &[Arc<dyn StateKeeper>],
 ) -> Result<Option<Others>, Report> {
     let commit = newest_commit(data_dir)?;
-    Ok(commit.map(|it| Others { views: differing(&it, keepers), lines: it.lines }))
+    Ok(commit.map(|it| {
+        let views = differing(&it, keepers);
+        Others { seq: it.seq, views, lines: it.lines }
+    }))
 }
 
 /// Every view that is kept now was kept then, in the same layout; but for those built anew.
