@@ -17,13 +17,16 @@
 //! serde stops at the first wrong value; a table over the parsed tree sees all of them, and the
 //! same row reads a line of the file, a variable and a flag.
 
+pub mod channels; // `[channels.NAME]`: who is told, and how
 pub mod clickhouse; // where a ClickHouse is, who we are there
 pub mod kafka; // `[[kafka]]`: topics, who we are, what is passed through
 mod machine; // what this machine has
 mod layers; // file, variables and flags, laid over each other
 pub mod page; // the table as documentation and as an example file
+pub mod rules; // `[rules.NAME]`: what is worth telling whom
 pub mod sinks; // `[sinks.NAME]`: what leaves, and where to
 pub mod queues; // `[queues]`: what is promised, who is next
+pub mod named; // tables with a name, key by key
 mod problem; // how a wrong setting is told
 pub mod table; // every setting: name, kind, bounds, words
 pub mod values; // sizes and durations with their units
@@ -32,11 +35,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use channels::ChannelSettings;
 pub use clickhouse::ClickHouseSettings;
 pub use kafka::{KafkaSettings, Password};
 pub use layers::{Sources, load, read};
 pub use problem::{ConfigProblem, Place, Trouble};
 pub use queues::Queues;
+pub use rules::RuleSettings;
 pub use sinks::SinkSettings;
 
 /// The settings, checked: a room that holds them need not doubt them.
@@ -64,6 +69,10 @@ pub struct Settings {
     pub kafka: Vec<KafkaSettings>,
     /// `[sinks.NAME]`
     pub sinks: Vec<SinkSettings>,
+    /// `[channels.NAME]`
+    pub channels: Vec<ChannelSettings>,
+    /// `[rules.NAME]`
+    pub rules: Vec<RuleSettings>,
 }
 
 /// `[engine]`
@@ -266,6 +275,8 @@ impl Settings {
             feeds: Vec::new(),
             kafka: Vec::new(),
             sinks: Vec::new(),
+            channels: Vec::new(),
+            rules: Vec::new(),
         }
     }
 }

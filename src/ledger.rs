@@ -382,7 +382,12 @@ impl Book {
             lag_seconds: 0.0,
             counts: it.counts,
         });
-        Ledger { as_of, partitions: inner.next.iter().map(line).chain(waiting).collect(), dedup }
+        Ledger {
+            as_of,
+            partitions: inner.next.iter().map(line).chain(waiting).collect(),
+            dedup,
+            notifications: None,
+        }
     }
 
     /// Counts over all partitions, as of the last complete epoch.

@@ -40,6 +40,7 @@ pub mod sql; // 6, in SQL
 pub mod serve; // 6
 pub mod desk; // 6: who is next on queues, and who has which case
 pub mod sinks; // 7: what leaves, and how often it is tried
+pub mod notify; // 7: what rules say of changed rows, and to whom
 pub mod supervise; // the parent that starts it again
 pub mod watch; // looks at the whole: metrics, alarms, readiness
 

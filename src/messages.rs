@@ -405,6 +405,8 @@ pub struct Ledger {
     pub partitions: Vec<LedgerLine>,
     /// Identities remembered, and how far back.
     pub dedup: serde_json::Value,
+    /// What rules decided to say, by what became of it; none without rules.
+    pub notifications: Option<BTreeMap<String, i64>>,
 }
 
 /// Why an append was not taken; nothing of it is in the log.

@@ -27,6 +27,7 @@ mod folder; // what is durable, opened
 mod ground; // what everything stands on
 mod kafka; // clusters on their way through threads
 mod keep; // the state that is kept
+mod notifying; // rules and channels, on their way through threads
 mod plan; // what is to run
 mod publishing; // a model becomes the one in use
 mod ports; // what serving may ask
@@ -69,6 +70,7 @@ use folder::open_rejects;
 use ground::{Ground, now_by};
 use keep::Kept;
 pub use keep::Rebuild;
+pub use notifying::compiled as compiled_rules;
 pub use plan::Plan;
 use publishing::Models;
 use reading::Readers;
@@ -131,6 +133,9 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     }
     let after = kept.as_ref().map_or(0, Kept::epoch);
     clock.not_before(after);
+    let notifies = log.is_some() && notifying::is_wanted(&settings);
+    let planned = notifies.then(Arc::<crate::notify::Planned>::default);
+    let held = if notifies { notifying::hold(&prepared, after, clock.now_ms()) } else { 0 };
 
     // Where reading begins: where the state that was put back had come to.
     let mut from: Offsets = log.iter().map(|it| ((LOG, 0), it.first())).collect();
@@ -227,7 +232,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
             (&book, &epochs, &clock, &durable),
             &metrics,
             (&rejects, &building, &stop),
-            (&models, leaves, log.as_ref().map(LocalLog::needed)),
+            (&models, leaves, log.as_ref().map(LocalLog::needed), planned.clone()),
         )?),
         None => None,
     };
@@ -282,6 +287,19 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         metrics.restored_after.set(crate::clock::since(began).as_secs_f64());
     }
 
+    let notifying = match (planned, &log) {
+        (Some(planned), Some(log)) => notifying::start(notifying::Behind {
+            settings: &settings,
+            read: &read,
+            log: &log.0,
+            building: &building,
+            from: held,
+            now_ms: now_by(&clock),
+            planned,
+        })?,
+        _ => None,
+    };
+    let said = notifying.as_ref().map(crate::notify::Notifying::counts);
     let files: Files = (FeedId::from(plan.log)..)
         .zip(&sources)
         .map(|(feed, it)| (feed, it.name.clone(), Arc::clone(&it.progress)))
@@ -299,7 +317,8 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         let (note, book, dedup) = (Arc::clone(&note_tails), Arc::clone(&book), Arc::clone(&dedup));
         Arc::new(move || {
             note();
-            book.ledger(dedup())
+            let notifications = said.as_ref().map(|it| it.lock().clone());
+            Ledger { notifications, ..book.ledger(dedup()) }
         })
     };
     let serving = match door {
@@ -355,6 +374,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         rebuilding,
         checkpoints,
         sinks,
+        notifying,
         epochs,
         stop,
         log,

@@ -317,6 +317,10 @@ fn the_example_file_says_the_defaults() {
     it.kafka.clear();
     assert_eq!(it.sinks.len(), 1, "and one sink");
     it.sinks.clear();
+    assert_eq!((it.channels.len(), it.rules.len()), (1, 1), "a channel and a rule");
+    let compiled = millstream::run::compiled_rules(&it);
+    assert!(compiled.is_ok_and(|it| it.all.len() == 1), "a rule that can be used");
+    (it.channels, it.rules) = (Vec::new(), Vec::new());
     // These two are the machine's.
     it.engine.workers = Settings::default().engine.workers;
     it.engine.memory_max = Settings::default().engine.memory_max;

@@ -45,6 +45,11 @@ const ROOMS: &[(&str, &[&str], &str)] = &[
         "what is learnt is pure and the crate's; this room keeps it as files",
     ),
     ("sql", &[], "the views as tables, through a read handle; serve asks it by a message"),
+    (
+        "notify",
+        &["sinks"],
+        "rows through a read handle, decisions through the log; a receiver fails as a sink does",
+    ),
     ("desk", &[], "claims on queues: rows through a read handle, decisions through the log"),
     ("serve", &["changes"], "rows through a read handle and gathered changes, never collections"),
 ];

@@ -45,6 +45,9 @@ pub fn main(it: &Check, chosen: &Chosen) -> Result<(), Problems> {
             mappings.extend(cluster.mapping.clone());
         }
     }
+    if let Some(settings) = settings.as_ref().filter(|_| good) {
+        problems.extend(crate::run::compiled_rules(settings).err().into_iter().flatten());
+    }
     let settings = settings.filter(|_| good);
     mappings.sort();
     mappings.dedup();

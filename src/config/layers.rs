@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::problem::{ConfigProblem, Place, Trouble};
 use super::table::{FEED_KEYS, Kind, SECTIONS, Said, Setting, TABLE};
-use super::{FeedSettings, OWN_FEEDS, Settings, kafka, sinks};
+use super::{FeedSettings, OWN_FEEDS, Settings, channels, kafka, rules, sinks};
 
 /// Everything that may say a setting. Texts; nothing is read from the system here.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +41,7 @@ pub fn read(sources: &Sources) -> (Settings, Vec<ConfigProblem>) {
         feeds_at: Vec::new(),
         kafka_at: Vec::new(),
         sinks_at: Vec::new(),
+        channels: Vec::new(),
     };
     if let Some((path, text)) = &sources.file {
         it.file(path, text, &sources.variables);
@@ -54,6 +55,7 @@ pub fn read(sources: &Sources) -> (Settings, Vec<ConfigProblem>) {
     }
     it.check_views(sources.views);
     it.check_sinks(sources.views);
+    it.check_rules();
     it.check_together();
     it.check_feeds();
     // The file's in the order of its lines, then what variables and flags said.
@@ -75,7 +77,12 @@ struct Layers {
     kafka_at: Vec<Place>,
     /// Who said each sink.
     sinks_at: Vec<Place>,
+    /// Channels that were named, right or wrong.
+    channels: Vec<String>,
 }
+
+/// Tables of notifications.
+const NOTIFY: [&str; 2] = ["channels", "rules"];
 
 /// Of what is no TOML so much is told line by line.
 const SYNTAX_MAX: usize = 3;
@@ -185,9 +192,16 @@ impl Layers {
                         self.sink_table((key.get_ref(), place), sink, &at);
                     }
                 }
-                _ if name == "sinks" => {
+                DeValue::Table(tables) if NOTIFY.contains(&name) => {
+                    for (key, table) in tables {
+                        let place = at(key.span().start);
+                        let table = (table.get_ref(), folder, variables);
+                        self.notify_table((name, key.get_ref(), place), table, &at);
+                    }
+                }
+                _ if name == "sinks" || NOTIFY.contains(&name) => {
                     let found = said(value.get_ref()).to_string();
-                    let expected = "tables `[sinks.NAME]`";
+                    let expected = format!("tables `[{name}.NAME]`");
                     self.problem(Trouble::Value, place, name, expected, found, None);
                 }
                 _ if name == "feed" || name == "kafka" => {
@@ -202,7 +216,10 @@ impl Layers {
                     );
                 }
                 DeValue::Table(_) => {
-                    let sections = SECTIONS.iter().map(|it| it.0).chain(["feed", "kafka", "sinks"]);
+                    let sections = SECTIONS
+                        .iter()
+                        .map(|it| it.0)
+                        .chain(["feed", "kafka", "sinks", "channels", "rules"]);
                     let sections: Vec<&str> = sections.filter(|it| !it.is_empty()).collect();
                     let meant = nearest(name, &sections);
                     let expected = format!("one of the sections {}", sections.join(", "));
@@ -313,6 +330,51 @@ impl Layers {
         if let Some(read) = read {
             self.settings.sinks.push(read);
             self.sinks_at.push(place);
+        }
+    }
+
+    /// A `[channels.NAME]` or a `[rules.NAME]` of the file.
+    fn notify_table(
+        &mut self,
+        (section, name, place): (&str, &str, Place),
+        (table, folder, variables): (&DeValue<'_>, &Path, &[(String, String)]),
+        at: &dyn Fn(usize) -> Place,
+    ) {
+        let DeValue::Table(table) = table else {
+            let found = said(table).to_string();
+            let setting = format!("{section}.{name}");
+            return self.problem(Trouble::Value, place, &setting, "a table", found, None);
+        };
+        let mut wrong = Vec::new();
+        if section == "channels" {
+            let of = (name, place);
+            let read = channels::read(of, table, (folder, variables), at, &mut wrong);
+            self.settings.channels.extend(read);
+            self.channels.push(name.to_string());
+        } else {
+            let read = rules::read((name, place), table, at, &mut wrong);
+            self.settings.rules.extend(read);
+        }
+        self.told(wrong);
+    }
+
+    fn told(&mut self, wrong: Vec<kafka::Wrong>) {
+        for (trouble, place, setting, expected, found, nearest) in wrong {
+            self.problem(trouble, place, &setting, expected, found, nearest.as_deref());
+        }
+    }
+
+    /// A rule can name only a channel that there is, right or wrong.
+    fn check_rules(&mut self) {
+        let channels: Vec<&str> = self.channels.iter().map(String::as_str).collect();
+        let all = self.settings.rules.iter();
+        let wrong: Vec<_> = all.filter_map(|it| rules::no_channel(it, &channels)).collect();
+        self.told(wrong);
+        if self.settings.rules.len() > rules::RULES_MAX {
+            let expected = format!("at most {} rules", rules::RULES_MAX);
+            let found = self.settings.rules.len().to_string();
+            let place = self.settings.rules[0].place.clone();
+            self.problem(Trouble::Value, place, "rules", expected, found, None);
         }
     }
 

@@ -1,7 +1,9 @@
 //! The table of settings as people read it: a page of documentation, and an example file.
 
 use super::Settings;
+use super::channels::CHANNEL_KEYS;
 use super::kafka::{KAFKA_KEYS, REFUSED};
+use super::rules::RULE_KEYS;
 use super::sinks::SINK_KEYS;
 use super::table::{FEED_KEYS, Kind, SECTIONS, TABLE};
 
@@ -56,6 +58,19 @@ pub fn markdown() -> String {
         let kind = if kind.is_empty() { "every kind".to_string() } else { format!("`{kind}`") };
         out.push_str(&format!("| `{key}` | `{example}` | {kind} | {words} |\n"));
     }
+    for (title, keys) in [
+        (
+            "### `[channels.NAME]`\n\nWho is told of what rules say ([notifications.md]\
+             (notifications.md)); as many as there are.",
+            CHANNEL_KEYS,
+        ),
+        ("### `[rules.NAME]`\n\nWhat is worth telling whom; as many as there are.", RULE_KEYS),
+    ] {
+        out.push_str(&format!("\n{title}\n\n| key | such as | what it is |\n|---|---|---|\n"));
+        for (key, _, example, words) in keys {
+            out.push_str(&format!("| `{key}` | `{example}` | {words} |\n"));
+        }
+    }
     out
 }
 
@@ -100,6 +115,17 @@ pub fn example() -> String {
         // One kind is an example of all.
         let mark = if kind.is_empty() || *kind == "jsonl" { "#" } else { "# " };
         out.push_str(&format!("# {words}\n{mark}{key} = {example}\n"));
+    }
+    for (title, keys) in [
+        ("# Who is told of what rules say; as many as there are.\n#[channels.ops]", CHANNEL_KEYS),
+        ("# What is worth telling whom; as many as there are.\n#[rules.late]", RULE_KEYS),
+    ] {
+        out.push_str(&format!("\n{title}\n"));
+        for (key, _, example, words) in keys {
+            // Two ways to say the same are not said together.
+            let mark = if ["secret_env", "ca_file"].contains(key) { "# " } else { "#" };
+            out.push_str(&format!("# {words}\n{mark}{key} = {example}\n"));
+        }
     }
     out
 }

@@ -6,17 +6,16 @@
 //! A key stands in [`SINK_KEYS`] with the kinds of sinks that it is for; one that is for another
 //! kind is told, never ignored.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use schemas::nearest::nearest;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
 use super::clickhouse::{self, ClickHouseSettings};
-use super::kafka::{Password, Wrong};
+use super::kafka::Wrong;
+use super::named::{Key, Reader};
 use super::problem::{Place, Trouble};
-use super::values;
 
 /// A `[sinks.NAME]`, checked.
 #[derive(Clone, Debug)]
@@ -70,7 +69,7 @@ pub const KINDS: &[&str] = &["clickhouse", "jsonl"];
 
 /// The keys of a `[sinks.NAME]`: name, the kind it is for (empty: every kind), an example as it is
 /// written (the default, where there is one), words.
-pub const SINK_KEYS: &[(&str, &str, &str, &str)] = &[
+pub const SINK_KEYS: &[Key] = &[
     (
         "kind",
         "",
@@ -157,120 +156,11 @@ pub(super) fn read(
     at: &dyn Fn(usize) -> Place,
     wrong: &mut Vec<Wrong>,
 ) -> Option<SinkSettings> {
-    let mut it = Reader { name, wrong, good: true, said: BTreeMap::new() };
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    if name.is_empty() || name.len() > 64 || !name.chars().all(is_plain) {
-        let expected = "a name of letters, digits, `_` and `-`, at most 64";
-        it.say(Trouble::Value, place.clone(), "", expected, format!("{name:?}"), None);
-    }
-    for (key, value) in table {
-        let (key, at) = (key.get_ref().as_ref(), at(key.span().start));
-        if !SINK_KEYS.iter().any(|it| it.0 == key) {
-            let names: Vec<&str> = SINK_KEYS.iter().map(|it| it.0).collect();
-            let meant = nearest(key, &names).map(str::to_string);
-            let expected = format!("one of {}", names.join(", "));
-            it.say(Trouble::Name, at, key, expected, format!("{key:?}"), meant);
-            continue;
-        }
-        it.said.insert(key, (at, value.get_ref()));
-    }
+    let it = Reader::of(("sinks", name, &place), table, SINK_KEYS, at, wrong);
     it.finish(place, folder, variables)
 }
 
-struct Reader<'a> {
-    name: &'a str,
-    wrong: &'a mut Vec<Wrong>,
-    good: bool,
-    said: BTreeMap<&'a str, (Place, &'a DeValue<'a>)>,
-}
-
 impl Reader<'_> {
-    fn say(
-        &mut self,
-        trouble: Trouble,
-        place: Place,
-        key: &str,
-        expected: impl Into<String>,
-        found: impl Into<String>,
-        nearest: Option<String>,
-    ) {
-        self.good = false;
-        let dot = if key.is_empty() { "" } else { "." };
-        let setting = format!("sinks.{}{dot}{key}", self.name);
-        self.wrong.push((trouble, place, setting, expected.into(), found.into(), nearest));
-    }
-
-    fn text(&mut self, key: &str) -> Option<(Place, String)> {
-        let (at, value) = self.said.get(key).cloned()?;
-        match value.as_str().map(str::trim).filter(|it| !it.is_empty()) {
-            Some(text) => Some((at, text.to_string())),
-            None => {
-                self.say(Trouble::Value, at, key, "text", told(value), None);
-                None
-            }
-        }
-    }
-
-    fn list(&mut self, key: &str) -> Option<(Place, Vec<String>)> {
-        let (at, value) = self.said.get(key).cloned()?;
-        let texts: Option<Vec<String>> = match value {
-            DeValue::Array(list) => {
-                list.iter().map(|it| it.get_ref().as_str().map(|it| it.trim().into())).collect()
-            }
-            _ => None,
-        };
-        match texts.filter(|it| !it.is_empty()) {
-            Some(texts) => Some((at, texts)),
-            None => {
-                self.say(Trouble::Value, at, key, "a list of texts", told(value), None);
-                None
-            }
-        }
-    }
-
-    fn size(&mut self, key: &str, default: u64, low: u64, high: u64) -> u64 {
-        let Some((at, text)) = self.text(key) else { return default };
-        match values::size(&text).filter(|it| (low..=high).contains(it)) {
-            Some(it) => it,
-            None => {
-                let (low, high) = (values::show_size(low), values::show_size(high));
-                let expected = format!("{}, from {low} to {high}", values::A_SIZE);
-                self.say(Trouble::Value, at, key, expected, format!("{text:?}"), None);
-                default
-            }
-        }
-    }
-
-    fn time(&mut self, key: &str, default: Duration, low: Duration, high: Duration) -> Duration {
-        let Some((at, text)) = self.text(key) else { return default };
-        match values::duration(&text).filter(|it| (low..=high).contains(it)) {
-            Some(it) => it,
-            None => {
-                let show = values::show_duration;
-                let expected =
-                    format!("{}, from {} to {}", values::A_DURATION, show(low), show(high));
-                self.say(Trouble::Value, at, key, expected, format!("{text:?}"), None);
-                default
-            }
-        }
-    }
-
-    fn count(&mut self, key: &str, default: usize, high: usize) -> usize {
-        let Some((at, value)) = self.said.get(key).cloned() else { return default };
-        let number = match value {
-            DeValue::Integer(it) => it.as_str().replace('_', "").parse().ok(),
-            _ => None,
-        };
-        match number.filter(|it| (1..=high).contains(it)) {
-            Some(it) => it,
-            None => {
-                let expected = format!("a whole number from 1 to {high}");
-                self.say(Trouble::Value, at, key, expected, told(value), None);
-                default
-            }
-        }
-    }
-
     fn take(&mut self) -> Vec<Sort> {
         let Some((at, texts)) = self.list("take") else { return vec![Sort::Rows, Sort::Changes] };
         let mut sorts = Vec::new();
@@ -306,7 +196,7 @@ impl Reader<'_> {
                 return None;
             }
             None => {
-                if !self.said.contains_key("kind") {
+                if !self.said("kind") {
                     let found = "a sink without `kind`";
                     self.say(Trouble::Value, place, "", "`kind`", found, None);
                 }
@@ -314,12 +204,12 @@ impl Reader<'_> {
             }
         };
         let foreign: Vec<_> = self
-            .said
-            .iter()
-            .filter_map(|(key, (at, _))| {
-                let row = SINK_KEYS.iter().find(|it| it.0 == *key)?;
+            .keys()
+            .into_iter()
+            .filter_map(|(key, at)| {
+                let row = SINK_KEYS.iter().find(|it| it.0 == key)?;
                 let is_foreign = !row.1.is_empty() && row.1 != kind;
-                is_foreign.then(|| ((*key).to_string(), row.1, at.clone()))
+                is_foreign.then_some((key, row.1, at))
             })
             .collect();
         for (key, of, at) in foreign {
@@ -343,8 +233,8 @@ impl Reader<'_> {
             _ => self.jsonl(place, folder),
         };
         let to = to?;
-        let name = self.name.to_string();
-        self.good.then_some(SinkSettings {
+        let name = self.name().to_string();
+        self.good().then_some(SinkSettings {
             name,
             take,
             views,
@@ -361,7 +251,7 @@ impl Reader<'_> {
 impl Reader<'_> {
     fn jsonl(&mut self, place: Place, folder: &Path) -> Option<To> {
         let path = self.text("path").map(|it| folder.join(it.1));
-        if path.is_none() && self.good {
+        if path.is_none() && self.good() {
             let found = "a sink without `path`";
             self.say(Trouble::Value, place, "", "`path`", found, None);
         }
@@ -392,31 +282,11 @@ impl Reader<'_> {
             }
         }
         it.ca_file = self.text("ca_file").map(|it| folder.join(it.1));
-        it.password = match (self.text("password_file"), self.text("password_env")) {
-            (Some((_, file)), None) => Some(Password::File(folder.join(file))),
-            (None, Some((at, name))) => match variables.iter().find(|it| it.0 == name) {
-                Some((_, value)) => Some(Password::Variable(name, value.clone())),
-                None => {
-                    let (expected, found) = ("a variable that is set", format!("no {name}"));
-                    self.say(Trouble::Value, at, "password_env", expected, found, None);
-                    None
-                }
-            },
-            (Some((at, _)), Some(_)) => {
-                let expected = "`password_file` or `password_env`";
-                self.say(Trouble::Conflict, at, "password_file", expected, "both", None);
-                None
-            }
-            (None, None) => None,
-        };
-        if it.url.is_empty() && self.good {
+        it.password = self.secret(("password_file", "password_env"), folder, variables);
+        if it.url.is_empty() && self.good() {
             let found = "a sink without `url`";
             self.say(Trouble::Value, place, "", "`url`", found, None);
         }
-        self.good.then_some(it)
+        self.good().then_some(it)
     }
-}
-
-fn told(value: &DeValue<'_>) -> String {
-    super::layers::said(value).to_string()
 }

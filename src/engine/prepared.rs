@@ -7,6 +7,7 @@ use dataflows::dedup::{Dedup, DedupLimits};
 use schemas::keeping::StateKeeper;
 use schemas::leaving::Leaving;
 use schemas::names::{Kind, Secret};
+use schemas::reading::Instants;
 
 use super::terms;
 use crate::config;
@@ -48,6 +49,11 @@ impl Prepared {
     /// The views, as those see them who hand rows on.
     pub fn leaving(&self) -> Vec<Arc<dyn Leaving>> {
         self.views.leaving().to_vec()
+    }
+
+    /// Which epochs can be read: also before anything runs.
+    pub fn instants(&self) -> Arc<dyn Instants> {
+        Arc::clone(self.views.clock()) as Arc<dyn Instants>
     }
 
     /// What the secret makes of a known text: a state that was kept under another is not read.

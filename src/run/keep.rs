@@ -18,6 +18,7 @@ use crate::ingest::local_log::{self, Needed};
 use crate::ledger::Book;
 use crate::messages::{BookLine, BookState, Epoch, FeedId, Feeds, Offsets};
 use crate::metrics::Metrics;
+use crate::notify::Planned;
 use crate::rejects::RejectStore;
 use crate::report::{Report, log_report};
 use crate::store::{
@@ -194,7 +195,12 @@ impl Kept {
         ),
         metrics: &Metrics,
         (rejects, building, ending): (&RejectStore, &Arc<Building>, &Arc<AtomicBool>),
-        (models, leaving, log): (&Arc<Models>, Option<Leaves>, Option<Needed>),
+        (models, leaving, log, planned): (
+            &Arc<Models>,
+            Option<Leaves>,
+            Option<Needed>,
+            Option<Arc<Planned>>,
+        ),
     ) -> Result<Checkpoints, Report> {
         let read = engine.read_handle();
         let (views, book) = (Arc::clone(&read.views), Arc::clone(book));
@@ -217,6 +223,10 @@ impl Kept {
             models: models.named(),
             rejects: Arc::new(move || rejects.flush(REJECTS_WITHIN)),
             leaving,
+            decided: planned.map(|it| {
+                Arc::new(move |epoch| it.includes(epoch))
+                    as Arc<dyn Fn(Epoch) -> bool + Send + Sync>
+            }),
             hold: Arc::new(move |held| {
                 epochs.hold(Hold::Checkpoints, held && !ending.load(SeqCst));
             }),

@@ -21,6 +21,7 @@ use crate::ingest::file::Progress;
 use crate::ingest::local_log::{Following, LocalLog};
 use crate::ledger::Book;
 use crate::messages::{Append, Ledger, ReadHandle};
+use crate::notify::Notifying;
 use crate::rejects::{Reject, RejectStore};
 use crate::report::Report;
 use crate::segments::FolderLock;
@@ -41,6 +42,7 @@ pub struct Running {
     pub(super) rebuilding: Option<JoinHandle<Result<(), Report>>>,
     pub(super) checkpoints: Option<Checkpoints>,
     pub(super) sinks: Option<Sinks>,
+    pub(super) notifying: Option<Notifying>,
     pub(super) epochs: Arc<Epochs>,
     pub(super) stop: Arc<AtomicBool>,
     pub(super) log: Option<(Arc<LocalLog>, Following)>,
@@ -134,7 +136,11 @@ impl Running {
             log.close();
         }
         self.engine.join()?;
+        // A last checkpoint has what rules decided, or is not made.
         let kept = self.checkpoints.map_or(Ok(()), Checkpoints::stop);
+        if let Some(it) = self.notifying {
+            it.stop();
+        }
         let left = self.sinks.map_or(Ok(()), Sinks::stop);
         self.watching.thread().unpark();
         joined("watch", self.watching.join().map(Ok))?;

@@ -211,6 +211,7 @@ impl Outside {
         let asked = told.clone();
         let parts = store::Parts {
             leaving: Some(self.leaves(&outbox, &turns)),
+            decided: None,
             keepers,
             instants: now.clone(),
             book: Arc::new(move |epoch| Some(asked.lock().clone()).filter(|it| it.epoch == epoch)),

@@ -31,9 +31,14 @@ fn answer(status: StatusCode, body: &Value) -> Response {
 /// `GET /v1/ledger`
 pub(super) fn ledger(desk: &Desk) -> Response {
     let ledger = (desk.ports.ledger)();
-    let body = json!({
+    let mut body = json!({
         "as_of": AsOfJson(ledger.as_of), "partitions": ledger.partitions, "dedup": ledger.dedup,
     });
+    if let Some(counts) = ledger.notifications {
+        let counts = counts.into_iter().filter(|it| it.1 != 0);
+        let counts = counts.map(|(state, n)| (state, Value::from(n)));
+        body["notifications"] = Value::Object(counts.collect());
+    }
     answer(StatusCode::OK, &body)
 }
 

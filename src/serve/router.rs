@@ -121,6 +121,10 @@ async fn read(route: &Route, desk: Arc<Desk>, asked: Asked) -> Result<Response, 
     at_least(&desk, &asked).await?;
     match route.endpoint {
         Endpoint::List => state::list(desk, caller, asked.captures, query).await,
+        Endpoint::Notifications => {
+            let captures = Captures { view: "notifications".into(), ..asked.captures };
+            state::list(desk, caller, captures, query).await
+        }
         Endpoint::Views => state::views(desk, caller, query).await,
         Endpoint::QueueOrder => queues::order(desk, caller, asked.captures, query).await,
         Endpoint::Rejects => operate::rejects(desk, caller, query).await,

@@ -9,6 +9,7 @@ pub enum Endpoint {
     Views,
     Read,
     Sql,
+    Notifications,
     Events,
     QueueOrder,
     QueueClaim,
@@ -135,6 +136,8 @@ const KEY: Parameter = header(
     "idempotency-key",
     "1 to 128 bytes; the same request again with the same key is given the same answer",
 );
+const LIMIT: Parameter = number("limit", "rows of a page: 1 to 1,000, 100 if absent");
+const CURSOR: Parameter = query("cursor", "where to go on: `next` of the page before");
 const JSON: &str = "application/json";
 const PARAMETERS: (u16, &str) = (400, "a parameter is not understood");
 const AT_LEAST: (u16, &str) = (503, "the position asked for was not reached in time");
@@ -150,6 +153,13 @@ const DESK: (u16, &str) = (
 );
 
 /// Of what an agent does with a case that it has.
+const LISTED: &[(u16, &str)] = &[
+    (200, "a page"),
+    (400, "a parameter is not understood, or a field cannot be filtered by"),
+    NO_VIEW,
+    (410, "the cursor's instant is no longer kept: begin again"),
+    LONG,
+];
 const GIVEN_BACK: &[(u16, &str)] = &[
     (200, "done, durably"),
     (400, "the body or the key is not understood"),
@@ -206,21 +216,11 @@ pub static ROUTES: &[Route] = &[
         path: "/v1/views/{view}",
         class: Class::Tenant,
         words: "Rows in the order of the key's text; a listing is one instant over all its pages.",
-        parameters: &[
-            VIEW,
-            number("limit", "rows of a page: 1 to 1,000, 100 if absent"),
-            query("cursor", "where to go on: `next` of the page before"),
-        ],
+        parameters: &[VIEW, LIMIT, CURSOR],
         filters: true,
         body: &[],
         answer: JSON,
-        answers: &[
-            (200, "a page"),
-            (400, "a parameter is not understood, or a field cannot be filtered by"),
-            NO_VIEW,
-            (410, "the cursor's instant is no longer kept: begin again"),
-            LONG,
-        ],
+        answers: LISTED,
     },
     Route {
         endpoint: Endpoint::Read,
@@ -367,6 +367,18 @@ pub static ROUTES: &[Route] = &[
         body: &[],
         answer: JSON,
         answers: &[(200, "the catalogue"), PARAMETERS, AT_LEAST],
+    },
+    Route {
+        endpoint: Endpoint::Notifications,
+        method: "GET",
+        path: "/v1/notifications",
+        class: Class::Tenant,
+        words: "What rules decided to say, and what became of it: the view `notifications`.",
+        parameters: &[LIMIT, CURSOR],
+        filters: true,
+        body: &[],
+        answer: JSON,
+        answers: LISTED,
     },
     Route {
         endpoint: Endpoint::Ledger,

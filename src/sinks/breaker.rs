@@ -87,7 +87,7 @@ impl State {
 
 /// What failed.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Failure {
+pub enum Failure {
     /// The surroundings; the receiver may have said until when.
     Surroundings(Option<Duration>),
     /// It was refused, and not for what is in the batch.
@@ -96,8 +96,9 @@ pub(super) enum Failure {
 
 /// The breaker of one sink.
 #[derive(Debug)]
-pub(super) struct Breaker {
-    pub(super) kept: Kept,
+pub struct Breaker {
+    /// Where it stands.
+    pub kept: Kept,
     /// Times that it was opened without a success between.
     opened: u32,
     random: u64,
@@ -105,13 +106,13 @@ pub(super) struct Breaker {
 
 impl Breaker {
     /// As it was left; `seed` makes its jitter.
-    pub(super) fn new(kept: Kept, seed: u64) -> Breaker {
+    pub fn new(kept: Kept, seed: u64) -> Breaker {
         let opened = u32::from(kept.state != State::Closed);
         Breaker { kept, opened, random: seed | 1 }
     }
 
     /// How long nothing may be tried; half-open once that is over. True: it has become so now.
-    pub(super) fn wait(&mut self, now_ms: u64) -> (Duration, bool) {
+    pub fn wait(&mut self, now_ms: u64) -> (Duration, bool) {
         // A clock that was set back must not close it for a year.
         let left = self.kept.until_ms.saturating_sub(now_ms).min(ASKED_MAX_MS * 2);
         let probe = left == 0 && !matches!(self.kept.state, State::Closed | State::HalfOpen);
@@ -122,19 +123,14 @@ impl Breaker {
     }
 
     /// It went well. True: it was not closed before.
-    pub(super) fn success(&mut self) -> bool {
+    pub fn success(&mut self) -> bool {
         let was = std::mem::take(&mut self.kept);
         self.opened = 0;
         was.state != State::Closed
     }
 
     /// It failed. True: it opens now, or for another reason than before.
-    pub(super) fn failure(
-        &mut self,
-        what: Failure,
-        now_ms: u64,
-        (code, why): (&str, &str),
-    ) -> bool {
+    pub fn failure(&mut self, what: Failure, now_ms: u64, (code, why): (&str, &str)) -> bool {
         let before = (self.kept.state, self.kept.code.clone());
         self.kept.failures = self.kept.failures.saturating_add(1);
         (self.kept.code, self.kept.why) = (code.into(), why.into());

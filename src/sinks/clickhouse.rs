@@ -47,6 +47,7 @@ use crate::tasks;
 
 pub use fit::Writer;
 pub use server::{Server, Told};
+pub(crate) use wire::{client_config, trusted};
 
 /// ClickHouse as a sink.
 pub struct ClickHouse {

@@ -78,6 +78,9 @@ pub struct Parts {
     pub rejects: Arc<dyn Fn() -> bool + Send + Sync>,
     /// What leaves, if anything does.
     pub leaving: Option<Leaves>,
+    /// Whether what is decided by the rows up to an epoch is durable; waits for it a moment. Where
+    /// it is not, the checkpoint is made later.
+    pub decided: Option<Arc<dyn Fn(Epoch) -> bool + Send + Sync>>,
     /// Holds reading back, or lets it go on.
     pub hold: Arc<dyn Fn(bool) + Send + Sync>,
     /// The time.
@@ -231,6 +234,9 @@ impl Maker {
     pub(super) fn make(&mut self) -> Result<(), Report> {
         let (pin, book) = self.meet()?;
         let epoch = pin.epoch();
+        if self.parts.decided.as_ref().is_some_and(|it| !it(epoch)) {
+            return Ok(());
+        }
         let n_building = self.parts.keepers.iter().filter(|it| (self.parts.building)(it.view()));
         let n_building = n_building.count();
         // What is built again changes states, and no offset.

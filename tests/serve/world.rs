@@ -433,6 +433,7 @@ impl World {
                     counts: Counts { read: 7, applied: 7, ..Counts::default() },
                 }],
                 dedup: serde_json::json!({"entries": 7}),
+                notifications: None,
             }),
             applied: Arc::new(|first, next| Some(Ended { new: next - first, ..Ended::default() })),
             rejects: self.rejects.clone(),

@@ -73,7 +73,8 @@ impl Connector {
     }
 }
 
-fn client_config(trusted: RootCertStore) -> Result<TlsConnector, String> {
+/// TLS with these certificates trusted.
+pub(crate) fn client_config(trusted: RootCertStore) -> Result<TlsConnector, String> {
     let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -84,7 +85,7 @@ fn client_config(trusted: RootCertStore) -> Result<TlsConnector, String> {
 }
 
 /// Those of a PEM file, or the system's if none is named.
-pub(super) fn trusted(ca_file: Option<&Path>) -> Result<RootCertStore, String> {
+pub(crate) fn trusted(ca_file: Option<&Path>) -> Result<RootCertStore, String> {
     let mut store = RootCertStore::empty();
     let mut add = |it: CertificateDer<'static>| store.add(it).map_err(|why| why.to_string());
     let place = ca_file.map_or_else(|| "the system".into(), |it| it.display().to_string());

@@ -1,0 +1,235 @@
+//! Rules over row changes, and what they say: from a row change to a signed webhook, once per
+//! episode.
+//!
+//! ```text
+//!  row changes ─▶ rules ─▶ intents (own facts in the log) ─▶ view `notifications`
+//!                                                                 │ planned, oldest first
+//!                      answers (own facts in the log) ◀─ channels ┘ one queue and one breaker each
+//! ```
+//!
+//! In: [`ReadHandle`], `[rules]`, `[channels]`. Out: events `message.planned` and
+//! `message.answered`; posts to receivers.
+//!
+//! # Meaning
+//! What a rule decides is an event whose name is a function of what was decided; what became of it
+//! is another. The view `notifications` is a function of them like any other, so the state of every
+//! message outlives the process without a table of its own, and each ends in exactly one of
+//! delivered, refused, expired, suppressed (docs/decisions/intents-are-events.md).
+//!
+//! # When it fails
+//! | what | what happens |
+//! |---|---|
+//! | a condition cannot be told of a row | the row is not meant; counted, said; other rules go on |
+//! | a text cannot be rendered | the intent is suppressed, with the reason; nothing half leaves |
+//! | a receiver fails | its own messages wait; nobody else's |
+//! | the process is killed | decisions up to the checkpoint are durable, the rest is decided again |
+
+mod guard; // which addresses may be spoken to
+mod intent; // a decision, and its event
+mod language; // conditions and texts
+mod mail; // what waits for one channel
+mod planner; // what rules make of changes
+mod rule; // rules, compiled
+mod send; // one channel at work
+pub mod sign; // Standard Webhooks
+mod watcher; // looks, decides, writes down
+mod webhook; // one attempt
+mod wire; // connections
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{oneshot, watch};
+
+use crate::config::channels::ChannelSettings;
+use crate::messages::{AppendRefused, Appended, Epoch, ReadHandle};
+use crate::report::Report;
+use crate::tasks;
+use planner::Planner;
+use send::{Channel, Shared, Waiting};
+use watcher::{Places, Watcher};
+use webhook::Webhook;
+
+pub use rule::Rules;
+pub use watcher::Counts;
+pub use wire::{Resolve, Resolving, system};
+
+/// The view that intents and answers are in.
+pub const VIEW: &str = "notifications";
+
+/// Longest wait of a checkpoint for what rules decide; then it is made later.
+const DECIDED_WITHIN: Duration = Duration::from_secs(1);
+
+/// Hands a block of own facts to the log.
+pub type AppendFacts = Arc<
+    dyn Fn(
+            Vec<Vec<u8>>,
+        ) -> Result<oneshot::Receiver<Result<Appended, AppendRefused>>, AppendRefused>
+        + Send
+        + Sync,
+>;
+
+/// What notifications are made of.
+pub struct Parts {
+    /// The rules, compiled.
+    pub rules: Rules,
+    /// Who is told.
+    pub channels: Vec<ChannelSettings>,
+    /// The views.
+    pub read: ReadHandle,
+    /// The log.
+    pub append: AppendFacts,
+    /// Positions below are to be in the views before anything is decided or sent.
+    pub needed: u64,
+    /// The epoch of the state that was put back, held until rules have looked; 0: there was none.
+    pub from: Epoch,
+    /// The wall clock, milliseconds.
+    pub now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Whether a view is being built again.
+    pub is_building: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    /// Who resolves names of receivers.
+    pub resolve: Resolve,
+    /// What rules decided of the epochs up to this one is durable; checkpoints wait for it.
+    pub planned: Arc<Planned>,
+}
+
+/// How far rules have decided, durably.
+pub struct Planned {
+    upto: Arc<AtomicU64>,
+    ended: AtomicBool,
+}
+
+impl Default for Planned {
+    fn default() -> Planned {
+        Planned { upto: Arc::new(AtomicU64::new(0)), ended: AtomicBool::new(false) }
+    }
+}
+
+impl Planned {
+    /// Whether what rules decided up to an epoch is durable; waits for it a moment.
+    pub fn includes(&self, epoch: Epoch) -> bool {
+        let began = crate::clock::monotonic();
+        while self.upto.load(SeqCst) < epoch {
+            if self.ended.load(SeqCst) || crate::clock::since(began) > DECIDED_WITHIN {
+                return self.upto.load(SeqCst) >= epoch;
+            }
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        true
+    }
+}
+
+/// Notifications, running.
+pub struct Notifying {
+    watching: JoinHandle<()>,
+    sending: JoinHandle<()>,
+    stop: Arc<AtomicBool>,
+    end: watch::Sender<bool>,
+    planned: Arc<Planned>,
+    counts: Arc<Mutex<Counts>>,
+}
+
+impl Notifying {
+    /// How many intents there are, by state.
+    pub fn counts(&self) -> Arc<Mutex<Counts>> {
+        Arc::clone(&self.counts)
+    }
+
+    /// Decides and sends nothing more. An attempt that is on its way is given up: its message is
+    /// sent again by the next start.
+    pub fn stop(self) {
+        self.stop.store(true, SeqCst);
+        self.end.send_replace(true);
+        self.watching.thread().unpark();
+        for thread in [self.watching, self.sending] {
+            if thread.join().is_err() {
+                tracing::error!("a thread of notifications panicked");
+            }
+        }
+        self.planned.ended.store(true, SeqCst);
+    }
+}
+
+/// Starts; `None` where there are neither rules nor channels.
+pub fn start(parts: Parts) -> Result<Option<Notifying>, Report> {
+    if parts.rules.all.is_empty() && parts.channels.is_empty() {
+        parts.planned.upto.store(Epoch::MAX, SeqCst);
+        return Ok(None);
+    }
+    let view = parts.read.views.iter().find(|it| it.def().name == VIEW).map(Arc::clone);
+    let places = view.as_ref().and_then(|it| Places::of(&**it));
+    let (Some(view), Some(places)) = (view, places) else { return Err(no_view()) };
+    let (mut channels, mut tasks) = (HashMap::new(), Vec::new());
+    for (n, settings) in parts.channels.into_iter().enumerate() {
+        let webhook = Webhook::new(&settings, Arc::clone(&parts.resolve))
+            .map_err(|why| unfit(&settings.name, why))?;
+        let waiting = Arc::new(Waiting::default());
+        let seed = (parts.now_ms)().rotate_left(17) ^ (n as u64 + 1) | 1;
+        channels.insert(settings.name.clone(), (settings.clone(), Arc::clone(&waiting)));
+        tasks.push(Channel { settings, waiting, webhook: Arc::new(webhook), seed });
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let (end, ended) = watch::channel(false);
+    let counts = Arc::new(Mutex::new(Counts::new()));
+    let shared = Arc::new(Shared {
+        read: parts.read.clone(),
+        view: Arc::clone(&view),
+        append: Arc::clone(&parts.append),
+        now_ms: Arc::clone(&parts.now_ms),
+    });
+    let watcher = Watcher {
+        planner: Planner::new(parts.rules),
+        read: parts.read,
+        view,
+        append: parts.append,
+        channels,
+        needed: parts.needed,
+        from: parts.from,
+        now_ms: parts.now_ms,
+        is_building: parts.is_building,
+        planned: Arc::clone(&parts.planned.upto),
+        counts: Arc::clone(&counts),
+        stop: Arc::clone(&stop),
+        recent: HashMap::new(),
+        places,
+        at: 0,
+        held: None,
+    };
+    let watching = tasks::thread("notify", move || watcher.run())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|why| tasks::could_not_start(("runtime", "notify-out"), &why))?;
+    let sending = tasks::thread("notify-out", move || {
+        let all = tasks.into_iter().map(|it| it.run(Arc::clone(&shared), ended.clone()));
+        runtime.block_on(futures_util::future::join_all(all));
+    })?;
+    let planned = parts.planned;
+    Ok(Some(Notifying { watching, sending, stop, end, planned, counts }))
+}
+
+fn no_view() -> Report {
+    Report {
+        code: "notify/no-view",
+        what: "cannot keep what rules say".into(),
+        at: vec![("setting", "engine.views".into())],
+        why: format!("expected the view `{VIEW}` among those that are kept"),
+        effect: "nothing was started; no data was touched".into(),
+        fix: format!("add `{VIEW}` to `engine.views`, or take rules and channels away"),
+    }
+}
+
+fn unfit(channel: &str, why: String) -> Report {
+    Report {
+        code: "notify/channel",
+        what: "cannot use a channel".into(),
+        at: vec![("setting", format!("channels.{channel}"))],
+        why,
+        effect: "nothing was started; no data was touched".into(),
+        fix: "correct the channel or its secret, then start again".into(),
+    }
+}

@@ -1,0 +1,259 @@
+//! One channel: takes what is due, one attempt after the other, until each has its answer.
+//!
+//! In: a [`Mail`]. Out: attempts at the receiver; answers, durable in the log.
+//!
+//! # Meaning
+//! A message leaves only on a final answer, and that is a fact in the log: delivered, refused, or
+//! expired. The schedule is the standard's ([`SCHEDULE`]), jittered; a receiver that fails again and
+//! again is left alone by the breaker, and its messages wait without being counted as tried.
+//!
+//! # When it fails
+//! Killed between the receiver's 2xx and the fact, the message is sent again under the same id: the
+//! receiver sees a repeat, and nothing else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use parking_lot::Mutex;
+use schemas::reading::ViewReader;
+use schemas::rows::Value;
+use tokio::sync::{Notify, watch};
+
+use super::AppendFacts;
+use super::intent::Answer;
+use super::mail::{Item, Mail};
+use super::webhook::{self, Said, Webhook};
+use crate::config::channels::ChannelSettings;
+use crate::messages::{AppendRefused, ReadHandle};
+use crate::report::Report;
+use crate::sinks::Fault;
+use crate::sinks::breaker::{Breaker, Failure, Kept, State};
+
+/// From one attempt at a message to the next, seconds: the standard's. After the last it is refused.
+pub(super) const SCHEDULE: [u64; 8] = [5, 300, 1_800, 7_200, 18_000, 36_000, 36_000, 36_000];
+/// A pause is longer by up to so much of a hundred.
+const JITTER_PERCENT: u64 = 20;
+/// An answer that the log does not take is offered again after so long.
+const LOG_PAUSE: Duration = Duration::from_millis(200);
+/// Longest sleep: clocks are looked at again.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A channel's window and what wakes its task.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    /// What waits.
+    pub(super) mail: Mutex<Mail>,
+    /// Something was added.
+    pub(super) bell: Notify,
+}
+
+/// What the tasks of all channels share.
+pub(super) struct Shared {
+    /// The views.
+    pub(super) read: ReadHandle,
+    /// The view of intents.
+    pub(super) view: Arc<dyn ViewReader>,
+    /// The log.
+    pub(super) append: AppendFacts,
+    /// The time, milliseconds.
+    pub(super) now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+/// A channel, running.
+pub(super) struct Channel {
+    /// As it was written.
+    pub(super) settings: ChannelSettings,
+    /// What waits for it.
+    pub(super) waiting: Arc<Waiting>,
+    /// The receiver.
+    pub(super) webhook: Arc<Webhook>,
+    /// Jitter.
+    pub(super) seed: u64,
+}
+
+/// How an item's attempt ended.
+enum Ended {
+    /// A final answer is durable at this position, or there was nothing to say any more.
+    Done(Option<u64>),
+    /// The receiver is there.
+    Delivered(u64),
+    /// Nobody wants any more of it.
+    Gone(Option<u64>),
+    /// It is to go again.
+    Again { after: Option<Duration>, why: String },
+    /// The channel is not fit.
+    Never(String),
+}
+
+impl Channel {
+    /// Sends until the end.
+    pub(super) async fn run(mut self, shared: Arc<Shared>, mut end: watch::Receiver<bool>) {
+        let mut breaker = Breaker::new(Kept::default(), self.seed);
+        let webhook = Arc::clone(&self.webhook);
+        let mut under_way = FuturesUnordered::new();
+        let (mut gone, mut next_ms) = (false, 0_u64);
+        while !*end.borrow() {
+            let now = (shared.now_ms)();
+            let (pause, _) = breaker.wait(now);
+            let most = match breaker.kept.state {
+                State::Closed => self.settings.concurrency,
+                _ => 1,
+            };
+            while !gone && pause.is_zero() && under_way.len() < most && next_ms <= now * 1_000 {
+                let Some(item) = self.waiting.mail.lock().take(now) else { break };
+                next_ms = next_ms.max(now * 1_000 - 1_000) + 1_000_000 / self.settings.rate as u64;
+                under_way.push(attempt(&shared, &webhook, item));
+            }
+            let sleep = self.sleep(now, (gone, pause, next_ms), under_way.len() < most);
+            tokio::select! {
+                Some((item, ended)) = under_way.next(), if !under_way.is_empty() => {
+                    gone |= matches!(ended, Ended::Gone(_));
+                    self.ended(item, ended, &mut breaker, (shared.now_ms)());
+                }
+                () = self.waiting.bell.notified() => {}
+                () = tokio::time::sleep(sleep) => {}
+                changed = end.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// How long there is nothing to do but to wait for answers.
+    fn sleep(
+        &self,
+        now: u64,
+        (gone, pause, next_ms): (bool, Duration, u64),
+        room: bool,
+    ) -> Duration {
+        if gone || !room {
+            return LOOK;
+        }
+        let due = self.waiting.mail.lock().next_due();
+        let due = due.map_or(LOOK, |it| Duration::from_millis(it.saturating_sub(now)));
+        let rate = Duration::from_micros(next_ms.saturating_sub(now * 1_000));
+        due.max(pause).max(rate).clamp(Duration::from_millis(1), LOOK)
+    }
+
+    fn ended(&mut self, mut item: Item, ended: Ended, breaker: &mut Breaker, now: u64) {
+        let name = self.settings.name.as_str();
+        match ended {
+            Ended::Done(position) => self.waiting.mail.lock().done(&item, position),
+            Ended::Delivered(position) => {
+                if breaker.success() {
+                    tracing::info!(channel = name, "a receiver takes messages again");
+                }
+                self.waiting.mail.lock().done(&item, Some(position));
+            }
+            Ended::Gone(position) => {
+                tracing::error!(
+                    code = "notify/gone",
+                    channel = name,
+                    "a receiver answered 410: nothing more is sent to it before the next start"
+                );
+                self.waiting.mail.lock().done(&item, position);
+            }
+            Ended::Again { after, why } => {
+                let attempts = item.attempts as usize;
+                item.attempts += 1;
+                let pause = SCHEDULE[attempts.min(SCHEDULE.len() - 1)] * 1_000;
+                item.due_ms = now + jittered(&mut self.seed, pause);
+                let failure = Failure::Surroundings(after);
+                let told = ("notify/receiver", why.as_str());
+                if breaker.failure(failure, now, told) {
+                    tracing::warn!(code = "notify/receiver", channel = name, why, "is left alone");
+                }
+                self.waiting.mail.lock().back(item);
+            }
+            Ended::Never(why) => {
+                let failure = Failure::Refusal(Fault::Configuration);
+                if breaker.failure(failure, now, ("notify/channel", why.as_str())) {
+                    tracing::error!(code = "notify/channel", channel = name, why, "is not fit");
+                }
+                item.due_ms = now;
+                self.waiting.mail.lock().back(item);
+            }
+        }
+    }
+}
+
+fn jittered(seed: &mut u64, pause_ms: u64) -> u64 {
+    // xorshift: any spread does.
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    pause_ms + pause_ms * (*seed % (JITTER_PERCENT + 1)) / 100
+}
+
+/// One attempt at one message; a final answer is durable when this ends.
+async fn attempt(shared: &Shared, webhook: &Webhook, item: Item) -> (Item, Ended) {
+    let now = (shared.now_ms)();
+    let (tenant, message) = (item.name.tenant(), item.name.key());
+    let row = {
+        let pin = shared.read.instants.pin();
+        shared.view.get(tenant, message, pin.epoch()).ok().flatten()
+    };
+    let def = shared.view.def();
+    let field = |name: &str| {
+        let place = def.position(name)?;
+        row.as_ref()?.values.get(place).cloned()
+    };
+    let planned = matches!(field("state"), Some(Value::Text(it)) if it == "planned");
+    let Some(row) = row.as_ref().filter(|_| planned) else {
+        return (item, Ended::Done(None));
+    };
+    let answer = |outcome: &'static str, reason: Option<String>| {
+        let at = micros((shared.now_ms)());
+        let (message, attempts) = (message.to_string(), item.attempts + 1);
+        let reason = reason.as_deref();
+        Answer { message: (tenant, &message), outcome, reason, attempts, at }.event()
+    };
+    if matches!(field("expires_at"), Some(Value::Time(it)) if it <= micros(now)) {
+        let event = answer("expired", Some("not delivered in time".into()));
+        let position = durable(shared, event).await;
+        return (item, Ended::Done(Some(position)));
+    }
+    let seconds = i64::try_from(now / 1_000).unwrap_or(i64::MAX);
+    let body = webhook::body(&def.to_json(row));
+    let ended = match webhook.post(message, body, seconds).await {
+        Said::Delivered => Ended::Delivered(durable(shared, answer("delivered", None)).await),
+        Said::Gone => {
+            let event = answer("refused", Some("the receiver answered 410 Gone".into()));
+            Ended::Gone(Some(durable(shared, event).await))
+        }
+        Said::Again { why, .. } if item.attempts as usize >= SCHEDULE.len() => {
+            let event = answer("refused", Some(format!("tried to the end: {why}")));
+            Ended::Done(Some(durable(shared, event).await))
+        }
+        Said::Again { after, why } => Ended::Again { after, why },
+        Said::Never(why) => Ended::Never(why),
+    };
+    (item, ended)
+}
+
+fn micros(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1_000)
+}
+
+/// Offers a fact to the log until it is durable: the position after it.
+pub(super) async fn durable(shared: &Shared, event: Vec<u8>) -> u64 {
+    let mut told = false;
+    loop {
+        let why: Option<Report> = match (shared.append)(vec![event.clone()]) {
+            Ok(answer) => match answer.await {
+                Ok(Ok(appended)) => return appended.next,
+                Ok(Err(AppendRefused::Failed(report))) => Some(report),
+                // Busy; or the log's writer is gone, and so is this process soon.
+                Ok(Err(AppendRefused::Busy(_))) | Err(_) => None,
+            },
+            Err(AppendRefused::Failed(report)) => Some(report),
+            Err(AppendRefused::Busy(_)) => None,
+        };
+        if let Some(report) = why
+            && !std::mem::replace(&mut told, true)
+        {
+            crate::report::log_report!(error, report, "an answer waits for the log");
+        }
+        tokio::time::sleep(LOG_PAUSE).await;
+    }
+}

@@ -1,0 +1,454 @@
+//! The thread that looks at what changed, decides, and writes decisions down.
+//!
+//! ```text
+//!  complete epochs ─▶ changes of the watched views ─▶ planner ─▶ intents ─┐ one block of own facts,
+//!        ▲                                                                 ▼ fsynced
+//!        └── planned up to here ◀── checkpoints wait for this ◀────── embedded log
+//!                                   view of intents ─▶ what is planned ─▶ channels
+//! ```
+//!
+//! # Invariants
+//! - **No checkpoint without its intents**: what rules make of the epochs up to a checkpoint is
+//!   durable before the checkpoint is. So a start looks from its checkpoint on, and misses nothing.
+//! - Nothing is decided before the views include what the log held at the start: what an earlier
+//!   process decided is seen.
+//!
+//! # When it fails
+//! A log that takes nothing holds decisions, and with them checkpoints; when reading has run ahead
+//! by more than they may, it is held back too. Changes that are no longer kept are told
+//! (`notify/lost`): rules were not shown them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use schemas::names::Name;
+use schemas::reading::{Gone, Pin, ViewReader};
+use schemas::rows::{Row, Value};
+
+use super::AppendFacts;
+use super::intent::{self, Answer, Intent, Terms};
+use super::mail::{Item, WINDOW};
+use super::planner::Planner;
+use super::send::Waiting;
+use crate::config::channels::ChannelSettings;
+use crate::messages::{AppendRefused, Epoch, ReadHandle};
+use crate::report::{Report, log_report};
+
+/// Decided at once: one block of the log.
+const BLOCK: usize = 256;
+/// Between two looks where nothing says that an epoch is complete.
+const LOOK: Duration = Duration::from_millis(2);
+/// A log that takes nothing is asked again after so long.
+const LOG_PAUSE: Duration = Duration::from_millis(50);
+/// How long an epoch is held while the log takes nothing.
+const LEASE_MS: u64 = 5_000;
+
+/// How many intents there are, by state; what `/v1/ledger` shows.
+pub type Counts = BTreeMap<String, i64>;
+
+/// What the watcher is made of.
+pub(super) struct Watcher {
+    pub(super) planner: Planner,
+    pub(super) read: ReadHandle,
+    /// The view of intents.
+    pub(super) view: Arc<dyn ViewReader>,
+    pub(super) append: AppendFacts,
+    pub(super) channels: HashMap<String, (ChannelSettings, Arc<Waiting>)>,
+    /// Positions below are to be in the views before anything is decided.
+    pub(super) needed: u64,
+    /// The epoch of the state that was put back, leased; 0: there was none.
+    pub(super) from: Epoch,
+    pub(super) now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
+    pub(super) is_building: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    pub(super) planned: Arc<AtomicU64>,
+    pub(super) counts: Arc<Mutex<Counts>>,
+    pub(super) stop: Arc<AtomicBool>,
+    /// Decided, and not shown by the view yet: from which position on it is, and whether it is sent.
+    pub(super) recent: HashMap<Name, (u64, bool)>,
+    /// Of the fields of the view of intents.
+    pub(super) places: Places,
+    /// Looked at up to here, and what holds it.
+    pub(super) at: Epoch,
+    pub(super) held: Option<Pin>,
+}
+
+/// Where the fields stand that are looked at.
+#[derive(Clone, Copy)]
+pub(super) struct Places {
+    state: usize,
+    rule: usize,
+    about: usize,
+    channel: usize,
+    planned_at: usize,
+    due_at: usize,
+}
+
+impl Places {
+    pub(super) fn of(view: &dyn ViewReader) -> Option<Places> {
+        let of = |name: &str| view.def().position(name);
+        Some(Places {
+            state: of("state")?,
+            rule: of("rule")?,
+            about: of("about")?,
+            channel: of("channel")?,
+            planned_at: of("planned_at")?,
+            due_at: of("due_at")?,
+        })
+    }
+}
+
+fn text(row: &Row, place: usize) -> &str {
+    match &row.values[place] {
+        Value::Text(it) => it,
+        _ => "",
+    }
+}
+
+fn time(row: &Row, place: usize) -> i64 {
+    match row.values[place] {
+        Value::Time(it) => it,
+        _ => 0,
+    }
+}
+
+fn millis(micros: i64) -> u64 {
+    micros.max(0).cast_unsigned() / 1_000
+}
+
+impl Watcher {
+    /// Looks until told to stop.
+    pub(super) fn run(mut self) {
+        if !self.begin() {
+            return;
+        }
+        while !self.stop.load(SeqCst) {
+            let now = self.read.instants.pin();
+            if now.epoch() <= self.at {
+                drop(now);
+                self.refill();
+                std::thread::park_timeout(LOOK);
+                continue;
+            }
+            self.look(now);
+        }
+    }
+
+    /// Waits until the views include what was decided before, and looks at what there is.
+    fn begin(&mut self) -> bool {
+        let pin = loop {
+            if self.stop.load(SeqCst) {
+                return false;
+            }
+            let pin = self.read.instants.pin();
+            if (self.read.as_of)(pin.epoch()).position >= self.needed {
+                break pin;
+            }
+            drop(pin);
+            std::thread::park_timeout(LOOK);
+        };
+        let epoch = pin.epoch();
+        let (mut found, mut quiet) = (Vec::new(), Vec::new());
+        let places = self.places;
+        let mut counts = Counts::new();
+        let read = self.view.for_each(epoch, &mut |name, row| {
+            *counts.entry(text(&row, places.state).to_string()).or_default() += 1;
+            match text(&row, places.state) {
+                "planned" => found.push((time(&row, places.planned_at), name.clone(), row)),
+                "suppressed" => {}
+                _ => quiet.push((name.tenant().to_string(), row)),
+            }
+        });
+        if read.is_err() {
+            self.lost(self.view.def().name, epoch, epoch);
+        }
+        *self.counts.lock() = counts;
+        found.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+        for (_, name, row) in &found {
+            quiet.push((name.tenant().to_string(), row.clone()));
+            self.hand(name, row);
+        }
+        for (tenant, row) in quiet {
+            let subject = Name::new(&tenant, text(&row, places.about));
+            let at_ms = millis(time(&row, places.planned_at));
+            self.planner.spoke(text(&row, places.rule), &subject, at_ms);
+        }
+        let fresh = self.look_at_all(epoch);
+        if self.from == 0 || self.from >= epoch {
+            // Nothing was put back: all there is was looked at.
+            (self.at, self.held) = (epoch, Some(pin));
+            if self.decide(fresh) {
+                self.planned.store(epoch, SeqCst);
+            }
+            return true;
+        }
+        self.at = self.from;
+        if self.decide(fresh) {
+            self.look(pin);
+        }
+        true
+    }
+
+    /// What waits to settle, and what rules speak of although it is so already.
+    fn look_at_all(&mut self, now: Epoch) -> Vec<Intent> {
+        let (from, anew) = if self.from == 0 { (now, true) } else { (self.from, false) };
+        let mut intents = Vec::new();
+        for view in self.planner.views() {
+            let reader = Arc::clone(&self.read.views[view]);
+            if !self.planner.looks_at_all(view, anew) || (self.is_building)(reader.def().name) {
+                continue;
+            }
+            let planner = &mut self.planner;
+            let read = reader.for_each(from, &mut |name, row| {
+                planner.found(view, name, &row, (from, anew), &mut intents);
+            });
+            if read.is_err() {
+                self.lost(reader.def().name, from, now);
+            }
+        }
+        self.not_known(intents, now)
+    }
+
+    /// What changed since the last look.
+    fn look(&mut self, now: Pin) {
+        let (last, epoch) = (self.at, now.epoch());
+        let position = (self.read.as_of)(epoch).position;
+        self.recent.retain(|_, it| it.0 > position);
+        for (_, waiting) in self.channels.values() {
+            waiting.mail.lock().shown(position);
+        }
+        let mut intents = Vec::new();
+        for view in self.planner.views() {
+            let reader = Arc::clone(&self.read.views[view]);
+            if (self.is_building)(reader.def().name) {
+                continue;
+            }
+            let planner = &mut self.planner;
+            let read = reader.changes(last, epoch, &mut |name, old, new| {
+                planner.see(view, name, (old.as_ref(), new.as_ref()), epoch, &mut intents);
+            });
+            if let Err(Gone { .. }) = read {
+                self.lost(reader.def().name, last, epoch);
+            }
+        }
+        let readers = Arc::clone(&self.read.views);
+        let row = |view: usize, name: &Name| {
+            readers[view].get(name.tenant(), name.key(), epoch).ok().flatten()
+        };
+        self.planner.settled(epoch, &row, &mut intents);
+        self.follow(last, epoch);
+        let fresh = self.not_known(intents, epoch);
+        // What was held before is not needed any more; this is, until the next look.
+        (self.at, self.held) = (epoch, Some(now));
+        if self.decide(fresh) {
+            self.planned.store(epoch, SeqCst);
+        }
+        self.refill();
+    }
+
+    /// The view of intents: what is planned goes to its channel, and everything is counted.
+    fn follow(&mut self, last: Epoch, epoch: Epoch) {
+        let places = self.places;
+        let mut planned = Vec::new();
+        let counts = Arc::clone(&self.counts);
+        let mut counts = counts.lock();
+        let read = self.view.changes(last, epoch, &mut |name, old, new| {
+            let state =
+                |row: &Option<Row>| row.as_ref().map(|it| text(it, places.state).to_string());
+            let (was, is) = (state(&old), state(&new));
+            if was == is {
+                return;
+            }
+            if let Some(was) = was {
+                *counts.entry(was).or_default() -= 1;
+            }
+            if let (Some(is), Some(row)) = (is, new) {
+                if is == "planned" {
+                    planned.push((time(&row, places.planned_at), name.clone(), row));
+                }
+                *counts.entry(is).or_default() += 1;
+            }
+        });
+        drop(counts);
+        if read.is_err() {
+            self.lost(self.view.def().name, last, epoch);
+        }
+        planned.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+        for (_, name, row) in planned {
+            self.hand(&name, &row);
+        }
+    }
+
+    /// To its channel. One that the settings no longer have refuses it.
+    fn hand(&mut self, name: &Name, row: &Row) {
+        let channel = text(row, self.places.channel);
+        match self.channels.get(channel) {
+            Some((_, waiting)) => {
+                waiting.mail.lock().add(item(name, row, self.places));
+                waiting.bell.notify_one();
+            }
+            None => {
+                let event = Answer {
+                    message: (name.tenant(), name.key()),
+                    outcome: "refused",
+                    reason: Some("the settings have no such channel"),
+                    attempts: 0,
+                    at: micros((self.now_ms)()),
+                };
+                let event = event.event();
+                self.write(vec![event]);
+            }
+        }
+    }
+
+    /// A window that has room is filled from the view: the oldest first.
+    fn refill(&mut self) {
+        let wants: Vec<(String, Arc<Waiting>)> = (self.channels.iter())
+            .filter(|(_, it)| it.1.mail.lock().wants_more())
+            .map(|(name, it)| (name.clone(), Arc::clone(&it.1)))
+            .collect();
+        if wants.is_empty() {
+            return;
+        }
+        let pin = self.read.instants.pin();
+        let places = self.places;
+        let mut found: HashMap<String, BTreeMap<(i64, Name), Item>> = HashMap::new();
+        let mut cut: HashMap<String, bool> = HashMap::new();
+        let read = self.view.for_each(pin.epoch(), &mut |name, row| {
+            let channel = text(&row, places.channel);
+            let wanted = wants.iter().any(|it| it.0 == channel);
+            if text(&row, places.state) != "planned" || !wanted {
+                return;
+            }
+            let oldest = found.entry(channel.to_string()).or_default();
+            oldest.insert((time(&row, places.planned_at), name.clone()), item(name, &row, places));
+            if oldest.len() > WINDOW {
+                oldest.pop_last();
+                cut.insert(channel.to_string(), true);
+            }
+        });
+        drop(pin);
+        if read.is_err() {
+            return;
+        }
+        for (name, waiting) in wants {
+            let oldest = found.remove(&name).unwrap_or_default();
+            let all = !cut.contains_key(&name);
+            waiting.mail.lock().refill(oldest.into_values().collect(), all);
+            waiting.bell.notify_one();
+        }
+    }
+
+    /// Those that neither the view has nor we decided before; corrections of what was never said
+    /// are none.
+    fn not_known(&self, intents: Vec<Intent>, epoch: Epoch) -> Vec<Intent> {
+        let (view, state) = (&self.view, self.places.state);
+        // Whether it is there, and sent.
+        let known = |tenant: &str, id: &str, these: &[Intent]| {
+            let name = Name::new(tenant, id);
+            if let Some((_, sent)) = self.recent.get(&name) {
+                return Some(*sent);
+            }
+            if let Some(it) = these.iter().find(|it| it.id == id && it.subject.tenant() == tenant) {
+                return Some(it.suppressed.is_none());
+            }
+            let row = view.get(tenant, name.key(), epoch).ok().flatten()?;
+            Some(text(&row, state) != "suppressed")
+        };
+        let mut fresh: Vec<Intent> = Vec::with_capacity(intents.len());
+        for it in intents {
+            let tenant = it.subject.tenant();
+            // Looked for among those of this look only where it can be there.
+            let these = if it.corrects.is_some() { &fresh[..] } else { &[] };
+            let said = it.corrects.as_ref().is_none_or(|id| known(tenant, id, these) == Some(true));
+            if said && known(tenant, &it.id, &[]).is_none() {
+                fresh.push(it);
+            }
+        }
+        fresh
+    }
+
+    /// Writes decisions down; false: the end came first.
+    fn decide(&mut self, intents: Vec<Intent>) -> bool {
+        for block in intents.chunks(BLOCK) {
+            let at = micros((self.now_ms)());
+            let events = block.iter().map(|it| {
+                let rule = &self.planner.rules()[it.rule];
+                let expires = (self.channels.get(&rule.settings.channel))
+                    .map_or(Duration::ZERO, |it| it.0.expires);
+                let expires = i64::try_from(expires.as_micros()).unwrap_or(i64::MAX);
+                let terms = Terms {
+                    rule: &rule.settings.name,
+                    version: &rule.version,
+                    view: rule.def.name,
+                    channel: &rule.settings.channel,
+                    severity: rule.settings.severity,
+                    expires: at.saturating_add(expires),
+                };
+                intent::planned(it, &terms, at)
+            });
+            let events = events.collect();
+            let Some(position) = self.write(events) else { return false };
+            for it in block {
+                let name = Name::new(it.subject.tenant(), &it.id);
+                self.recent.insert(name, (position, it.suppressed.is_none()));
+            }
+        }
+        true
+    }
+
+    /// Offers own facts to the log until it has them; none: the end came first.
+    fn write(&mut self, events: Vec<Vec<u8>>) -> Option<u64> {
+        let mut told = false;
+        loop {
+            let why: Option<Report> = match (self.append)(events.clone()) {
+                Ok(answer) => match answer.blocking_recv() {
+                    Ok(Ok(appended)) => return Some(appended.next),
+                    Ok(Err(AppendRefused::Failed(report))) => Some(report),
+                    Ok(Err(AppendRefused::Busy(_))) | Err(_) => None,
+                },
+                Err(AppendRefused::Failed(report)) => Some(report),
+                Err(AppendRefused::Busy(_)) => None,
+            };
+            if self.stop.load(SeqCst) {
+                return None;
+            }
+            if let Some(report) = why
+                && !std::mem::replace(&mut told, true)
+            {
+                log_report!(error, report, "what rules decided waits for the log");
+            }
+            // A pin is for milliseconds: from here on a lease holds the epoch, which gives way
+            // where it would hold too much.
+            if self.read.instants.lease(self.at, (self.now_ms)(), LEASE_MS).is_ok() {
+                self.held = None;
+            }
+            std::thread::park_timeout(LOG_PAUSE);
+        }
+    }
+
+    fn lost(&self, view: &str, last: Epoch, now: Epoch) {
+        tracing::error!(
+            code = "notify/lost",
+            view,
+            last,
+            now,
+            "changes are no longer kept: rules were not shown them"
+        );
+    }
+}
+
+fn micros(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1_000)
+}
+
+fn item(name: &Name, row: &Row, places: Places) -> Item {
+    Item {
+        name: name.clone(),
+        about: text(row, places.about).to_string(),
+        attempts: 0,
+        due_ms: millis(time(row, places.due_at)),
+    }
+}

@@ -1,0 +1,66 @@
+//! Rules and channels on their way through threads.
+
+use std::sync::Arc;
+
+use super::rebuild::Building;
+use crate::config::Settings;
+use crate::engine::{Prepared, definitions};
+use crate::ingest::local_log::LocalLog;
+use crate::messages::{Epoch, ReadHandle};
+use crate::notify::{self, Notifying, Parts, Planned, Rules};
+use crate::report::Report;
+
+/// How long the epoch of what was put back is held until rules look at it.
+const LEASE_MS: u64 = 60_000;
+
+/// Whether somebody is to be told of something.
+pub(super) fn is_wanted(settings: &Settings) -> bool {
+    !settings.rules.is_empty() || !settings.channels.is_empty()
+}
+
+/// The rules over the views that are kept, or everything that is wrong with them.
+pub fn compiled(settings: &Settings) -> Result<Rules, Vec<Report>> {
+    let kept = &settings.engine.views;
+    let of = |name: &str| kept.is_empty() || kept.iter().any(|it| it == name);
+    let kept: Vec<_> = definitions().iter().copied().filter(|it| of(it.name)).collect();
+    Rules::compile(&settings.rules, &kept)
+}
+
+/// Holds the epoch of what was put back, before anything is read: rules look from it on.
+pub(super) fn hold(prepared: &Prepared, after: Epoch, now_ms: u64) -> Epoch {
+    match prepared.instants().lease(after, now_ms, LEASE_MS) {
+        Ok(()) => after,
+        Err(_) => 0,
+    }
+}
+
+/// What notifications need of the rest.
+pub(super) struct Behind<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) read: &'a ReadHandle,
+    pub(super) log: &'a Arc<LocalLog>,
+    pub(super) building: &'a Arc<Building>,
+    pub(super) from: Epoch,
+    pub(super) now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
+    pub(super) planned: Arc<Planned>,
+}
+
+/// Starts them.
+pub(super) fn start(behind: Behind<'_>) -> Result<Option<Notifying>, Report> {
+    let Behind { settings, read, log, building, from, now_ms, planned } = behind;
+    // All that is wrong was told by `check`; here the first says enough.
+    let rules = compiled(settings).map_err(|mut it| it.swap_remove(0))?;
+    let (building, append) = (Arc::clone(building), Arc::clone(log));
+    notify::start(Parts {
+        rules,
+        channels: settings.channels.clone(),
+        read: read.clone(),
+        append: Arc::new(move |facts| append.append_facts(facts)),
+        needed: log.end(),
+        from,
+        now_ms,
+        is_building: Arc::new(move |view| building.words(Some(view)).is_some()),
+        resolve: notify::system(),
+        planned,
+    })
+}

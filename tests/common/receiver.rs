@@ -1,0 +1,147 @@
+//! A receiver of webhooks: a ledger of all that came, and a temper that a test sets.
+//!
+//! Speaks HTTP/1.1 by hand, so that it can misbehave in every way that a real one does.
+
+#![allow(missing_docs, unreachable_pub, dead_code, clippy::disallowed_methods)]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+/// What becomes of one request.
+#[derive(Clone, Debug)]
+pub enum Temper {
+    /// This status, with these headers.
+    Answers(u16, Vec<(&'static str, String)>),
+    /// Kept, and then the connection is closed without a word.
+    Silent,
+    /// Nothing is said for so long.
+    Hangs(Duration),
+    /// One byte of a good answer after the other, so far apart.
+    Drips(Duration),
+}
+
+impl Temper {
+    pub fn status(it: u16) -> Temper {
+        Temper::Answers(it, vec![])
+    }
+}
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub struct Came {
+    pub path: String,
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+    pub at: SystemTime,
+    /// How many with this id came before.
+    pub nth: usize,
+}
+
+impl Came {
+    pub fn id(&self) -> &str {
+        &self.headers["webhook-id"]
+    }
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+type Mood = Box<dyn Fn(&Came) -> Temper + Send + Sync>;
+
+pub struct Receiver {
+    pub address: SocketAddr,
+    ledger: Arc<(Mutex<Vec<Came>>, Condvar)>,
+    /// Connections that were made.
+    pub connections: Arc<AtomicUsize>,
+}
+
+impl Receiver {
+    pub fn start(mood: impl Fn(&Came) -> Temper + Send + Sync + 'static) -> Receiver {
+        Receiver::at("127.0.0.1:0", mood)
+    }
+
+    pub fn at(address: &str, mood: impl Fn(&Came) -> Temper + Send + Sync + 'static) -> Receiver {
+        let listener = TcpListener::bind(address).unwrap();
+        let address = listener.local_addr().unwrap();
+        let ledger = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let mood: Arc<Mood> = Arc::new(Box::new(mood));
+        let (kept, counted) = (Arc::clone(&ledger), Arc::clone(&connections));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                counted.fetch_add(1, SeqCst);
+                let (kept, mood) = (Arc::clone(&kept), Arc::clone(&mood));
+                std::thread::spawn(move || serve(stream, &kept, &mood));
+            }
+        });
+        Receiver { address, ledger, connections }
+    }
+
+    /// All that came so far.
+    pub fn came(&self) -> Vec<Came> {
+        self.ledger.0.lock().unwrap().clone()
+    }
+
+    /// Waits until what came is enough.
+    pub fn until(&self, what: &str, enough: impl Fn(&[Came]) -> bool) -> Vec<Came> {
+        let until = Instant::now() + Duration::from_secs(60);
+        let mut came = self.ledger.0.lock().unwrap();
+        while !enough(&came) {
+            let left = until.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "{what}: only {} came: {came:#?}", came.len());
+            came = self.ledger.1.wait_timeout(came, left).unwrap().0;
+        }
+        came.clone()
+    }
+}
+
+fn serve(stream: TcpStream, kept: &(Mutex<Vec<Came>>, Condvar), mood: &Mood) -> Option<()> {
+    let mut writer = stream.try_clone().ok()?;
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok().filter(|it| *it > 0)?;
+        let path = line.split(' ').nth(1)?.to_string();
+        let mut headers = BTreeMap::new();
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).ok().filter(|it| *it > 0)?;
+            let Some((name, value)) = line.trim_end().split_once(':') else { break };
+            headers.insert(name.to_ascii_lowercase(), value.trim().to_string());
+        }
+        let length: usize = headers.get("content-length")?.parse().ok()?;
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).ok()?;
+        let mut came = Came { path, headers, body, at: SystemTime::now(), nth: 0 };
+        let temper = {
+            let mut all = kept.0.lock().unwrap();
+            came.nth = all.iter().filter(|it| it.id() == came.id()).count();
+            let temper = mood(&came);
+            all.push(came);
+            kept.1.notify_all();
+            temper
+        };
+        match temper {
+            Temper::Answers(status, headers) => {
+                let more: String =
+                    headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+                write!(writer, "HTTP/1.1 {status} So\r\n{more}content-length: 0\r\n\r\n").ok()?;
+            }
+            Temper::Silent => return None,
+            Temper::Hangs(time) => {
+                std::thread::park_timeout(time);
+                return None;
+            }
+            Temper::Drips(pause) => {
+                for byte in b"HTTP/1.1 200 So\r\ncontent-length: 0\r\n\r\n" {
+                    writer.write_all(&[*byte]).ok()?;
+                    std::thread::park_timeout(pause);
+                }
+            }
+        }
+    }
+}
