@@ -225,6 +225,8 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         _ => None,
     };
     let (sinks, leaves) = leaves.unzip();
+    let log_needed = log.as_ref().map(LocalLog::needed);
+    let beside = keep::Beside { log: log_needed, planned: planned.clone() };
     let checkpoints = match kept {
         Some(kept) => Some(kept.start(
             &settings,
@@ -232,7 +234,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
             (&book, &epochs, &clock, &durable),
             &metrics,
             (&rejects, &building, &stop),
-            (&models, leaves, log.as_ref().map(LocalLog::needed), planned.clone()),
+            (&models, leaves, beside),
         )?),
         None => None,
     };

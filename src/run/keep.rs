@@ -38,6 +38,14 @@ pub(super) struct Kept {
     fresh: Arc<Fresh>,
 }
 
+/// Who else has a word in checkpoints.
+pub(super) struct Beside {
+    /// The log, which keeps what no checkpoint holds.
+    pub(super) log: Option<Needed>,
+    /// Rules: what they decide is durable first.
+    pub(super) planned: Option<Arc<Planned>>,
+}
+
 impl Kept {
     /// Opens what is kept in this folder and puts the newest checkpoint back. Views that this
     /// build cannot read, or that are to be built again, are built beside the others from all that
@@ -195,12 +203,7 @@ impl Kept {
         ),
         metrics: &Metrics,
         (rejects, building, ending): (&RejectStore, &Arc<Building>, &Arc<AtomicBool>),
-        (models, leaving, log, planned): (
-            &Arc<Models>,
-            Option<Leaves>,
-            Option<Needed>,
-            Option<Arc<Planned>>,
-        ),
+        (models, leaving, Beside { log, planned }): (&Arc<Models>, Option<Leaves>, Beside),
     ) -> Result<Checkpoints, Report> {
         let read = engine.read_handle();
         let (views, book) = (Arc::clone(&read.views), Arc::clone(book));
