@@ -165,7 +165,8 @@ fn streamed(stream: &mut BufReader<TcpStream>, until: &str) -> String {
     seen
 }
 
-/// A case that waits, one that the desk has handed out, and what a rule said of one.
+/// A case that waits, one that the desk has handed out, an order with which something is wrong, and
+/// what a rule said of one.
 fn queued(address: SocketAddr, tenant: &str, mark: &str) {
     for (kind, source, mut data) in [
         ("case.opened", "s", json!({"severity": 2, "queue": format!("{mark}-queue")})),
@@ -181,6 +182,15 @@ fn queued(address: SocketAddr, tenant: &str, mark: &str) {
         take(address, &event);
     }
     let of = |field: &str| format!("{mark}-{field}");
+    // Delivered before it was shipped: something is wrong with it.
+    for (status, day) in [("delivered", 2), ("shipped", 3)] {
+        let event = json!({
+            "specversion": "1.0", "type": "order.status_changed", "source": "s", "tenant": tenant,
+            "id": of(status), "time": format!("2026-01-0{day}T00:00:00Z"),
+            "data": {"order": of("contradictory"), "status": status, "customer": of("customer")},
+        });
+        take(address, &event);
+    }
     let event = json!({
         "specversion": "1.0", "type": "message.planned", "source": schemas::events::NOTIFY,
         "tenant": tenant, "id": of("planned"), "time": "2026-01-02T00:00:00Z",
@@ -415,7 +425,7 @@ fn nothing_of_another_tenants_is_found_in_a_running_engine() {
             for example in examples() {
                 take(address, &marked(example, "b", &format!("own-{}", event_id())).0);
             }
-            queued(address, "b", "own");
+            queued(address, "b", &format!("own-{}", event_id()));
             let seen = streamed(&mut stream, "event: ");
             clean(query, &seen, "");
             assert!(seen.contains("event: enter") || seen.contains("event: update"), "{seen}");
