@@ -147,6 +147,21 @@ pub struct Database<'r> {
     pub name: String,
 }
 
+impl Drop for Database<'_> {
+    /// The server is shared, and every table takes memory. (One of a test that failed is left to be
+    /// looked at; a server that is gone takes its own with it.)
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let sql = format!("DROP DATABASE IF EXISTS {} SYNC", self.name);
+        let dropped = Server::connect(&self.settings("admin")).map(|it| block_on(it.run(&sql)));
+        if !matches!(dropped, Ok(Ok(_))) {
+            println!("{} is left behind", self.name);
+        }
+    }
+}
+
 /// What waits for an answer.
 pub fn block_on<T>(it: impl Future<Output = T>) -> T {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
