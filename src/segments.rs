@@ -50,5 +50,5 @@ pub use lock::FolderLock;
 pub use open::{Looked, Opened, VERIFY_AT_OPEN_BYTES, look, open, open_to_read};
 pub use trouble::{cannot_read, cannot_write, damaged, other_layout};
 pub use verify::{Held, Verified};
-pub use whole::{read_checked, replace, replace_checked};
+pub use whole::{read_checked, remove, replace, replace_checked};
 pub use writer::{Group, Medium, NewBlock, Writer};

@@ -54,11 +54,8 @@ impl Asked {
     /// It has been done. Where the note stays, it is done once more at the next start.
     pub(super) fn forget(data_dir: &Path) {
         let path = data_dir.join(ASKED_FILE);
-        match std::fs::remove_file(&path) {
-            Err(why) if why.kind() != std::io::ErrorKind::NotFound => {
-                tracing::warn!(file = %path.display(), %why, "could not remove a note");
-            }
-            _ => {}
+        if let Err(why) = segments::remove(&path) {
+            tracing::warn!(file = %path.display(), %why, "could not remove a note");
         }
     }
 }

@@ -163,10 +163,7 @@ fn listeners() -> std::io::Result<Listeners> {
 
 /// A process that was killed leaves its address behind; nobody is to ask there.
 pub(super) fn forget_address(file: &Path) {
-    match std::fs::remove_file(file) {
-        Err(why) if why.kind() != std::io::ErrorKind::NotFound => {
-            tracing::warn!(file = %file.display(), %why, "could not remove the address file");
-        }
-        _ => {}
+    if let Err(why) = crate::segments::remove(file) {
+        tracing::warn!(file = %file.display(), %why, "could not remove the address file");
     }
 }

@@ -70,13 +70,9 @@ impl Folder {
     }
 
     fn remove(&self, it: &Segment) -> io::Result<()> {
-        for path in [it.path.clone(), it.path.with_extension("cut")] {
-            match std::fs::remove_file(path) {
-                // Removed by a try before, of which only the folder was not made durable.
-                Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
-                _ => {}
-            }
-        }
+        // (A try before may have removed it, and failed to make that durable.)
+        super::remove(&it.path)?;
+        super::remove(&it.path.with_extension("cut"))?;
         sync_dir(&self.dir)
     }
 

@@ -25,6 +25,14 @@ pub fn replace_checked(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace(path, &all)
 }
 
+/// Removes the file, if it is there.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(why) if why.kind() != io::ErrorKind::NotFound => Err(why),
+        _ => Ok(()),
+    }
+}
+
 /// What was written; none where there is no such file, an error where its checksum does not hold.
 pub fn read_checked(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = match std::fs::read(path) {

@@ -124,11 +124,8 @@ pub fn forget_all(data_dir: &Path) {
 }
 
 fn forget(path: &Path) {
-    match std::fs::remove_file(path) {
-        Err(why) if why.kind() != std::io::ErrorKind::NotFound => {
-            tracing::warn!(file = %path.display(), %why, "could not remove a note");
-        }
-        _ => {}
+    if let Err(why) = segments::remove(path) {
+        tracing::warn!(file = %path.display(), %why, "could not remove a note");
     }
 }
 
