@@ -204,7 +204,8 @@ fn retention_by_size_and_age() {
     }
     assert_eq!((log.stats().whole_from, log.stats().n_records), (0, 2 + n * 10));
     log.needed().from(u64::MAX);
-    until("there is room again", || log.stats().bytes <= 20_000 + 2_500);
+    // (More than it may have: that is what it was overfull by.)
+    until("there is room again", || log.stats().bytes <= 20_000);
     for i in n..400 {
         wait(log.append(texts(2 + i * 10, 10)));
     }

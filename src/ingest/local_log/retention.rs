@@ -59,8 +59,13 @@ fn retain(shared: &Shared) -> Option<crate::report::Report> {
         let aged = old.extent().tally.newest_ms.saturating_add(keep) < now;
         let much = shared.folder.bytes() > shared.settings.max_bytes;
         let extent = old.extent();
-        let needed = extent.next > shared.needed.load(SeqCst);
+        let from = shared.needed.load(SeqCst);
+        let needed = extent.next > from;
         shared.overfull.store(much && needed, SeqCst);
+        if from != shared.needed.load(SeqCst) {
+            // Told in between, by one who may have seen no reason to ring.
+            continue;
+        }
         if !aged && !much || needed {
             return None;
         }
