@@ -71,7 +71,7 @@ pub fn make(
 ) -> Result<Made, Report> {
     let cannot = |path: &Path, why: &io::Error| could_not_write(path, why);
     expect_empty(to)?;
-    std::fs::create_dir_all(to).map_err(|why| cannot(to, &why))?;
+    segments::make_dir(to).map_err(|why| cannot(to, &why))?;
     let mut files = Vec::new();
     // Every log is held before any is copied: copying takes long.
     let mut held = Vec::new();
@@ -80,7 +80,7 @@ pub fn make(
     }
     for (name, segments) in held {
         let folder = to.join(name);
-        std::fs::create_dir_all(&folder).map_err(|why| cannot(&folder, &why))?;
+        segments::make_dir(&folder).map_err(|why| cannot(&folder, &why))?;
         for it in segments {
             let target = folder.join(&it.name);
             let path = format!("{name}/{}", it.name.display());
@@ -105,7 +105,7 @@ pub fn make(
                 file => file.map_err(|why| cannot(&from, &why))?,
             };
             let folder = target.parent().unwrap_or(to);
-            std::fs::create_dir_all(folder).map_err(|why| cannot(folder, &why))?;
+            segments::make_dir(folder).map_err(|why| cannot(folder, &why))?;
             let (bytes, crc) = copy(file, &target).map_err(|why| cannot(&target, &why))?;
             sync(folder).map_err(|why| cannot(folder, &why))?;
             files.push(Copied { path, bytes, crc });
@@ -144,7 +144,7 @@ pub fn restore(
         Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(cannot(&aside, &why)),
         _ => {}
     }
-    std::fs::create_dir_all(&aside).map_err(|why| cannot(&aside, &why))?;
+    segments::make_dir(&aside).map_err(|why| cannot(&aside, &why))?;
     for it in &made.files {
         let source = from.join(&it.path);
         let inside = Path::new(&it.path)
@@ -155,7 +155,7 @@ pub fn restore(
         }
         let target = aside.join(&it.path);
         let folder = target.parent().unwrap_or(&aside);
-        std::fs::create_dir_all(folder).map_err(|why| cannot(folder, &why))?;
+        segments::make_dir(folder).map_err(|why| cannot(folder, &why))?;
         let file = File::open(&source).map_err(|why| not_whole(&source, &why.to_string()))?;
         let found = copy(file, &target).map_err(|why| cannot(&target, &why))?;
         if found != (it.bytes, it.crc) {
@@ -230,7 +230,7 @@ fn copy(mut from: impl Read, to: &Path) -> io::Result<(u64, u32)> {
 }
 
 fn sync(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    segments::sync_dir(folder)
 }
 
 fn expect_empty(folder: &Path) -> Result<(), Report> {

@@ -43,6 +43,7 @@ pub use problem::{ConfigProblem, Place, Trouble};
 pub use queues::Queues;
 pub use rules::RuleSettings;
 pub use sinks::SinkSettings;
+pub use values::show_duration;
 
 /// The settings, checked: a room that holds them need not doubt them.
 #[derive(Clone, Debug)]
@@ -259,7 +260,7 @@ impl Settings {
                 header_timeout: secs(10),
                 body_timeout: secs(10),
                 idle_timeout: secs(60),
-                drain_timeout: secs(10),
+                drain_timeout: secs(5),
                 cursor_lease: secs(30),
                 at_least_timeout: secs(5),
             },

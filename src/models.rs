@@ -16,7 +16,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use crate::report::Report;
-use crate::segments::replace as replace_whole;
+use crate::segments::{self, replace as replace_whole};
 
 pub use dataflows::load_forecast::{State as Series, Update as Measured};
 pub use dataflows::models::eta::WEIGHS;
@@ -54,7 +54,7 @@ pub fn keep(folder: &Path, body: &[u8]) -> Result<String, Report> {
     if path.exists() {
         return Ok(digest);
     }
-    std::fs::create_dir_all(folder)
+    segments::make_dir(folder)
         .and_then(|()| replace_whole(&path, body))
         .map_err(|why| not_written(&path, &why.to_string()))?;
     Ok(digest)

@@ -76,8 +76,8 @@ use publishing::Models;
 use reading::Readers;
 use rebuild::Building;
 pub use running::{Ended, Running};
-use serving::serve;
 pub use serving::{ADMIN_ADDRESS, listen_for_signals, tell_address};
+use serving::{Porch, serve};
 
 /// Chunks waiting per feed: two megabytes, some milliseconds of work for a worker.
 pub const QUEUE_CHUNKS: usize = 3;
@@ -95,6 +95,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     let began = crate::clock::monotonic();
     let metrics = Metrics::default();
     let Ground { lock, secret, clock, log } = Ground::take(&settings, &plan, &metrics)?;
+    let porch = door.map(|it| Porch::open(it, &settings, &metrics)).transpose()?;
     let known = feeds::of(&plan)?;
     let topics = kafka::formats(&plan.kafka)?;
     let formats = formats(&known, &topics);
@@ -323,9 +324,9 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
             Ledger { notifications, ..book.ledger(dedup()) }
         })
     };
-    let serving = match door {
+    let serving = match porch {
         None => None,
-        Some(door) => {
+        Some(porch) => {
             let ports = ports::of(ports::Behind {
                 settings: &settings,
                 engine: &engine,
@@ -345,7 +346,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
                 now_ms: now_by(&clock),
             })?;
             let address_file = plan.folder(&settings).map(|it| it.join(ADMIN_ADDRESS));
-            Some(serve(&settings, door, ports, end, told, address_file)?)
+            Some(serve(&settings, porch, ports, end, told, address_file)?)
         }
     };
     let watching = watching::start(watching::Behind {
@@ -383,6 +384,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         rejects,
         serving,
         watching,
+        within: settings.serve.drain_timeout + running::CLOSE,
         _lock: lock,
     })
 }

@@ -40,8 +40,8 @@ mod writer;
 pub use crate::config::OnDamage;
 pub use blocks::{Bad, Block, Blocks, Source};
 pub use examine::{Damaged, Examined, Tally, examine};
-pub(crate) use folder::sync_dir;
 pub use folder::{Extent, Folder, Reading, Segment};
+pub(crate) use folder::{make_dir, sync_dir};
 pub use format::{
     BLOCK_HEADER_BYTES, BlockHeader, Contents, END_TAG, MAX_BLOCK_BYTES, SEGMENT_HEADER_BYTES,
     SegmentHeader, SegmentProblem,

@@ -29,6 +29,7 @@ mod caller;
 mod connection;
 mod cursor;
 mod desk;
+mod early; // before there is anything to serve
 mod events;
 mod listener;
 mod long;
@@ -45,7 +46,7 @@ mod state;
 mod stream;
 
 pub use caller::{Caller, Role};
-pub use listener::{Door, Server};
+pub use listener::{Door, Open, Server};
 
 use std::future::Future;
 use std::pin::Pin;
@@ -250,13 +251,12 @@ pub enum AdminAction {
     },
 }
 
-/// Lets clients in at this address, so that the caller knows it before the first request;
-/// [`Server::run`] then serves until told to end. On a runtime.
-pub fn open(door: Door, settings: config::Serve, ports: Ports) -> Result<Server, Report> {
-    Server::open(door, settings, ports)
+/// Serves at this address: [`Server::run`] does, until told to end.
+pub fn at(open: Open, settings: config::Serve, ports: Ports) -> Server {
+    Server::new(open, settings, ports)
 }
 
 /// Takes the address of the settings and lets clients in.
 pub async fn bind(settings: config::Serve, ports: Ports) -> Result<Server, Report> {
-    open(Door::reserve(settings.listen)?, settings, ports)
+    Ok(at(Door::reserve(settings.listen)?.open()?, settings, ports))
 }

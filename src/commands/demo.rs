@@ -41,7 +41,7 @@ pub fn main(it: &Demo, settings: Settings) -> Result<(), Report> {
         None => Ok(()),
     };
     // Also when something failed: what was acknowledged is to be applied and closed.
-    played.and(running.stop())
+    played.and(running.stop_in_time())
 }
 
 fn play(it: &Demo, running: &Running, append: &dyn Append, data_dir: &str) -> Result<(), Report> {

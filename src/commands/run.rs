@@ -8,6 +8,7 @@ use super::typed;
 use crate::config::Settings;
 use crate::report::Report;
 use crate::run::{self, Plan, Rebuild};
+use crate::segments;
 use crate::store;
 use crate::supervise::notes::Told;
 use crate::supervise::{self, Supervised};
@@ -27,7 +28,7 @@ pub fn main(settings: Settings, typed: &typed::Run) -> Result<(), Report> {
     let running = run::start(settings, plan)?;
     run::tell_address(&running);
     running.until_told();
-    running.stop()
+    running.stop_in_time()
 }
 
 /// What a parent has told us.
@@ -51,7 +52,7 @@ pub fn supervised(settings: Settings) -> Result<ExitCode, Report> {
     }
     let words = std::env::args_os().skip(1).filter(|it| it != "--supervise");
     let dir = settings.data_dir.clone();
-    std::fs::create_dir_all(&dir).map_err(|why| cannot(why.to_string()))?;
+    segments::make_dir(&dir).map_err(|why| cannot(why.to_string()))?;
     let it = Supervised {
         program: std::env::current_exe().map_err(|why| cannot(why.to_string()))?,
         words: words.collect(),

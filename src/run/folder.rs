@@ -10,10 +10,10 @@ use crate::ingest::local_log::{self, LocalLog};
 use crate::messages::Feeds;
 use crate::rejects::{self, RejectStore};
 use crate::report::{Report, log_report};
-use crate::segments::FolderLock;
+use crate::segments::{self, FolderLock};
 
 pub(super) fn take_folder(data_dir: &Path) -> Result<FolderLock, Report> {
-    std::fs::create_dir_all(data_dir).map_err(|why| Report {
+    segments::make_dir(data_dir).map_err(|why| Report {
         code: "run/data-folder",
         what: "could not make the data folder".into(),
         at: vec![("folder", data_dir.display().to_string())],

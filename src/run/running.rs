@@ -15,6 +15,7 @@ use super::ends::joined;
 use super::files::Reading;
 use super::serving::Serving;
 use super::{LOG, kafka, ports};
+use crate::config::show_duration;
 use crate::engine::Engine;
 use crate::epochs::{Epochs, Hold};
 use crate::ingest::file::Progress;
@@ -49,6 +50,8 @@ pub struct Running {
     pub(super) rejects: RejectStore,
     pub(super) serving: Option<Serving>,
     pub(super) watching: JoinHandle<()>,
+    /// How long the end may take: requests and streams have theirs, the rest has [`CLOSE`].
+    pub(super) within: Duration,
     pub(super) _lock: Option<FolderLock>,
 }
 
@@ -114,11 +117,37 @@ impl Running {
         Ok(Ended { read, book, rejects, serving: self.serving })
     }
 
+    /// [`stop`](Running::stop), given up when it takes longer than it may: for a process that ends
+    /// then. What was acknowledged is durable before, and the next start reads the rest.
+    pub fn stop_in_time(self) -> Result<(), Report> {
+        let within = self.within;
+        let (ended, result) = crossbeam_channel::bounded(1);
+        let stopping = crate::tasks::thread("stop", move || ended.send(self.stop()))?;
+        let late = match result.recv_timeout(within) {
+            Ok(result) => return result,
+            Err(crossbeam_channel::RecvTimeoutError::Timeout) => Report {
+                code: "run/stop-late",
+                what: "the end took too long; the process ends without the rest of it".into(),
+                at: vec![("within", show_duration(within))],
+                why: "a disk, or whom something is sent to, does not answer".into(),
+                effect: "nothing acknowledged is lost; the next start reads what no checkpoint \
+                         holds"
+                    .into(),
+                fix: "look at the disk; a longer serve.drain_timeout gives it more time".into(),
+            },
+            Err(crossbeam_channel::RecvTimeoutError::Disconnected) => {
+                return joined("stop", stopping.join().map(|_| Ok(())));
+            }
+        };
+        Err(late)
+    }
+
     /// Ends it all: nobody is cut off unanswered, nothing acknowledged is lost.
     pub fn stop(self) -> Result<(), Report> {
+        let until = crate::clock::monotonic() + self.within.saturating_sub(LAST_CHECKPOINT);
         let served = self.serving.map_or(Ok(()), Serving::stop);
         if let Some((log, following)) = &self.log {
-            drain((log, following), &self.book, &self.epochs);
+            drain((log, following), &self.book, &self.epochs, until);
         }
         self.stop.store(true, SeqCst);
         // What is read already is to get through, whatever the disk does.
@@ -183,17 +212,22 @@ impl Ended {
     }
 }
 
-/// How long what was acknowledged may take to be read at the end, so that the next start has
-/// nothing to read; what is left then is read by that.
-const DRAIN: Duration = Duration::from_secs(10);
+/// What comes after serving has so long: the log read to its end, a last checkpoint, all closed.
+pub(super) const CLOSE: Duration = Duration::from_secs(5);
+/// Of that, the last checkpoint and the closing; what is not read before is read by the next start.
+const LAST_CHECKPOINT: Duration = Duration::from_secs(2);
 
 /// Waits until the views include all that the log holds. Nothing is appended any more.
-fn drain((log, following): (&LocalLog, &Following), book: &Book, epochs: &Epochs) {
-    let began = crate::clock::monotonic();
+fn drain(
+    (log, following): (&LocalLog, &Following),
+    book: &Book,
+    epochs: &Epochs,
+    until: std::time::Instant,
+) {
     let left = || log.end().saturating_sub(book.next((LOG, 0)).unwrap_or(0));
     // Where reading is held back on purpose, or has failed, it would not come to an end.
     while left() > 0 && !epochs.is_held() && !following.has_ended() {
-        if crate::clock::since(began) > DRAIN {
+        if crate::clock::monotonic() > until {
             tracing::warn!(records = left(), "ends before all of the log was read");
             return;
         }

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::{Running, ports};
 use crate::config::Settings;
+use crate::metrics::Metrics;
 use crate::report::Report;
-use crate::serve::Door;
+use crate::serve::{Door, Open};
 use crate::tasks::could_not_start;
 
 /// Threads of HTTP that may block: two for long reads (`crate::serve`), the others for large bodies
@@ -44,39 +45,77 @@ impl Serving {
         if let Some(file) = &self.address_file {
             forget_address(file);
         }
-        served.unwrap_or_else(|why| {
-            Err(Report {
-                code: "run/panic",
-                what: "a task panicked".into(),
-                at: vec![("task", "serve".into())],
-                why: why.to_string(),
-                effect: "nothing that was acknowledged is lost".into(),
-                fix: "start again; if it repeats, report the message".into(),
-            })
-        })
+        served.unwrap_or_else(|why| Err(panicked("serve", &why)))
+    }
+}
+
+fn panicked(task: &str, why: &tokio::task::JoinError) -> Report {
+    Report {
+        code: "run/panic",
+        what: "a task panicked".into(),
+        at: vec![("task", task.into())],
+        why: why.to_string(),
+        effect: "nothing that was acknowledged is lost".into(),
+        fix: "start again; if it repeats, report the message".into(),
     }
 }
 
 /// The file in the data folder that says where a running process answers.
 pub const ADMIN_ADDRESS: &str = "admin.addr";
 
+/// Who asks before there is anything to serve is told so; dropped, nobody is let in any more.
+pub(super) struct Porch {
+    runtime: tokio::runtime::Runtime,
+    task: tokio::task::JoinHandle<Open>,
+    /// Dropped when there is something to serve.
+    starting: tokio::sync::oneshot::Sender<()>,
+}
+
+impl Porch {
+    /// Lets clients in, to wait.
+    pub(super) fn open(
+        door: Door,
+        settings: &Settings,
+        metrics: &Metrics,
+    ) -> Result<Porch, Report> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).min(8))
+            .thread_name("http")
+            .max_blocking_threads(BLOCKING_THREADS)
+            .enable_all()
+            .build()
+            .map_err(|why| could_not_start(("runtime", "http"), &why))?;
+        let (starting, until) = tokio::sync::oneshot::channel();
+        let entered = runtime.enter();
+        let until = async {
+            // Nothing is ever sent: it ends when the other side goes.
+            let _gone: Result<(), _> = until.await;
+        };
+        let open = door.open()?;
+        let early = open.starting(settings.serve.clone(), metrics.clone(), until);
+        let task = crate::tasks::spawn("starting", early);
+        drop(entered);
+        Ok(Porch { runtime, task, starting })
+    }
+
+    fn into_parts(self) -> Result<(tokio::runtime::Runtime, Open), Report> {
+        drop(self.starting);
+        let open = self.runtime.block_on(self.task).map_err(|why| panicked("starting", &why))?;
+        Ok((self.runtime, open))
+    }
+}
+
 pub(super) fn serve(
     settings: &Settings,
-    door: Door,
+    porch: Porch,
     ports: crate::serve::Ports,
     end: tokio::sync::watch::Sender<bool>,
     mut told: tokio::sync::watch::Receiver<bool>,
     address_file: Option<PathBuf>,
 ) -> Result<Serving, Report> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).min(8))
-        .thread_name("http")
-        .max_blocking_threads(BLOCKING_THREADS)
-        .enable_all()
-        .build()
-        .map_err(|why| could_not_start(("runtime", "http"), &why))?;
+    let (runtime, open) = porch.into_parts()?;
     let _entered = runtime.enter();
-    let server = crate::serve::open(door, settings.serve.clone(), ports)?;
+    let server = crate::serve::at(open, settings.serve.clone(), ports);
     let address = server.address();
     let signals = end.clone();
     // Listened to before anybody is told where we are: who knows that may end us at once.

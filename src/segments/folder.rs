@@ -164,3 +164,45 @@ pub(super) fn create_anew(path: &Path) -> io::Result<File> {
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
+
+/// The folder that this stands in.
+pub(super) fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// Makes a folder with those it stands in, and their names durable: what is durable in a folder
+/// that is not there after a crash is lost.
+pub(crate) fn make_dir(dir: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = dir
+        .ancestors()
+        .filter(|it| !it.as_os_str().is_empty())
+        .take_while(|it| !it.is_dir())
+        .collect();
+    std::fs::create_dir_all(dir)?;
+    missing.into_iter().rev().try_for_each(|it| sync_dir(parent(it)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: whatever way a folder is named, it is made, and made again without harm; a file in the
+    /// way is an error.
+    #[test]
+    fn a_folder_is_made_with_those_it_stands_in() {
+        let under = std::env::temp_dir().join(format!("millstream-make-{}", std::process::id()));
+        for path in [under.join("a/b/c"), under.join("a/b/d/"), under.join("a/./e/../f")] {
+            make_dir(&path).unwrap();
+            assert!(path.is_dir(), "{}", path.display());
+            make_dir(&path).unwrap();
+        }
+        std::fs::write(under.join("file"), "").unwrap();
+        assert!(make_dir(&under.join("file")).is_err());
+        assert!(make_dir(&under.join("file/below")).is_err());
+        assert_eq!(parent(Path::new("data")), Path::new("."), "a relative name stands here");
+        std::fs::remove_dir_all(&under).unwrap();
+    }
+}

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::blocks::Source;
 use super::examine::{Damaged, Examined, Tally, examine};
-use super::folder::{Extent, Folder, NEW_ENDING, SEGMENT_ENDING, Segment, sync_dir};
+use super::folder::{Extent, Folder, NEW_ENDING, SEGMENT_ENDING, Segment, make_dir, sync_dir};
 use super::format::{
     BLOCK_HEADER_BYTES, BlockHeader, Contents, END_TAG, SEGMENT_HEADER_BYTES, SegmentHeader,
     SegmentProblem, VERSION,
@@ -273,17 +273,6 @@ impl Candidate {
             Err(SegmentProblem::Damaged(why)) => Err(why),
         };
         Ok(Candidate { path, first, len, header, verify: false })
-    }
-}
-
-fn make_dir(dir: &Path) -> io::Result<()> {
-    if dir.is_dir() {
-        return Ok(());
-    }
-    std::fs::create_dir_all(dir)?;
-    match dir.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
-        _ => Ok(()),
     }
 }
 

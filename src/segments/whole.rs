@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::folder::{NEW_ENDING, create_anew, sync_dir};
+use super::folder::{NEW_ENDING, create_anew, parent, sync_dir};
 
 /// Writes the file, durably, under its name.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -12,10 +12,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&aside, path)?;
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => sync_dir(folder),
-        _ => Ok(()),
-    }
+    sync_dir(parent(path))
 }
 
 /// The same with its CRC32C as a last line of eight digits, for [`read_checked`].

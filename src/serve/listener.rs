@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 use super::Ports;
 use super::connection::{Peer, Phase, Served, Verdict, Watch, Watched};
 use super::desk::Desk;
-use super::router;
+use super::{early, router};
 use crate::changes::Changes;
 use crate::config;
 use crate::metrics::{Metrics, OfReason};
@@ -44,37 +44,29 @@ const BACKLOG: u32 = 4_096;
 const HTTP2_STREAMS: u32 = 128;
 /// After a failed accept (no file descriptor left) the next try waits this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Who was told to wait has so long to take the answer, once there is something to serve.
+const HANDOVER: Duration = Duration::from_millis(100);
 
 /// A server that has its address and serves when run.
 pub struct Server {
-    listener: TcpListener,
-    address: SocketAddr,
+    open: Open,
     settings: config::Serve,
     ports: Ports,
 }
 
 impl Server {
-    pub(super) fn open(
-        door: Door,
-        settings: config::Serve,
-        ports: Ports,
-    ) -> Result<Server, Report> {
-        // Two may reserve an address; one of them gets to listen.
-        let late = "nothing is served; what is durable is as it was";
-        let told = |why: std::io::Error| cannot_listen(settings.listen, &why, late);
-        let listener = door.0.listen(BACKLOG).map_err(told)?;
-        let address = listener.local_addr().map_err(told)?;
-        Ok(Server { listener, address, settings, ports })
+    pub(super) fn new(open: Open, settings: config::Serve, ports: Ports) -> Server {
+        Server { open, settings, ports }
     }
 
     /// Where it listens; the port is a real one even if 0 was asked for.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.open.address
     }
 
     /// Serves until `shutdown` is there, then ends within `drain_timeout`.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Report> {
-        let Server { listener, settings, ports, .. } = self;
+        let Server { mut open, settings, ports } = self;
         let metrics = ports.metrics.clone();
         let now_ms = Arc::clone(&ports.now_ms);
         let changes = Changes::start(ports.read.clone(), metrics.clone(), now_ms)
@@ -82,6 +74,57 @@ impl Server {
         let (stop, stopping) = watch::channel(false);
         let desk = Arc::new(Desk::new(settings.clone(), ports, changes, stopping.clone()));
         let service = warp::service(router::filter(&desk));
+        let drain = settings.drain_timeout;
+        let crowd = Crowd::new(settings, metrics);
+        let all = open.take(service, &crowd, &stopping, shutdown).await;
+        drop(open);
+        stop.send_replace(true);
+        crowd.end(all, drain).await;
+        Ok(())
+    }
+}
+
+/// An address at which whoever knocks is let in: by a [`Server`], or told to wait.
+pub struct Open {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Open {
+    /// Says of every route that it is too early, of `/health/live` that all is well, until told:
+    /// the same caps and deadlines hold, and the address is given back for the [`Server`].
+    pub async fn starting(
+        mut self,
+        settings: config::Serve,
+        metrics: Metrics,
+        until: impl Future<Output = ()>,
+    ) -> Open {
+        let (stop, stopping) = watch::channel(false);
+        let crowd = Crowd::new(settings, metrics);
+        let all = self.take(warp::service(early::filter()), &crowd, &stopping, until).await;
+        stop.send_replace(true);
+        crowd.end(all, HANDOVER).await;
+        self
+    }
+
+    /// Lets connections in until told; those that have not ended are given back.
+    async fn take<S, B>(
+        &mut self,
+        service: S,
+        crowd: &Arc<Crowd>,
+        stopping: &watch::Receiver<bool>,
+        until: impl Future<Output = ()>,
+    ) -> JoinSet<()>
+    where
+        S: tower_service::Service<Request<Incoming>, Response = Response<B>>
+            + Clone
+            + Send
+            + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let mut server = Builder::new(TokioExecutor::new());
         server
             .http1()
@@ -90,19 +133,14 @@ impl Server {
             .max_buf_size(BUFFER_BYTES);
         server.http2().timer(TokioTimer::new()).max_concurrent_streams(HTTP2_STREAMS);
         let server = Arc::new(server);
-        let crowd = Arc::new(Crowd {
-            settings: settings.clone(),
-            metrics: metrics.clone(),
-            inside: Mutex::default(),
-        });
         let mut tasks = JoinSet::new();
-        tokio::pin!(shutdown);
+        tokio::pin!(until);
         loop {
             tokio::select! {
                 biased;
-                () = &mut shutdown => break,
+                () = &mut until => return tasks,
                 Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
-                accepted = listener.accept() => {
+                accepted = self.listener.accept() => {
                     let (socket, peer) = match accepted {
                         Ok(it) => it,
                         Err(why) => {
@@ -123,27 +161,26 @@ impl Server {
                 }
             }
         }
-        drop(listener);
-        stop.send_replace(true);
-        let drained = async { while tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(settings.drain_timeout, drained).await.is_err() {
-            let reason = OfReason { reason: "drain-timeout" };
-            metrics.cut.get_or_create(&reason).add(tasks.len() as u64);
-            tracing::warn!(connections = tasks.len(), "connections were cut at the end");
-            tasks.shutdown().await;
-        }
-        Ok(())
     }
 }
 
 /// An address that is taken; nobody is let in yet, who knocks is refused.
-pub struct Door(TcpSocket);
+pub struct Door(TcpSocket, SocketAddr);
 
 impl Door {
     /// Takes the address, unless another listens there.
     pub fn reserve(address: SocketAddr) -> Result<Door, Report> {
-        let early = "nothing was started; no data was touched";
-        socket(address).map(Door).map_err(|why| cannot_listen(address, &why, early))
+        let socket = socket(address).map_err(|why| cannot_listen(address, &why))?;
+        Ok(Door(socket, address))
+    }
+
+    /// Lets clients in. On a runtime.
+    pub fn open(self) -> Result<Open, Report> {
+        // Two may reserve an address; one of them gets to listen.
+        let told = |why: std::io::Error| cannot_listen(self.1, &why);
+        let listener = self.0.listen(BACKLOG).map_err(told)?;
+        let address = listener.local_addr().map_err(told)?;
+        Ok(Open { listener, address })
     }
 }
 
@@ -232,6 +269,21 @@ struct PlaceTaken {
 }
 
 impl Crowd {
+    fn new(settings: config::Serve, metrics: Metrics) -> Arc<Crowd> {
+        Arc::new(Crowd { settings, metrics, inside: Mutex::default() })
+    }
+
+    /// Waits for those who were told to end, then cuts them.
+    async fn end(&self, mut all: JoinSet<()>, within: Duration) {
+        let drained = async { while all.join_next().await.is_some() {} };
+        if tokio::time::timeout(within, drained).await.is_err() {
+            let reason = OfReason { reason: "drain-timeout" };
+            self.metrics.cut.get_or_create(&reason).add(all.len() as u64);
+            tracing::warn!(connections = all.len(), "connections were cut at the end");
+            all.shutdown().await;
+        }
+    }
+
     /// A place for a connection from there, if there may be one more.
     fn admit(self: &Arc<Self>, peer: SocketAddr) -> Option<PlaceTaken> {
         let address = peer.ip().to_canonical();
@@ -287,14 +339,14 @@ impl Drop for PlaceTaken {
     }
 }
 
-fn cannot_listen(address: SocketAddr, why: &std::io::Error, effect: &str) -> Report {
+fn cannot_listen(address: SocketAddr, why: &std::io::Error) -> Report {
     let in_use = why.kind() == std::io::ErrorKind::AddrInUse;
     Report {
         code: if in_use { "serve/port-in-use" } else { "serve/cannot-listen" },
         what: "cannot listen for HTTP".into(),
         at: vec![("address", address.to_string()), ("setting", "serve.listen".into())],
         why: if in_use { "another process listens there".into() } else { why.to_string() },
-        effect: effect.into(),
+        effect: "nothing was started; no data was touched".into(),
         fix: match in_use {
             true => format!(
                 "end the other process (`ss -ltnp 'sport = :{}'` names it), or set serve.listen to \
@@ -324,7 +376,7 @@ mod tests {
     fn crowd(max_connections: usize, max_connections_per_address: usize) -> Arc<Crowd> {
         let defaults = config::Settings::default().serve;
         let settings = config::Serve { max_connections, max_connections_per_address, ..defaults };
-        Arc::new(Crowd { settings, metrics: Metrics::default(), inside: Mutex::default() })
+        Crowd::new(settings, Metrics::default())
     }
 
     fn refused(crowd: &Crowd, reason: &'static str) -> u64 {

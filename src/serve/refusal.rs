@@ -128,8 +128,8 @@ impl Refusal {
         self
     }
 
-    /// The answer; `newest` is its instant if it was read at no other.
-    pub(super) fn into_response(self, newest: AsOf) -> Response {
+    /// The answer; `newest` is its instant if it was read at no other, and there is any.
+    pub(super) fn into_response(self, newest: impl Into<Option<AsOf>>) -> Response {
         let parts = *self.0;
         let mut body = Map::new();
         // Relative to the documentation, where each code has its page.
@@ -142,7 +142,9 @@ impl Refusal {
         body.insert("effect".into(), json!(parts.effect));
         body.insert("fix".into(), json!(parts.fix));
         body.extend(parts.more);
-        body.insert("as_of".into(), json!(AsOfJson(parts.as_of.unwrap_or(newest))));
+        if let Some(as_of) = parts.as_of.or(newest.into()) {
+            body.insert("as_of".into(), json!(AsOfJson(as_of)));
+        }
         let mut response =
             json_response(parts.status, Value::Object(body).to_string().into_bytes());
         let headers = response.headers_mut();

@@ -33,7 +33,7 @@ impl Jsonl {
 
     fn write(&self, batch: &Batch) -> std::io::Result<()> {
         let folder = self.folder.join(batch.stream.to_string());
-        std::fs::create_dir_all(&folder)?;
+        segments::make_dir(&folder)?;
         let path = folder.join(format!("{:020}-{}.jsonl", batch.seq, batch.id));
         segments::replace(&path, &lines(batch))
     }
@@ -45,7 +45,7 @@ impl Sink for Jsonl {
     }
 
     fn ready(&self) -> Delivering<'_> {
-        let made = std::fs::create_dir_all(&self.folder);
+        let made = segments::make_dir(&self.folder);
         Box::pin(async move { self.told(made) })
     }
 

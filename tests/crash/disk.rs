@@ -70,6 +70,78 @@ fn a_disk_in_trouble_mends_itself() {
     }
 }
 
+/// Told to end while a sync does not return, it ends in time, and says that it was late; what was
+/// acknowledged is there at the next start, which says that it is alive while it loads.
+#[test]
+fn a_disk_that_does_not_answer_holds_up_neither_the_end_nor_liveness() {
+    let folder = Folder::new("disk-stuck");
+    let (process, address) = start(&folder, "stuck");
+    assert_eq!(post(&address, 0, "&wait=applied").unwrap().0, 202);
+    settled(&address);
+    let flag = folder.0.join("while");
+    std::fs::write(&flag, "").unwrap();
+    // Nobody is told that it was taken: it hangs in the sync.
+    let asking = address.clone();
+    let hanging = std::thread::spawn(move || post(&asking, BATCH, ""));
+    std::thread::park_timeout(Duration::from_millis(300));
+    let began = std::time::Instant::now();
+    process.signal("-TERM");
+    let (code, _, err) = process.end();
+    let took = began.elapsed();
+    assert!(took < Duration::from_millis(11_000), "{took:?}: {err}");
+    assert_eq!(code, 1, "{err}");
+    assert!(err.contains("run/stop-late"), "{err}");
+    assert!(hanging.join().unwrap().is_none_or(|it| it.0 != 202), "nothing was acknowledged");
+    std::fs::remove_file(&flag).unwrap();
+    let (process, address) = start(&folder, "slow");
+    settled(&address);
+    // What nobody acknowledged is there whole or not at all.
+    let line = get(&address, "/v1/ledger").unwrap().1["partitions"][0].clone();
+    let n_events = line["next"].as_u64().unwrap();
+    assert!([BATCH, 2 * BATCH].contains(&n_events), "{line}");
+    check(&address, n_events);
+    process.signal("-TERM");
+    assert_eq!(process.end().0, 0);
+
+    // Each sync takes two seconds, and there are some before the state is there: that a view is to
+    // be built again is noted first.
+    std::fs::write(&flag, "").unwrap();
+    let data = folder.path("data");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let mut run = command(&["run", "--data-dir", &data, "--listen", &address]);
+    run.args(["--rebuild", "orders"]);
+    run.env("LD_PRELOAD", shim::library()).env("SHIM_FOLDER", &data);
+    run.env("SHIM_HOW", "slow").env("SHIM_WHILE", &flag);
+    let mut process = Process::spawn(&mut run);
+    let mut told = Vec::new();
+    while !folder.0.join("data/admin.addr").exists() {
+        if let Some((status, body)) = get(&address, "/health/live") {
+            // (By now it may be served.)
+            if let Some((other, why)) = get(&address, "/v1/views")
+                && other != 200
+            {
+                assert_eq!((status, &body["live"]), (200, &true.into()), "{body}");
+                assert_eq!((other, &why["code"]), (503, &"serve/starting".into()), "{why}");
+                if let Some((503, why)) = get(&address, "/health/ready") {
+                    assert_eq!(why["ready"], false, "{why}");
+                    told.push(why);
+                }
+            }
+        }
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    assert!(!told.is_empty(), "it was alive before it could be read");
+    std::fs::remove_file(&flag).unwrap();
+    assert_eq!(process.address(&folder.0.join("data")), address);
+    while get(&address, "/v1/views/orders").unwrap().0 == 503 {
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    check(&address, n_events);
+    process.signal("-TERM");
+    assert_eq!(process.end().0, 0);
+}
+
 /// Refuses what is sent, with the reason, and goes on answering reads.
 fn takes_nothing(address: &str, how: &str) {
     let (status, why) = post(address, BATCH, "").unwrap();

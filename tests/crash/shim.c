@@ -5,7 +5,7 @@
  * SHIM_AT      the count at which it acts; 0: never
  * SHIM_HOW     end, half, enospc, eio: once, at that count
  * SHIM_WHILE   while this file exists every write fails with SHIM_HOW (enospc, erofs), or every
- *              sync takes two seconds (slow)
+ *              sync takes two seconds (slow) or thirty (stuck)
  * SHIM_TOLD    where the name of a file is told whose sync has failed and is tried again
  */
 #define _GNU_SOURCE
@@ -117,8 +117,8 @@ ssize_t pwrite(int fd, const void *bytes, size_t n, off_t offset) {
 static int synced(int (*real)(int), int fd) {
     struct stat it;
     if (!counts(fd)) return real(fd);
-    if (lasting() && is("slow")) {
-        struct timespec wait = {2, 0};
+    if (lasting() && (is("slow") || is("stuck"))) {
+        struct timespec wait = {is("slow") ? 2 : 30, 0};
         nanosleep(&wait, NULL);
         return real(fd);
     }
