@@ -22,6 +22,7 @@ pub const CODES: &[&str] = &[
     "schemas/identifier",
     "schemas/not-json",
     "schemas/out-of-range",
+    "schemas/reserved",
     "schemas/time",
     "schemas/too-large",
     "schemas/unknown-type",
@@ -31,6 +32,11 @@ pub const CODES: &[&str] = &[
 ];
 
 impl Problem {
+    /// An event says what only Millstream itself may say.
+    pub fn reserved(pointer: &str, expected: String, found: String) -> Problem {
+        Problem { code: "schemas/reserved", pointer: pointer.into(), expected, found }
+    }
+
     /// An event's time is after the latest that it may have, both in microseconds: the append (or
     /// read) time and some minutes.
     pub fn future_time(time: i64, latest: i64) -> Problem {

@@ -436,7 +436,8 @@ mod tests {
 
     fn book() -> Book {
         let (name, mapping) = ("log".into(), None);
-        let feed = Feed { name, mapping, format: Format::Native, is_log: true, identity: None };
+        let (format, is_log, takes_own) = (Format::Native, true, false);
+        let feed = Feed { name, mapping, format, is_log, takes_own, identity: None };
         Book::new(Feeds::new(vec![feed]), Offsets::from([((0, 0), 10)]), Metrics::default())
     }
 

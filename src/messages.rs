@@ -44,6 +44,9 @@ pub struct Feed {
     pub format: Format,
     /// The embedded log: its offsets are the positions that HTTP answers speak of.
     pub is_log: bool,
+    /// Our own facts are taken from it as they stand there: a file that is read by a process
+    /// without a log, which tells nobody anything. (Those of the log are known by how it took them.)
+    pub takes_own: bool,
     /// What is behind the name (a topic's id), where that can change.
     pub identity: Option<String>,
 }

@@ -20,6 +20,7 @@ fn feeds() -> Feeds {
         mapping: mapping.map(Into::into),
         format: Format::Native,
         is_log: false,
+        takes_own: false,
         identity: None,
     };
     Feeds::new(vec![feed("log", None), feed("file:shop", Some("shop"))])

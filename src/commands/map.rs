@@ -13,6 +13,7 @@ use schemas::decode;
 use schemas::encode;
 use schemas::events::Event;
 use schemas::mapping::{Mapped, Mapping};
+use schemas::own;
 use schemas::problem::Problem;
 use serde_json::{Value, json};
 
@@ -130,10 +131,13 @@ impl Show<'_> {
     ) -> Result<Reader, Report> {
         self.sum.records += 1;
         let latest = (at.read_ms as i64).saturating_mul(1_000).saturating_add(self.future_us);
-        let (mut events, mut types, mut future) = (Vec::new(), Vec::new(), None);
+        let (mut events, mut types, mut refused) = (Vec::new(), Vec::new(), None);
         let mut take = |event: Event<'_>| {
+            if let Err(problem) = own::from_outside(&event) {
+                refused.get_or_insert(problem);
+            }
             if event.time > latest {
-                future.get_or_insert_with(|| Problem::future_time(event.time, latest));
+                refused.get_or_insert_with(|| Problem::future_time(event.time, latest));
             }
             types.push(event.data.event_type().as_str());
             if wanted {
@@ -152,7 +156,7 @@ impl Show<'_> {
             })
         };
         // A record is taken whole or not at all.
-        let done = done.and_then(|it| future.map_or(Ok(it), Err));
+        let done = done.and_then(|it| refused.map_or(Ok(it), Err));
         match &done {
             Ok(Mapped::Skipped | Mapped::Events(0)) => self.sum.skipped += 1,
             Ok(Mapped::Events(_)) => {

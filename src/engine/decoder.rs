@@ -7,7 +7,8 @@
 //! duplicate if none is, skipped, or rejected. A record is taken whole or not at all. *Late* is
 //! judged against what of the partition had been decoded before: with several workers, chunks
 //! decoded at the same time do not see each other, so its count may differ; no row depends on it.
-//! A record that the embedded log took is not judged by size or time again ([`Needs::is_log`]).
+//! A record that the embedded log took is not judged by size, time or who says it again
+//! ([`Needs::is_log`]): it was, at the door it came in by.
 //!
 //! # Why this way
 //! Events are borrowed from the chunk, and decoded some dozens at a time, so that the lookups of
@@ -23,6 +24,7 @@ use schemas::decode;
 use schemas::events::Event;
 use schemas::mapping::Mapped;
 use schemas::names::{Kind, Secret};
+use schemas::own;
 use schemas::problem::Problem;
 
 use crate::messages::{
@@ -61,6 +63,8 @@ pub(crate) struct Needs<'a> {
     /// of now, an event that somebody relies on would become a reject at the next reading. A
     /// retried reject is judged: it was acknowledged by nobody.
     pub(crate) is_log: bool,
+    /// Whether what only we may say is taken from this feed too.
+    pub(crate) takes_own: bool,
     /// Whether new identities are to be told, for a checkpoint.
     pub(crate) tell_fresh: bool,
     /// Whether the events that are applied are to be handed on.
@@ -242,11 +246,15 @@ where
         }
     }
 
-    /// Event times against the append time, and moved where the file is being read again.
+    /// Who may say it; event times against the append time, and moved where the file is being
+    /// read again.
     fn judge(&mut self, from: usize, appended_ms: u64) -> Result<(), Problem> {
         let limit = (appended_ms as i64).saturating_mul(1_000) + self.needs.judgement.future_limit;
         let pass = self.chunk.pass;
         for event in &mut self.events[from..] {
+            if !self.needs.takes_own {
+                own::from_outside(event)?;
+            }
             if pass > 0 {
                 event.time += self.needs.judgement.shift_per_pass * i64::from(pass);
                 event.id = Cow::Owned([&*event.id, &*self.again].concat());

@@ -150,6 +150,7 @@ fn decode(
         judgement: shared.judgement,
         max_event_bytes: shared.max_event_bytes,
         is_log: feed.is_log,
+        takes_own: feed.takes_own,
         tell_fresh: shared.on_fresh.is_some(),
         keep_applied: shared.on_applied.is_some(),
     };
@@ -194,6 +195,7 @@ fn decode_again(shared: &Shared, chunk: &Chunk, scratch: &mut Scratch, updates: 
         judgement: shared.judgement,
         max_event_bytes: shared.max_event_bytes,
         is_log: feed.is_log,
+        takes_own: feed.takes_own,
         tell_fresh: false,
         keep_applied: false,
     };

@@ -14,7 +14,8 @@ pub(super) fn of(plan: &Plan) -> Result<Vec<Feed>, Report> {
     let mut feeds = Vec::new();
     if plan.log {
         let (name, format) = (local_log::FEED.into(), Format::Native);
-        feeds.push(Feed { name, mapping: None, format, is_log: true, identity: None });
+        let (is_log, takes_own) = (true, false);
+        feeds.push(Feed { name, mapping: None, format, is_log, takes_own, identity: None });
     }
     for source in &plan.sources {
         let format = match &source.mapping {
@@ -22,7 +23,9 @@ pub(super) fn of(plan: &Plan) -> Result<Vec<Feed>, Report> {
             None => Format::Native,
         };
         let (name, mapping) = (source.name.clone(), mapping_name(source.mapping.as_deref()));
-        feeds.push(Feed { name, mapping, format, is_log: false, identity: None });
+        // What was written out of a log is read back whole where nothing is sent or handed out.
+        let takes_own = !plan.log && source.mapping.is_none();
+        feeds.push(Feed { name, mapping, format, is_log: false, takes_own, identity: None });
     }
     Ok(feeds)
 }

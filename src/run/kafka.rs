@@ -82,7 +82,8 @@ impl Behind<'_> {
             add_feed: Arc::new(move |name, id| {
                 let (format, mapping) = (topics.format.clone(), topics.mapping.clone());
                 let identity = Some(id.to_string());
-                feeds.add(Feed { name: name.into(), mapping, format, is_log: false, identity })
+                let (name, is_log, takes_own) = (name.into(), false, false);
+                feeds.add(Feed { name, mapping, format, is_log, takes_own, identity })
             }),
             begins: Arc::new(move |partition, it| {
                 began.begins(partition, it.first, it.anew, it.reset);

@@ -18,6 +18,7 @@ use http::{HeaderMap, StatusCode, header};
 use percent_encoding::percent_decode;
 use schemas::decode;
 use schemas::names::DEFAULT_TENANT;
+use schemas::own;
 use schemas::problem::Problem;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -284,7 +285,7 @@ fn check(record: &[u8], caller: &Caller, limits: &Limits) -> Result<Stamp, Vec<P
         let all = decode::problems(record);
         if all.is_empty() { vec![first] } else { all }
     })?;
-    let mut problems = Vec::new();
+    let mut problems: Vec<Problem> = own::from_outside(&event).err().into_iter().collect();
     let latest_ms = limits.now_ms.saturating_add(limits.future_ms);
     if u64::try_from(event.time).is_ok_and(|it| it / 1_000 > latest_ms) {
         let latest = i64::try_from(latest_ms.saturating_mul(1_000)).unwrap_or(i64::MAX);

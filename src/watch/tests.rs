@@ -57,7 +57,8 @@ struct World {
 impl World {
     fn new() -> World {
         let (name, mapping) = ("log".into(), None);
-        let feed = Feed { name, mapping, format: Format::Native, is_log: true, identity: None };
+        let (format, is_log, takes_own) = (Format::Native, true, false);
+        let feed = Feed { name, mapping, format, is_log, takes_own, identity: None };
         let feeds = Feeds::new(vec![feed]);
         let metrics = Metrics::default();
         let from = Offsets::from([((0, 0), 0)]);

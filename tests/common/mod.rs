@@ -146,7 +146,10 @@ pub fn run_as(
         ..Settings::default_in(std::path::Path::new("unused")).engine
     };
     let (name, mapping) = ("test".into(), None);
-    let feeds = Feeds::new(vec![Feed { name, mapping, format, is_log: false, identity: None }]);
+    // Histories hold what only we may say, too.
+    let (is_log, takes_own, identity) = (false, true, None);
+    let feed = Feed { name, mapping, format, is_log, takes_own, identity };
+    let feeds = Feeds::new(vec![feed]);
     let (send, receive) = crossbeam_channel::unbounded();
     let mut next: BTreeMap<u32, u64> = BTreeMap::new();
     for (n, lines) in lines.chunks(shape.per_chunk).enumerate() {
