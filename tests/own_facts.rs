@@ -187,8 +187,7 @@ fn not_through_a_feed_or_a_retry() {
     );
     let feeds = [format!("native={native}"), format!("foreign={foreign},{mapping}")];
     let data = folder.0.join("data");
-    let (process, address) =
-        start(&data, &settings, &["--feed", &feeds[0], "--feed", &feeds[1]]);
+    let (process, address) = start(&data, &settings, &["--feed", &feeds[0], "--feed", &feeds[1]]);
     let rejects = |n: usize| {
         until("rejects", || {
             let (_, text) = get(&address, &format!("/v1/rejects?reason={CODE}&limit=1000"));
@@ -290,8 +289,7 @@ fn a_log_written_out_is_replayed_whole() {
     // Through a mapping it is somebody else's file, and refused (above); a process that keeps a
     // log takes own facts from that alone.
     let feed = format!("old={file}");
-    let (_process, address) =
-        start(&folder.0.join("another"), &settings, &["--feed", &feed]);
+    let (_process, address) = start(&folder.0.join("another"), &settings, &["--feed", &feed]);
     until("refused", || {
         let (_, text) = get(&address, &format!("/v1/rejects?reason={CODE}"));
         let page: Value = serde_json::from_str(&text).unwrap();
