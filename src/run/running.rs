@@ -164,6 +164,8 @@ impl Running {
             read.push(following.join());
             log.close();
         }
+        // They may sleep for as long as an idle period is.
+        self.epochs.ring();
         self.engine.join()?;
         // A last checkpoint has what rules decided, or is not made.
         let kept = self.checkpoints.map_or(Ok(()), Checkpoints::stop);

@@ -17,6 +17,9 @@ const FOR_LOOKERS: Duration = Duration::from_secs(10);
 /// Tried again so often.
 const TRY_AGAIN: Duration = Duration::from_millis(20);
 
+/// Between fork and exec a child holds what its parent has just let go.
+const FOR_CHILDREN: Duration = Duration::from_secs(1);
+
 /// Held for as long as the folder is open; the system releases it when the process ends, however
 /// it ends.
 #[derive(Debug)]
@@ -50,13 +53,16 @@ impl FolderLock {
                 Err(TryLockError::WouldBlock) => Ok(false),
                 Err(TryLockError::Error(why)) => Err(why),
             };
-            if !looked_at.map_err(cannot)? || waited >= FOR_LOOKERS {
+            // A child that we are just starting has what we had, for a moment.
+            let ours = || std::fs::read_to_string(&path).is_ok_and(|it| it == holder());
+            let passing = looked_at.map_err(cannot)? || waited < FOR_CHILDREN && ours();
+            if !passing || waited >= FOR_LOOKERS {
                 return Err(in_use(&mut file, folder, what));
             }
             std::thread::sleep(TRY_AGAIN);
             waited += TRY_AGAIN;
         }
-        let line = format!("process {}\n", std::process::id());
+        let line = holder();
         let mut write = || {
             file.set_len(0)?;
             file.rewind()?;
@@ -95,6 +101,11 @@ impl FolderLock {
             Err(why) => Err(why),
         }
     }
+}
+
+/// Who holds it, as the file says.
+fn holder() -> String {
+    format!("process {}\n", std::process::id())
 }
 
 /// A file, whatever name it has or had.

@@ -25,7 +25,11 @@ fn free_port() -> String {
 fn asked(process: &mut Process, address: &str, path: &str) -> (u16, String) {
     for _ in 0..1_200 {
         if std::net::TcpStream::connect(address).is_ok() {
-            return get(address, path);
+            let (status, text) = get(address, path);
+            // It answers while it starts, too.
+            if !text.contains("serve/starting") {
+                return (status, text);
+            }
         }
         assert!(process.child.try_wait().unwrap().is_none(), "ended before it answered");
         std::thread::park_timeout(Duration::from_millis(50));
