@@ -92,7 +92,7 @@ pub fn make(
             }
             files.push(Copied { path, bytes: copied.0, crc: copied.1 });
         }
-        sync(&folder).map_err(|why| cannot(&folder, &why))?;
+        segments::sync_dir(&folder).map_err(|why| cannot(&folder, &why))?;
     }
     for name in small {
         for path in of_small(data_dir, name).map_err(|why| cannot(&data_dir.join(name), &why))? {
@@ -107,7 +107,7 @@ pub fn make(
             let folder = target.parent().unwrap_or(to);
             segments::make_dir(folder).map_err(|why| cannot(folder, &why))?;
             let (bytes, crc) = copy(file, &target).map_err(|why| cannot(&target, &why))?;
-            sync(folder).map_err(|why| cannot(folder, &why))?;
+            segments::sync_dir(folder).map_err(|why| cannot(folder, &why))?;
             files.push(Copied { path, bytes, crc });
         }
     }
@@ -165,16 +165,16 @@ pub fn restore(
             );
             return Err(not_whole(&source, &why));
         }
-        sync(folder).map_err(|why| cannot(folder, &why))?;
+        segments::sync_dir(folder).map_err(|why| cannot(folder, &why))?;
     }
     finish(&aside)?;
     let named = || -> io::Result<()> {
-        sync(&aside)?;
+        segments::sync_dir(&aside)?;
         if data_dir.is_dir() {
             std::fs::remove_dir(data_dir)?;
         }
         std::fs::rename(&aside, data_dir)?;
-        sync(data_dir.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+        segments::sync_dir(segments::parent(data_dir))
     };
     named().map_err(|why| cannot(data_dir, &why))?;
     Ok(made)
@@ -227,10 +227,6 @@ fn copy(mut from: impl Read, to: &Path) -> io::Result<(u64, u32)> {
     }
     file.sync_all()?;
     Ok((bytes, crc))
-}
-
-fn sync(folder: &Path) -> io::Result<()> {
-    segments::sync_dir(folder)
 }
 
 fn expect_empty(folder: &Path) -> Result<(), Report> {

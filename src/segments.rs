@@ -41,7 +41,7 @@ pub use crate::config::OnDamage;
 pub use blocks::{Bad, Block, Blocks, Source};
 pub use examine::{Damaged, Examined, Tally, examine};
 pub use folder::{Extent, Folder, Reading, Segment};
-pub(crate) use folder::{make_dir, sync_dir};
+pub(crate) use folder::{make_dir, parent, sync_dir};
 pub use format::{
     BLOCK_HEADER_BYTES, BlockHeader, Contents, END_TAG, MAX_BLOCK_BYTES, SEGMENT_HEADER_BYTES,
     SegmentHeader, SegmentProblem,

@@ -1,13 +1,11 @@
 //! What is said before there is anything to serve: it is alive, and it is too early.
 
-use std::convert::Infallible;
-
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
+use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::path::FullPath;
 use warp::reply::Response;
-use warp::{Filter, reply::Reply};
 
 use super::answer::json_response;
 use super::refusal::Refusal;
@@ -18,9 +16,7 @@ const AGAIN_AFTER: u64 = 1;
 
 /// Every path: each connection ends with its answer, the next one may find all of it served.
 pub(super) fn filter() -> BoxedFilter<(Response,)> {
-    warp::path::full()
-        .and_then(|path: FullPath| std::future::ready(Ok::<_, Infallible>(answer(path.as_str()))))
-        .boxed()
+    warp::path::full().map(|path: FullPath| answer(path.as_str())).boxed()
 }
 
 fn answer(path: &str) -> Response {
@@ -43,5 +39,5 @@ fn answer(path: &str) -> Response {
         .into_response(None)
     };
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    response.into_response()
+    response
 }
