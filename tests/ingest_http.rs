@@ -8,7 +8,7 @@
 #[path = "common/process.rs"]
 mod process;
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use process::{Folder, Process, get};
@@ -41,10 +41,8 @@ fn post(address: &str, tenant: &str, kind: &str, body: &str) -> (u16, Value) {
         body.len()
     )
     .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap())
+    let (status, body) = process::answer(stream);
+    (status, serde_json::from_str(&body).unwrap())
 }
 
 fn customer(id: &str, ahead_s: u64) -> Value {

@@ -10,7 +10,7 @@ mod process;
 #[path = "common/receiver.rs"]
 mod receiver;
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -33,10 +33,8 @@ fn post(address: &str, path: &str, headers: &str, body: &str) -> (u16, Value) {
         body.len()
     )
     .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap())
+    let (status, body) = process::answer(stream);
+    (status, serde_json::from_str(&body).unwrap())
 }
 
 fn event(source: &str, kind: &str, id: &str, data: Value) -> Value {

@@ -138,8 +138,13 @@ impl Drop for Process {
 pub fn get(address: &str, path: &str) -> (u16, String) {
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    answer(stream)
+}
+
+/// Status and body of the one answer of a connection that ends with it.
+pub fn answer(mut from: impl Read) -> (u16, String) {
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    from.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     (head[9..12].parse().unwrap(), body.to_string())
 }
