@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use http::{Client, get, percentile, post};
 use millstream::commands::replay::Clock;
 use millstream::config::Settings;
-use millstream::run::{Ended, Plan, Rebuild, Source, start};
+use millstream::run::{Ended, Plan, Rebuild, Resolver, Source, start};
 use temp_dir::TempDir;
 
 const STATEMENTS: &[(&str, &str)] = &[
@@ -121,6 +121,7 @@ fn loaded(dir: &TempDir, orders: u64) -> (Ended, SocketAddr) {
         models: None,
         rebuild: Rebuild::default(),
         until_end: true,
+        resolver: Resolver::default(),
         told: None,
         sinks: vec![],
         clock: Clock::Wall,

@@ -26,6 +26,7 @@ use crate::cases::Cases;
 use crate::claims::Claims;
 use crate::customers::Customers;
 use crate::fold::{Both, Nobody, Project, fold, split};
+use crate::health::{self, Health};
 use crate::inputs::{Counts, Updates, fingerprint_of};
 use crate::load_forecast::LoadForecast;
 use crate::model_quality::{self, ModelQuality};
@@ -38,7 +39,7 @@ use crate::orders_by_status::{Moves, OrdersByStatus};
 use crate::priority_queue::PriorityQueue;
 use crate::publish::{Published, publish};
 use crate::queue_load::QueueLoad;
-use crate::queues::{Asked, Late, Picks, Streams, Terms, Tiers, Waits};
+use crate::queues::{Asked, Bands, Late, Picks, Streams, Terms, Tiers, Waits};
 use crate::records::Records;
 use crate::sentiment::{self, Sentiment};
 use crate::sentiment_by_customer::{self, SentimentByCustomer};
@@ -57,7 +58,7 @@ use crate::{
 
 /// Every view of this build, in the order of the documentation.
 pub fn definitions() -> &'static [&'static ViewDef] {
-    static ALL: [&ViewDef; 20] = [
+    static ALL: [&ViewDef; 21] = [
         &customers::DEF,
         &orders::DEF,
         &cases::DEF,
@@ -78,6 +79,7 @@ pub fn definitions() -> &'static [&'static ViewDef] {
         &order_exceptions::DEF,
         &notifications::DEF,
         &load_forecast::DEF,
+        &health::DEF,
     ];
     &ALL
 }
@@ -86,7 +88,7 @@ pub fn definitions() -> &'static [&'static ViewDef] {
 pub type Reference = fn(&[Event<'static>], Epoch) -> BTreeMap<Name, Row>;
 
 /// Of each view its plain computation, in the catalogue's order.
-pub fn references() -> [Reference; 20] {
+pub fn references() -> [Reference; 21] {
     [
         customers::reference,
         orders::reference,
@@ -108,6 +110,7 @@ pub fn references() -> [Reference; 20] {
         order_exceptions::reference,
         notifications::reference,
         load_forecast::reference,
+        health::reference,
     ]
 }
 
@@ -133,7 +136,8 @@ impl ViewSet {
         | ViewSet::SENTIMENT_BY_CUSTOMER
         | ViewSet::SENTIMENT_BY_PRODUCT
         | ViewSet::SENTIMENT_BY_DAY
-        | ViewSet::MODEL_QUALITY;
+        | ViewSet::MODEL_QUALITY
+        | ViewSet::HEALTH;
     pub(crate) const CLAIMS: u32 = 4_096;
     const PRIORITY_QUEUE: u32 = 8_192;
     const SLA: u32 = 16_384;
@@ -142,6 +146,7 @@ impl ViewSet {
     const ORDER_EXCEPTIONS: u32 = 131_072;
     pub(crate) const NOTIFICATIONS: u32 = 262_144;
     pub(crate) const LOAD_FORECAST: u32 = 524_288;
+    pub(crate) const HEALTH: u32 = 1_048_576;
     /// Those that show another view's states: they have no lane of their own on the clock.
     const FACES: u32 = ViewSet::ORDER_VISIBILITY;
 
@@ -233,6 +238,7 @@ pub struct Views {
     order_exceptions: Option<Arc<Published<OrderExceptions>>>,
     notifications: Option<Arc<Served<Notifications>>>,
     load_forecast: Option<Arc<Served<LoadForecast>>>,
+    health: Option<Arc<Served<Health>>>,
 }
 
 impl Views {
@@ -308,6 +314,7 @@ impl Views {
         }
         let notifications = maker.served(ViewSet::NOTIFICATIONS, Kind::Message);
         let load_forecast = maker.served(ViewSet::LOAD_FORECAST, Kind::Load);
+        let health = maker.served(ViewSet::HEALTH, Kind::Customer);
         Arc::new(Views {
             clock,
             secret,
@@ -334,6 +341,7 @@ impl Views {
             order_exceptions,
             notifications,
             load_forecast,
+            health,
         })
     }
 
@@ -477,6 +485,7 @@ pub struct Sources {
     claims: Option<Door<claims::Update>>,
     notifications: Option<Door<notifications::Update>>,
     load_forecast: Option<Door<load_forecast::Update>>,
+    health: Option<Door<health::Update>>,
     /// Of the open epoch.
     counts: Counts,
 }
@@ -532,6 +541,12 @@ impl Sources {
                 let (its_door, moved) = door(scope, map, index, both, &probe);
                 (claims, picks) = (Some(its_door), Some(split(moved).0));
             }
+            let (mut health, mut bands) = (None, None);
+            if let Some(map) = &views.health {
+                let both: Both<Bands, Nobody> = Both(asks.then_some(Bands), None);
+                let (its_door, moved) = door(scope, map, index, both, &probe);
+                (health, bands) = (Some(its_door), Some(split(moved).0));
+            }
             let waits = waits.map(Waiting::of);
             if let (Some(map), Some(waits), Some(picks)) = (&views.queue_load, &waits, picks) {
                 let loads = queue_load::relate(waits.loads.clone().concat(picks));
@@ -540,7 +555,7 @@ impl Sources {
             if let (true, Some(Waiting { open, days, .. }), Some(tiers), Some(late)) =
                 (asks, waits, tiers, late)
             {
-                let streams = Streams { open, days, tiers, late };
+                let streams = Streams { open, days, tiers, late, bands };
                 let pressed = queues::relate(streams, views.terms.clone());
                 if let Some(map) = &views.priority_queue {
                     let waiting = priority_queue::relate(pressed.clone());
@@ -589,6 +604,7 @@ impl Sources {
                 claims,
                 notifications,
                 load_forecast,
+                health,
                 counts: Counts::default(),
             }
         })
@@ -609,6 +625,7 @@ impl Sources {
         give(&mut self.claims, &mut updates.claims);
         give(&mut self.notifications, &mut updates.notifications);
         give(&mut self.load_forecast, &mut updates.load_forecast);
+        give(&mut self.health, &mut updates.health);
         self.counts.take(&mut updates.volume);
     }
 
@@ -630,6 +647,7 @@ impl Sources {
         advance(&mut self.claims, epoch);
         advance(&mut self.notifications, epoch);
         advance(&mut self.load_forecast, epoch);
+        advance(&mut self.health, epoch);
     }
 
     /// The frontier of everything: `less_than(&e)` while some epoch below `e` is not complete.

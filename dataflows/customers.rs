@@ -21,7 +21,8 @@
 //! saturate: 9223372036854775807 in a row means at least that, and the field's words say so.
 //!
 //! # State
-//! 96 bytes in place; attributes, further currencies, reversals and cases behind one `Arc` each. Of
+//! 96 bytes in place; attributes (packed), further currencies, reversals and cases behind one `Arc`
+//! each. Of
 //! attributes by free name the [`MAX_NAMES`] first, in the order of their text, are kept; of cases
 //! the [`MAX_CASES`] spoken of last, by event time. The owner is the customer itself: the entity's
 //! own fingerprint, which the map keeps, so [`Fold::owner`] says nothing here.
@@ -34,7 +35,7 @@ use schemas::names::{Currency, Name};
 use schemas::rows::{Row, Value, ViewDef};
 use serde::{Deserialize, Serialize};
 
-use crate::stamps::{Stamp, text_bytes};
+use crate::stamps::Stamp;
 use crate::sums::Sums;
 use crate::{Epoch, Fold, near_or_row};
 
@@ -76,7 +77,7 @@ pub(crate) enum Said {
 /// Attributes of one event: each a value, or that there is none any more.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Attributes {
-    stamp: Arc<Stamp>,
+    stamp: Stamp,
     /// By place in [`FIXED`].
     fixed: Vec<(u8, Option<CompactString>)>,
     named: Vec<(CompactString, Option<CompactString>)>,
@@ -92,6 +93,7 @@ fn fixed<'e>(it: &'e Customer<'_>) -> [&'e Field<'e>; FIXED] {
 }
 
 mod caseload;
+mod profile; // the attributes, packed
 mod reference;
 mod rows;
 mod stored;
@@ -103,6 +105,7 @@ pub use reference::reference;
 pub use rows::DEF;
 
 use caseload::{Caseload, Word};
+use profile::Profile;
 use rows::Facts;
 
 impl Update {
@@ -153,7 +156,7 @@ impl Attributes {
             .attributes
             .iter()
             .map(|(name, value)| (name.as_ref().into(), value.as_deref().map(CompactString::from)));
-        let stamp = Arc::new(Stamp::of(event));
+        let stamp = Stamp::of(event);
         Attributes { stamp, fixed: fixed.collect(), named: named.collect() }
     }
 }
@@ -196,53 +199,6 @@ struct Reversed {
     returned: Sums,
 }
 
-/// The newest statement about each attribute.
-#[derive(Clone, Debug, Default)]
-struct Profile {
-    fixed: [Option<Kept>; FIXED],
-    /// Sorted by name.
-    named: Vec<(CompactString, Kept)>,
-}
-
-#[derive(Clone, Debug)]
-struct Kept {
-    stamp: Arc<Stamp>,
-    value: Option<CompactString>,
-}
-
-impl Profile {
-    fn take(&mut self, said: &Attributes) {
-        let newer = |it: &Kept| it.stamp < said.stamp;
-        for (place, value) in &said.fixed {
-            let kept = &mut self.fixed[usize::from(*place)];
-            if kept.as_ref().is_none_or(newer) {
-                *kept = Some(Kept { stamp: said.stamp.clone(), value: value.clone() });
-            }
-        }
-        for (name, value) in &said.named {
-            let kept = Kept { stamp: said.stamp.clone(), value: value.clone() };
-            match self.named.binary_search_by(|it| it.0.cmp(name)) {
-                Ok(at) if newer(&self.named[at].1) => self.named[at].1 = kept,
-                Ok(_) => {}
-                Err(at) => {
-                    self.named.insert(at, (name.clone(), kept));
-                    self.named.truncate(MAX_NAMES);
-                }
-            }
-        }
-    }
-
-    fn heap_bytes(&self) -> usize {
-        let value = |it: &Kept| it.value.as_ref().map_or(0, text_bytes);
-        let fixed = self.fixed.iter().flatten().map(value).sum::<usize>();
-        let named = self.named.iter().map(|it| text_bytes(&it.0) + value(&it.1)).sum::<usize>();
-        // Stamps are shared by the attributes of one event; counted as one per customer.
-        let stamp = 16 + size_of::<Stamp>();
-        let vector = self.named.capacity() * size_of::<(CompactString, Kept)>();
-        16 + size_of::<Profile>() + stamp + fixed + named + vector
-    }
-}
-
 impl Fold for Customers {
     type Update = Update;
     type State = State;
@@ -277,15 +233,9 @@ impl Fold for Customers {
     fn row(name: &Name, state: &State, _now: Epoch) -> Option<Row> {
         let mut facts = Facts::new(crate::key_id(name));
         if let Some(profile) = &state.profile {
-            let value = |it: &Option<Kept>| it.as_ref().and_then(|it| it.value.clone());
-            facts.fixed = std::array::from_fn(|place| value(&profile.fixed[place]));
-            facts.attributes = profile
-                .named
-                .iter()
-                .filter_map(|(name, kept)| {
-                    Some((name.to_string(), kept.value.as_ref()?.to_string()))
-                })
-                .collect();
+            facts.fixed = profile.all_fixed();
+            facts.attributes =
+                profile.named().map(|(name, it)| (name.to_string(), it.to_string())).collect();
         }
         facts.seen = (state.first_seen, state.last_seen);
         facts.n_events = state.n_events;
@@ -330,9 +280,8 @@ fn near(name: &Name, state: &State, _now: Epoch, field: usize) -> Option<Value> 
     Some(match field {
         0 => Value::Text(crate::key_id(name)),
         1..=FIXED => {
-            let profile = state.profile.as_ref();
-            let kept = profile.and_then(|it| it.fixed[field - 1].as_ref());
-            kept.and_then(|it| it.value.clone()).map_or(Value::Null, Value::Text)
+            let value = state.profile.as_ref().and_then(|it| it.fixed(field - 1));
+            value.map_or(Value::Null, |it| Value::Text(it.into()))
         }
         9 => Value::Time(state.first_seen),
         10 => Value::Time(state.last_seen),
@@ -348,9 +297,18 @@ fn near(name: &Name, state: &State, _now: Epoch, field: usize) -> Option<Value> 
 impl State {
     /// The customer's service tier, for relations.
     #[inline]
-    pub(crate) fn tier(&self) -> Option<&CompactString> {
-        let tier = self.profile.as_ref()?.fixed[TIER].as_ref()?;
-        tier.value.as_ref()
+    pub(crate) fn tier(&self) -> Option<&str> {
+        self.profile.as_ref()?.fixed(TIER)
+    }
+
+    /// Surely no attribute was stated between these two versions.
+    #[inline]
+    pub(crate) fn is_as_told_in(&self, other: &State) -> bool {
+        match (&self.profile, &other.profile) {
+            (None, None) => true,
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
     }
 
     fn reversed(&mut self) -> &mut Reversed {

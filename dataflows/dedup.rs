@@ -148,6 +148,23 @@ impl Dedup {
         });
     }
 
+    /// So many are about to be put back: room is made at once that would be made step by step.
+    /// Where they are more than memory may hold, it is made as they come.
+    pub fn expect(&self, n: u64) {
+        let of_each = n / SHARDS as u64;
+        // They spread by chance: four standard deviations.
+        let of_each = of_each + 4 * of_each.isqrt();
+        let of_shard = self.shards.iter().map(|it| it.lock().room_bytes(of_each));
+        let more = of_shard.fold(0, u64::saturating_add);
+        if more.saturating_add(self.bytes.load(Relaxed) as u64) > self.limits.max_bytes {
+            return;
+        }
+        for shard in &self.shards {
+            shard.lock().make_room_for(of_each);
+        }
+        self.bytes.fetch_add(more as i64, Relaxed);
+    }
+
     /// Shows each identity's place with its shard, locked.
     fn each(&self, ids: &[Fingerprint], mut see: impl FnMut(&mut Shard, usize)) {
         let (starts, sorted) = sort(ids);

@@ -24,7 +24,8 @@ use crate::opinions::Opinions;
 use crate::sentiment::{self, Said};
 use crate::sentiment_by_day;
 use crate::{
-    Addressed, cases, claims, customers, load_forecast, notifications, orders, records, volume,
+    Addressed, cases, claims, customers, health, load_forecast, notifications, orders, records,
+    volume,
 };
 
 /// The updates of a slice of events, waiting to be sent: one vector per fold, `volume` pre-summed.
@@ -44,6 +45,7 @@ pub struct Updates {
     pub(crate) claims: Vec<Addressed<claims::Update>>,
     pub(crate) notifications: Vec<Addressed<notifications::Update>>,
     pub(crate) load_forecast: Vec<Addressed<load_forecast::Update>>,
+    pub(crate) health: Vec<Addressed<health::Update>>,
     texts: Texts,
     scratch: Vec<u8>,
 }
@@ -75,7 +77,8 @@ impl Updates {
             Data::OrderPlaced(it) => orders::amount_of(it),
             _ => 0,
         };
-        let mut owner = 0;
+        // Of the customer, and of the order or the case.
+        let (mut owner, mut about) = (0, None);
         // The owner of an order or a case is the customer that is named, so the customer's
         // fingerprint is needed for any of the three.
         if let Some((customer, update)) = customers::Update::of(event, amount) {
@@ -92,6 +95,7 @@ impl Updates {
             let said = orders::Update::of(event, owner, amount, &mut self.scratch);
             if let Some((order, update)) = said {
                 let key = secret.fingerprint(tenant, Kind::Order, &[order]);
+                about = Some(key);
                 self.orders.push(Addressed { key, name: self.texts.name(tenant, order), update });
             }
         }
@@ -99,6 +103,7 @@ impl Updates {
             && let Some((case, update)) = cases::Update::of(event, owner)
         {
             let key = secret.fingerprint(tenant, Kind::Case, &[case]);
+            about = Some(key);
             self.cases.push(Addressed { key, name: self.texts.name(tenant, case), update });
         }
         if views.0 & ViewSet::CLAIMS != 0
@@ -123,6 +128,14 @@ impl Updates {
                 key,
                 name: Name::new(tenant, &key_text(&parts)),
                 update,
+            });
+        }
+        if views.0 & ViewSet::HEALTH != 0 {
+            let id_of =
+                |kind, id: &str| about.unwrap_or_else(|| secret.fingerprint(tenant, kind, &[id]));
+            let (health, texts) = (&mut self.health, &mut self.texts);
+            health::Update::each(event, amount, id_of, |customer, update| {
+                health.push(Addressed { key: owner, name: texts.name(tenant, customer), update });
             });
         }
         if views.0 & ViewSet::OF_TEXTS != 0
@@ -154,6 +167,13 @@ impl Updates {
             let key = secret.fingerprint(tenant, Kind::Customer, &[it]);
             let name = self.texts.name(tenant, it);
             self.sentiment_by_customer.push(Addressed { key, name, update: heard.clone() });
+        }
+        if wants(ViewSet::HEALTH)
+            && let Some(it) = customer
+        {
+            let update = health::Update::text(it, event.time, said.score);
+            let name = self.texts.name(tenant, it);
+            self.health.push(Addressed { key: owner, name, update });
         }
         if wants(ViewSet::SENTIMENT_BY_PRODUCT)
             && let Some(it) = product

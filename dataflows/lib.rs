@@ -9,20 +9,21 @@
 //!             ├─▶ fold volume ─────┼─┼────────────▶ served map
 //!             ├─▶ fold records ────┼─┼────────────▶ served map
 //!             ├─▶ fold load_forecast ┼────────────▶ served map
+//!             ├─▶ fold health ─────┼─┼────────────▶ served map
 //!  opinions ──┼─▶ 5 folds ─────────┼─┼────────────▶ served maps
 //!             ├─▶ fold claims ─────┼─┼────────────▶ served map
 //!             └─▶ fold notifications ┼────────────▶ served map
 //!                                  │ └─▶ relate orders_by_status ─▶ publish ─▶ served map
 //!                                  └───▶ relate top_customers ────▶ publish ─▶ served map
-//!  cases, customers, orders ─▶ [`queues`] ─▶ relate priority_queue, sla ─▶ publish ─▶ served maps
+//!  cases, customers, orders, health ─▶ [`queues`] ─▶ relate priority_queue, sla ─▶ publish ─▶ served maps
 //!  orders ───────────────────────────────▶ relate order_exceptions ────▶ publish ─▶ served map
 //!  cases, claims ────────────────────────▶ relate queue_load ──────────▶ publish ─▶ served map
 //! ```
 //!
 //! The views, a line each: [`customers`], [`orders`], [`cases`], [`volume`], [`records`],
 //! [`sentiment`], [`sentiment_by_customer`], [`sentiment_by_product`], [`sentiment_by_day`],
-//! [`model_quality`], [`claims`], [`notifications`], [`load_forecast`] (folds); [`orders_by_status`],
-//! [`top_customers`],
+//! [`model_quality`], [`claims`], [`notifications`], [`load_forecast`], [`health`] (folds);
+//! [`orders_by_status`], [`top_customers`],
 //! [`priority_queue`], [`sla`], [`queue_load`], [`order_exceptions`] (relations);
 //! [`order_visibility`] (another look at the states of `orders`).
 
@@ -54,6 +55,7 @@ pub mod priority_queue;
 pub mod sla;
 pub mod queue_load;
 pub mod load_forecast;
+pub mod health;
 pub mod order_visibility;
 pub mod order_exceptions;
 mod packed; // facts packed into one allocation

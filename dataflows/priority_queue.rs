@@ -7,7 +7,7 @@
 //! # Meaning
 //! One row per case that was opened, is not resolved and is nobody's now: its class, what it was
 //! promised, its deadline, and why that is earlier than the promise. A change of what is known of a
-//! person (a tier, an order that gets late, a third case) changes the rows of all their cases in
+//! person (a tier, a falling health, an order that gets late, a third case) changes the rows of all their cases in
 //! the same epoch. The *order* is not here: it depends on the instant and on how many cases were
 //! handed out, and is computed when it is asked for, so that an arrival rewrites one row.
 
@@ -23,7 +23,7 @@ use serde_json::Value as Json;
 use crate::Epoch;
 use crate::publish::Relation;
 use crate::queues::{Key, Open, Person, Pressed, Terms, crowded};
-use crate::{cases, customers, orders};
+use crate::{cases, customers, health, orders};
 
 /// The catalogue's entry.
 pub static DEF: ViewDef = ViewDef {
@@ -123,7 +123,8 @@ pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
     waiting.map(|it| (PriorityQueue::name(&it), PriorityQueue::row(&it))).collect()
 }
 
-/// Every case that is not resolved, plainly: from the rows of `cases`, `customers`, `orders`.
+/// Every case that is not resolved, plainly: from the rows of `cases`, `customers`, `orders`, and
+/// the facts of `health`.
 pub(crate) fn pressed(events: &[Event<'static>], now: Epoch) -> Vec<Pressed> {
     let field = |def: &ViewDef, row: &Row, name: &str| {
         row.values[def.position(name).expect("a field")].clone()
@@ -151,6 +152,10 @@ pub(crate) fn pressed(events: &[Event<'static>], now: Epoch) -> Vec<Pressed> {
         {
             people.entry((name.tenant().into(), customer)).or_default().0.is_late = true;
         }
+    }
+    for (name, (band, before)) in health::standings(events, now) {
+        let person = people.entry((name.tenant().into(), crate::key_id(&name))).or_default();
+        (person.0.band, person.0.fell_from) = (Some(band), before);
     }
     let cases: Vec<_> = cases::reference(events, now)
         .into_iter()

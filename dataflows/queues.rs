@@ -4,12 +4,13 @@
 //!  fold cases ──┬─ cases not resolved, by person ─────────────────┐
 //!               └─ days on which a person opened cases ─┐         ├ join ─▶ [`Pressed`]: a case with
 //!  fold customers ─ tiers ──────────────────────────────┼ reduce ─┘         its promise and deadline
-//!  fold orders ──── orders that are late now ───────────┘
+//!  fold orders ──── orders that are late now ───────────┤
+//!  fold health ──── bands, of who opened cases ─────────┘
 //! ```
 //!
 //! # Meaning
 //! A case that was opened and not resolved has a class (severity, its person's tier, and the band
-//! of the person's health once there is such a view), a promise (`due_at`: opened_at and the time
+//! of the person's health, if the view `health` is kept), a promise (`due_at`: opened_at and the time
 //! that [`Terms`] give its class) and a deadline: the promise, brought forward by what is known of
 //! the person *now*. Whoever reads the two relations made of it (`priority_queue`, `sla`) sees the
 //! person as of the same epoch.
@@ -32,7 +33,7 @@ use differential_dataflow::VecCollection;
 use serde::{Deserialize, Serialize};
 
 use crate::Epoch;
-pub(crate) use asked::{Asked, Late, Picks, Tiers, Waits};
+pub(crate) use asked::{Asked, Bands, Late, Picks, Standing, Tiers, Waits};
 pub use asked::{Load, Period};
 pub use terms::{Bring, Pressing, Sla, Terms};
 
@@ -46,6 +47,8 @@ enum Known {
     Tier(CompactString),
     /// Waits for an order that is late.
     Late,
+    /// Is of this band of health, and fell from that one.
+    Band(CompactString, Option<CompactString>),
     /// Opened a case on this day since 1970.
     Day(i64),
 }
@@ -55,8 +58,10 @@ enum Known {
 pub struct Person {
     /// Service tier.
     pub tier: Option<CompactString>,
-    /// Band of health: nobody says it yet. Where a view does, it comes in as the tiers do.
+    /// Band of health, if it is known.
     pub band: Option<CompactString>,
+    /// The better band of which they were one, two, three or four weeks before.
+    pub fell_from: Option<CompactString>,
     /// An order of theirs is late.
     pub is_late: bool,
     /// From and to: days that lie in a week in which three cases were opened.
@@ -137,6 +142,9 @@ fn person<'a>(said: impl Iterator<Item = (&'a Known, isize)>) -> Option<Person> 
         match known {
             Known::Tier(tier) => it.tier = Some(tier.clone()),
             Known::Late => it.is_late = n > 0,
+            Known::Band(band, before) => {
+                (it.band, it.fell_from) = (Some(band.clone()), before.clone());
+            }
             Known::Day(day) => days.push((*day, n)),
         }
     }
@@ -170,6 +178,8 @@ pub(crate) struct Streams<'s> {
     pub(crate) days: VecCollection<'s, Epoch, (Key, i64), isize>,
     pub(crate) tiers: VecCollection<'s, Epoch, (Key, CompactString), isize>,
     pub(crate) late: VecCollection<'s, Epoch, Key, isize>,
+    /// None where the view `health` is not kept.
+    pub(crate) bands: Option<VecCollection<'s, Epoch, Standing, isize>>,
 }
 
 /// Every case that is not resolved, with what its person makes of it.
@@ -177,11 +187,14 @@ pub(crate) fn relate<'s>(
     streams: Streams<'s>,
     terms: Arc<Terms>,
 ) -> VecCollection<'s, Epoch, Pressed, isize> {
-    let Streams { open, days, tiers, late } = streams;
-    let known = days
+    let Streams { open, days, tiers, late, bands } = streams;
+    let mut known = days
         .map(|(key, day)| (key, Known::Day(day)))
         .concat(tiers.map(|(key, tier)| (key, Known::Tier(tier))))
         .concat(late.map(|key| (key, Known::Late)));
+    if let Some(bands) = bands {
+        known = known.concat(bands.map(|(key, band, before)| (key, Known::Band(band, before))));
+    }
     let people = known.reduce_named("people priority_queue", |_, said, people| {
         people.extend(person(said.iter().map(|it| (it.0, it.1))).map(|it| (it, 1)));
     });

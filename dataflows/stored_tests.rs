@@ -10,6 +10,7 @@ use crate::cases::Cases;
 use crate::catalogue::ViewSet;
 use crate::claims::Claims;
 use crate::customers::Customers;
+use crate::health::Health;
 use crate::inputs::Updates;
 use crate::load_forecast::LoadForecast;
 use crate::model_quality::ModelQuality;
@@ -121,6 +122,7 @@ proptest! {
         check::<ModelQuality>(updates.model_quality, &often);
         check::<Claims>(updates.claims, &often);
         check::<Notifications>(updates.notifications, &often);
+        check::<Health>(updates.health, &often);
         let mut cells = Vec::new();
         let mut loads = std::mem::take(&mut updates.load_forecast);
         updates.volume.drain(&Secret([7; 16]), Some(&mut cells), Some(&mut loads));
@@ -144,6 +146,7 @@ proptest! {
         asked::<Notifications>(&name, &bytes);
         asked::<Volume>(&name, &bytes);
         asked::<LoadForecast>(&name, &bytes);
+        asked::<Health>(&name, &bytes);
     }
 }
 
@@ -257,6 +260,7 @@ fn bytes_change_only_with_the_layout() {
         (Claims::LAYOUT, fixture::<Claims>(&updates.claims)),
         (Notifications::LAYOUT, fixture::<Notifications>(&updates.notifications)),
         (LoadForecast::LAYOUT, fixture::<LoadForecast>(&loads)),
+        (Health::LAYOUT, fixture::<Health>(&updates.health)),
     ];
     let expected = [
         (
@@ -278,6 +282,10 @@ fn bytes_change_only_with_the_layout() {
         (
             "load_forecast 1",
             "0501010000010010 3c01010000010010 3c01010000010002 3c01010000010002 3c01010000010002 3c01010000010002 3c01010000010002 3c01010000010002 3c01010000010002 3c01010000010002",
+        ),
+        (
+            "health 1",
+            "01afab4b0100010045555201d804010001ad230297cd8629007e4098101def0e0203fb8051a3a0ae",
         ),
     ];
     for ((layout, bytes), (version, expected)) in found.iter().zip(expected) {

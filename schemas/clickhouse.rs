@@ -34,8 +34,12 @@ use crate::rows::{FieldDef, FieldKind, ViewDef};
 /// Inserts whose tokens a table remembers: at one insert a second, a quarter of an hour.
 pub const WINDOW: u32 = 1_000;
 
-/// The migrations, in their order: number and name, and the statements.
-pub const MIGRATIONS: &[(&str, &str)] = &[
+/// A migration: number and name, and its statements. Of a view `orders` the first is `NNNN_orders`; one
+/// that carries its tables forward is `NNNN_orders_WHAT`.
+pub type Migration = (&'static str, &'static str);
+
+/// The migrations, in their order.
+pub const MIGRATIONS: &[Migration] = &[
     ("0001_base", include_str!("clickhouse/0001_base.sql")),
     ("0002_customers", include_str!("clickhouse/0002_customers.sql")),
     ("0003_orders", include_str!("clickhouse/0003_orders.sql")),
@@ -57,7 +61,19 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     ("0019_order_exceptions", include_str!("clickhouse/0019_order_exceptions.sql")),
     ("0020_notifications", include_str!("clickhouse/0020_notifications.sql")),
     ("0021_load_forecast", include_str!("clickhouse/0021_load_forecast.sql")),
+    ("0022_health", include_str!("clickhouse/0022_health.sql")),
 ];
+
+/// How a statement of a migration may begin, and what the name of its table or view stands behind: each may
+/// be run twice.
+pub const STATEMENTS: [&str; 3] =
+    ["CREATE TABLE IF NOT EXISTS ", "CREATE OR REPLACE VIEW ", "ALTER TABLE "];
+
+/// The table or view that a statement makes or changes.
+pub fn about(statement: &str) -> Option<&str> {
+    let begin = STATEMENTS.iter().find(|it| statement.starts_with(**it))?;
+    statement[begin.len()..].split([' ', '(', '\n']).next()
+}
 
 /// The statements of a migration, one by one: each ends with `;` at the end of a line. Lines of
 /// comment are left out.
@@ -100,6 +116,8 @@ pub const FEW_WORDS: &[(&str, &str)] = &[
     ("notifications", "channel"),
     ("notifications", "severity"),
     ("load_forecast", "series"),
+    ("health", "band"),
+    ("health", "band_before"),
 ];
 
 /// Text fields whose words are a closed list.
@@ -295,7 +313,7 @@ pub fn columns(view: &ViewDef, table: Table) -> Vec<Column> {
     all
 }
 
-/// The columns of `events` that are inserted.
+/// The columns of `events_rows` that are inserted.
 pub fn event_columns() -> Vec<Column> {
     vec![
         Column::own("tenant", Of::Words, "Whose it is."),
@@ -444,6 +462,7 @@ mod tests {
             let lines = column_lines(&columns);
             assert!(base.contains(&lines), "schemas/clickhouse/0001_base.sql lacks:\n{lines}");
         }
+        assert!(base.contains(STILL_COUNTS), "events that were voided are shown");
     }
 
     /// Goal: types are what an analyst expects. Method: a field of each kind, by its type.

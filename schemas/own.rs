@@ -18,11 +18,19 @@ pub const TYPES: &[EventType] = &[EventType::MessagePlanned, EventType::MessageA
 /// Whether somebody else may say this.
 #[inline]
 pub fn from_outside(event: &Event<'_>) -> Result<(), Problem> {
-    if event.source.starts_with(SOURCES) {
-        return Err(of_source(&event.source));
+    said_by_others(&event.source, Some(event.data.event_type()))
+}
+
+/// The same of what an event says of itself, where the event as a whole may not be understood.
+#[inline]
+pub fn said_by_others(source: &str, kind: Option<EventType>) -> Result<(), Problem> {
+    if source.starts_with(SOURCES) {
+        return Err(of_source(source));
     }
-    let kind = event.data.event_type();
-    if TYPES.contains(&kind) { Err(of_type(kind)) } else { Ok(()) }
+    match kind.filter(|it| TYPES.contains(it)) {
+        Some(kind) => Err(of_type(kind)),
+        None => Ok(()),
+    }
 }
 
 #[cold]

@@ -7,6 +7,7 @@
 
 pub mod ask; // asking the running process over its loopback routes
 pub mod backup; // a copy of everything durable, and back
+pub mod channels; // how channels stand, and what is done about them
 pub mod check; // settings and mappings: every problem at once
 pub mod chosen; // from what was typed to what is needed
 pub mod demo; // the generator and everything else in one process
@@ -19,10 +20,12 @@ pub mod map; // what becomes of the first records of a file
 pub mod produce; // a file's lines into a Kafka topic
 pub mod model; // learning from one's own texts, and what a model says
 pub mod migrate; // the tables of ClickHouse
+pub mod notifications; // which messages there are, and what is done about them
 pub mod out; // standard output that may be a closed pipe
 pub mod replay; // a file through the whole path, and what it made of it
 pub mod run; // everything, until told to stop
 pub mod rejects; // looking at kept rejects, trying them again
+pub mod rules; // what rules would have said, and why
 pub mod sinks; // how sinks stand, and what is done about them
 pub mod state; // looking into what is kept of every entity
 pub mod schema; // what events may say
@@ -90,7 +93,10 @@ fn obey(typed: Typed, variables: Vec<(String, String)>) -> Result<ExitCode, Prob
         Command::Restore(it) => backup::restore(&it, &chosen),
         Command::Feed { what } => feed::main(&what, &chosen),
         Command::Rejects { what } => rejects::main(&what, &chosen),
+        Command::Rules { what } => rules::main(&what, &chosen),
+        Command::Notifications { what } => notifications::main(&what, &chosen),
         Command::Sinks { what } => sinks::main(&what, &chosen),
+        Command::Channels { what } => channels::main(&what, &chosen),
         Command::Sql(it) => sql::main(&it, &chosen),
         Command::Model { what } => model::main(&what, &chosen),
         Command::Migrate(it) => migrate::main(&it, &chosen),
@@ -111,7 +117,7 @@ fn obey(typed: Typed, variables: Vec<(String, String)>) -> Result<ExitCode, Prob
 /// Log lines go to standard error, one a problem, where it is handled.
 fn start_log(common: &typed::Common) -> Result<(), Problems> {
     use std::io::IsTerminal;
-    let filter = tracing_subscriber::EnvFilter::try_new(&common.log_level).map_err(|why| {
+    let refused = |why: &str| {
         vec![Report {
             code: "commands/log-level",
             what: "cannot use the log level".into(),
@@ -124,7 +130,16 @@ fn start_log(common: &typed::Common) -> Result<(), Problems> {
             effect: "nothing was started; no data was touched".into(),
             fix: "name a level, or leave the flag away".into(),
         }]
-    })?;
+    };
+    // A word that is no level would be taken for a target, and everything else be silent.
+    let is_level = |it: &str| it == "off" || it.parse::<tracing::Level>().is_ok();
+    let is_known =
+        |it: &str| it.is_empty() || it.contains(['=', '[']) || it.contains("::") || is_level(it);
+    if let Some(it) = common.log_level.split(',').map(str::trim).find(|it| !is_known(it)) {
+        return Err(refused(&format!("{it:?} is no level")));
+    }
+    let filter = tracing_subscriber::EnvFilter::try_new(&common.log_level)
+        .map_err(|why| refused(&why.to_string()))?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

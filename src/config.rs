@@ -25,6 +25,7 @@ mod layers; // file, variables and flags, laid over each other
 pub mod page; // the table as documentation and as an example file
 pub mod rules; // `[rules.NAME]`: what is worth telling whom
 pub mod sinks; // `[sinks.NAME]`: what leaves, and where to
+pub mod health; // `[health]`: what the components weigh, which bands there are
 pub mod queues; // `[queues]`: what is promised, who is next
 pub mod named; // tables with a name, key by key
 mod problem; // how a wrong setting is told
@@ -37,6 +38,7 @@ use std::time::Duration;
 
 pub use channels::ChannelSettings;
 pub use clickhouse::ClickHouseSettings;
+pub use health::Health;
 pub use kafka::{KafkaSettings, Password};
 pub use layers::{Sources, load, read};
 pub use problem::{ConfigProblem, Place, Trouble};
@@ -64,6 +66,8 @@ pub struct Settings {
     pub sql: Sql,
     /// `[queues]`
     pub queues: Queues,
+    /// `[health]`
+    pub health: Health,
     /// `[[feed]]`
     pub feeds: Vec<FeedSettings>,
     /// `[[kafka]]`
@@ -273,6 +277,7 @@ impl Settings {
                 memory_max: 256 * MIB,
             },
             queues: Queues::default(),
+            health: Health::default(),
             feeds: Vec::new(),
             kafka: Vec::new(),
             sinks: Vec::new(),

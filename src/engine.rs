@@ -21,7 +21,7 @@ mod worker; // what each worker does, all its life
 
 pub use introspect::OperatorLine;
 pub use prepared::{Prepared, chosen, definitions, fold_of};
-pub use terms::{Brought, Promises};
+pub use terms::{Brought, Promises, judge_by};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -208,6 +208,8 @@ impl Engine {
 
     /// Waits until every record of every feed is in a complete epoch, all feeds having ended.
     pub fn join(self) -> Result<(), Report> {
+        // They may sleep for as long as an idle period is, and nobody else wakes them for the end.
+        self.shared.epochs.ring();
         let ended = self.workers.join();
         self.shared.stopped.store(true, SeqCst);
         self.housekeeping.thread().unpark();

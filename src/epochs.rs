@@ -51,6 +51,8 @@ pub enum TimeSource {
     Event,
     /// Ends at exactly this instant (milliseconds).
     Instant(u64),
+    /// What somebody says who hands out one chunk an epoch, and says it before the chunk before.
+    Told(Arc<AtomicU64>),
 }
 
 /// Why nothing is handed out: something behind us must catch up first.
@@ -175,6 +177,7 @@ impl Epochs {
             TimeSource::Event => 1,
             // Room for as many epochs below the instant as any replay will have.
             TimeSource::Instant(at) => at.saturating_sub(1_000_000_000).max(1),
+            TimeSource::Told(at) => at.load(SeqCst),
         };
         let first = first.max(after + 1);
         let now = crate::clock::monotonic();
@@ -385,7 +388,7 @@ impl Epochs {
     /// Opens the epoch after the last one, so that the last one can complete.
     fn last(&self, inner: &mut Inner) {
         inner.open = match &inner.time {
-            TimeSource::Wall(_) => self.next_epoch(inner),
+            TimeSource::Wall(_) | TimeSource::Told(_) => self.next_epoch(inner),
             TimeSource::Event => {
                 let newest = self.newest_event.load(SeqCst).max(0).cast_unsigned() / 1_000;
                 inner.open.max(newest + 1)
@@ -401,6 +404,7 @@ impl Epochs {
             TimeSource::Wall(clock) => clock.now_ms(),
             TimeSource::Event => self.newest_event.load(SeqCst).max(0).cast_unsigned() / 1_000,
             TimeSource::Instant(_) => 0,
+            TimeSource::Told(at) => at.load(SeqCst),
         };
         now.max(inner.open + 1)
     }

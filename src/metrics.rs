@@ -228,7 +228,7 @@ metrics! {
     epoch_seconds: Gauge = "complete_epoch_seconds";
     /// Age of the last complete epoch against the wall clock.
     frontier_lag_seconds: Gauge = "frontier_lag_seconds";
-    /// Epochs completed.
+    /// Epochs completed that records were read in.
     epochs: Count = "epochs_completed";
     /// From an epoch's sealing to its completion.
     epoch_time: Durations = "epoch_duration_seconds";
@@ -409,7 +409,7 @@ mod tests {
         metrics.epoch_time.observe(Duration::from_secs(60));
         let text = metrics.encode();
         for line in [
-            "# HELP millstream_epochs_completed Epochs completed.",
+            "# HELP millstream_epochs_completed Epochs completed that records were read in.",
             "millstream_epochs_completed_total 3",
             "millstream_events_applied_total{feed=\"log\"} 7",
             "millstream_epoch_duration_seconds_bucket{le=\"0.0005\"} 1",

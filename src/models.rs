@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 use crate::report::Report;
 use crate::segments::{self, replace as replace_whole};
 
+pub use dataflows::health::backtest::{Backtest, Found, OfBand};
 pub use dataflows::load_forecast::{State as Series, Update as Measured};
 pub use dataflows::models::eta::WEIGHS;
 pub use dataflows::models::lanes::{Lane, Lanes, Stage, Way};

@@ -21,22 +21,30 @@
 //! |---|---|
 //! | a condition cannot be told of a row | the row is not meant; counted, said; other rules go on |
 //! | a text cannot be rendered | the intent is suppressed, with the reason; nothing half leaves |
-//! | a receiver fails | its own messages wait; nobody else's |
+//! | a receiver fails | its own messages wait; nobody else's; how it stands outlives the process |
 //! | the process is killed | decisions up to the checkpoint are durable, the rest is decided again |
 
+mod asked; // what a person has done about messages
+mod group; // many like messages become one with a count
+mod asking; // channels, for those who ask
 mod guard; // which addresses may be spoken to
 mod intent; // a decision, and its event
 mod language; // conditions and texts
 mod mail; // what waits for one channel
 mod planner; // what rules make of changes
 mod rule; // rules, compiled
+pub mod rotate; // another secret
 mod send; // one channel at work
 pub mod sign; // Standard Webhooks
+mod standing; // whether a receiver is tried
+mod trial; // what rules would have said
 mod watcher; // looks, decides, writes down
 mod webhook; // one attempt
+mod why; // why a rule did or did not speak
 mod wire; // connections
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread::JoinHandle;
@@ -49,13 +57,21 @@ use crate::config::channels::ChannelSettings;
 use crate::messages::{AppendRefused, Appended, Epoch, ReadHandle};
 use crate::report::Report;
 use crate::tasks;
+use asking::Way;
+use group::Groups;
 use planner::Planner;
 use send::{Channel, Shared, Waiting};
+use standing::Standing;
 use watcher::{Places, Watcher};
 use webhook::Webhook;
 
-pub use rule::Rules;
+pub use asked::{Asked, Asking, Wanted, no_notifications};
+pub use asking::{AGAIN_MAX, Asking as AskingChannels, no_such};
+pub use rule::{Rule, Rules};
+pub use standing::DIR;
+pub use trial::{Tally, Trial};
 pub use watcher::Counts;
+pub use why::About;
 pub use wire::{Resolve, Resolving, system};
 
 /// The view that intents and answers are in.
@@ -79,6 +95,8 @@ pub struct Parts {
     pub rules: Rules,
     /// Who is told.
     pub channels: Vec<ChannelSettings>,
+    /// Where it is kept how channels stand.
+    pub folder: PathBuf,
     /// The views.
     pub read: ReadHandle,
     /// The log.
@@ -131,9 +149,21 @@ pub struct Notifying {
     end: watch::Sender<bool>,
     planned: Arc<Planned>,
     counts: Arc<Mutex<Counts>>,
+    asking: Asking,
+    channels: AskingChannels,
 }
 
 impl Notifying {
+    /// The channels, for those who ask.
+    pub fn channels(&self) -> AskingChannels {
+        self.channels.clone()
+    }
+
+    /// For those who have something done about messages.
+    pub fn asking(&self) -> Asking {
+        self.asking.clone()
+    }
+
     /// How many intents there are, by state.
     pub fn counts(&self) -> Arc<Mutex<Counts>> {
         Arc::clone(&self.counts)
@@ -163,15 +193,24 @@ pub fn start(parts: Parts) -> Result<Option<Notifying>, Report> {
     let view = parts.read.views.iter().find(|it| it.def().name == VIEW).map(Arc::clone);
     let places = view.as_ref().and_then(|it| Places::of(&**it));
     let (Some(view), Some(places)) = (view, places) else { return Err(no_view()) };
-    let (mut channels, mut tasks) = (HashMap::new(), Vec::new());
+    std::fs::create_dir_all(&parts.folder).map_err(|why| no_folder(&parts.folder, &why))?;
+    let (mut channels, mut tasks, mut ways) = (HashMap::new(), Vec::new(), Vec::new());
     for (n, settings) in parts.channels.into_iter().enumerate() {
         let webhook = Webhook::new(&settings, Arc::clone(&parts.resolve))
             .map_err(|why| unfit(&settings.name, why))?;
-        let waiting = Arc::new(Waiting::default());
+        let webhook = Arc::new(webhook);
+        let standing = Mutex::new(Standing::open(&parts.folder, &settings.name));
+        let waiting = Arc::new(Waiting { standing, ..Waiting::default() });
         let seed = (parts.now_ms)().rotate_left(17) ^ (n as u64 + 1) | 1;
         channels.insert(settings.name.clone(), (settings.clone(), Arc::clone(&waiting)));
-        tasks.push(Channel { settings, waiting, webhook: Arc::new(webhook), seed });
+        ways.push(Way {
+            settings: settings.clone(),
+            waiting: Arc::clone(&waiting),
+            webhook: Arc::clone(&webhook),
+        });
+        tasks.push(Channel { settings, waiting, webhook, seed });
     }
+    let asked = AskingChannels { ways: Arc::new(ways), now_ms: Arc::clone(&parts.now_ms) };
     let stop = Arc::new(AtomicBool::new(false));
     let (end, ended) = watch::channel(false);
     let counts = Arc::new(Mutex::new(Counts::new()));
@@ -181,6 +220,12 @@ pub fn start(parts: Parts) -> Result<Option<Notifying>, Report> {
         append: Arc::clone(&parts.append),
         now_ms: Arc::clone(&parts.now_ms),
     });
+    let asking = Asking {
+        read: parts.read.clone(),
+        view: Arc::clone(&view),
+        append: Arc::clone(&parts.append),
+        now_ms: Arc::clone(&parts.now_ms),
+    };
     let watcher = Watcher {
         planner: Planner::new(parts.rules),
         read: parts.read,
@@ -195,6 +240,8 @@ pub fn start(parts: Parts) -> Result<Option<Notifying>, Report> {
         counts: Arc::clone(&counts),
         stop: Arc::clone(&stop),
         recent: HashMap::new(),
+        groups: Groups::default(),
+        counted: 0,
         places,
         at: 0,
         held: None,
@@ -209,7 +256,7 @@ pub fn start(parts: Parts) -> Result<Option<Notifying>, Report> {
         runtime.block_on(futures_util::future::join_all(all));
     })?;
     let planned = parts.planned;
-    Ok(Some(Notifying { watching, sending, stop, end, planned, counts }))
+    Ok(Some(Notifying { watching, sending, stop, end, planned, counts, asking, channels: asked }))
 }
 
 fn no_view() -> Report {
@@ -220,6 +267,17 @@ fn no_view() -> Report {
         why: format!("expected the view `{VIEW}` among those that are kept"),
         effect: "nothing was started; no data was touched".into(),
         fix: format!("add `{VIEW}` to `engine.views`, or take rules and channels away"),
+    }
+}
+
+fn no_folder(folder: &std::path::Path, why: &std::io::Error) -> Report {
+    Report {
+        code: "run/data-folder",
+        what: "could not write into the data folder".into(),
+        at: vec![("folder", folder.display().to_string())],
+        why: why.to_string(),
+        effect: "nothing was started; no data was touched".into(),
+        fix: "make room in the folder, or let this user write there".into(),
     }
 }
 

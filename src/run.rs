@@ -39,6 +39,7 @@ mod serving; // the server on its runtime
 mod simulation; // the protocol, by a seed
 mod sinks; // what leaves, on its way through threads
 mod supervised; // what a process does that has a parent
+pub mod tried; // a log lived through once more, nothing kept
 mod watching; // who looks at the whole
 
 use std::sync::Arc;
@@ -49,7 +50,7 @@ use crossbeam_channel::Sender;
 
 use crate::commands::replay::Clock;
 use crate::config::Settings;
-use crate::engine::{Engine, Parts, Prepared};
+use crate::engine::{self, Engine, Parts, Prepared};
 use crate::epochs::{Epochs, Limits, TimeSource};
 use crate::ingest::local_log::LocalLog;
 use crate::ingest::resets::Resets;
@@ -71,13 +72,14 @@ use ground::{Ground, now_by};
 use keep::Kept;
 pub use keep::Rebuild;
 pub use notifying::compiled as compiled_rules;
-pub use plan::Plan;
+pub use plan::{Plan, Resolver};
 use publishing::Models;
 use reading::Readers;
 use rebuild::Building;
 pub use running::{Ended, Running};
 pub use serving::{ADMIN_ADDRESS, listen_for_signals, tell_address};
 use serving::{Porch, serve};
+pub use sinks::writer_of;
 
 /// Chunks waiting per feed: two megabytes, some milliseconds of work for a worker.
 pub const QUEUE_CHUNKS: usize = 3;
@@ -102,6 +104,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     let n_queues = known.len() + topics.len();
     let feeds = Feeds::new(known);
 
+    engine::judge_by(&settings.health);
     let prepared = Prepared::new(&settings.engine, &settings.queues, secret, plan.state.is_some())?;
     // Without a state that is kept nothing leaves: what left could not be told from what is new.
     let views: Vec<_> = prepared.leaving().iter().map(|it| it.def()).collect();
@@ -299,10 +302,12 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
             from: held,
             now_ms: now_by(&clock),
             planned,
+            resolve: plan.resolver.0.clone(),
         })?,
         _ => None,
     };
     let said = notifying.as_ref().map(crate::notify::Notifying::counts);
+    let messages = notifying.as_ref().map(crate::notify::Notifying::asking);
     let files: Files = (FeedId::from(plan.log)..)
         .zip(&sources)
         .map(|(feed, it)| (feed, it.name.clone(), Arc::clone(&it.progress)))
@@ -341,6 +346,8 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
                 resets,
                 state: looking,
                 sinks: sinks.as_ref().map(Sinks::asking),
+                messages,
+                channels: notifying.as_ref().map(crate::notify::Notifying::channels),
                 models,
                 building: Arc::clone(&building),
                 now_ms: now_by(&clock),

@@ -47,7 +47,7 @@ pub use format::{
     SegmentHeader, SegmentProblem,
 };
 pub use lock::FolderLock;
-pub use open::{Looked, Opened, VERIFY_AT_OPEN_BYTES, look, open, open_to_read};
+pub use open::{Looked, Opened, VERIFY_AT_OPEN_BYTES, look, look_ahead, open, open_to_read};
 pub use trouble::{cannot_read, cannot_write, damaged, other_layout};
 pub use verify::{Held, Verified};
 pub use whole::{read_checked, remove, replace, replace_checked};

@@ -39,6 +39,7 @@ mod query;
 mod queues;
 mod refusal;
 mod router;
+mod route;
 pub mod routes;
 mod sql;
 mod sse;
@@ -231,6 +232,19 @@ pub enum AdminAction {
         /// The sink.
         sink: String,
     },
+    /// Have something done about messages that rules planned.
+    Messages {
+        /// `retry`, `cancel`.
+        what: String,
+        /// Only this one.
+        message: Option<String>,
+        /// Only those of this rule.
+        rule: Option<String>,
+        /// Only those to this channel.
+        channel: Option<String>,
+        /// Only those of this tenant.
+        owner: Option<String>,
+    },
     /// Have something done about a sink.
     Sink {
         /// The sink.
@@ -239,6 +253,15 @@ pub enum AdminAction {
         what: String,
         /// Of what stands aside, only this.
         id: Option<String>,
+    },
+    /// How the channels stand.
+    Channels,
+    /// Have something done about a channel.
+    Channel {
+        /// The channel.
+        channel: String,
+        /// `again`, `resume`, `reload`.
+        what: String,
     },
     /// Append rejects to the log again.
     RetryRejects {

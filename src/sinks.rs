@@ -63,7 +63,10 @@ pub mod jsonl; // files of JSON lines
 mod lane; // one sink's way
 mod log; // its log on the disk
 mod look; // outboxes that no process has open
+mod opening; // one sink's outbox, as a start finds it
 mod outbox; // what leaves, durable with its checkpoint
+mod packing; // items on their way into blocks
+mod present; // which streams are told, and what others missed
 mod runner; // one sink's own thread
 #[cfg(test)]
 pub(crate) mod simulated; // on a disk of a test, turn by turn
@@ -84,7 +87,8 @@ pub use batch::{Batch, Mark, OutEvent, OutRow, Part, Stream, Value};
 pub use coding::{Items, Packed};
 pub use lane::{QUEUE_BATCHES, QUEUE_BYTES};
 pub use look::{aside_of, look};
-pub use outbox::{EVENTS_MAX_BYTES, Outbox, Parts, SINKS_DIR, note};
+pub use outbox::{EVENTS_MAX_BYTES, Outbox, Parts, SINKS_DIR, nobody, note};
+pub use present::Hole;
 pub use threads::{Asking, Sinks, no_sinks};
 pub use waiting::DUE_MAX;
 
@@ -121,16 +125,9 @@ pub trait Sink: Send + Sync {
     /// [`Delivery::Durable`] means yes; [`Fault::Data`] is taken as [`Fault::Unknown`].
     fn ready(&self) -> Delivering<'_>;
 
-    /// What the receiver has of each view against what is served at the first of these epochs, of
-    /// which everything has been delivered, but for current rows that were touched up to the second.
-    /// Both are held. A JSON object a table, with `equal` in it. May take long, and is called on a
-    /// thread that may wait.
-    fn verify(
-        &self,
-        between: (Epoch, Epoch),
-        readers: &[Arc<dyn ViewReader>],
-    ) -> Result<serde_json::Value, Report> {
-        let (_, _) = (between, readers);
+    /// What the receiver has against what it must have. A JSON object a table, with `equal` in it. May
+    /// take long, and is called on a thread that may wait.
+    fn verify(&self, _against: &Against<'_>) -> Result<serde_json::Value, Report> {
         Err(Report {
             code: "sinks/cannot-verify",
             what: "cannot compare what this sink's receiver has".into(),
@@ -149,6 +146,30 @@ pub trait Sink: Send + Sync {
 
     /// One attempt at one batch; see the contract above.
     fn deliver<'a>(&'a self, batch: &'a Batch) -> Delivering<'a>;
+}
+
+/// What a receiver must have.
+#[derive(Clone, Copy)]
+pub struct Against<'r> {
+    /// Everything up to this epoch has been delivered; it is held.
+    pub at: Epoch,
+    /// Current rows that were touched up to this one may be on their way; it is held, too.
+    pub upto: Epoch,
+    /// What is served.
+    pub readers: &'r [Arc<dyn ViewReader>],
+    /// The events that were handed over.
+    pub events: Option<Counted>,
+}
+
+/// Events that were handed over, counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// Those of epochs above this one,
+    pub from: Epoch,
+    /// up to this one:
+    pub upto: Epoch,
+    /// so many.
+    pub n: u64,
 }
 
 /// What a sink says about itself.

@@ -112,10 +112,26 @@ pub struct Watched {
     pub on_ready: Option<Box<dyn FnOnce() + Send>>,
 }
 
+/// How far it had come when it last moved.
+struct Seen {
+    epoch: u64,
+    at: std::time::Instant,
+    /// Where the log is to be read on, if something waits there and nothing holds it back.
+    unread: Option<u64>,
+    unread_at: std::time::Instant,
+}
+
+impl Seen {
+    fn new(epoch: u64) -> Seen {
+        let at = crate::clock::monotonic();
+        Seen { epoch, at, unread: None, unread_at: at }
+    }
+}
+
 impl Watched {
     /// Looks until told to stop.
     pub fn run(mut self, stop: &AtomicBool) {
-        let mut seen = (0, crate::clock::monotonic());
+        let mut seen = Seen::new(0);
         let mut anomalies = 0;
         let began = crate::clock::monotonic();
         while !stop.load(SeqCst) {
@@ -154,16 +170,25 @@ impl Watched {
         }
     }
 
-    fn look(&self, seen: &mut (u64, std::time::Instant), anomalies: &mut u64) {
+    fn look(&self, seen: &mut Seen, anomalies: &mut u64) {
         let as_of = *self.read.newest.borrow();
-        if as_of.epoch != seen.0 {
-            *seen = (as_of.epoch, crate::clock::monotonic());
+        let now = crate::clock::monotonic();
+        if as_of.epoch != seen.epoch {
+            (seen.epoch, seen.at) = (as_of.epoch, now);
         }
         let ledger = self.book.ledger((self.dedup)());
         let (waiting, _) = self.book.incomplete();
         let held = (self.held)() && waiting == 0;
         let behind = !held && (waiting > 0 || ledger.partitions.iter().any(|it| it.lag > 0));
-        let stalled = behind && crate::clock::since(seen.1) > self.stall_after;
+        // Epochs of nothing complete while nobody reads the log; other feeds may wait for theirs.
+        let is_log = |feed: &str| self.feeds.all().iter().any(|it| it.is_log && it.name == *feed);
+        let log = ledger.partitions.iter().find(|it| is_log(&it.feed));
+        let unread = log.filter(|it| it.lag > 0 && !(self.held)()).map(|it| it.next);
+        if unread.is_none() || unread != seen.unread {
+            (seen.unread, seen.unread_at) = (unread, now);
+        }
+        let stands = |since| crate::clock::since(since) > self.stall_after;
+        let stalled = behind && stands(seen.at) || unread.is_some() && stands(seen.unread_at);
         if stalled != self.health.stalled.swap(stalled, SeqCst) {
             if stalled {
                 self.metrics.stalls.one();
@@ -171,7 +196,8 @@ impl Watched {
                     code = "watch/stall",
                     epoch = as_of.epoch,
                     epochs_waiting = waiting,
-                    "no epoch completes although work waits"
+                    log_position = unread,
+                    "no epoch completes, or nothing is read of the log, although work waits"
                 );
             } else {
                 tracing::warn!(code = "watch/stall", epoch = as_of.epoch, "epochs complete again");

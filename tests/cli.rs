@@ -1,5 +1,7 @@
 //! The command line as a person meets it: the built binary, its words and its exit codes.
 
+#[path = "cli/backtest.rs"]
+mod backtest;
 #[path = "cli/counted.rs"]
 mod counted;
 #[path = "cli/examples.rs"]
@@ -47,7 +49,8 @@ fn exit_codes_are_as_documented() {
         check(&["replay", "x", &rate], 1, "expected a number from 0.001 to 1000000000");
         check(&["produce", "--input", "x", "--topic", "t", &rate], 1, "error[commands/flag]");
     }
-    check(&["run", "--data-dir", env!("CARGO_BIN_EXE_millstream")], 1, "it is a file");
+    let file = env!("CARGO_BIN_EXE_millstream");
+    check(&["run", "--listen", "127.0.0.1:0", "--data-dir", file], 1, "it is a file");
     check(&["check", "--set", "serve.listen=localhost:80"], 1, "an IP address and port");
     check(&["map", "--input", "/no/such/file"], 1, "error[ingest/cannot-open]");
     check(&["rejects", "list", "--limit", "1001"], 2, "expected a number from 1 to 1000");
@@ -61,6 +64,8 @@ fn exit_codes_are_as_documented() {
     check(&["log", "stats", "--data-dir", "/no/such"], 1, "error[commands/no-data]");
     check(&["feed", "reset", "k/t", "--to", "soon"], 2, "expected earliest, latest, a time");
     check(&["feed", "list", "--data-dir", "/no/such"], 1, "error[commands/no-data]");
+    check(&["check", "--log-level", "inof"], 1, "error[commands/log-level]");
+    check(&["check", "--log-level", "info,h2=off"], 0, "settings are good");
     check(&["check"], 0, "settings are good");
     let produce = ["produce", "--input", "x", "--topic", "t"];
     let produce = |more: &[&'static str]| [&produce, more].concat();
@@ -362,6 +367,12 @@ fn a_demo_ends_by_itself() {
     let mut generate = Process::start(&["generate", "--events", "1000000"]);
     generate.until("specversion");
     let Process { child, out, .. } = &mut generate;
+    drop(std::mem::replace(out, BufReader::new(child_of_nothing())));
+    assert!(child.wait().unwrap().success());
+    // Nor is it one where all is told at the end.
+    let input = folder.file("in.jsonl", run(&["generate", "--events", "3"]).1);
+    let mut replay = Process::start(&["replay", &input]);
+    let Process { child, out, .. } = &mut replay;
     drop(std::mem::replace(out, BufReader::new(child_of_nothing())));
     assert!(child.wait().unwrap().success());
 }

@@ -5,6 +5,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use sha2::{Digest, Sha256};
+
 use dataflows::catalogue::definitions;
 use schemas::clickhouse::{self, CLOSED, FEW_WORDS, MIGRATIONS, RESERVED};
 
@@ -12,21 +14,39 @@ fn folder() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/clickhouse"))
 }
 
-/// Goal: a view's file is what the catalogue says, each view has one, and all files are built in.
-/// Method: generate again, compare; list the folder.
+/// First files of views whose tables a later migration carries forward: they stay as they were released,
+/// by the SHA-256 of their text. (None yet.)
+const FROZEN: &[(&str, &str)] = &[];
+
+/// Goal: a view's file is what the catalogue says, or as it was released where a later one carries its
+/// tables forward; each view has one, and all files are built in, in the order of their numbers. (That
+/// all of them together make what the catalogue says tests/clickhouse/carried.rs asks a server.) Method:
+/// generate again, compare; list the folder.
 #[test]
 #[allow(clippy::disallowed_methods)]
 fn the_files_are_generated() {
     let bless = std::env::var("MILLSTREAM_BLESS").is_ok();
     let mut named = BTreeSet::from(["access.sql".to_string()]);
+    assert!(MIGRATIONS.is_sorted_by(|a, b| a.0[..4] < b.0[..4]), "numbers rise");
+    let mut begun = BTreeSet::new();
     for (name, built_in) in MIGRATIONS {
         let file = folder().join(format!("{name}.sql"));
         named.insert(format!("{name}.sql"));
         let view = name.split_once('_').unwrap().1;
         let Some(def) = definitions().iter().find(|it| it.name == view) else {
-            assert_eq!(view, "base", "a migration of no view");
+            let of = |it: &&&str| view.strip_prefix(**it).is_some_and(|it| it.starts_with('_'));
+            let carries = view == "base" || begun.iter().any(|it| of(&it));
+            assert!(carries, "{name}: a migration of no view that was made before");
+            assert_eq!(*built_in, std::fs::read_to_string(&file).unwrap());
             continue;
         };
+        begun.insert(view);
+        if let Some((_, digest)) = FROZEN.iter().find(|it| it.0 == *name) {
+            let found: String =
+                Sha256::digest(built_in).iter().map(|it| format!("{it:02x}")).collect();
+            assert_eq!(found, *digest, "{name} was released: carry it forward by another");
+            continue;
+        }
         let text = clickhouse::of_view(def);
         if bless {
             std::fs::write(&file, &text).unwrap();
@@ -41,7 +61,7 @@ fn the_files_are_generated() {
         .map(|it| it.unwrap().file_name().into_string().unwrap())
         .collect();
     assert_eq!(there, named);
-    assert_eq!(MIGRATIONS.len(), definitions().len() + 1, "a view without its tables");
+    assert_eq!(begun.len(), definitions().len(), "a view without its tables");
 }
 
 /// Goal: names of ours and of fields never meet; a hint is about a field that is there. Method:
@@ -52,7 +72,7 @@ fn names_do_not_meet_and_hints_are_about_something() {
         for field in def.fields {
             assert!(!RESERVED.contains(&field.name), "{}.{}", def.name, field.name);
         }
-        assert!(!["events"].contains(&def.name), "the name of a table of ours");
+        assert!(!["events", "events_rows"].contains(&def.name), "the name of a table of ours");
     }
     let is_there = |view: &str, field: &str| {
         let mut of = definitions().iter().filter(|it| view == "*" || it.name == view);
@@ -71,8 +91,11 @@ fn statements_are_told_apart() {
     assert_eq!(clickhouse::statements(text), ["SELECT ';' AS a,\n  1", "SELECT 2"]);
     for (name, text) in MIGRATIONS {
         for it in clickhouse::statements(text) {
-            assert!(it.starts_with("CREATE "), "{name}: {it}");
-            let again = it.contains("IF NOT EXISTS") || it.contains("OR REPLACE");
+            assert!(clickhouse::about(&it).is_some(), "{name}: {it}");
+            let adds = ["ADD COLUMN ", "ADD INDEX "];
+            let again = adds.iter().all(|add| {
+                it.matches(add).count() == it.matches(&format!("{add}IF NOT EXISTS")).count()
+            });
             assert!(again, "{name}: a statement that cannot be run again: {it}");
         }
     }

@@ -47,8 +47,9 @@ const ROOMS: &[(&str, &[&str], &str)] = &[
     ("sql", &[], "the views as tables, through a read handle; serve asks it by a message"),
     (
         "notify",
-        &["sinks"],
-        "rows through a read handle, decisions through the log; a receiver fails as a sink does",
+        &["sinks", "segments"],
+        "rows through a read handle, decisions through the log; a receiver fails as a sink does, \
+         and how it stands is a file replaced whole",
     ),
     ("desk", &[], "claims on queues: rows through a read handle, decisions through the log"),
     ("serve", &["changes"], "rows through a read handle and gathered changes, never collections"),

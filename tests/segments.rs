@@ -403,12 +403,15 @@ fn the_largest_block() {
 }
 
 /// Goal: ageing out keeps what is to be kept, at its positions, over restarts and over a crash in
-/// the middle of a merge. Method: tag 1 is kept; all three segments leave, one after the other.
+/// the middle of a merge; the newest segment never leaves. Method: tag 1 is kept; of four segments
+/// three leave, one after the other.
 #[test]
 fn ageing_out_keeps_the_kept() {
     let dir = TempDir::new();
-    let (blocks, _) = three_segments(&dir.0);
+    let (mut blocks, _) = three_segments(&dir.0);
     let mut it = opened(&dir.0, OnDamage::Refuse, 600).unwrap();
+    append(&mut it, &[block(0, 10)]).unwrap();
+    blocks.push(block(0, 10));
     let before = TempDir::new();
     let mut leftover_seen = false;
     for left in (0..3).rev() {
@@ -435,11 +438,45 @@ fn ageing_out_keeps_the_kept() {
     }
     assert!(leftover_seen);
     assert!(it.folder.oldest().is_none());
-    assert_eq!(segments(&dir.0).len(), 1);
+    assert_eq!(segments(&dir.0).len(), 2);
     append(&mut it, &[block(2, 20)]).unwrap();
     let got = read(&it).unwrap();
     drop(it);
     assert_eq!(read(&opened(&dir.0, OnDamage::Refuse, 600).unwrap()).unwrap(), got);
+}
+
+/// Goal: what a process still writes that has lost its folder while it was stopped is not read, by
+/// the one that has it now or by a later one. Method: a writer, kept; its locks removed; another
+/// opens the folder and appends; then the bytes that the first one was about to write are put where
+/// it would have put them, all or some of them.
+#[test]
+fn what_a_lost_writer_writes_is_not_read() {
+    for n_bytes in [1, 43, 44, 60, 300, 2_000] {
+        let dir = TempDir::new();
+        let mut first = opened(&dir.0, OnDamage::Refuse, 1 << 20).unwrap();
+        append(&mut first, &[block(0, 10), block(1, 20)]).unwrap();
+        let path = segments(&dir.0).remove(0);
+        let end = fs::metadata(&path).unwrap().len();
+        // What it would write next.
+        append(&mut first, &[block(0, 1_000), block(2, 3_000)]).unwrap();
+        let late = fs::read(&path).unwrap()[end as usize..].to_vec();
+        fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(end).unwrap();
+
+        fs::remove_file(dir.0.join("lock")).unwrap();
+        let mut second = opened(&dir.0, OnDamage::Refuse, 1 << 20).unwrap();
+        append(&mut second, &[block(2, 30)]).unwrap();
+        let expected = placed(&[block(0, 10), block(1, 20), block(2, 30)]);
+        let why = append(&mut first, &[block(0, 10)]).expect_err("refused");
+        assert_eq!(why.code, "segments/removed");
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.write_all_at(&late[..n_bytes], end).unwrap();
+        assert_eq!(read(&second).unwrap(), expected, "{n_bytes} bytes");
+        append(&mut second, &[block(0, 40)]).unwrap();
+        drop((first, second));
+        let third = opened(&dir.0, OnDamage::Refuse, 1 << 20).unwrap();
+        let expected = placed(&[block(0, 10), block(1, 20), block(2, 30), block(0, 40)]);
+        assert_eq!((third.notes.len(), read(&third).unwrap()), (0, expected), "{n_bytes} bytes");
+    }
 }
 
 /// Goal: several may look at once, nobody looks while it is written, and who starts waits for those

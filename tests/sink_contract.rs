@@ -1,15 +1,20 @@
 //! Goal: whatever becomes of a receiver, of the process, or of both, each row, change and mark
 //! arrives: in order, never under two ids, an id never with other bytes, nothing dropped, nobody
 //! else kept waiting. Method: the kit of `tests/common/sinks.rs`, over a receiver in memory that
-//! knows ids again, and over the sink of files.
+//! knows ids again, over the sink of files, and over a channel of notifications with a receiver of
+//! webhooks.
 
 #![allow(missing_docs, clippy::disallowed_methods)]
 
+#[path = "common/channel.rs"]
+mod channel;
 mod common;
 #[path = "common/contract.rs"]
 mod contract;
 #[path = "common/sinks.rs"]
 mod kit;
+#[path = "common/receiver.rs"]
+mod receiver;
 #[path = "support/temp_dir.rs"]
 mod temp_dir;
 
@@ -154,8 +159,15 @@ fn list(folder: &std::path::Path) -> Vec<PathBuf> {
     all
 }
 
-/// Both receivers pass each case.
-fn each(case: fn(&mut World<'_>)) {
+/// Both receivers of batches, and one of messages, pass each case.
+fn each(case: fn(&mut dyn contract::Driven)) {
+    each_sink(|world| case(world));
+    let dir = temp_dir::TempDir::new();
+    case(&mut channel::Told::new(&dir.0));
+}
+
+/// Both receivers of batches.
+fn each_sink(case: impl Fn(&mut World<'_>)) {
     let dir = temp_dir::TempDir::new();
     let memory = Memory::default();
     case(&mut World::new(&dir.0, &memory));
@@ -225,8 +237,13 @@ fn rebuilt() {
 }
 
 #[test]
+fn was_away() {
+    each_sink(contract::was_away);
+}
+
+#[test]
 fn anew() {
-    each(contract::anew);
+    each_sink(contract::anew);
 }
 
 /// A dead sink costs at most a row per entity, nobody else waits for it, and when it is back it gets

@@ -1,22 +1,14 @@
-//! A customer's state as bytes, and back.
-//!
-//! # Why this way
-//! The attributes of one event share its stamp; so they do in the bytes (a stamp is written where
-//! it first occurs, later attributes say how many stamps ago that was) and after they are read.
+//! A customer's state as bytes, and back. Cases and attributes are kept as they are packed in
+//! memory.
 
 use std::sync::Arc;
 
 use super::caseload::Caseload;
-use super::{Customers, FIXED, Kept, MAX_NAMES, Profile, Reversed, State};
+use super::{Customers, Profile, Reversed, State};
 use crate::Keep;
 use crate::packed::{Checked, Writer};
 use crate::served::layout;
-use crate::stamps::Stamp;
 use crate::sums::Sums;
-
-/// How many stamps ago one is still looked for: enough for an event after the other, and a bound
-/// on the time for a customer of hundreds of attributes.
-const STAMPS_BACK: usize = 16;
 
 /// Flags.
 const REVERSED: u8 = 1;
@@ -51,7 +43,7 @@ impl Keep for Customers {
             writer.0.extend_from_slice(it.bytes());
         }
         if let Some(it) = &state.profile {
-            it.store(&mut writer);
+            writer.0.extend_from_slice(it.bytes());
         }
     }
 
@@ -81,73 +73,10 @@ impl Keep for Customers {
             state.cases = Some(Arc::new(Caseload::restore(n_opened, from.bytes(n)?)?));
         }
         if flags & PROFILE != 0 {
-            state.profile = Some(Arc::new(Profile::restore(&mut from)?));
+            let rest = from.bytes(from.0.len())?;
+            state.profile = Some(Arc::new(Profile::restore(rest)?));
         }
         from.end()?;
         Some(state)
-    }
-}
-
-impl Profile {
-    fn store(&self, into: &mut Writer<'_>) {
-        let mut stamps: Vec<&Arc<Stamp>> = Vec::new();
-        let set = (0..FIXED).filter(|it| self.fixed[*it].is_some());
-        into.0.push(set.fold(0, |mask, it| mask | 1 << it));
-        for kept in self.fixed.iter().flatten() {
-            kept.store(into, &mut stamps);
-        }
-        into.count(self.named.len() as u64);
-        for (name, kept) in &self.named {
-            into.text(name);
-            kept.store(into, &mut stamps);
-        }
-    }
-
-    fn restore(from: &mut Checked<'_>) -> Option<Profile> {
-        let mut profile = Profile::default();
-        let mut stamps = Vec::new();
-        let mask = from.byte().filter(|it| it >> FIXED == 0)?;
-        for (place, kept) in profile.fixed.iter_mut().enumerate() {
-            if mask & 1 << place != 0 {
-                *kept = Some(Kept::restore(from, &mut stamps)?);
-            }
-        }
-        let n = from.count::<usize>().filter(|it| *it <= MAX_NAMES)?;
-        // Of each at least a length, a stamp and a value: three bytes.
-        profile.named.reserve_exact(n.min(from.0.len() / 3));
-        for _ in 0..n {
-            let name = from.text()?;
-            if profile.named.last().is_some_and(|it| it.0.as_str() >= name) {
-                return None;
-            }
-            let kept = Kept::restore(from, &mut stamps)?;
-            profile.named.push((name.into(), kept));
-        }
-        Some(profile)
-    }
-}
-
-impl Kept {
-    /// `stamps`: those written so far.
-    fn store<'s>(&'s self, into: &mut Writer<'_>, stamps: &mut Vec<&'s Arc<Stamp>>) {
-        let back = stamps.iter().rev().take(STAMPS_BACK).position(|it| **it == self.stamp);
-        into.count(back.map_or(0, |it| it as u64 + 1));
-        if back.is_none() {
-            self.stamp.store(into);
-            stamps.push(&self.stamp);
-        }
-        into.maybe(self.value.as_deref());
-    }
-
-    fn restore(from: &mut Checked<'_>, stamps: &mut Vec<Arc<Stamp>>) -> Option<Kept> {
-        let stamp = match from.count::<usize>()? {
-            0 => {
-                let stamp = Arc::new(Stamp::restore(from)?);
-                stamps.push(stamp.clone());
-                stamp
-            }
-            back => stamps.get(stamps.len().checked_sub(back)?)?.clone(),
-        };
-        Some(Kept { stamp, value: from.maybe()?.map(Into::into) })
     }
 }

@@ -149,16 +149,35 @@ fn a_saturated_sum_says_so() {
 #[test]
 fn the_first_names_by_text_are_kept() {
     let said = |n: usize| Attributes {
-        stamp: Arc::new(Stamp { at: n as i64, tie: "1\0s".into() }),
+        stamp: Stamp { at: n as i64, tie: "1\0s".into() },
         fixed: vec![],
         named: vec![(format!("{n:04}").into(), Some("x".into()))],
     };
     let (mut forth, mut back) = (Profile::default(), Profile::default());
     (0..MAX_NAMES + 9).for_each(|n| forth.take(&said(n)));
     (0..MAX_NAMES + 9).rev().for_each(|n| back.take(&said(n)));
-    let names = |it: &Profile| it.named.iter().map(|it| it.0.clone()).collect::<Vec<_>>();
+    let names = |it: &Profile| it.named().map(|it| it.0.to_string()).collect::<Vec<_>>();
     assert_eq!(names(&forth), names(&back));
     assert_eq!((names(&back).len(), names(&back)[0].as_str()), (MAX_NAMES, "0000"));
+}
+
+/// Goal: an attribute is found without the others being taken apart. Method: every set of the fixed
+/// ones, some stated together, some alone, some withdrawn.
+#[test]
+fn each_fixed_one_is_found() {
+    for mask in 0..1_u8 << FIXED {
+        let mut profile = Profile::default();
+        for place in (0..FIXED as u8).filter(|it| mask & 1 << it != 0) {
+            let value = (place % 3 != 2).then(|| format!("value {place}").into());
+            let stamp = Stamp { at: i64::from(place / 2), tie: "1\0s".into() };
+            profile.take(&Attributes { stamp, fixed: vec![(place, value)], named: vec![] });
+        }
+        let each: Vec<Option<CompactString>> =
+            (0..FIXED).map(|it| profile.fixed(it).map(Into::into)).collect();
+        assert_eq!(each, profile.all_fixed(), "{mask:b}");
+        let there = each.iter().flatten().count() as u32;
+        assert_eq!(there, (mask & 0b1101_1011).count_ones(), "{mask:b}");
+    }
 }
 
 /// Goal: what is exchanged and kept per customer stays small. Method: the sizes themselves.

@@ -183,6 +183,24 @@ impl Shard {
         bytes(self.grown()) - self.bytes()
     }
 
+    /// Bytes that [`Shard::make_room_for`] would add.
+    pub(super) fn room_bytes(&self, n: u64) -> u64 {
+        ((self.slots_for(n) - self.slots.len()) as u64).saturating_mul(size_of::<u128>() as u64)
+    }
+
+    /// Grows at once to where so many fit.
+    pub(super) fn make_room_for(&mut self, n: u64) {
+        let slots = self.slots_for(n);
+        if slots > self.slots.len() {
+            self.rebuild(slots, |_| true);
+        }
+    }
+
+    fn slots_for(&self, n: u64) -> usize {
+        let slots = (n.saturating_add(1)).saturating_mul(128).div_ceil(self.load as u64);
+        usize::try_from(slots).unwrap_or(usize::MAX).max(self.slots.len())
+    }
+
     pub(super) fn grow(&mut self) {
         self.rebuild(self.grown(), |_| true);
     }

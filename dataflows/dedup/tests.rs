@@ -74,6 +74,8 @@ proptest! {
                     1 => claimed.reverse(),
                     _ => claimed.sort_by_key(|it: &(Vec<u128>, u64)| it.0.len() % 3),
                 }
+                // Told how many, fewer or more: it only spares work.
+                again.expect([0, 7, 3_000, u64::MAX][cut % 4]);
                 let twice = claimed.iter().chain(&claimed[..claimed.len() / 2]);
                 twice.for_each(|(ids, at)| again.restore(ids, *at));
                 prop_assert_eq!(again.stats().effective_horizon_ms, limits.horizon_ms);
@@ -88,6 +90,27 @@ proptest! {
             claimed.push((new.collect(), at));
         }
     }
+}
+
+/// Goal: who was told how many come does not grow while they come, and holds no more for it than one
+/// who grows; where they are more than memory may hold nothing is set aside. Method: bytes.
+#[test]
+fn room_is_made_at_once() {
+    let limits = DedupLimits { horizon_ms: 600 * STEP_MS, max_bytes: 64 << 20 };
+    let [told, grows] = [0; 2].map(|_| Dedup::new(limits));
+    let ids: Vec<u128> = (1..200_000_u128)
+        .map(|it| it.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835))
+        .collect();
+    told.expect(ids.len() as u64);
+    let room = told.stats().bytes;
+    for it in [&told, &grows] {
+        ids.chunks(1_000).for_each(|some| it.restore(some, 1_000 * STEP_MS));
+        assert_eq!(it.stats().entries, ids.len() as u64);
+    }
+    assert_eq!(told.stats().bytes, room);
+    assert!(room <= grows.stats().bytes * 11 / 10, "{room} {}", grows.stats().bytes);
+    grows.expect(1 << 40);
+    assert!(grows.stats().bytes <= limits.max_bytes);
 }
 
 /// Goal: where memory does not suffice for all that is put back, the newest is kept, in whatever

@@ -376,7 +376,7 @@ fn common(text: &str, grams: &Grams) -> (u64, u64) {
 }
 
 /// FNV-1a 64 of the text, mixed: the same everywhere and always.
-fn hash_of(text: &str) -> u64 {
+pub(crate) fn hash_of(text: &str) -> u64 {
     let fnv = text.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, it| {
         (hash ^ u64::from(it)).wrapping_mul(0x0000_0100_0000_01b3)
     });

@@ -4,7 +4,8 @@
 //! [`Asked`]: of each case, while it is not resolved, what its rows say; the day on which its person
 //! opened it; and its [`Load`], under its queue's hour and under the whole queue. A case whose
 //! opening is not known waits nowhere. [`Tiers`]: of each customer with a tier, the tier. [`Late`]:
-//! of each order that is late now, its customer. [`Picks`]: of each case handed out, that it was.
+//! of each order that is late now, its customer. [`Bands`]: of each customer who opened a case, the
+//! band of health, and the better one before. [`Picks`]: of each case handed out, that it was.
 
 use compact_str::CompactString;
 use differential_dataflow::difference::{Abelian, IsZero, Monoid, Semigroup};
@@ -18,6 +19,7 @@ use crate::cases::{Case, Cases};
 use crate::claims::{self, Claims};
 use crate::customers::{self, Customers};
 use crate::fold::Project;
+use crate::health::{self, Health};
 use crate::orders::{self, Orders};
 
 /// A queue as a whole (`None`), or an hour of it: microseconds since the Unix epoch.
@@ -179,13 +181,16 @@ impl Project<Customers> for Tiers {
         new: &customers::State,
         emit: &mut dyn FnMut((Key, CompactString), isize),
     ) {
+        if old.is_some_and(|it| it.is_as_told_in(new)) {
+            return;
+        }
         let (old, new) = (old.and_then(|it| it.tier()), new.tier());
         if old == new {
             return;
         }
         let key: Key = (name.tenant().into(), crate::key_id(name));
         for (tier, n) in old.map(|it| (it, -1)).into_iter().chain(new.map(|it| (it, 1))) {
-            emit((key.clone(), tier.clone()), n);
+            emit((key.clone(), tier.into()), n);
         }
     }
 }
@@ -221,6 +226,43 @@ impl Project<Orders> for Late {
         }
         for (customer, n) in old.map(|it| (it, -1)).into_iter().chain(new.map(|it| (it, 1))) {
             emit((name.tenant().into(), customer.into()), n);
+        }
+    }
+}
+
+/// A person, their band of health, and the better one of which they were lately.
+pub(crate) type Standing = (Key, CompactString, Option<CompactString>);
+
+/// Of the health of customers.
+pub(crate) struct Bands;
+
+impl Project<Health> for Bands {
+    type Data = Standing;
+    type Diff = isize;
+
+    fn change(
+        &mut self,
+        _: &Name,
+        _: Option<&health::State>,
+        _: &health::State,
+        _: &mut dyn FnMut(Standing, isize),
+    ) {
+        unreachable!("a band depends on the day: `change_at` is what is called");
+    }
+
+    fn change_at(
+        &mut self,
+        name: &Name,
+        old: Option<(&health::State, Epoch)>,
+        new: (&health::State, Epoch),
+        emit: &mut dyn FnMut(Standing, isize),
+    ) {
+        let (old, new) = (old.and_then(|it| it.0.standing(it.1)), new.0.standing(new.1));
+        if old == new {
+            return;
+        }
+        for ((band, before), n) in old.map(|it| (it, -1)).into_iter().chain(new.map(|it| (it, 1))) {
+            emit(((name.tenant().into(), crate::key_id(name)), band, before), n);
         }
     }
 }

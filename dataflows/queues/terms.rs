@@ -39,7 +39,9 @@ pub struct Terms {
     pub sla: Vec<Sla>,
     /// What tiers are left of their time.
     pub tiers: Vec<Pressing>,
-    /// What a case is left of its time while an order of its person is late; of a hundred.
+    /// What a case is left of its time while its person's health falls; of a hundred.
+    pub falling: u8,
+    /// The same, while an order of its person is late.
     pub late_order: u8,
     /// The same, for one of three cases of a person within a week.
     pub third_case: u8,
@@ -72,6 +74,7 @@ impl Default for Terms {
         Terms {
             sla: vec![Sla { tier: None, band: None, times }],
             tiers: vec![tier("gold", 50), tier("silver", 75)],
+            falling: 75,
             late_order: 75,
             third_case: 75,
             due_soon: 25,
@@ -110,6 +113,11 @@ impl Terms {
             && let Some(it) = self.tiers.iter().find(|it| it.tier == *tier)
         {
             bring(&format_compact!("tier {tier}"), it.percent);
+        }
+        if let Some((band, before)) = person.band.as_ref().zip(person.fell_from.as_ref())
+            && self.falling < 100
+        {
+            bring(&format_compact!("health fell from {before} to {band}"), self.falling);
         }
         if person.is_late && self.late_order < 100 {
             bring("an order is late", self.late_order);

@@ -44,15 +44,17 @@ fn the_line_that_says_most_stands() {
 fn each_reason_takes_its_share_of_what_is_left() {
     let person = Person {
         tier: Some("gold".into()),
+        band: Some("falling".into()),
+        fell_from: Some("good".into()),
         is_late: true,
         crowded: vec![(0, 3)],
-        ..Person::default()
     };
     let found = Terms::default().bring(1, 0, &person);
     let minutes = |it: i64| it as f64 / 6e7;
     assert_eq!((minutes(found.due_at), minutes(found.soon_at)), (15.0, 11.25));
-    assert_eq!(minutes(found.deadline), 15.0 * 0.5 * 0.75 * 0.75);
-    assert_eq!((found.class.as_str(), found.reasons.len()), ("P1/gold", 3));
+    assert_eq!(minutes(found.deadline), 15.0 * 0.5 * 0.75 * 0.75 * 0.75);
+    assert_eq!((found.class.as_str(), found.reasons.len()), ("P1/gold/falling", 4));
+    assert_eq!(found.reasons[1], "health fell from good to falling: 75 % of its time");
     let nobody = Terms::default().bring(1, 0, &Person::default());
     assert_eq!((nobody.deadline, nobody.reasons.len()), (nobody.due_at, 0));
 }

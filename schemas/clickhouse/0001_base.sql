@@ -44,15 +44,17 @@ COMMENT 'The last epoch up to which everything is here.';
 CREATE TABLE IF NOT EXISTS _writers (
     deployment String COMMENT 'Which deployment: a name made from its secret, not the secret.',
     writer String COMMENT 'Which process.',
-    claimed_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'When it began to write here.',
+    turn UInt64 COMMENT 'Rises by one with each that comes: the greatest is the last. No clock decides.',
+    claimed_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'When it began to write here, by the server; for people.',
     row_id UInt128 MATERIALIZED reinterpretAsUInt128(sipHash128(deployment, writer)) COMMENT 'One per process.'
-) ENGINE = ReplacingMergeTree
+) ENGINE = ReplacingMergeTree(turn)
 ORDER BY (deployment, writer, row_id)
 SETTINGS non_replicated_deduplication_window = 1000
 COMMENT 'Who writes here.';
 
--- Kept for two years; ALTER TABLE events MODIFY TTL … for another time.
-CREATE TABLE IF NOT EXISTS events (
+-- An event is one row, whatever its content: the identity alone sorts. Kept for two years;
+-- ALTER TABLE events_rows MODIFY TTL … for another time.
+CREATE TABLE IF NOT EXISTS events_rows (
     `tenant` LowCardinality(String) COMMENT 'Whose it is.',
     `source` LowCardinality(String) COMMENT 'CloudEvents source: who stated it.',
     `id` String COMMENT 'CloudEvents id; unique with tenant and source.',
@@ -68,10 +70,18 @@ CREATE TABLE IF NOT EXISTS events (
     `incarnation` UInt64 COMMENT 'Which life of the state applied it.' CODEC(T64, LZ4),
     row_id UInt128 MATERIALIZED reinterpretAsUInt128(sipHash128(tenant, source, id)) COMMENT 'One per event: tenant, source, id.',
     row_version UInt128 MATERIALIZED bitShiftLeft(toUInt128(incarnation), 64) + epoch COMMENT 'The greatest stands.',
-    data String ALIAS JSONExtractRaw(event, 'data') COMMENT 'What happened, by its type: JSON.'
+    data String ALIAS JSONExtractRaw(event, 'data') COMMENT 'What happened, by its type: JSON.',
+    INDEX by_type type TYPE set(64) GRANULARITY 1,
+    INDEX by_time time TYPE minmax GRANULARITY 1
 ) ENGINE = ReplacingMergeTree(row_version)
 PARTITION BY toYYYYMM(appended_at)
-ORDER BY (tenant, type, time, source, id, row_id)
+ORDER BY (tenant, source, id, row_id)
 TTL toDateTime(appended_at) + INTERVAL 2 YEAR
 SETTINGS non_replicated_deduplication_window = 1000
-COMMENT 'Every event that was applied, as it came.';
+COMMENT 'Every event that was applied, as it came; read it through the view of the plain name.';
+
+CREATE OR REPLACE VIEW events AS
+SELECT tenant, source, id, type, subject, time, appended_at, feed, partition, offset, event, data, epoch
+FROM events_rows FINAL
+WHERE ((SELECT void_from FROM _voids)[incarnation] = 0 OR epoch < (SELECT void_from FROM _voids)[incarnation])
+COMMENT 'Every event that was applied, once; what a later life of the state has voided is left out.';

@@ -63,6 +63,20 @@ impl Peer {
         self.request("GET", path, ANSWER_TIMEOUT)
     }
 
+    /// Asks a route that is not the command line's own: its whole answer; none where there is no
+    /// such thing.
+    pub fn json(&self, path: &str) -> Result<Option<Value>, Report> {
+        let (status, body) =
+            self.exchange("GET", &Asking { path, ..Asking::default() }, ANSWER_TIMEOUT)?;
+        let value = serde_json::from_slice(&body)
+            .map_err(|why| self.told(path, &format!("expected JSON, found {why}")))?;
+        match status {
+            200 => Ok(Some(value)),
+            404 => Ok(None),
+            _ => Err(self.refused(path, status, &value)),
+        }
+    }
+
     /// Asks what everything on the disk has to be read for.
     pub fn get_slowly(&self, path: &str) -> Result<Value, Report> {
         self.request("GET", path, SLOW_TIMEOUT)
@@ -207,12 +221,19 @@ pub fn query(pairs: &[(&str, Option<String>)]) -> String {
         out.push(if out.is_empty() { '?' } else { '&' });
         out.push_str(name);
         out.push('=');
-        for byte in value.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
-                out.push(char::from(byte));
-            } else {
-                out.push_str(&format!("%{byte:02X}"));
-            }
+        out.push_str(&encoded(value));
+    }
+    out
+}
+
+/// A value in a path or a query.
+pub fn encoded(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
         }
     }
     out

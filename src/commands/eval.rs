@@ -213,7 +213,7 @@ fn promised(cases: &[Case], queues: &Queues) -> Vec<Recorded> {
 
 /// The area under the curve: the chance that of one for whom it came true and one for whom it did
 /// not the first was given the greater chance; equal ones count half.
-fn area(said: &[(f64, bool)]) -> f64 {
+pub(super) fn area(said: &[(f64, bool)]) -> f64 {
     let mut said = said.to_vec();
     said.sort_by(|a, b| a.0.total_cmp(&b.0));
     let n_true = said.iter().filter(|it| it.1).count() as f64;

@@ -5,6 +5,7 @@
 //! bytes. A model that is there already is measured on the same texts, held out by hash; where it
 //! is better it stays, and that is told, unless `--anyway` is said.
 
+mod backtest; // what a view would have told
 mod publish; // a model into the data folder
 pub(super) mod texts;
 
@@ -31,6 +32,7 @@ pub fn main(what: &Model, chosen: &Chosen) -> Result<(), Problems> {
         Model::Train(it) => train(it, chosen),
         Model::Score(it) => score(it, chosen),
         Model::Publish(it) => publish::publish(it, chosen),
+        Model::Backtest(it) => backtest::main(it, chosen),
         Model::List(it) => publish::list(it, chosen),
         Model::Show(it) => publish::show(it, chosen),
     }

@@ -20,13 +20,14 @@ use sha2::{Digest, Sha256};
 
 use crate::commands::check::mapping_problems;
 use crate::commands::chosen::{Chosen, instant_ms, rate};
+use crate::commands::out::Out;
 use crate::commands::{Problems, rejects, typed};
 use crate::config::kafka::Start;
 use crate::config::{KafkaSettings, Settings};
 use crate::ingest::file::Progress;
 use crate::ledger::EpochTimes;
 use crate::report::Report;
-use crate::run::{self, Ended, Plan, Rebuild, Source};
+use crate::run::{self, Ended, Plan, Rebuild, Resolver, Source};
 use crate::{tasks, usage};
 
 /// What to replay, and how.
@@ -173,10 +174,9 @@ pub fn main(replay: &Replay, settings: Settings) -> Result<(), Report> {
     } else {
         outcome.to_string() + &why_rejected(replay, &outcome)
     };
-    let mut out = std::io::stdout().lock();
-    let written = writeln!(out, "{text}").and_then(|()| out.flush());
-    written.map_err(|it| output("standard output", &it.to_string()))?;
-    drop(out);
+    let mut out = Out::default();
+    out.line(text)?;
+    out.end()?;
     if replay.stay { ended.stay() } else { ended.stop() }
 }
 
@@ -233,6 +233,7 @@ pub fn run(replay: &Replay, settings: Settings) -> Result<(Outcome, Ended), Repo
         rebuild: Rebuild::default(),
         until_end: true,
         sinks: Vec::new(),
+        resolver: Resolver::default(),
         told: None,
         clock: replay.clock,
         serve: replay.serve || replay.stay,

@@ -109,8 +109,9 @@ fn line(it: &Value) -> String {
         Some(code) => format!("  {code}: {}", text("why")),
         None => String::new(),
     };
+    let missed = it["missed"].as_array().and_then(|it| it.last()).map_or(String::new(), missed);
     format!(
-        "{:<16} {:<13} up to {mark}  delivered {}  in flight {}  {waits}  aside {}  outbox {} B{why}",
+        "{:<16} {:<13} up to {mark}  delivered {}  in flight {}  {waits}  aside {}  outbox {} B{why}{missed}",
         text("name"),
         text("state"),
         it["delivered_items"],
@@ -118,6 +119,13 @@ fn line(it: &Value) -> String {
         it["aside"],
         it["outbox_bytes"],
     )
+}
+
+/// What it was not told of, being away from the settings.
+fn missed(it: &Value) -> String {
+    let streams = it["streams"].as_array().map_or(0, Vec::len);
+    let from = it["from"].as_u64().map_or("?".into(), |it| it.to_string());
+    format!("  missed {streams} streams of epochs above {from} up to {}", it["upto"])
 }
 
 fn item(it: &Value) -> String {

@@ -8,6 +8,7 @@
 pub mod eval; // what would have been done
 pub mod model; // learning, and what a model says
 pub mod produce; // the longest list of flags, by itself
+pub mod rules; // what rules would say, and why
 pub mod sql; // statements over the live views
 
 use std::path::PathBuf;
@@ -136,6 +137,35 @@ pub enum Command {
         #[command(subcommand)]
         what: Sinks,
     },
+    /// Try rules on history, ask why they did or did not speak, see what they would say
+    #[command(after_help = "Examples:\n  millstream rules test --rule waits --since 7d\n  \
+                            millstream rules explain K-1\n  \
+                            millstream rules preview --rule waits\n\n\
+                            docs/notifications.md says what rules are.")]
+    Rules {
+        /// What to ask.
+        #[command(subcommand)]
+        what: rules::Rules,
+    },
+    /// See which messages rules planned and what became of them; have them sent after all, or not
+    #[command(after_help = "Examples:\n  millstream notifications list --state refused\n  \
+                            millstream notifications retry --channel ops\n  \
+                            millstream notifications cancel --rule waits")]
+    Notifications {
+        /// What to do about them.
+        #[command(subcommand)]
+        what: rules::Notifications,
+    },
+    /// See how channels stand, and have something done about them
+    #[command(after_help = "Examples:\n  millstream channels list\n  \
+                            millstream channels resume ops\n  \
+                            millstream channels rotate ops\n\n\
+                            docs/notifications.md says what each state means.")]
+    Channels {
+        /// What to do with them.
+        #[command(subcommand)]
+        what: Channels,
+    },
     /// See where the feeds stand, and say where a topic is to begin at the next start
     #[command(after_help = "Examples:\n  millstream feed list\n  \
                             millstream feed reset shop/crm.events --to earliest\n  \
@@ -200,7 +230,7 @@ pub enum Command {
     #[command(
         after_help = "Example:\n  millstream rebuild clickhouse --user admin --password-file \
                             clickhouse-data/secrets/admin\n\nNeeds a user who may empty tables, and the \
-                            running process. Changes and events of before are gone."
+                            running process. Changes of before are gone; events stay."
     )]
     Rebuild(Rebuild),
     /// The JSON Schemas of the events that are taken
@@ -544,6 +574,63 @@ pub struct OfSink {
     /// Which data folder, and how it is printed.
     #[command(flatten)]
     pub folder: Folder,
+}
+
+/// `millstream channels`
+#[derive(Clone, Debug, Subcommand)]
+pub enum Channels {
+    /// A line a channel: its breaker, what is delivered, what waits, how many secrets sign
+    #[command(after_help = "Example:\n  millstream channels list --json")]
+    List {
+        /// Which data folder, and how it is printed.
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Messages that failed and wait for another attempt, each with why
+    #[command(after_help = "Example:\n  millstream channels again ops --json")]
+    Again(OfChannel),
+    /// The receiver is mended: try it now, and what failed with it
+    #[command(after_help = "Example:\n  millstream channels resume ops")]
+    Resume(OfChannel),
+    /// A new secret beside those that sign; later, only that one
+    #[command(after_help = "Examples:\n  millstream channels rotate ops\n  \
+                            millstream channels rotate ops --kind ed25519\n  \
+                            millstream channels rotate ops --finish")]
+    Rotate(RotateChannel),
+}
+
+/// One channel.
+#[derive(Clone, Debug, Args)]
+pub struct OfChannel {
+    /// Its name, as in `[channels.NAME]`
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Which data folder, and how it is printed.
+    #[command(flatten)]
+    pub folder: Folder,
+}
+
+/// `millstream channels rotate`
+#[derive(Clone, Debug, Args)]
+pub struct RotateChannel {
+    /// Which.
+    #[command(flatten)]
+    pub of: OfChannel,
+    /// What the new one is; as the first in the file, if absent
+    #[arg(long, value_enum, conflicts_with = "finish")]
+    pub kind: Option<SecretKind>,
+    /// The receivers know the new one: the others are taken out
+    #[arg(long)]
+    pub finish: bool,
+}
+
+/// How a secret signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SecretKind {
+    /// HMAC-SHA256: the receiver has the same secret
+    Hmac,
+    /// Ed25519: the receiver has the public half
+    Ed25519,
 }
 
 /// `millstream rejects`

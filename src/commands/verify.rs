@@ -38,7 +38,10 @@ pub fn main(it: &OfClickHouse, chosen: &Chosen) -> Result<(), Problems> {
         at: vec![("sink", name), ("epoch", found["epoch"].to_string())],
         why: "the tables above that are not equal, and their keys".into(),
         effect: "nothing was changed; what is served is right".into(),
-        fix: "`millstream rebuild clickhouse` fills the tables anew".into(),
+        fix:
+            "`millstream rebuild clickhouse` fills tables of rows and changes anew; the changes of \
+              before are gone then, and events, which are told once, are not filled"
+                .into(),
     }])
 }
 
@@ -57,7 +60,7 @@ fn print(found: &Value, json: bool) -> Result<(), Report> {
             Some(n) if n > 0 => format!("  {n} changed since"),
             _ => String::new(),
         };
-        let digest = digest.as_str().unwrap_or("");
+        let digest = digest.as_str().or(it["counted"].as_str()).unwrap_or("");
         let (rows, there) = (&it["rows"], &it["rows_there"]);
         out.line(format!(
             "{table:<26} {rows:>10} rows  {there:>10} there  {digest}  {equal}{since}"
@@ -107,7 +110,8 @@ pub fn rebuild(it: &Rebuild, chosen: &Chosen) -> Result<(), Problems> {
     let peer = running(&settings.data_dir).map_err(one)?;
     let runtime = runtime().map_err(one)?;
     let server = Server::connect(&to).map_err(|it| vec![told(it)])?;
-    runtime.block_on(migrate::empty(&server, tables)).map_err(|it| vec![told(it)])?;
+    let writer = crate::run::writer_of(&settings.data_dir).map_err(one)?;
+    runtime.block_on(migrate::empty(&server, &writer, tables)).map_err(|it| vec![told(it)])?;
     let of = |what: &str| {
         let of = [("sink", Some(name.clone())), ("do", Some(what.to_string()))];
         format!("/v1/admin/sinks/do{}", ask::query(&of))

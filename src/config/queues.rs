@@ -17,6 +17,8 @@ pub struct Queues {
     pub sla: Vec<SlaLine>,
     /// Tiers, and what of a hundred their cases are left of their time.
     pub tiers: Vec<(String, u8)>,
+    /// The same while the customer's health falls (75).
+    pub falling: usize,
     /// The same while an order of the customer is late (75).
     pub late_order: usize,
     /// The same for one of three cases within a week (75).
@@ -25,7 +27,7 @@ pub struct Queues {
     pub due_soon: usize,
     /// Cases up to this severity come before all others (1); 0: none.
     pub first_severity: usize,
-    /// Every so-manieth pick takes the oldest case of those that are late already (4); 0: none.
+    /// Every n-th pick, n being this, takes the oldest case of those that are late already (4); 0: none.
     pub fairness: usize,
     /// How long a claim holds a case (15 min).
     pub lease: Duration,
@@ -55,6 +57,7 @@ impl Default for Queues {
         Queues {
             sla: vec![SlaLine { tier: None, band: None, times: [15, 60, 240, 1_440].map(minutes) }],
             tiers: vec![("gold".into(), 50), ("silver".into(), 75)],
+            falling: 75,
             late_order: 75,
             third_case: 75,
             due_soon: 25,

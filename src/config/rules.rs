@@ -38,6 +38,8 @@ pub struct RuleSettings {
     pub resolved: Option<String>,
     /// After one message of a subject so long none.
     pub quiet: Duration,
+    /// After one message others of the rule become one with a count, for so long; none if zero.
+    pub group: Duration,
     /// Said only if it is still so, so long after `since`.
     pub settle: Duration,
     /// Nothing is said of what began longer ago.
@@ -111,6 +113,12 @@ pub const RULE_KEYS: &[Key] = &[
         "After a message about a subject so long none of this rule: what falls into it is kept as suppressed. 1s to 30d; none if absent.",
     ),
     (
+        "group",
+        "",
+        "\"1min\"",
+        "After a message others of this rule (of one tenant) are held back for so long and become one message with a count. 1s to 1d; each by itself if absent.",
+    ),
+    (
         "settle",
         "",
         "\"5s\"",
@@ -156,6 +164,7 @@ pub(super) fn read(
     let text = it.must("text", &place);
     let resolved = it.text("resolved").map(|it| it.1);
     let quiet = it.time("quiet", Duration::ZERO, secs(1), secs(30 * day));
+    let group = it.time("group", Duration::ZERO, secs(1), secs(day));
     let settle = it.time("settle", Duration::ZERO, Duration::from_millis(100), secs(30 * day));
     let max_age = it.time("max_age", secs(day), secs(1), secs(365 * day));
     let already = it.flag("already");
@@ -181,6 +190,7 @@ pub(super) fn read(
         text: text?.1,
         resolved,
         quiet,
+        group,
         settle,
         max_age,
         already,

@@ -123,7 +123,7 @@ pub const SINK_KEYS: &[Key] = &[
         "take",
         "",
         "[\"rows\", \"changes\"]",
-        "What is handed over: `rows` (current rows, the newest of each key), `changes` (every change, by instants), `events` (as they were applied); `rows` and `changes` if absent.",
+        "What is handed over: `rows` (current rows, the newest of each key), `changes` (every change, by instants), `events` (as they were applied); if absent `rows` and `changes`, to `clickhouse` all three.",
     ),
     ("views", "", "[\"orders\"]", "Of which views; of all if absent."),
     (
@@ -161,8 +161,12 @@ pub(super) fn read(
 }
 
 impl Reader<'_> {
-    fn take(&mut self) -> Vec<Sort> {
-        let Some((at, texts)) = self.list("take") else { return vec![Sort::Rows, Sort::Changes] };
+    fn take(&mut self, kind: &str) -> Vec<Sort> {
+        let Some((at, texts)) = self.list("take") else {
+            // Tables are for history: without events some of it is missing, for good.
+            let all = SORTS.map(|it| it.1);
+            return if kind == "clickhouse" { all.into() } else { all[..2].into() };
+        };
         let mut sorts = Vec::new();
         for text in texts {
             match SORTS.iter().find(|it| it.0 == text) {
@@ -218,7 +222,7 @@ impl Reader<'_> {
         }
         const MIB: u64 = 1 << 20;
         let (ms, secs) = (Duration::from_millis, Duration::from_secs);
-        let take = self.take();
+        let take = self.take(&kind);
         let views = self.list("views").map_or_else(Vec::new, |it| it.1);
         let max_bytes = self.size("max_bytes", 4 << 30, 64 * MIB, 64 << 40);
         let batch_rows = self.count("batch_rows", 200_000, 1_000_000);

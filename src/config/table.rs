@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::health;
 use super::queues::{self, SlaLine};
 use super::{OnDamage, Settings, values};
 
@@ -45,6 +46,8 @@ pub enum Kind {
     Sla(fn(&mut Settings) -> &mut Vec<SlaLine>),
     /// What tiers are left of their time.
     Tiers(fn(&mut Settings) -> &mut Vec<(String, u8)>),
+    /// Bands of health.
+    Bands(fn(&mut Settings) -> &mut Vec<(String, u8)>),
 }
 
 const fn row(name: &'static str, kind: Kind, words: &'static str) -> Setting {
@@ -280,6 +283,11 @@ pub const TABLE: &[Setting] = &[
         "What cases of a tier are left of that time, in hundredths: it moves them forward, not their promise.",
     ),
     row(
+        "queues.falling",
+        Kind::Count(|s| &mut s.queues.falling, 1, 100),
+        "What a case is left of its time while the customer is of a worse band of health than one, two, three or four weeks before, in hundredths; 100: nothing changes.",
+    ),
+    row(
         "queues.late_order",
         Kind::Count(|s| &mut s.queues.late_order, 1, 100),
         "What a case is left of its time while an order of its customer is late, in hundredths; 100: nothing changes.",
@@ -302,7 +310,7 @@ pub const TABLE: &[Setting] = &[
     row(
         "queues.fairness",
         Kind::Count(|s| &mut s.queues.fairness, 0, 1_000),
-        "Every so-manieth pick takes the oldest of the cases whose promise is broken already, so that none waits for ever; 0: none does.",
+        "Every n-th pick, n being this, takes the oldest of the cases whose promise is broken already, so that none waits for ever; 0: none does.",
     ),
     row(
         "queues.lease",
@@ -313,6 +321,42 @@ pub const TABLE: &[Setting] = &[
         "queues.max_waiting",
         Kind::Count(|s| &mut s.queues.max_waiting, 1, 100_000),
         "Requests that wait for the desk; more are answered 503.",
+    ),
+    row(
+        "health.recency",
+        Kind::Count(|s| &mut s.health.recency, 0, 1_000),
+        "What the time since the last purchase weighs, against the customer's own rhythm; 0: nothing.",
+    ),
+    row(
+        "health.frequency",
+        Kind::Count(|s| &mut s.health.frequency, 0, 1_000),
+        "What it weighs how often the customer buys.",
+    ),
+    row(
+        "health.trend",
+        Kind::Count(|s| &mut s.health.trend, 0, 1_000),
+        "What it weighs whether the customer spends more or less than before.",
+    ),
+    row(
+        "health.sentiment",
+        Kind::Count(|s| &mut s.health.sentiment, 0, 1_000),
+        "What it weighs how the customer's texts of late feel.",
+    ),
+    row("health.cases", Kind::Count(|s| &mut s.health.cases, 0, 1_000), "What open cases weigh."),
+    row(
+        "health.late_orders",
+        Kind::Count(|s| &mut s.health.late_orders, 0, 1_000),
+        "What late orders weigh.",
+    ),
+    row(
+        "health.bands",
+        Kind::Bands(|s| &mut s.health.bands),
+        "The bands, from the best to the worst, each with its lowest score.",
+    ),
+    row(
+        "health.long_case",
+        Kind::Time(|s| &mut s.health.long_case, "1min", "300d"),
+        "A case that is open for longer, as of the start of the customer's day, counts more.",
     ),
 ];
 
@@ -339,6 +383,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("serve", "HTTP."),
     ("sql", "Live SQL: `millstream sql` and `POST /v1/sql`."),
     ("queues", "Cases that wait: what they are promised, who is next ([queues.md](queues.md))."),
+    ("health", "How well it stands with each customer ([health.md](health.md))."),
 ];
 
 /// Why a value cannot be used: what was expected.
@@ -397,6 +442,7 @@ impl Setting {
             Kind::Views(_) => "a list of names of views".to_string(),
             Kind::Sla(_) => queues::SLA_EXPECTED.to_string(),
             Kind::Tiers(_) => queues::TIERS_EXPECTED.to_string(),
+            Kind::Bands(_) => health::BANDS_EXPECTED.to_string(),
         }
     }
 
@@ -452,6 +498,9 @@ impl Setting {
             Kind::Tiers(place) => lines(said, text_only)
                 .and_then(|it| queues::tiers(&it))
                 .map(|it| *place(settings) = it),
+            Kind::Bands(place) => lines(said, text_only)
+                .and_then(|it| health::bands(&it))
+                .map(|it| *place(settings) = it),
         };
         done.ok_or_else(|| self.expected())
     }
@@ -481,6 +530,7 @@ impl Setting {
                 let shown = place(&mut settings).iter().map(|it| format!("{} {}", it.0, it.1));
                 format!("{:?}", shown.collect::<Vec<_>>())
             }
+            Kind::Bands(place) => format!("{:?}", health::show_bands(place(&mut settings))),
         }
     }
 }

@@ -39,7 +39,7 @@ pub struct Open {
 pub struct Policy {
     /// Up to this severity cases come before all others; 0: none.
     pub first_severity: u8,
-    /// Every so-manieth pick takes the oldest broken one; 0: none.
+    /// Every n-th pick, n being this, takes the oldest broken one; 0: none.
     pub fairness: u64,
 }
 

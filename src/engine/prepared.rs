@@ -62,6 +62,11 @@ impl Prepared {
         format!("{made:032x}")
     }
 
+    /// So many identities are about to be put back.
+    pub fn expect_ids(&self, n: u64) {
+        self.dedup.expect(n);
+    }
+
     /// Puts identities back.
     pub fn take_ids(&self, ids: &[u128], claimed_ms: u64) {
         self.dedup.restore(ids, claimed_ms);

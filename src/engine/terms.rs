@@ -1,8 +1,27 @@
-//! The settings of queues as the views take them.
+//! The settings of queues and of health as the views take them.
 
+use dataflows::health::Band;
 use dataflows::queues::{Person, Pressing, Sla, Terms, crowded};
 
 use crate::config;
+
+/// Has the customers of this process judged by these.
+pub fn judge_by(settings: &config::Health) {
+    let weights = [
+        settings.recency,
+        settings.frequency,
+        settings.trend,
+        settings.sentiment,
+        settings.cases,
+        settings.late_orders,
+    ];
+    let bands = settings.bands.iter();
+    dataflows::health::set_terms(dataflows::health::Terms {
+        weights: weights.map(|it| u16::try_from(it).unwrap_or(u16::MAX)),
+        bands: bands.map(|it| Band { name: it.0.as_str().into(), from: it.1 }).collect(),
+        long_case_ms: i64::try_from(settings.long_case.as_millis()).unwrap_or(i64::MAX),
+    });
+}
 
 /// What the views are made with.
 pub(super) fn of(settings: &config::Queues) -> Terms {
@@ -16,6 +35,7 @@ pub(super) fn of(settings: &config::Queues) -> Terms {
     Terms {
         sla: sla.collect(),
         tiers: tiers.map(|it| Pressing { tier: it.0.as_str().into(), percent: it.1 }).collect(),
+        falling: hundredth(settings.falling),
         late_order: hundredth(settings.late_order),
         third_case: hundredth(settings.third_case),
         due_soon: hundredth(settings.due_soon),

@@ -44,7 +44,7 @@ use crate::segments::{self, Contents, Folder, OnDamage};
 
 pub use follow::Following;
 pub use record::Kind;
-pub use show::{Looking, Shown, Stats};
+pub use show::{Looking, OnRecord, Shown, Stats};
 
 /// The name of its folder in the data folder.
 pub const DIR: &str = "log";

@@ -33,6 +33,8 @@ pub(super) struct Intent {
     pub(super) suppressed: Option<&'static str>,
     /// Whose data it is.
     pub(super) customer: Option<String>,
+    /// Until when it is held back, microseconds.
+    pub(super) due: Option<i64>,
 }
 
 /// Whether an episode began or is over.
@@ -96,7 +98,7 @@ pub(super) fn planned(it: &Intent, terms: &Terms<'_>, at: i64) -> Vec<u8> {
             corrects: text(&it.corrects),
             suppressed: it.suppressed.map(Cow::Borrowed),
             customer: text(&it.customer),
-            due: None,
+            due: it.due,
             expires: Some(terms.expires),
         })),
     )

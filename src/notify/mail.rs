@@ -28,6 +28,8 @@ pub(super) struct Item {
     pub(super) attempts: u32,
     /// Not before, milliseconds.
     pub(super) due_ms: u64,
+    /// Why the last of them failed, or it is held back, in short; empty: it was not tried yet.
+    pub(super) why: String,
 }
 
 type Subject = (String, String);
@@ -59,7 +61,22 @@ impl Mail {
             self.more = true;
             return;
         }
+        self.sooner(&item);
         self.put(item);
+    }
+
+    /// One that waits for another attempt, and was put back by a person: it need not wait.
+    fn sooner(&mut self, item: &Item) {
+        let subject = item.subject();
+        let Some((seq, first)) = self.subjects.get_mut(&subject).and_then(VecDeque::front_mut)
+        else {
+            return;
+        };
+        let waits = (first.due_ms, *seq, subject);
+        if first.name == item.name && item.due_ms < first.due_ms && self.ready.remove(&waits) {
+            (first.due_ms, first.attempts) = (item.due_ms, 0);
+            self.ready.insert((item.due_ms, waits.1, waits.2));
+        }
     }
 
     /// What looking through the view found: the oldest that are planned, oldest first, at most
@@ -130,6 +147,38 @@ impl Mail {
         }
     }
 
+    /// The receiver is mended: what failed, or was held back, is due now. Gives how many.
+    pub(super) fn resume(&mut self, now_ms: u64) -> usize {
+        let later = self.ready.split_off(&(now_ms + 1, 0, Subject::default()));
+        let mut n = 0;
+        for (due_ms, seq, subject) in later {
+            let first = self.subjects.get_mut(&subject).and_then(VecDeque::front_mut);
+            let due_ms = match first.filter(|it| !it.1.why.is_empty()) {
+                Some((_, item)) => {
+                    n += 1;
+                    item.due_ms = now_ms;
+                    now_ms
+                }
+                None => due_ms,
+            };
+            self.ready.insert((due_ms, seq, subject));
+        }
+        n
+    }
+
+    /// What failed and waits for another attempt, the longest known first; at most so many.
+    pub(super) fn again(&self, most: usize) -> Vec<Item> {
+        let heads = self.subjects.values().filter_map(VecDeque::front);
+        let mut failed: Vec<&(u64, Item)> = heads.filter(|it| it.1.attempts > 0).collect();
+        failed.sort_by_key(|it| it.0);
+        failed.into_iter().take(most).map(|it| it.1.clone()).collect()
+    }
+
+    /// How many are in the window, and whether there are more.
+    pub(super) fn waits(&self) -> (usize, bool) {
+        (self.known.len(), self.more)
+    }
+
     /// The view includes the log up to here.
     pub(super) fn shown(&mut self, position: u64) {
         self.answered.retain(|_, it| *it > position);
@@ -137,7 +186,7 @@ impl Mail {
 
     #[cfg(test)]
     fn len(&self) -> usize {
-        self.known.len()
+        self.waits().0
     }
 }
 
@@ -147,7 +196,7 @@ mod tests {
 
     fn item(n: usize, about: &str, due_ms: u64) -> Item {
         let name = Name::new("default", &format!("m{n}"));
-        Item { name, about: about.into(), attempts: 0, due_ms }
+        Item { name, about: about.into(), attempts: 0, due_ms, why: String::new() }
     }
 
     fn taken(mail: &mut Mail, now_ms: u64) -> Option<String> {
@@ -168,6 +217,17 @@ mod tests {
         assert_eq!(taken(&mut mail, 0), None);
         mail.back(item(1, "a", 50));
         assert_eq!((taken(&mut mail, 49), mail.next_due()), (None, Some(50)));
+        // Found again it waits as before; put back by a person it need not.
+        mail.refill(vec![item(1, "a", 0)], true);
+        assert_eq!(mail.next_due(), Some(50));
+        mail.add(item(1, "a", 40));
+        assert_eq!((mail.next_due(), mail.len()), (Some(40), 3));
+        // It was not tried yet: it has its own time. What failed is due once its receiver is mended.
+        assert_eq!((mail.resume(7), mail.next_due()), (0, Some(40)));
+        let first = mail.take(50).unwrap();
+        mail.back(Item { attempts: 1, due_ms: 90, why: "answered 500".into(), ..first });
+        assert_eq!(mail.again(9).len(), 1);
+        assert_eq!((mail.resume(50), mail.next_due()), (1, Some(50)));
         let again = mail.take(50).unwrap();
         mail.done(&again, Some(7));
         assert_eq!(taken(&mut mail, 50).as_deref(), Some("m2"));

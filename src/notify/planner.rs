@@ -182,6 +182,11 @@ impl Planner {
         }
     }
 
+    /// When the next row will have settled.
+    pub(super) fn next_due(&self) -> Option<Epoch> {
+        self.settling.first_key_value().map(|it| it.0.0)
+    }
+
     /// What has settled by now, if it is still so.
     pub(super) fn settled(&mut self, now: Epoch, row: &RowNow<'_>, out: &mut Vec<Intent>) {
         while let Some(first) = self.settling.first_entry().filter(|it| it.key().0 <= now) {
@@ -317,6 +322,7 @@ impl Planner {
             corrects: None,
             suppressed,
             customer: it.customer(row),
+            due: None,
         }
     }
 
@@ -333,3 +339,6 @@ impl Planner {
         self.quiet_look = self.quiet.len() * 2 + QUIET_LOOK;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -151,6 +151,23 @@ impl Rule {
         self.condition.holds(facts)
     }
 
+    /// A row of its view, as JSON tells it; none where it is of another.
+    pub fn row_of(&self, told: &serde_json::Value) -> Option<Row> {
+        let value = |(name, kind): (&str, FieldKind)| {
+            let told = told.get(name)?;
+            Some(match (kind, told) {
+                (_, serde_json::Value::Null) => Value::Null,
+                (FieldKind::Text, it) => Value::Text(it.as_str()?.into()),
+                (FieldKind::Int, it) => Value::Int(it.as_i64()?),
+                (FieldKind::Bool, it) => Value::Bool(it.as_bool()?),
+                (FieldKind::Time, it) => Value::Time(schemas::time::parse_rfc3339(it.as_str()?)?),
+                (FieldKind::Money | FieldKind::Json, it) => Value::Json(it.clone()),
+            })
+        };
+        let values = self.def.fields.iter().map(|it| value((it.name, it.kind)));
+        Some(Row { values: values.collect::<Option<_>>()? })
+    }
+
     /// Why it speaks: the condition, and what it saw.
     pub fn reason(&self, row: &Row) -> String {
         let saw = self.asks.iter().map(|place| {

@@ -9,9 +9,11 @@
 //!
 //! # When it fails
 //! Killed between the receiver's 2xx and the fact, the message is sent again under the same id: the
-//! receiver sees a repeat, and nothing else.
+//! receiver sees a repeat, and nothing else. A receiver that answered 410 is not tried again before
+//! somebody says so; what waits for it expires.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -24,12 +26,13 @@ use tokio::sync::{Notify, watch};
 use super::AppendFacts;
 use super::intent::Answer;
 use super::mail::{Item, Mail};
+use super::standing::{Note, Standing};
 use super::webhook::{self, Said, Webhook};
 use crate::config::channels::ChannelSettings;
 use crate::messages::{AppendRefused, ReadHandle};
 use crate::report::Report;
 use crate::sinks::Fault;
-use crate::sinks::breaker::{Breaker, Failure, Kept, State};
+use crate::sinks::breaker::{Breaker, Failure, State};
 
 /// From one attempt at a message to the next, seconds: the standard's. After the last it is refused.
 pub(super) const SCHEDULE: [u64; 8] = [5, 300, 1_800, 7_200, 18_000, 36_000, 36_000, 36_000];
@@ -39,14 +42,20 @@ const JITTER_PERCENT: u64 = 20;
 const LOG_PAUSE: Duration = Duration::from_millis(200);
 /// Longest sleep: clocks are looked at again.
 const LOOK: Duration = Duration::from_secs(1);
+/// Of a failure so many characters are kept with its message.
+const WHY_MAX: usize = 200;
 
-/// A channel's window and what wakes its task.
+/// A channel's window, how it stands, and what wakes its task.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     /// What waits.
     pub(super) mail: Mutex<Mail>,
-    /// Something was added.
+    /// Something was added, or asked.
     pub(super) bell: Notify,
+    /// How it stands.
+    pub(super) standing: Mutex<Standing>,
+    /// Somebody says that the receiver is mended.
+    pub(super) probe: AtomicBool,
 }
 
 /// What the tasks of all channels share.
@@ -82,35 +91,57 @@ enum Ended {
     /// Nobody wants any more of it.
     Gone(Option<u64>),
     /// It is to go again.
-    Again { after: Option<Duration>, why: String },
+    Again { after: Option<Duration>, blame: Option<Fault>, why: String },
     /// The channel is not fit.
     Never(String),
+    /// It was not tried, and expires then.
+    Held(u64),
 }
 
 impl Channel {
     /// Sends until the end.
     pub(super) async fn run(mut self, shared: Arc<Shared>, mut end: watch::Receiver<bool>) {
-        let mut breaker = Breaker::new(Kept::default(), self.seed);
+        let Note { breaker, mut gone, mut asked_ms } = self.waiting.standing.lock().note.clone();
+        let mut breaker = Breaker::new(breaker, self.seed);
         let webhook = Arc::clone(&self.webhook);
         let mut under_way = FuturesUnordered::new();
-        let (mut gone, mut next_ms) = (false, 0_u64);
+        let mut next_ms = 0_u64;
         while !*end.borrow() {
             let now = (shared.now_ms)();
+            if self.waiting.probe.swap(false, SeqCst) {
+                breaker.probe_now();
+                (gone, asked_ms) = (false, 0);
+            }
             let (pause, _) = breaker.wait(now);
+            // A clock that was set back must not hold it for a year.
+            let asked = asked_ms.saturating_sub(now).min(webhook::ASKED_MAX_MS);
+            let pause = if gone { Duration::ZERO } else { pause.max(Duration::from_millis(asked)) };
             let most = match breaker.kept.state {
                 State::Closed => self.settings.concurrency,
                 _ => 1,
             };
-            while !gone && pause.is_zero() && under_way.len() < most && next_ms <= now * 1_000 {
+            self.tell(&breaker, (gone, asked_ms));
+            while pause.is_zero() && under_way.len() < most && next_ms <= now * 1_000 {
                 let Some(item) = self.waiting.mail.lock().take(now) else { break };
                 next_ms = next_ms.max(now * 1_000 - 1_000) + 1_000_000 / self.settings.rate as u64;
-                under_way.push(attempt(&shared, &webhook, item));
+                under_way.push(attempt(&shared, &webhook, item, gone));
             }
-            let sleep = self.sleep(now, (gone, pause, next_ms), under_way.len() < most);
+            let sleep = self.sleep(now, (pause, next_ms), under_way.len() < most);
             tokio::select! {
                 Some((item, ended)) = under_way.next(), if !under_way.is_empty() => {
+                    let now = (shared.now_ms)();
                     gone |= matches!(ended, Ended::Gone(_));
-                    self.ended(item, ended, &mut breaker, (shared.now_ms)());
+                    let unsent = matches!(ended, Ended::Done(None)).then(|| item.clone());
+                    if let Ended::Again { after: Some(after), .. } = &ended {
+                        let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+                        asked_ms = asked_ms.max(now.saturating_add(after));
+                    }
+                    self.ended(item, ended, &mut breaker, now);
+                    self.tell(&breaker, (gone, asked_ms));
+                    // Cancelled; and perhaps put back meanwhile, when it was still known here.
+                    if let Some(item) = unsent && is_planned(&shared, &item) {
+                        self.waiting.mail.lock().add(item);
+                    }
                 }
                 () = self.waiting.bell.notified() => {}
                 () = tokio::time::sleep(sleep) => {}
@@ -120,19 +151,24 @@ impl Channel {
     }
 
     /// How long there is nothing to do but to wait for answers.
-    fn sleep(
-        &self,
-        now: u64,
-        (gone, pause, next_ms): (bool, Duration, u64),
-        room: bool,
-    ) -> Duration {
-        if gone || !room {
+    fn sleep(&self, now: u64, (pause, next_ms): (Duration, u64), room: bool) -> Duration {
+        if !room {
             return LOOK;
         }
         let due = self.waiting.mail.lock().next_due();
         let due = due.map_or(LOOK, |it| Duration::from_millis(it.saturating_sub(now)));
         let rate = Duration::from_micros(next_ms.saturating_sub(now * 1_000));
         due.max(pause).max(rate).clamp(Duration::from_millis(1), LOOK)
+    }
+
+    /// How it stands, for those who look and for the next start.
+    fn tell(&self, breaker: &Breaker, (gone, asked_ms): (bool, u64)) {
+        let mut standing = self.waiting.standing.lock();
+        let kept = &breaker.kept;
+        let note = &standing.note;
+        if (&note.breaker, note.gone, note.asked_ms) != (kept, gone, asked_ms) {
+            standing.tell(Note { breaker: kept.clone(), gone, asked_ms });
+        }
     }
 
     fn ended(&mut self, mut item: Item, ended: Ended, breaker: &mut Breaker, now: u64) {
@@ -144,36 +180,75 @@ impl Channel {
                     tracing::info!(channel = name, "a receiver takes messages again");
                 }
                 self.waiting.mail.lock().done(&item, Some(position));
+                let mut standing = self.waiting.standing.lock();
+                standing.delivered += 1;
+                standing.last_ms = Some(now);
             }
             Ended::Gone(position) => {
                 tracing::error!(
                     code = "notify/gone",
                     channel = name,
-                    "a receiver answered 410: nothing more is sent to it before the next start"
+                    "a receiver answered 410: nothing more is sent to it until somebody says so"
                 );
                 self.waiting.mail.lock().done(&item, position);
             }
-            Ended::Again { after, why } => {
+            Ended::Again { after, blame, why } => {
                 let attempts = item.attempts as usize;
                 item.attempts += 1;
                 let pause = SCHEDULE[attempts.min(SCHEDULE.len() - 1)] * 1_000;
-                item.due_ms = now + jittered(&mut self.seed, pause);
-                let failure = Failure::Surroundings(after);
-                let told = ("notify/receiver", why.as_str());
-                if breaker.failure(failure, now, told) {
-                    tracing::warn!(code = "notify/receiver", channel = name, why, "is left alone");
-                }
+                let asked = after.map_or(0, |it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX));
+                item.due_ms = now.saturating_add(jittered(&mut self.seed, pause).max(asked));
+                item.why = why.chars().take(WHY_MAX).collect();
+                failed(breaker, name, (after, blame), &why, now);
                 self.waiting.mail.lock().back(item);
             }
             Ended::Never(why) => {
-                let failure = Failure::Refusal(Fault::Configuration);
-                if breaker.failure(failure, now, ("notify/channel", why.as_str())) {
-                    tracing::error!(code = "notify/channel", channel = name, why, "is not fit");
-                }
+                failed(breaker, name, (None, Some(Fault::Configuration)), &why, now);
                 item.due_ms = now;
                 self.waiting.mail.lock().back(item);
             }
+            Ended::Held(until_ms) => {
+                (item.due_ms, item.why) = (until_ms, "its receiver answered 410".into());
+                self.waiting.mail.lock().back(item);
+            }
         }
+    }
+}
+
+fn is_planned(shared: &Shared, item: &Item) -> bool {
+    let pin = shared.read.instants.pin();
+    let row = shared.view.get(item.name.tenant(), item.name.key(), pin.epoch()).ok().flatten();
+    let state = row.and_then(|it| it.values.get(shared.view.def().position("state")?).cloned());
+    matches!(state, Some(Value::Text(it)) if it == "planned")
+}
+
+/// What a failure says of the receiver.
+fn failed(
+    breaker: &mut Breaker,
+    channel: &str,
+    (after, blame): (Option<Duration>, Option<Fault>),
+    why: &str,
+    now: u64,
+) {
+    let (failure, code) = match blame {
+        Some(Fault::Data) => {
+            // It answered: nothing is wrong but with this message.
+            if breaker.success() {
+                tracing::info!(channel, "a receiver takes messages again");
+            }
+            return;
+        }
+        None => (Failure::Surroundings(after), "notify/receiver"),
+        Some(fault) => (Failure::Refusal(fault), "notify/channel"),
+    };
+    if !breaker.failure(failure, now, (code, why)) {
+        return;
+    }
+    match code {
+        "notify/channel" => {
+            tracing::error!(code = "notify/channel", channel, why, "somebody has to see to it");
+        }
+        _ => tracing::warn!(code = "notify/receiver", channel, why, "is left alone"),
     }
 }
 
@@ -186,7 +261,8 @@ fn jittered(seed: &mut u64, pause_ms: u64) -> u64 {
 }
 
 /// One attempt at one message; a final answer is durable when this ends.
-async fn attempt(shared: &Shared, webhook: &Webhook, item: Item) -> (Item, Ended) {
+/// `held`: nothing is sent.
+async fn attempt(shared: &Shared, webhook: &Webhook, item: Item, held: bool) -> (Item, Ended) {
     let now = (shared.now_ms)();
     let (tenant, message) = (item.name.tenant(), item.name.key());
     let row = {
@@ -208,13 +284,20 @@ async fn attempt(shared: &Shared, webhook: &Webhook, item: Item) -> (Item, Ended
         let reason = reason.as_deref();
         Answer { message: (tenant, &message), outcome, reason, attempts, at }.event()
     };
-    if matches!(field("expires_at"), Some(Value::Time(it)) if it <= micros(now)) {
+    let expires = match field("expires_at") {
+        Some(Value::Time(it)) => it,
+        _ => i64::MAX,
+    };
+    if expires > micros(now) && held {
+        return (item, Ended::Held(expires.unsigned_abs() / 1_000 + 1));
+    }
+    if expires <= micros(now) {
         let event = answer("expired", Some("not delivered in time".into()));
         let position = durable(shared, event).await;
         return (item, Ended::Done(Some(position)));
     }
     let seconds = i64::try_from(now / 1_000).unwrap_or(i64::MAX);
-    let body = webhook::body(&def.to_json(row));
+    let body = webhook::body(tenant, &def.to_json(row));
     let ended = match webhook.post(message, body, seconds).await {
         Said::Delivered => Ended::Delivered(durable(shared, answer("delivered", None)).await),
         Said::Gone => {
@@ -225,7 +308,7 @@ async fn attempt(shared: &Shared, webhook: &Webhook, item: Item) -> (Item, Ended
             let event = answer("refused", Some(format!("tried to the end: {why}")));
             Ended::Done(Some(durable(shared, event).await))
         }
-        Said::Again { after, why } => Ended::Again { after, why },
+        Said::Again { after, blame, why } => Ended::Again { after, blame, why },
         Said::Never(why) => Ended::Never(why),
     };
     (item, ended)

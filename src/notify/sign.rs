@@ -29,6 +29,15 @@ enum Key {
     Own(Box<Ed25519KeyPair>),
 }
 
+/// How a secret signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// HMAC-SHA256 under a secret that both sides have.
+    Hmac,
+    /// Ed25519: the receiver has the public half.
+    Ed25519,
+}
+
 /// What signs.
 pub struct Keys(Vec<Key>);
 
@@ -62,6 +71,23 @@ impl Keys {
             .map(|(n, word)| key(word).map_err(|why| format!("secret {}: {why}", n + 1)))
             .collect();
         Ok(Keys(all?))
+    }
+
+    /// How the first signs.
+    pub fn first(&self) -> Kind {
+        match self.0.first() {
+            Some(Key::Own(_)) => Kind::Ed25519,
+            _ => Kind::Hmac,
+        }
+    }
+
+    /// Of each what may be shown: `hmac`, or the public half (`whpk_…`).
+    pub fn kinds(&self) -> Vec<String> {
+        let shown = self.0.iter().map(|it| match it {
+            Key::Shared(_) => "hmac".to_string(),
+            Key::Own(key) => format!("whpk_{}", STANDARD.encode(key.public_key().as_ref())),
+        });
+        shown.collect()
     }
 
     /// Signs a message at an instant.
@@ -99,6 +125,19 @@ impl Keys {
             })
         })
     }
+}
+
+/// A new secret, as it stands in a file; in words, why none.
+pub fn fresh(kind: Kind) -> Result<String, String> {
+    let mut bytes = [0; 32];
+    let random = ring::rand::SystemRandom::new();
+    let drawn = ring::rand::SecureRandom::fill(&random, &mut bytes);
+    drawn.map_err(|_| "the system gives no random bytes".to_string())?;
+    let prefix = match kind {
+        Kind::Hmac => "whsec_",
+        Kind::Ed25519 => "whsk_",
+    };
+    Ok(format!("{prefix}{}", STANDARD.encode(bytes)))
 }
 
 fn message(id: &str, timestamp: i64, body: &[u8]) -> Vec<u8> {
@@ -172,5 +211,8 @@ mod tests {
             assert!(text.is_empty() || !why.contains(&text[6.min(text.len())..]), "{why}");
         }
         assert_eq!(format!("{:?}", Keys::read(SECRET).unwrap()), "Keys(1)");
+        let own = "whsk_VEVTVFNJR05JTkdLRVlET05PVFVTRVRISVNGT1JBTlk=";
+        let shown = Keys::read(&format!("{own} {SECRET}")).unwrap().kinds();
+        assert!(shown[0].starts_with("whpk_") && shown[1] == "hmac", "{shown:?}");
     }
 }

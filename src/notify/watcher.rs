@@ -29,9 +29,11 @@ use schemas::reading::{Gone, Pin, ViewReader};
 use schemas::rows::{Row, Value};
 
 use super::AppendFacts;
+use super::group::{GROUPED, Groups};
 use super::intent::{self, Answer, Intent, Terms};
 use super::mail::{Item, WINDOW};
 use super::planner::Planner;
+use super::rule::Rule;
 use super::send::Waiting;
 use crate::config::channels::ChannelSettings;
 use crate::messages::{AppendRefused, Epoch, ReadHandle};
@@ -68,8 +70,12 @@ pub(super) struct Watcher {
     pub(super) stop: Arc<AtomicBool>,
     /// Decided, and not shown by the view yet: from which position on it is, and whether it is sent.
     pub(super) recent: HashMap<Name, (u64, bool)>,
+    /// Windows in which many become one.
+    pub(super) groups: Groups,
     /// Of the fields of the view of intents.
     pub(super) places: Places,
+    /// Every message is counted as it was then; what changed since is counted as it is seen.
+    pub(super) counted: Epoch,
     /// Looked at up to here, and what holds it.
     pub(super) at: Epoch,
     pub(super) held: Option<Pin>,
@@ -84,6 +90,9 @@ pub(super) struct Places {
     channel: usize,
     planned_at: usize,
     due_at: usize,
+    answer: usize,
+    corrects: usize,
+    text: usize,
 }
 
 impl Places {
@@ -96,6 +105,9 @@ impl Places {
             channel: of("channel")?,
             planned_at: of("planned_at")?,
             due_at: of("due_at")?,
+            answer: of("answer")?,
+            corrects: of("corrects")?,
+            text: of("text")?,
         })
     }
 }
@@ -152,9 +164,20 @@ impl Watcher {
         let epoch = pin.epoch();
         let (mut found, mut quiet) = (Vec::new(), Vec::new());
         let places = self.places;
-        let mut counts = Counts::new();
+        let (mut counts, mut groups) = (Counts::new(), Groups::default());
+        let rules = self.planner.rules();
+        let of_name: HashMap<&str, (usize, &Rule)> =
+            rules.iter().enumerate().map(|it| (it.1.settings.name.as_str(), it)).collect();
         let read = self.view.for_each(epoch, &mut |name, row| {
             *counts.entry(text(&row, places.state).to_string()).or_default() += 1;
+            let is_held = text(&row, places.state) == "suppressed";
+            let begins = row.values[places.corrects] == Value::Null
+                && (!is_held || text(&row, places.answer) == GROUPED);
+            if let Some(rule) = of_name.get(text(&row, places.rule)).filter(|_| begins) {
+                let until = is_held.then(|| millis(time(&row, places.due_at)));
+                let at_ms = millis(time(&row, places.planned_at));
+                groups.was(*rule, name.tenant(), (at_ms, until), text(&row, places.text));
+            }
             match text(&row, places.state) {
                 "planned" => found.push((time(&row, places.planned_at), name.clone(), row)),
                 "suppressed" => {}
@@ -165,6 +188,8 @@ impl Watcher {
             self.lost(self.view.def().name, epoch, epoch);
         }
         *self.counts.lock() = counts;
+        self.counted = epoch;
+        self.groups = groups;
         found.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
         for (_, name, row) in &found {
             quiet.push((name.tenant().to_string(), row.clone()));
@@ -176,6 +201,7 @@ impl Watcher {
             self.planner.spoke(text(&row, places.rule), &subject, at_ms);
         }
         let fresh = self.look_at_all(epoch);
+        let fresh = self.grouped(fresh, epoch);
         if self.from == 0 || self.from >= epoch {
             // Nothing was put back: all there is was looked at.
             (self.at, self.held) = (epoch, Some(pin));
@@ -240,6 +266,7 @@ impl Watcher {
         self.planner.settled(epoch, &row, &mut intents);
         self.follow(last, epoch);
         let fresh = self.not_known(intents, epoch);
+        let fresh = self.grouped(fresh, epoch);
         // What was held before is not needed any more; this is, until the next look.
         (self.at, self.held) = (epoch, Some(now));
         if self.decide(fresh) {
@@ -254,6 +281,8 @@ impl Watcher {
         let mut planned = Vec::new();
         let counts = Arc::clone(&self.counts);
         let mut counts = counts.lock();
+        // A start counts all there is, and then looks from an epoch before that on.
+        let counting = last >= self.counted;
         let read = self.view.changes(last, epoch, &mut |name, old, new| {
             let state =
                 |row: &Option<Row>| row.as_ref().map(|it| text(it, places.state).to_string());
@@ -261,14 +290,16 @@ impl Watcher {
             if was == is {
                 return;
             }
-            if let Some(was) = was {
+            if let Some(was) = was.filter(|_| counting) {
                 *counts.entry(was).or_default() -= 1;
             }
             if let (Some(is), Some(row)) = (is, new) {
                 if is == "planned" {
                     planned.push((time(&row, places.planned_at), name.clone(), row));
                 }
-                *counts.entry(is).or_default() += 1;
+                if counting {
+                    *counts.entry(is).or_default() += 1;
+                }
             }
         });
         drop(counts);
@@ -370,6 +401,15 @@ impl Watcher {
         fresh
     }
 
+    /// Of many like ones one with a count.
+    fn grouped(&mut self, mut fresh: Vec<Intent>, epoch: Epoch) -> Vec<Intent> {
+        let mut counted = Vec::new();
+        self.groups.over(self.planner.rules(), epoch, &mut counted);
+        self.groups.hold(self.planner.rules(), epoch, &mut fresh);
+        fresh.extend(self.not_known(counted, epoch));
+        fresh
+    }
+
     /// Writes decisions down; false: the end came first.
     fn decide(&mut self, intents: Vec<Intent>) -> bool {
         for block in intents.chunks(BLOCK) {
@@ -450,5 +490,6 @@ fn item(name: &Name, row: &Row, places: Places) -> Item {
         about: text(row, places.about).to_string(),
         attempts: 0,
         due_ms: millis(time(row, places.due_at)),
+        why: String::new(),
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! # Meaning
 //! 2xx is success and nothing else is; redirects are never followed. 410 says that nobody wants more
-//! of it; 429 and 503 may say when to come again. The body is a function of the intent alone, so that
+//! of it; 429 and 503 may say when to come again. What else is said is tried again too, and says
+//! whose fault it is, as a sink does. The body is a function of the intent alone, so that
 //! every attempt carries the same; id and body are signed anew with the time of the attempt.
 //!
 //! # When it fails
 //! See [`Said`]. What may have been taken and was not answered is sent again, under the same id.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,20 +18,23 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use parking_lot::RwLock;
 use serde_json::json;
 
 use super::guard::Guard;
 use super::sign::{Keys, Signed};
-use super::wire::{Connector, NotAllowed, Resolve};
+use super::wire::{Connector, NotAllowed, NotTrusted, Resolve};
 use crate::config::Password;
 use crate::config::channels::ChannelSettings;
+use crate::sinks::Fault;
 use crate::sinks::clickhouse::{client_config, trusted};
 
 /// Of an answer so much is read, and no longer than this: then the connection can serve again.
 const ANSWER_MAX: usize = 4 * 1024;
 const ANSWER_WITHIN: Duration = Duration::from_millis(200);
 /// Longest wait that a receiver may ask for.
-const ASKED_MAX: Duration = Duration::from_secs(3_600);
+const ASKED_MAX: Duration = Duration::from_millis(ASKED_MAX_MS);
+pub(super) const ASKED_MAX_MS: u64 = 3_600_000;
 /// Connections kept for the next message.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -37,7 +42,8 @@ const IDLE: Duration = Duration::from_secs(30);
 pub(super) struct Webhook {
     client: Client<Connector, Full<Bytes>>,
     url: http::Uri,
-    keys: Keys,
+    secret: Password,
+    keys: RwLock<Arc<Keys>>,
     timeout: Duration,
 }
 
@@ -52,6 +58,8 @@ pub(super) enum Said {
     Again {
         /// Not before.
         after: Option<Duration>,
+        /// Whose fault it is; the surroundings' if nobody's.
+        blame: Option<Fault>,
         /// In words.
         why: String,
     },
@@ -62,8 +70,7 @@ pub(super) enum Said {
 impl Webhook {
     /// With the secret and the certificates as they are now; in words, why not.
     pub(super) fn new(settings: &ChannelSettings, resolve: Resolve) -> Result<Webhook, String> {
-        let secret = secret(&settings.secret)?;
-        let keys = Keys::read(&secret)?;
+        let keys = keys(&settings.secret)?;
         let tls = trusted(settings.ca_file.as_deref()).and_then(client_config)?;
         let connector = Connector::new(Guard::new(&settings.allow), tls, resolve);
         let client = Client::builder(TokioExecutor::new())
@@ -72,12 +79,25 @@ impl Webhook {
             .pool_max_idle_per_host(settings.concurrency)
             .build(connector);
         let url = settings.url.parse().map_err(|_| "the address is none".to_string())?;
-        Ok(Webhook { client, url, keys, timeout: settings.timeout })
+        let (secret, timeout) = (settings.secret.clone(), settings.timeout);
+        Ok(Webhook { client, url, secret, keys: RwLock::new(keys), timeout })
+    }
+
+    /// What signs from now on is what stands in the file now; in words, why it stays as it was.
+    pub(super) fn reload(&self) -> Result<(), String> {
+        let fresh = keys(&self.secret)?;
+        *self.keys.write() = fresh;
+        Ok(())
+    }
+
+    /// What signs.
+    pub(super) fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.keys.read())
     }
 
     /// Posts a body under an id, once; `now`: seconds since the Unix epoch.
     pub(super) async fn post(&self, id: &str, body: Bytes, now: i64) -> Said {
-        let signed = self.keys.sign(id, now, &body);
+        let signed = self.keys().sign(id, now, &body);
         let request = match self.request(&signed, body) {
             Ok(request) => request,
             Err(why) => return Said::Never(why.to_string()),
@@ -107,24 +127,25 @@ impl Webhook {
 }
 
 /// What signs, as it stands in its file now.
-fn secret(of: &Password) -> Result<String, String> {
-    match of {
-        Password::Variable(_, value) => Ok(value.clone()),
+fn keys(of: &Password) -> Result<Arc<Keys>, String> {
+    let text = match of {
+        Password::Variable(_, value) => value.clone(),
         Password::File(path) => {
-            std::fs::read_to_string(path).map_err(|why| format!("{}: {why}", path.display()))
+            std::fs::read_to_string(path).map_err(|why| format!("{}: {why}", path.display()))?
         }
-    }
+    };
+    Ok(Arc::new(Keys::read(&text)?))
 }
 
 /// What a receiver is sent: the type, when it was decided, and the intent's fields.
-pub(super) fn body(row: &serde_json::Value) -> Bytes {
+pub(super) fn body(tenant: &str, row: &serde_json::Value) -> Bytes {
     let field = |name: &str| row.get(name).cloned().unwrap_or_default();
     let kind = match field("corrects").is_null() {
         true => "notification.raised",
         false => "notification.resolved",
     };
     let data = json!({
-        "message": field("message"), "rule": field("rule"), "severity": field("severity"),
+        "tenant": tenant, "message": field("message"), "rule": field("rule"), "severity": field("severity"),
         "view": field("view"), "about": field("about"), "episode": field("episode"),
         "text": field("text"), "reason": field("reason"), "corrects": field("corrects"),
     });
@@ -133,7 +154,20 @@ pub(super) fn body(row: &serde_json::Value) -> Bytes {
 }
 
 fn again(why: String) -> Said {
-    Said::Again { after: None, why }
+    Said::Again { after: None, blame: None, why }
+}
+
+/// Whose fault an answer says it is; nobody's: the surroundings'.
+fn blame(status: StatusCode) -> Option<Fault> {
+    match status.as_u16() {
+        // Too slow, too early, too much, or broken on its own.
+        408 | 425 | 429 | 500.. => None,
+        // Another address, other credentials, another way to ask.
+        300..400 | 401 | 402 | 403 | 404 | 405 | 407 | 421 | 426 => Some(Fault::Configuration),
+        // It was read, and this one is not taken.
+        400 | 406 | 409 | 411..=417 | 422 | 424 | 428 | 431 => Some(Fault::Data),
+        _ => Some(Fault::Unknown),
+    }
 }
 
 /// What an answer means.
@@ -149,7 +183,8 @@ pub(super) fn meant(status: StatusCode, headers: &header::HeaderMap) -> Said {
     let seconds = asked.and_then(|it| it.to_str().ok()?.trim().parse().ok());
     let after = seconds.map(|it| Duration::from_secs(it).min(ASKED_MAX));
     let redirect = if status.is_redirection() { " (redirects are not followed)" } else { "" };
-    Said::Again { after, why: format!("answered {}{redirect}", status.as_u16()) }
+    let why = format!("answered {}{redirect}", status.as_u16());
+    Said::Again { after, blame: blame(status), why }
 }
 
 /// A failure without an answer.
@@ -160,6 +195,10 @@ fn failed(why: &hyper_util::client::legacy::Error) -> Said {
         let inner = it.downcast_ref::<std::io::Error>().and_then(|it| it.get_ref());
         if let Some(NotAllowed(address)) = inner.and_then(|it| it.downcast_ref()) {
             return Said::Never(NotAllowed(*address).to_string());
+        }
+        if let Some(it) = inner.and_then(|it| it.downcast_ref::<NotTrusted>()) {
+            let (blame, why) = (Some(Fault::Configuration), it.to_string());
+            return Said::Again { after: None, blame, why };
         }
         last = it.to_string();
         cause = it.source();
@@ -187,18 +226,23 @@ mod tests {
             }
             assert_eq!(meant(StatusCode::from_u16(status).unwrap(), &headers), expected);
         };
-        let again = |after: Option<u64>, why: &str| Said::Again {
+        let again = |after: Option<u64>, blame: Option<Fault>, why: &str| Said::Again {
             after: after.map(Duration::from_secs),
+            blame,
             why: why.into(),
         };
+        let (ours, data) = (Some(Fault::Configuration), Some(Fault::Data));
         check(200, None, Said::Delivered);
         check(204, None, Said::Delivered);
         check(410, None, Said::Gone);
-        check(301, None, again(None, "answered 301 (redirects are not followed)"));
-        check(400, Some("7"), again(None, "answered 400"));
-        check(429, Some("7"), again(Some(7), "answered 429"));
-        check(503, Some("999999"), again(Some(3_600), "answered 503"));
-        check(503, Some("soon"), again(None, "answered 503"));
+        check(301, None, again(None, ours, "answered 301 (redirects are not followed)"));
+        check(400, Some("7"), again(None, data, "answered 400"));
+        check(404, None, again(None, ours, "answered 404"));
+        check(418, None, again(None, Some(Fault::Unknown), "answered 418"));
+        check(429, Some("7"), again(Some(7), None, "answered 429"));
+        check(500, None, again(None, None, "answered 500"));
+        check(503, Some("999999"), again(Some(3_600), None, "answered 503"));
+        check(503, Some("soon"), again(None, None, "answered 503"));
     }
 
     /// What hostile names resolve to in this test, whatever the network: some of them to loopback

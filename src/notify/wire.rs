@@ -18,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{self, pki_types::ServerName};
 use tower_service::Service;
 
 use super::guard::Guard;
@@ -70,6 +70,18 @@ impl std::fmt::Display for NotAllowed {
 
 impl std::error::Error for NotAllowed {}
 
+/// Who answers is not who is trusted.
+#[derive(Debug)]
+pub(super) struct NotTrusted(String);
+
+impl std::fmt::Display for NotTrusted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "its certificate is not trusted: {}", self.0)
+    }
+}
+
+impl std::error::Error for NotTrusted {}
+
 impl Service<Uri> for Connector {
     type Response = TokioIo<Wire>;
     type Error = io::Error;
@@ -119,7 +131,15 @@ impl Connector {
             return Ok(Wire(Box::new(tcp)));
         }
         let name = ServerName::try_from(host).map_err(io::Error::other)?;
-        let told = |why: io::Error| io::Error::other(format!("tls handshake: {why}"));
+        let told = |why: io::Error| {
+            let inner = why.get_ref().and_then(|it| it.downcast_ref::<rustls::Error>());
+            match inner {
+                Some(rustls::Error::InvalidCertificate(_)) => {
+                    io::Error::other(NotTrusted(why.to_string()))
+                }
+                _ => io::Error::other(format!("tls handshake: {why}")),
+            }
+        };
         Ok(Wire(Box::new(self.tls.connect(name, tcp).await.map_err(told)?)))
     }
 }

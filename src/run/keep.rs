@@ -140,6 +140,7 @@ impl Kept {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
         let take_ids = |ids: &[u128], claimed_ms| prepared.take_ids(ids, claimed_ms);
         let from_ms = now_ms.saturating_sub(horizon_ms);
+        prepared.expect_ids(store.identities_at_most(from_ms));
         let restored = store.load(&prepared.keepers(), &take_ids, from_ms, threads, &anew)?;
         if let Some(it) = &restored {
             if it.made_by != made_by {

@@ -7,7 +7,7 @@ use crate::config::Settings;
 use crate::engine::{Prepared, definitions};
 use crate::ingest::local_log::LocalLog;
 use crate::messages::{Epoch, ReadHandle};
-use crate::notify::{self, Notifying, Parts, Planned, Rules};
+use crate::notify::{self, Notifying, Parts, Planned, Resolve, Rules};
 use crate::report::Report;
 
 /// How long the epoch of what was put back is held until rules look at it.
@@ -43,24 +43,26 @@ pub(super) struct Behind<'a> {
     pub(super) from: Epoch,
     pub(super) now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
     pub(super) planned: Arc<Planned>,
+    pub(super) resolve: Resolve,
 }
 
 /// Starts them.
 pub(super) fn start(behind: Behind<'_>) -> Result<Option<Notifying>, Report> {
-    let Behind { settings, read, log, building, from, now_ms, planned } = behind;
+    let Behind { settings, read, log, building, from, now_ms, planned, resolve } = behind;
     // All that is wrong was told by `check`; here the first says enough.
     let rules = compiled(settings).map_err(|mut it| it.swap_remove(0))?;
     let (building, append) = (Arc::clone(building), Arc::clone(log));
     notify::start(Parts {
         rules,
         channels: settings.channels.clone(),
+        folder: settings.data_dir.join(notify::DIR),
         read: read.clone(),
         append: Arc::new(move |facts| append.append_facts(facts)),
         needed: log.end(),
         from,
         now_ms,
         is_building: Arc::new(move |view| building.words(Some(view)).is_some()),
-        resolve: notify::system(),
+        resolve,
         planned,
     })
 }

@@ -7,6 +7,7 @@ use super::keep::Rebuild;
 use crate::commands::replay::Clock;
 use crate::config::{KafkaSettings, Settings};
 use crate::models::shelf;
+use crate::notify::Resolve;
 use crate::sinks::Given;
 use crate::supervise::notes::Told;
 
@@ -29,12 +30,30 @@ pub struct Plan {
     pub until_end: bool,
     /// Sinks besides those of the settings.
     pub sinks: Vec<Given>,
+    /// Who resolves the names of receivers.
+    pub resolver: Resolver,
     /// What the parent says, if one has started us.
     pub told: Option<Told>,
     /// Where the epoch's time comes from.
     pub clock: Clock,
     /// Whether to serve HTTP.
     pub serve: bool,
+}
+
+/// Who resolves names: the system, unless a test says otherwise.
+#[derive(Clone)]
+pub struct Resolver(pub Resolve);
+
+impl Default for Resolver {
+    fn default() -> Resolver {
+        Resolver(crate::notify::system())
+    }
+}
+
+impl std::fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Resolver")
+    }
 }
 
 impl Plan {
@@ -57,6 +76,7 @@ impl Plan {
             rebuild: Rebuild::default(),
             until_end: false,
             sinks: Vec::new(),
+            resolver: Resolver::default(),
             told: None,
             clock: Clock::Wall,
             serve: true,

@@ -26,6 +26,7 @@ use crate::ledger::Book;
 use crate::messages::queues::AskDesk;
 use crate::messages::{Append, AppendRefused, Appended, Ledger, ReadHandle};
 use crate::metrics::{Metrics, OfOperator};
+use crate::notify;
 use crate::rejects::{self, Filter, Reject, RejectStore, Select};
 use crate::report::Report;
 use crate::serve::{
@@ -54,6 +55,10 @@ pub(super) struct Behind<'a> {
     pub(super) state: Option<Looking>,
     /// What leaves; none where nothing does.
     pub(super) sinks: Option<Asking>,
+    /// What rules said; none where there are neither rules nor channels.
+    pub(super) messages: Option<notify::Asking>,
+    /// Who is told; none where nobody is.
+    pub(super) channels: Option<notify::AskingChannels>,
     /// Those that speak of texts.
     pub(super) models: Arc<Models>,
     pub(super) building: Arc<Building>,
@@ -76,6 +81,8 @@ pub(super) fn of(behind: Behind<'_>) -> Result<Ports, Report> {
         resets,
         state,
         sinks,
+        messages,
+        channels,
         models,
         building,
         now_ms,
@@ -135,6 +142,8 @@ pub(super) fn of(behind: Behind<'_>) -> Result<Ports, Report> {
             resets,
             state,
             sinks,
+            messages,
+            channels,
             publisher,
             end,
             now_ms: Arc::clone(&now_ms),
@@ -285,6 +294,8 @@ struct Admin {
     resets: Option<Arc<Resets>>,
     state: Option<Looking>,
     sinks: Option<Asking>,
+    messages: Option<notify::Asking>,
+    channels: Option<notify::AskingChannels>,
     publisher: Arc<Publisher>,
     now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
     end: tokio::sync::watch::Sender<bool>,
@@ -390,6 +401,35 @@ impl AdminPort for Admin {
                     "anew" => it.anew(&sink),
                     "verify" => it.verify(&sink),
                     _ => Err(untellable("expected `do` to be resume, retry, drop, anew or verify")),
+                }))
+            }
+            AdminAction::Messages { what, message, rule, channel, owner } => {
+                let asked = notify::Asked { message, rule, channel, tenant: owner };
+                let messages = self.messages.clone();
+                Box::pin(slowly(move || {
+                    let wanted = match what.as_str() {
+                        "retry" => notify::Wanted::Retry,
+                        "cancel" => notify::Wanted::Cancel,
+                        _ => return Err(untellable("expected `do` to be retry or cancel")),
+                    };
+                    messages.ok_or_else(notify::no_notifications)?.act(wanted, &asked)
+                }))
+            }
+            AdminAction::Channels => {
+                let list =
+                    self.channels.as_ref().map_or_else(|| json!([]), notify::AskingChannels::list);
+                Box::pin(async move { Ok(list) })
+            }
+            AdminAction::Channel { channel, what } => {
+                let channels = self.channels.clone();
+                Box::pin(slowly(move || {
+                    let it = channels.ok_or_else(|| notify::no_such(&channel, &[]))?;
+                    match what.as_str() {
+                        "again" => it.again(&channel),
+                        "resume" => it.resume(&channel),
+                        "reload" => it.reload(&channel),
+                        _ => Err(untellable("expected `do` to be again, resume or reload")),
+                    }
                 }))
             }
             AdminAction::RetryRejects { reason, feed, number } => {

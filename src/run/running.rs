@@ -22,7 +22,7 @@ use crate::ingest::file::Progress;
 use crate::ingest::local_log::{Following, LocalLog};
 use crate::ledger::Book;
 use crate::messages::{Append, Ledger, ReadHandle};
-use crate::notify::Notifying;
+use crate::notify::{self, Notifying};
 use crate::rejects::{Reject, RejectStore};
 use crate::report::Report;
 use crate::segments::FolderLock;
@@ -79,6 +79,11 @@ impl Running {
     /// The sinks, for those who ask; none if there are none.
     pub fn sinks(&self) -> Option<Asking> {
         self.sinks.as_ref().map(Sinks::asking)
+    }
+
+    /// The channels, for those who ask; none if there are none.
+    pub fn channels(&self) -> Option<notify::AskingChannels> {
+        self.notifying.as_ref().map(Notifying::channels)
     }
 
     /// How far the sources have been read, in their order.
@@ -164,8 +169,6 @@ impl Running {
             read.push(following.join());
             log.close();
         }
-        // They may sleep for as long as an idle period is.
-        self.epochs.ring();
         self.engine.join()?;
         // A last checkpoint has what rules decided, or is not made.
         let kept = self.checkpoints.map_or(Ok(()), Checkpoints::stop);

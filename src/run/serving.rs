@@ -42,7 +42,11 @@ impl Serving {
         self.end.send_replace(true);
         let served = self.runtime.block_on(self.task);
         self.runtime.shutdown_timeout(ports::GRACE);
-        if let Some(file) = &self.address_file {
+        // Another may have the folder by now, and has written its own.
+        let ours = |it: &&PathBuf| {
+            std::fs::read_to_string(it).is_ok_and(|it| it.trim() == self.address.to_string())
+        };
+        if let Some(file) = self.address_file.as_ref().filter(ours) {
             forget_address(file);
         }
         served.unwrap_or_else(|why| Err(panicked("serve", &why)))

@@ -20,7 +20,7 @@ use crate::report::Report;
 use crate::sinks::clickhouse::{ClickHouse, Writer};
 use crate::sinks::jsonl::Jsonl;
 use crate::sinks::{
-    Declared, Given, Limits, OutEvent, Outbox, Packed, Parts, Sink, Sinks, Stream, note,
+    Declared, Given, Limits, OutEvent, Outbox, Packed, Parts, Sink, Sinks, Stream, nobody, note,
 };
 use crate::store::Leaves;
 
@@ -47,6 +47,11 @@ pub(crate) fn writer(secret: &Secret) -> Writer {
     let deployment = secret.fingerprint("", Kind::Event, &["the deployment's name"]);
     let process = format!("{}-{}", std::process::id(), crate::clock::wall_ms());
     Writer::new(&format!("{deployment:032x}"), &process)
+}
+
+/// As whom the process that has this folder writes.
+pub fn writer_of(data_dir: &std::path::Path) -> Result<Writer, Report> {
+    Ok(writer(&crate::secret::of(data_dir)?))
 }
 
 /// What a sink takes, as its settings say.
@@ -121,6 +126,7 @@ impl Behind<'_> {
     /// Starts them; and what the checkpoints do for them.
     pub(super) fn start(self, given: Vec<Given>) -> Result<Option<(Sinks, Leaves)>, Report> {
         if given.is_empty() {
+            nobody(self.dir, self.state.1)?;
             return Ok(None);
         }
         let (epochs, ending) = (Arc::clone(self.epochs), Arc::clone(self.ending));

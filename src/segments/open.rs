@@ -4,6 +4,7 @@
 use std::fs::{File, OpenOptions};
 use std::hash::BuildHasher;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use super::format::{
 };
 use super::lock::FolderLock;
 use super::trouble;
-use super::writer::{END_MARK_BYTES, Writer};
+use super::writer::{END_MARK_BYTES, Writer, end_mark};
 use crate::config::OnDamage;
 use crate::report::Report;
 
@@ -80,15 +81,12 @@ fn open_verifying(
 ) -> Result<Opened, Report> {
     make_dir(dir).map_err(|why| trouble::cannot_open(dir, &why))?;
     let lock = FolderLock::take(dir, what)?;
-    let Surveyed { folder, resume, notes } =
+    let Looked { folder, notes } =
         survey(dir, contents, on_damage, Some(lock), To::Write { now_ms, verify })?;
     let next = folder.range().1;
     let newest_ms =
         folder.segments().iter().map(|it| it.extent().tally.newest_ms).max().unwrap_or(0);
-    let mut writer = Writer::new(folder.clone(), next, newest_ms, segment_bytes);
-    if let Some((file, segment)) = resume {
-        writer.resume(file, segment).map_err(|why| trouble::cannot_open(dir, &why))?;
-    }
+    let writer = Writer::new(folder.clone(), next, newest_ms, segment_bytes);
     Ok(Opened { folder, writer, notes })
 }
 
@@ -100,22 +98,36 @@ pub fn look(
     on_damage: OnDamage,
     what: &str,
 ) -> Result<Looked, Report> {
-    let lock = FolderLock::share(dir, what)?;
-    let Surveyed { folder, notes, .. } = survey(dir, contents, on_damage, lock, To::Look)?;
-    Ok(Looked { folder, notes })
+    look_verifying(dir, contents, on_damage, what, VERIFY_AT_OPEN_BYTES)
 }
 
+/// The same for who reads the newest of it now and leaves the rest to be read, and so checked,
+/// directly afterwards: only what has no end mark is read here.
+pub fn look_ahead(
+    dir: &Path,
+    contents: Contents,
+    on_damage: OnDamage,
+    what: &str,
+) -> Result<Looked, Report> {
+    look_verifying(dir, contents, on_damage, what, 0)
+}
+
+fn look_verifying(
+    dir: &Path,
+    contents: Contents,
+    on_damage: OnDamage,
+    what: &str,
+    verify: u64,
+) -> Result<Looked, Report> {
+    let lock = FolderLock::share(dir, what)?;
+    survey(dir, contents, on_damage, lock, To::Look { verify })
+}
+
+/// What for, and how many bytes of what has an end mark are read and checked all the same.
 #[derive(Clone, Copy)]
 enum To {
     Write { now_ms: u64, verify: u64 },
-    Look,
-}
-
-struct Surveyed {
-    folder: Arc<Folder>,
-    /// The segment that can be gone on in, if it is to be written.
-    resume: Option<(File, Arc<Segment>)>,
-    notes: Vec<Report>,
+    Look { verify: u64 },
 }
 
 fn survey(
@@ -124,7 +136,7 @@ fn survey(
     on_damage: OnDamage,
     lock: Option<FolderLock>,
     to: To,
-) -> Result<Surveyed, Report> {
+) -> Result<Looked, Report> {
     let writes = matches!(to, To::Write { .. });
     let mut notes = Vec::new();
     let mut found = Vec::new();
@@ -137,19 +149,15 @@ fn survey(
             To::Write { now_ms, .. } => {
                 std::hash::RandomState::new().hash_one((now_ms, std::process::id()))
             }
-            To::Look => 0,
+            To::Look { .. } => 0,
         },
     };
-    let mut budget = match to {
-        To::Write { verify, .. } => verify,
-        To::Look => VERIFY_AT_OPEN_BYTES,
-    };
+    let (To::Write { verify: mut budget, .. } | To::Look { verify: mut budget }) = to;
     for it in found.iter_mut().rev() {
         it.verify = budget > 0;
         budget = budget.saturating_sub(it.len);
     }
     let mut segments: Vec<Arc<Segment>> = Vec::new();
-    let mut resume = None;
     let n = found.len();
     let firsts: Vec<u64> = found.iter().map(|it| it.first).collect();
     for (i, it) in found.into_iter().enumerate() {
@@ -226,11 +234,13 @@ fn survey(
             let bytes = it.len - result.end;
             notes.push(trouble::cut_off(&it.path, result.end, bytes, result.next, why, writes));
         }
-        let sealed = !last || header.compacted;
+        if last && writes {
+            seal(&file, &header, salt, &result).map_err(cannot)?;
+        }
+        let sealed = !last || header.compacted || writes;
         let extent = Extent { end: result.end, next: result.next, tally: result.tally, sealed };
-        let segment = Arc::new(Segment { path: it.path, header, salt, extent: Mutex::new(extent) });
-        segments.push(segment.clone());
-        resume = (!sealed).then_some((file, segment));
+        let segment = Segment { path: it.path, header, salt, extent: Mutex::new(extent) };
+        segments.push(Arc::new(segment));
     }
     let folder = Arc::new(Folder {
         dir: dir.to_path_buf(),
@@ -240,7 +250,25 @@ fn survey(
         segments: Mutex::new(segments),
         lock,
     });
-    Ok(Surveyed { folder, resume: resume.filter(|_| writes), notes })
+    Ok(Looked { folder, notes })
+}
+
+/// Ends the segment that another process has written last: the log goes on in one of our own. That
+/// process may only be stopped, and come back: what it still writes then lies beyond the first
+/// position of the next segment, and is not read: the mark, which it may have written over, neither.
+/// All that counts is durable before anything follows.
+fn seal(file: &File, header: &SegmentHeader, salt: u32, result: &Examined) -> io::Result<()> {
+    // One that has nothing in it is replaced by the next, which has its name.
+    if !result.ended && result.next > header.first {
+        let mut mark = Vec::new();
+        end_mark(&mut mark, salt, result.next, &result.tally);
+        if let Err(why) = file.write_all_at(&mark, result.end) {
+            // It only spares reading the segment: a full disk must not keep it from opening.
+            tracing::warn!(%why, "could not end the segment that was written last");
+            file.set_len(result.end)?;
+        }
+    }
+    file.sync_data()
 }
 
 struct Candidate {

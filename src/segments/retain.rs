@@ -29,10 +29,12 @@ use crate::report::Report;
 const MERGE_UP_TO_BYTES: u64 = 8 << 20;
 
 impl Folder {
-    /// The oldest segment that could be aged out: sealed, and not yet reduced to what is kept.
+    /// The oldest segment that could be aged out: sealed, and not yet reduced to what is kept. The
+    /// newest never is: by it a start knows the next position.
     pub fn oldest(&self) -> Option<Arc<Segment>> {
         let segments = self.segments.lock();
-        segments.iter().find(|it| !it.header.compacted).filter(|it| it.extent().sealed).cloned()
+        let (_, older) = segments.split_last()?;
+        older.iter().find(|it| !it.header.compacted).filter(|it| it.extent().sealed).cloned()
     }
 
     /// Takes out the [`oldest`](Folder::oldest), but for blocks whose tag has a bit in `kept`.

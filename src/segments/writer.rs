@@ -2,7 +2,8 @@
 //!
 //! # Meaning
 //! A group is there whole or not at all. Its blocks may be written one by one ([`Group`]), so that
-//! a large one needs no memory of its size; one sync at its end makes it durable and visible.
+//! a large one needs no memory of its size; one sync at its end makes it durable and visible. A
+//! segment is written by the process that made it, and by no other.
 //!
 //! # When it fails
 //! A write that failed is taken back (the file is cut to where it was durable) and the next
@@ -119,13 +120,6 @@ impl Writer {
             wrap,
             lost: None,
         }
-    }
-
-    /// Goes on in a segment that was opened.
-    pub(super) fn resume(&mut self, file: File, segment: Arc<Segment>) -> io::Result<()> {
-        let id = FileId::of(&file.metadata()?);
-        self.active = Some(Active { medium: (self.wrap)(file), segment, file: id });
-        Ok(())
     }
 
     /// For tests: every file that is written to goes through this, from the next segment on.

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use percent_encoding::percent_decode;
 use schemas::decode;
+use schemas::events::EventType;
 use schemas::names::DEFAULT_TENANT;
 use schemas::own;
 use schemas::problem::Problem;
@@ -280,31 +281,94 @@ enum Stamp {
     Tenant,
 }
 
+/// Every problem of an event: those of its shape, and what this request may not say.
 fn check(record: &[u8], caller: &Caller, limits: &Limits) -> Result<Stamp, Vec<Problem>> {
-    let event = decode::structured(record).map_err(|first| {
-        let all = decode::problems(record);
-        if all.is_empty() { vec![first] } else { all }
-    })?;
-    let mut problems: Vec<Problem> = own::from_outside(&event).err().into_iter().collect();
-    let latest_ms = limits.now_ms.saturating_add(limits.future_ms);
-    if u64::try_from(event.time).is_ok_and(|it| it / 1_000 > latest_ms) {
-        let latest = i64::try_from(latest_ms.saturating_mul(1_000)).unwrap_or(i64::MAX);
-        problems.push(Problem::future_time(event.time, latest));
-    }
+    let event = match decode::structured(record) {
+        Ok(event) => event,
+        Err(first) => {
+            let mut all = decode::problems(record);
+            if all.is_empty() {
+                all.push(first);
+            }
+            for it in Claims::loosely(record).problems(caller, limits) {
+                // What is told of a part is told of it once.
+                if all.iter().all(|told| told.pointer != it.pointer) {
+                    all.push(it);
+                }
+            }
+            return Err(all);
+        }
+    };
     // What decoding gives for an absent tenant is the default one's name.
-    let absent = event.tenant == DEFAULT_TENANT && !names_tenant(record);
-    if event.tenant != caller.tenant() && !absent {
-        problems.push(Problem {
-            code: "serve/other-tenant",
-            pointer: "/tenant".into(),
-            expected: format!("the tenant of the request, {:?}, or none", caller.tenant()),
-            found: format!("{:?}", event.tenant),
-        });
-    }
+    let absent =
+        event.tenant == DEFAULT_TENANT && event.tenant != caller.tenant() && !names_tenant(record);
+    let claims = Claims {
+        source: Cow::Borrowed(&*event.source),
+        kind: Some(event.data.event_type()),
+        time: Some(event.time),
+        tenant: (!absent).then_some(Cow::Borrowed(&*event.tenant)),
+    };
+    let problems = claims.problems(caller, limits);
     match (problems.is_empty(), event.tenant == caller.tenant()) {
         (false, _) => Err(problems),
         (true, true) => Ok(Stamp::AsItIs),
         (true, false) => Ok(Stamp::Tenant),
+    }
+}
+
+/// What an event says of itself that a request may not: who it is from, when it was, and whose.
+#[derive(Default)]
+struct Claims<'e> {
+    source: Cow<'e, str>,
+    kind: Option<EventType>,
+    /// Microseconds since the Unix epoch.
+    time: Option<i64>,
+    tenant: Option<Cow<'e, str>>,
+}
+
+impl Claims<'_> {
+    /// Of a record that is no event: as much of it as can be told.
+    fn loosely(record: &[u8]) -> Claims<'static> {
+        #[derive(Deserialize, Default)]
+        #[serde(default)]
+        struct Loose {
+            source: Value,
+            r#type: Value,
+            time: Value,
+            tenant: Value,
+        }
+        let said: Loose = serde_json::from_slice(record).unwrap_or_default();
+        let text = |it: &Value| it.as_str().map(String::from);
+        Claims {
+            source: text(&said.source).unwrap_or_default().into(),
+            kind: said
+                .r#type
+                .as_str()
+                .and_then(|it| EventType::ALL.into_iter().find(|kind| kind.as_str() == it)),
+            time: said.time.as_str().and_then(schemas::time::parse_rfc3339),
+            tenant: text(&said.tenant).map(Cow::Owned),
+        }
+    }
+
+    fn problems(&self, caller: &Caller, limits: &Limits) -> Vec<Problem> {
+        let mut problems: Vec<Problem> =
+            own::said_by_others(&self.source, self.kind).err().into_iter().collect();
+        let latest_ms = limits.now_ms.saturating_add(limits.future_ms);
+        if let Some(time) = self.time
+            && u64::try_from(time).is_ok_and(|it| it / 1_000 > latest_ms)
+        {
+            let latest = i64::try_from(latest_ms.saturating_mul(1_000)).unwrap_or(i64::MAX);
+            problems.push(Problem::future_time(time, latest));
+        }
+        if let Some(tenant) = self.tenant.as_deref().filter(|it| *it != caller.tenant()) {
+            problems.push(Problem {
+                code: "serve/other-tenant",
+                pointer: "/tenant".into(),
+                expected: format!("the tenant of the request, {:?}, or none", caller.tenant()),
+                found: format!("{tenant:?}"),
+            });
+        }
+        problems
     }
 }
 

@@ -75,7 +75,7 @@ fn busy() -> Refusal {
         "serve/busy",
         "too many long reads wait",
         format!("{MAX_LONG_READS} reads that look at many rows are being answered or wait"),
-        "ask again, less at once; a row by its key, or a stream, takes no turn",
+        "ask again, less at once; one row by its key takes no turn",
     )
     .retry_after(RETRY_AFTER_S)
 }

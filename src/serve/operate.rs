@@ -233,10 +233,22 @@ pub(super) async fn admin(
         Endpoint::AdminAside => {
             AdminAction::Aside { sink: query.take("sink")?.unwrap_or_default().to_string() }
         }
+        Endpoint::AdminMessages => AdminAction::Messages {
+            what: query.take("do")?.unwrap_or_default().to_string(),
+            message: query.take("message")?.map(String::from),
+            rule: query.take("rule")?.map(String::from),
+            channel: query.take("channel")?.map(String::from),
+            owner: query.take("owner")?.map(String::from),
+        },
         Endpoint::AdminSink => AdminAction::Sink {
             sink: query.take("sink")?.unwrap_or_default().to_string(),
             what: query.take("do")?.unwrap_or_default().to_string(),
             id: query.take("id")?.map(String::from),
+        },
+        Endpoint::AdminChannels => AdminAction::Channels,
+        Endpoint::AdminChannel => AdminAction::Channel {
+            channel: query.take("channel")?.unwrap_or_default().to_string(),
+            what: query.take("do")?.unwrap_or_default().to_string(),
         },
         _ => AdminAction::Status,
     };

@@ -26,7 +26,7 @@ use crate::segments;
 /// Items of one sink that may stand aside.
 pub const ASIDE_MAX: usize = 1_000;
 /// Its file in the sink's folder.
-pub(super) const FILE: &str = "aside.json";
+pub const FILE: &str = "aside.json";
 
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

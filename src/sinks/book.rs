@@ -6,6 +6,7 @@ use schemas::names::Fingerprint;
 use schemas::rows::ViewDef;
 use serde::{Deserialize, Serialize};
 
+use super::Counted;
 use super::batch::{Mark, Stream};
 use super::breaker::Kept;
 use crate::messages::Epoch;
@@ -80,12 +81,39 @@ pub(super) enum Source {
     Mark(Mark),
 }
 
+/// Events, counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct EventsTold {
+    /// Of epochs above this one.
+    pub(super) from: Epoch,
+    /// So many.
+    pub(super) n: u64,
+    /// Up to this instant all of them, so many.
+    pub(super) upto: Epoch,
+    pub(super) n_upto: u64,
+}
+
+impl EventsTold {
+    /// From here on.
+    pub(super) fn after(from: Epoch) -> EventsTold {
+        EventsTold { from, n: 0, upto: from, n_upto: 0 }
+    }
+
+    /// For who compares.
+    pub(super) fn counted(&self) -> Counted {
+        Counted { from: self.from, upto: self.upto, n: self.n_upto }
+    }
+}
+
 /// All of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Book {
-    /// The life of the state that is being handed over, and where it left the one before.
+    /// The life that is being handed over, and where it left the one before.
     pub(super) incarnation: u64,
     pub(super) forked_at: Epoch,
+    /// The life of the state, where that is another: this sink has missed some of it, and began anew.
+    #[serde(default)]
+    pub(super) of: Option<u64>,
     /// Number of the next batch.
     pub(super) next: u64,
     /// What was gathered below this position has been fixed.
@@ -111,6 +139,12 @@ pub(super) struct Book {
     pub(super) begins_at: u64,
     /// What there was at the beginning lies below this position; none: all of it was delivered.
     pub(super) beginning: Option<u64>,
+    /// Everything up to this instant has been fixed.
+    #[serde(default)]
+    pub(super) covered: Epoch,
+    /// The events that were fixed since it began, if it takes them.
+    #[serde(default)]
+    pub(super) events: Option<EventsTold>,
     /// Views whose rows of the beginning have not all been fixed; streams that have not begun, for
     /// their view is being built.
     pub(super) catching: Vec<String>,
@@ -148,6 +182,19 @@ impl Book {
         self.streams.insert(name, layout(stream));
     }
 
+    /// The life of the state that it is of.
+    pub(super) fn is_of(&self) -> u64 {
+        self.of.unwrap_or(self.incarnation)
+    }
+
+    /// Another life, of this one of the state, from this checkpoint on.
+    pub(super) fn begin(&mut self, life: u64, of: u64, forked_at: Epoch, position: u64) {
+        (self.incarnation, self.forked_at) = (life, forked_at);
+        self.of = (life != of).then_some(of);
+        self.covered = self.covered.min(forked_at);
+        self.forget(position);
+    }
+
     /// Everything is to begin anew, from this position on.
     pub(super) fn forget(&mut self, position: u64) {
         self.begins_at = position;
@@ -156,6 +203,7 @@ impl Book {
         self.left.clear();
         self.catching.clear();
         self.beginning = None;
+        self.events = None;
         (self.marked, self.marked_whole) = (0, false);
     }
 
@@ -176,7 +224,10 @@ impl Book {
         self.durable(epoch);
         for (view, left) in std::mem::take(&mut self.left) {
             if let Some(cursor) = self.rows.get_mut(&view) {
-                *cursor = Cursor { epoch: left.from, key: 0 }.min(*cursor);
+                // Before all of that epoch, the least key too.
+                let before =
+                    left.from.checked_sub(1).map(|it| Cursor { epoch: it, key: u128::MAX });
+                *cursor = before.unwrap_or_default().min(*cursor);
             }
         }
     }
@@ -284,6 +335,15 @@ impl Gathered<'_> {
             instant: u64::from_le_bytes(*instant),
             items,
         })
+    }
+
+    /// Its stream, as that is written.
+    pub(super) fn name(&self) -> String {
+        match self.sort {
+            1 => format!("changes/{}", self.view),
+            3 => format!("rows/{}", self.view),
+            _ => "events".into(),
+        }
     }
 
     /// How many items, if they are items.

@@ -160,7 +160,7 @@ impl Breaker {
     }
 
     /// Somebody says that it is repaired: the next probe is now.
-    pub(super) fn probe_now(&mut self) {
+    pub fn probe_now(&mut self) {
         self.kept.until_ms = 0;
     }
 

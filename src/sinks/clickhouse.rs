@@ -28,6 +28,7 @@ mod faults; // what an error means
 mod fit; // whether the tables are as they must be, and who writes there
 pub mod migrate; // tables made and changed
 mod server; // questions, statements, inserts
+mod views; // whether materialized views on the tables count an insert once
 mod verify; // whether the tables hold what is served
 mod wire; // connections
 
@@ -40,9 +41,8 @@ use schemas::reading::ViewReader;
 use serde_json::Value;
 
 use crate::config::ClickHouseSettings;
-use crate::messages::Epoch;
 use crate::report::Report;
-use crate::sinks::{Batch, Declared, Delivering, Delivery, Fault, Sink, Stream};
+use crate::sinks::{Against, Batch, Declared, Delivering, Delivery, Fault, Sink, Stream};
 use crate::tasks;
 
 pub use fit::Writer;
@@ -110,11 +110,7 @@ impl Sink for ClickHouse {
         true
     }
 
-    fn verify(
-        &self,
-        between: (Epoch, Epoch),
-        readers: &[Arc<dyn ViewReader>],
-    ) -> Result<Value, Report> {
+    fn verify(&self, against: &Against<'_>) -> Result<Value, Report> {
         let told = |it: Told| it.report(&self.settings);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let could_not = |why| tasks::could_not_start(("runtime", "verify"), &why);
@@ -125,10 +121,16 @@ impl Sink for ClickHouse {
             let table = match stream {
                 Stream::Changes(_) => Table::Changes,
                 Stream::Rows(_) => Table::Rows,
-                Stream::Events | Stream::Marks => continue,
+                Stream::Events => {
+                    let counted = verify::events(&server, against.events);
+                    all.push(runtime.block_on(counted).map_err(told)?);
+                    continue;
+                }
+                Stream::Marks => continue,
             };
             let of_it = |it: &&Arc<dyn ViewReader>| it.def().name == stream.view();
-            let Some(reader) = readers.iter().find(of_it) else { continue };
+            let Some(reader) = against.readers.iter().find(of_it) else { continue };
+            let between = (against.at, against.upto);
             let one = verify::view(&server, reader.as_ref(), table, between);
             all.push(runtime.block_on(one).map_err(told)?);
         }
@@ -148,7 +150,7 @@ impl ClickHouse {
         };
         let report = told.report(&self.settings);
         match told.fault {
-            None => Delivery::Retry { after: None, report },
+            None => Delivery::Retry { after: told.after, report },
             Some(fault) => Delivery::Refused { fault, report },
         }
     }
@@ -156,10 +158,10 @@ impl ClickHouse {
 
 impl Told {
     fn data(why: String) -> Told {
-        Told { fault: Some(Fault::Data), code: faults::ROW, why }
+        Told::new(Some(Fault::Data), faults::ROW, why)
     }
 
     fn unknown(why: String) -> Told {
-        Told { fault: Some(Fault::Unknown), code: faults::UNKNOWN, why }
+        Told::new(Some(Fault::Unknown), faults::UNKNOWN, why)
     }
 }

@@ -18,7 +18,9 @@
 //! # State
 //! One flush per sink: [`FLUSH_BYTES`], and one batch more.
 
-use std::collections::HashMap;
+mod compacting; // rows of relations that wait, put together
+mod taking; // what waits, taken into a flush
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Instant;
@@ -26,16 +28,18 @@ use std::time::Instant;
 use schemas::reading::Pin;
 
 use super::batch::{Batch, Mark, Part, Stream};
-use super::book::{self, Book, Cursor, Fixed, Gathered, Source, layout};
+use super::book::{self, Book, Cursor, EventsTold, Fixed, Gathered, Source, layout};
 use super::breaker::{Kept, State};
 use super::coding::{Items, Packed};
-use super::lane::{Begun, Lane, QUEUE_BATCHES, QUEUE_BYTES};
+use super::lane::{Begun, Lane, QUEUE_BYTES, batches_most};
 use super::log::{Follow, unreadable};
-use super::outbox::{Opened, Outbox};
-use super::waiting::{Due, Waiting, look};
+use super::opening::Opened;
+use super::outbox::Outbox;
+use super::waiting::Waiting;
 use crate::clock;
 use crate::messages::Epoch;
 use crate::report::{Report, log_report};
+use taking::items;
 
 /// Bytes of one flush, about.
 const FLUSH_BYTES: usize = 32 << 20;
@@ -46,10 +50,6 @@ pub(super) const UNDO_STOP_BYTES: u64 = 32 << 20;
 const LAGGING_WAITS: u32 = 10;
 /// Unless so much of its outbox is full.
 const LAGGING_SHARE: u64 = 4;
-/// Rows in a log are put together from here on.
-const COMPACT_BYTES: u64 = 128 << 10;
-/// Rows read between two looks at the undo.
-const LOOK_EVERY: usize = 1_024;
 
 /// One sink's, in the hands of the thread that fixes.
 pub(super) struct Desk {
@@ -229,6 +229,7 @@ impl Desk {
         shared.told.fixing = false;
         shared.told.marked = self.book.marked;
         shared.told.whole = self.book.is_whole();
+        shared.told.events = self.book.events.as_ref().map(EventsTold::counted);
     }
 
     /// Whether a flush is due; `lags`: reading has more than can be taken in; `pinned`: rows that wait
@@ -237,7 +238,8 @@ impl Desk {
     pub(super) fn is_due(&self, durable: Epoch, lags: bool, pinned: bool) -> bool {
         let lane = &self.lane;
         let bytes: usize = self.in_flight.iter().map(|it| it.1).sum();
-        let room = self.in_flight.len() + lane.declared.streams.len() < QUEUE_BATCHES;
+        let streams = lane.declared.streams.len();
+        let room = self.in_flight.len() + streams < batches_most(streams);
         // One flush is made while another is being delivered; what is fixed sooner is old sooner.
         let room =
             room && bytes < QUEUE_BYTES && self.in_flight.iter().all(|it| it.2 == self.flushes);
@@ -318,6 +320,7 @@ impl Desk {
         book.durable(durable);
         let mut flush = Flush::default();
         let (covered, unread) = self.take_gathered(&mut book, &mut flush, durable)?;
+        book.covered = book.covered.max(covered);
         if let Some(pin) = pin {
             for stream in self.lane.declared.streams.clone() {
                 if matches!(stream, Stream::Rows(_)) && flush.bytes < FLUSH_BYTES {
@@ -385,254 +388,6 @@ impl Desk {
         self.lane.log.trim(self.book.needed(), now_ms)
     }
 
-    /// What was gathered, up to the durable checkpoint and the limits. Gives up to which instant
-    /// all of it is in this flush or was before, and its bytes.
-    fn take_gathered(
-        &mut self,
-        book: &mut Book,
-        flush: &mut Flush,
-        durable: Epoch,
-    ) -> Result<(Epoch, u64), Report> {
-        let streams = self.lane.declared.streams.clone();
-        let limits = self.lane.declared.limits;
-        let mut taken: Vec<(Vec<u8>, usize)> = vec![(Vec::new(), 0); streams.len()];
-        let (mut bytes, mut instant, mut covered) = (0, 0, 0);
-        let mut unread = 0;
-        let mut incarnation = None;
-        let mut cut = false;
-        let from = book.read;
-        let folder = Arc::clone(&self.lane.log.folder);
-        let next = self.follow.read(&self.lane.log, from, |at, tag, payload| {
-            if tag != book::GATHERED || book.is_void(at) {
-                return Ok(true);
-            }
-            let read = Gathered::read(payload).ok_or_else(|| unreadable(&folder, "a head"))?;
-            if read.instant > durable {
-                return Ok(false);
-            }
-            if read.instant != instant {
-                (covered, instant) = (instant, read.instant);
-            }
-            let n = read.count().ok_or_else(|| unreadable(&folder, "its items"))?;
-            if let Some(place) = streams.iter().position(|it| read.is_of(it)) {
-                let (items, count) = &mut taken[place];
-                let over =
-                    *count + n > limits.rows || items.len() + read.items.len() > limits.bytes;
-                let over =
-                    over && *count > 0 || bytes + read.items.len() > FLUSH_BYTES && bytes > 0;
-                if over || incarnation.is_some_and(|it| it != read.incarnation) {
-                    cut = true;
-                    return Ok(false);
-                }
-                items.extend_from_slice(read.items);
-                *count += n;
-                bytes += read.items.len();
-                incarnation = Some(read.incarnation);
-            }
-            unread += payload.len() as u64;
-            Ok(true)
-        })?;
-        if !cut {
-            covered = durable;
-        }
-        book.read = next;
-        let needed = self.book.needed();
-        book.void.retain(|it| it.1 > needed);
-        let incarnation = incarnation.unwrap_or(book.incarnation);
-        for (stream, (bytes, n)) in streams.iter().zip(taken) {
-            if n > 0 {
-                let items = items(stream, bytes).ok_or_else(|| unreadable(&folder, "its items"))?;
-                flush.bytes += items.bytes().len();
-                let of = (incarnation, instant.min(durable));
-                flush.batches.push(self.batch(0, *stream, of, items));
-                flush.sources.push(Source::Gathered(from, next));
-            }
-        }
-        // A mark of this incarnation speaks of its own instants only.
-        if incarnation != book.incarnation {
-            covered = 0;
-        }
-        Ok((covered, unread))
-    }
-
-    /// Rows of one view that wait, as of the pin.
-    fn take_rows(
-        &mut self,
-        outbox: &Outbox,
-        book: &mut Book,
-        flush: &mut Flush,
-        stream: &Stream,
-        (pin, durable): (&Pin, Epoch),
-    ) -> Result<(), Report> {
-        let name = stream.view();
-        let Some(cursor) = book.rows.get(name).copied() else { return Ok(()) };
-        if (outbox.building)(name) {
-            return Ok(());
-        }
-        let Some(view) = outbox.views.iter().find(|it| it.leaving.def().name == name) else {
-            return Ok(());
-        };
-        let view = view.leaving.as_ref();
-        let limits = self.lane.declared.limits;
-        let gone = |it: schemas::reading::Gone| lost_pin(name, pin.epoch(), it.oldest);
-        let upto = {
-            let mut shared = self.lane.shared.lock();
-            let waiting = shared.waiting.entry(name).or_default();
-            match waiting.known() > 0 || !waiting.is_lost() {
-                true => None,
-                false => match waiting.listen(pin.epoch()) {
-                    Some(upto) => Some(upto),
-                    // The next checkpoint's is as new as what it gathered.
-                    None => return Ok(()),
-                },
-            }
-        };
-        if let Some(upto) = upto {
-            let looked = look(view, cursor, upto, pin.epoch());
-            // What was touched since the checkpoint is found at its new place only.
-            if pin.epoch() > durable {
-                book.leave(name, cursor.epoch, pin.epoch());
-            }
-            let mut shared = self.lane.shared.lock();
-            let waiting = shared.waiting.entry(name).or_default();
-            match looked {
-                Ok((found, all)) => waiting.found(found, all),
-                Err(it) => {
-                    waiting.lose();
-                    return Err(gone(it));
-                }
-            }
-        }
-        let mut due: Vec<Due> = Vec::new();
-        // What was touched behind the pin cannot be seen there.
-        let upto = durable.min(pin.epoch());
-        {
-            let mut shared = self.lane.shared.lock();
-            let waiting = shared.waiting.entry(name).or_default();
-            while due.len() < limits.rows
-                && let Some(first) = waiting.first().filter(|it| it.epoch <= upto)
-            {
-                due.push(first);
-                waiting.pass();
-            }
-        }
-        let mut packed = Packed::default();
-        let (mut cursor, mut newest, mut passed) = (cursor, 0, 0);
-        for it in &due {
-            let much = packed.bytes().len() >= limits.bytes;
-            let undo = || passed % LOOK_EVERY == LOOK_EVERY - 1 && passed > 0;
-            if much || undo() && outbox.instants.undo_bytes() > UNDO_STOP_BYTES {
-                break;
-            }
-            match view.read(it.spot, it.key, pin.epoch()).map_err(gone)? {
-                Some((epoch, name, row)) if epoch == it.epoch => {
-                    packed.row(&name, epoch, row.as_ref());
-                    newest = newest.max(epoch);
-                }
-                // Touched since, or gone: a touch that a checkpoint holds has been told.
-                _ if pin.epoch() > durable => book.leave(name, it.epoch, pin.epoch()),
-                _ => {}
-            }
-            cursor = it.cursor();
-            passed += 1;
-        }
-        book.rows.insert(name.into(), cursor);
-        {
-            let mut shared = self.lane.shared.lock();
-            let waiting = shared.waiting.entry(name).or_default();
-            waiting.put_back(due.split_off(passed));
-            if waiting.is_empty() {
-                book.catching.retain(|it| it != name);
-            }
-        }
-        if packed.is_empty() {
-            return Ok(());
-        }
-        let bytes = packed.take();
-        let folder = &self.lane.log.folder;
-        let items = items(stream, bytes.clone()).ok_or_else(|| unreadable(folder, "its items"))?;
-        flush.bytes += bytes.len();
-        let of = (book.incarnation, newest);
-        flush.batches.push(self.batch(0, *stream, of, items));
-        flush.sources.push(Source::Own(flush.rows.len() as u64));
-        flush.rows.push(bytes);
-        Ok(())
-    }
-
-    /// Rows of relations lie in the log. While nobody takes them, and nothing else lies there, only
-    /// the newest of each key is kept.
-    pub(super) fn compact(&mut self, outbox: &Outbox) {
-        let lane = Arc::clone(&self.lane);
-        let logged = |it: &Stream| matches!(it, Stream::Changes(_) | Stream::Events);
-        let unread = lane.unread();
-        if lane.declared.streams.iter().any(logged)
-            || unread < COMPACT_BYTES.max(4 * self.compacted)
-        {
-            return;
-        }
-        if let Err(report) = self.try_compact(outbox, &lane)
-            && !std::mem::replace(&mut self.failing, true)
-        {
-            log_report!(error, report, "what waits for a sink cannot be put together");
-        }
-    }
-
-    fn try_compact(&mut self, outbox: &Outbox, lane: &Lane) -> Result<(), Report> {
-        let end = lane.log.next();
-        let durable = outbox.durable.load(SeqCst);
-        let folder = &lane.log.folder;
-        let streams = &lane.declared.streams;
-        let mut of: Vec<Vec<u8>> = vec![Vec::new(); streams.len()];
-        let (mut instant, mut single) = (0, true);
-        lane.log.each(self.book.read, end, |at, tag, payload| {
-            if tag != book::GATHERED || self.book.is_void(at) {
-                return Ok(());
-            }
-            let read = Gathered::read(payload).ok_or_else(|| unreadable(folder, "a head"))?;
-            single &= read.incarnation == self.book.incarnation && read.instant <= durable;
-            instant = instant.max(read.instant);
-            if let Some(place) = streams.iter().position(|it| read.is_of(it)) {
-                of[place].extend_from_slice(read.items);
-            }
-            Ok(())
-        })?;
-        // What is not durable yet lies behind; the next look finds it durable.
-        if !single {
-            return Ok(());
-        }
-        let mut blocks = Vec::new();
-        let mut bytes = 0;
-        for (stream, all) in streams.iter().zip(of) {
-            let all = items(stream, all).ok_or_else(|| unreadable(folder, "its items"))?;
-            let head = Gathered::head(stream, self.book.incarnation, instant, false);
-            for some in all.chunks(lane.declared.limits.rows, lane.declared.limits.bytes) {
-                let block = [&head[..], some.bytes()].concat();
-                bytes += block.len() as u64;
-                blocks.push((book::GATHERED, block));
-            }
-        }
-        let mut book = self.book.clone();
-        let mut done = false;
-        lane.log.append((outbox.now_ms)(), |first| {
-            // Nothing may have been gathered since.
-            if first != end {
-                return Vec::new();
-            }
-            book.read = first;
-            done = true;
-            // A book that cannot be written leaves the one before.
-            blocks.extend(serde_json::to_vec(&book).ok().map(|it| (book::BOOK, it)));
-            blocks
-        })?;
-        if done {
-            self.book = book;
-            self.compacted = bytes;
-            lane.unread.fetch_sub(lane.unread().saturating_sub(bytes), SeqCst);
-            lane.log.trim(self.book.needed(), (outbox.now_ms)())?;
-        }
-        Ok(())
-    }
-
     /// Writes the book, if the one on the disk is older.
     pub(super) fn write(&mut self, now_ms: u64) {
         if !self.unwritten {
@@ -676,32 +431,6 @@ impl Desk {
     }
 }
 
-/// Items of a stream as a batch has them: of current rows only the newest of each key.
-fn items(stream: &Stream, bytes: Vec<u8>) -> Option<Items> {
-    let all = Items::of(bytes.into())?;
-    if !matches!(stream, Stream::Rows(_)) {
-        return Some(all);
-    }
-    let mut newest: HashMap<(&str, &str), (Epoch, usize)> = HashMap::new();
-    for (n, item) in all.each().enumerate() {
-        let row = super::OutRow::read(item);
-        let it = newest.entry((row.tenant, row.key)).or_default();
-        *it = (*it).max((row.epoch, n));
-    }
-    if newest.len() == all.len() {
-        drop(newest);
-        return Some(all);
-    }
-    let mut packed = Packed::default();
-    for (n, item) in all.each().enumerate() {
-        let row = super::OutRow::read(item);
-        if newest.get(&(row.tenant, row.key)).is_some_and(|it| it.1 == n) {
-            packed.again(item);
-        }
-    }
-    Items::of(packed.take().into())
-}
-
 fn not_declared(sink: &str, stream: &str) -> Report {
     Report {
         code: "sinks/not-declared",
@@ -715,16 +444,5 @@ fn not_declared(sink: &str, stream: &str) -> Report {
               remove the sink's folder: then all rows are delivered anew, and changes that wait \
               are missing at the receiver"
             .into(),
-    }
-}
-
-fn lost_pin(view: &str, epoch: Epoch, oldest: Epoch) -> Report {
-    Report {
-        code: "sinks/lost-track",
-        what: "could not read the rows of a view".into(),
-        at: vec![("view", view.into()), ("epoch", epoch.to_string())],
-        why: format!("expected the epoch to be held, found that {oldest} is the oldest"),
-        effect: "nothing is lost: the rows wait, and are looked for again".into(),
-        fix: "it goes on by itself; if it repeats, report it".into(),
     }
 }

@@ -15,20 +15,32 @@ use super::aside::Aside;
 use super::batch::{Batch, Stream};
 use super::breaker::Kept;
 use super::log::Log;
+use super::present::Hole;
 use super::waiting::Waiting;
-use super::{Declared, Sink};
+use super::{Counted, Declared, Sink};
 use crate::messages::Epoch;
 
-/// Batches that were fixed and wait for their sink, at most: one flush of all streams.
+/// Batches that were fixed and wait for their sink, at most; more only where two flushes of all its
+/// streams are more ([`batches_most`]).
 pub const QUEUE_BATCHES: usize = 64;
 /// Their bytes: above, nothing more is fixed.
 pub const QUEUE_BYTES: usize = 16 << 20;
+
+/// How many batches of a sink of so many streams may be fixed and not delivered: a flush of all of
+/// them, and the one under way.
+pub(super) fn batches_most(streams: usize) -> usize {
+    QUEUE_BATCHES.max(2 * (streams + 1))
+}
 
 /// What the threads share of one sink.
 pub(super) struct Lane {
     pub(super) name: String,
     pub(super) sink: Arc<dyn Sink>,
     pub(super) declared: Declared,
+    /// The life under which what is gathered for it leaves.
+    pub(super) incarnation: u64,
+    /// What it has missed, being away from the settings.
+    pub(super) holes: Vec<Hole>,
     pub(super) log: Log,
     /// Bytes of its log above which reading is held back.
     pub(super) max_bytes: u64,
@@ -81,6 +93,8 @@ pub(super) struct Told {
     /// A flush is being made, or was since `in_flight` was counted.
     pub(super) fixing: bool,
     pub(super) marked: Epoch,
+    /// The events that have been handed over.
+    pub(super) events: Option<Counted>,
     pub(super) whole: bool,
     /// How often it was noted, durably, that all is delivered anew.
     pub(super) anews: u64,
@@ -145,6 +159,8 @@ impl Lane {
             "aside": self.aside.len(),
             "marked_epoch": told.marked,
             "whole": told.whole,
+            "incarnation": self.incarnation,
+            "missed": self.holes,
             "last_delivery_ms": told.last,
             "now_ms": now_ms,
         })

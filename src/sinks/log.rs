@@ -3,6 +3,7 @@
 //! # Invariants
 //! One writer at a time; what is appended is durable when the call returns. A position is one block.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -36,14 +37,25 @@ pub(super) struct Found {
     pub(super) notes: Vec<Report>,
 }
 
+/// Damage in an outbox is not gone on without: what of it was delivered nobody would know.
+fn begins_anew(report: Report) -> Report {
+    if report.code != "segments/damaged" {
+        return report;
+    }
+    let fix = "move the sink's folder away while the process is stopped: the sink begins anew, and \
+               changes and events that waited in it are missing at its receiver";
+    Report { fix: fix.into(), ..report }
+}
+
 impl Log {
     pub(super) fn open(dir: &Path, max_bytes: u64, now_ms: u64) -> Result<Found, Report> {
         let what = "the outbox of a sink";
         let refuse = OnDamage::Refuse;
         let bytes = (max_bytes / 8).clamp(SEGMENT_BYTES.0, SEGMENT_BYTES.1);
-        let opened = segments::open(dir, book::OUTBOX, refuse, bytes, what, now_ms)?;
+        let opened =
+            segments::open(dir, book::OUTBOX, refuse, bytes, what, now_ms).map_err(begins_anew)?;
         let folder = Arc::clone(&opened.folder);
-        let found = newest_book(&folder)?;
+        let found = newest_book(&folder).map_err(begins_anew)?;
         let log = Log { folder, writer: Mutex::new(opened.writer) };
         Ok(Found { log, book: found, notes: opened.notes })
     }
@@ -147,16 +159,25 @@ pub(super) fn newest_book(folder: &Folder) -> Result<Option<Book>, Report> {
     Ok(None)
 }
 
-/// What was gathered and not fixed at instants above this one: they never became durable; and
-/// beginnings that come again. Also how many bytes wait besides.
-pub(super) fn void(
+/// What lies in a log and is not fixed.
+pub(super) struct Unread {
+    /// What was gathered at instants that never became durable, and beginnings that come again.
+    pub(super) void: Vec<(u64, u64)>,
+    /// How many bytes wait besides.
+    pub(super) bytes: u64,
+    /// Streams of which something waits that the sink does not take any more: it is passed over.
+    pub(super) passed: BTreeSet<String>,
+}
+
+/// Looks through what is not fixed; nothing above this instant became durable.
+pub(super) fn unread(
     log: &Log,
     book: &Book,
     declared: &[Stream],
     durable: u64,
-) -> Result<(Vec<(u64, u64)>, u64), Report> {
+) -> Result<Unread, Report> {
     let mut void: Vec<(u64, u64)> = book.void.clone();
-    let mut bytes = 0;
+    let (mut bytes, mut passed) = (0, BTreeSet::new());
     void.retain(|it| it.1 > book.needed());
     log.each(book.read, u64::MAX, |at, tag, payload| {
         if tag != book::GATHERED || book.is_void(at) {
@@ -165,6 +186,9 @@ pub(super) fn void(
         let read = Gathered::read(payload).ok_or_else(|| unreadable(&log.folder, "a head"))?;
         if read.instant <= durable && !book.comes_again(at, &read, declared) {
             bytes += payload.len() as u64;
+            if !declared.iter().any(|it| read.is_of(it)) {
+                passed.insert(read.name());
+            }
             return Ok(());
         }
         match void.last_mut().filter(|it| it.1 == at) {
@@ -173,7 +197,7 @@ pub(super) fn void(
         }
         Ok(())
     })?;
-    Ok((void, bytes))
+    Ok(Unread { void, bytes, passed })
 }
 
 pub(super) fn unreadable(folder: &Folder, why: &str) -> Report {

@@ -8,6 +8,7 @@ use super::aside::Aside;
 use super::book::OUTBOX;
 use super::log::newest_book;
 use super::outbox::SINKS_DIR;
+use super::present::Present;
 use crate::config::OnDamage;
 use crate::report::Report;
 use crate::segments;
@@ -15,6 +16,7 @@ use crate::segments;
 /// How each sink stood at the last end.
 pub fn look(data_dir: &Path) -> Result<Value, Report> {
     let mut found = Vec::new();
+    let present = Present::read(&data_dir.join(SINKS_DIR))?;
     for name in names(data_dir)? {
         let dir = data_dir.join(SINKS_DIR).join(&name);
         let looked = segments::look(&dir, OUTBOX, OnDamage::Refuse, "the outbox of a sink")?;
@@ -33,6 +35,7 @@ pub fn look(data_dir: &Path) -> Result<Value, Report> {
             "aside": Aside::open(&dir)?.len(),
             "marked_epoch": book.marked,
             "whole": book.is_whole(),
+            "missed": present.holes(&name),
             "running": false,
         }));
     }
@@ -57,7 +60,11 @@ fn names(data_dir: &Path) -> Result<Vec<String>, Report> {
     };
     let mut names = Vec::new();
     for entry in all {
-        names.push(entry.map_err(cannot)?.file_name().to_string_lossy().into_owned());
+        let entry = entry.map_err(cannot)?;
+        // Beside the folders there is a file of all.
+        if entry.file_type().map_err(cannot)?.is_dir() {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
     }
     names.sort();
     Ok(names)

@@ -19,36 +19,37 @@
 //! A log that cannot be written fails the checkpoint, which is tried again. An epoch that was let
 //! go too early (it is pinned: it cannot be) begins the view's streams anew.
 
+mod gathering; // what each stream gets of an instant
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use parking_lot::{Condvar, Mutex};
 use schemas::leaving::Leaving;
 use schemas::reading::{Instants, Pin, ViewReader};
-use tokio::sync::Notify;
 
-use super::aside::Aside;
+use super::Given;
 use super::batch::Stream;
-use super::book::{self, Book, Gathered, layout};
+use super::book;
 use super::coding::Packed;
-use super::lane::{Begun, Lane, QUEUE_BATCHES, Shared, Told};
-use super::log::{self, Log};
-use super::waiting::{Due, Waiting};
-use super::{Given, Sink};
+use super::lane::{Begun, Lane};
+use super::opening::{Opened, declared, open_lane};
+use super::present::Present;
 use crate::messages::Epoch;
 use crate::metrics::Metrics;
 use crate::report::{Report, log_report};
 use crate::segments::Folder;
 
+/// No sink is told any more of what happens from this checkpoint on.
+pub fn nobody(data_dir: &Path, epoch: Epoch) -> Result<(), Report> {
+    Present::read(&data_dir.join(SINKS_DIR))?.leave(&BTreeMap::new(), &BTreeMap::new(), epoch)
+}
+
 /// The folder of all outboxes in the data folder.
 pub const SINKS_DIR: &str = "sinks";
 
-/// Items are gathered into blocks of about this size.
-const BLOCK_BYTES: usize = 1 << 20;
-/// Blocks are written when so much has come together, or with the checkpoint.
-const WRITE_BYTES: usize = 64 << 20;
 /// Without a checkpoint for so long nothing is happening.
 const NEXT_INSTANT: std::time::Duration = std::time::Duration::from_secs(3);
 /// How long an instant that somebody asked for is held, unless its undo grows too large.
@@ -96,8 +97,9 @@ pub struct Outbox {
     pub(super) lags: Arc<dyn Fn() -> bool + Send + Sync>,
     pub(super) building: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     pub(super) metrics: Metrics,
-    incarnation: u64,
     gathering: Mutex<Gathering>,
+    /// Who is told; until it is noted that they are, no checkpoint is made.
+    present: Mutex<Present>,
     /// Epoch of the newest durable checkpoint.
     pub(super) durable: AtomicU64,
     /// Its pin, until somebody takes it.
@@ -109,23 +111,16 @@ pub struct Outbox {
     pub(super) events_bytes: AtomicU64,
 }
 
-struct Gathering {
+pub(super) struct Gathering {
     upto: Epoch,
     /// By lane; in order.
-    unwritten: Vec<(usize, Vec<u8>)>,
-    bytes: usize,
+    pub(super) unwritten: Vec<(usize, Vec<u8>)>,
+    pub(super) bytes: usize,
     /// Streams that are to begin with all there is; those that have, once it is durable.
     begin: Vec<(usize, Stream)>,
     begun: Vec<(usize, Stream)>,
     /// The newest epoch at which there was anything.
     found: Epoch,
-}
-
-/// A lane as it was found: what the thread that fixes needs of it.
-pub(super) struct Opened {
-    pub(super) lane: Arc<Lane>,
-    pub(super) book: Book,
-    pub(super) batches: tokio::sync::mpsc::Receiver<super::Batch>,
 }
 
 /// The views that these sinks take need to note what is touched: before anything is put back.
@@ -147,16 +142,29 @@ impl Outbox {
         parts: Parts,
     ) -> Result<(Arc<Outbox>, Vec<Opened>), Report> {
         let now_ms = (parts.now_ms)();
+        let dir = data_dir.join(SINKS_DIR);
+        let mut present = Present::read(&dir)?;
+        let of = |it: &Given| (it.name.clone(), declared(it.sink.as_ref()).streams);
+        let told: BTreeMap<String, Vec<Stream>> = sinks.iter().map(of).collect();
         let mut opened = Vec::new();
         let mut begin = Vec::new();
+        let (mut holes, mut passed) = (BTreeMap::new(), BTreeMap::new());
         for (n, given) in sinks.into_iter().enumerate() {
-            let it = open_lane(data_dir, given, &parts, now_ms)?;
+            let it = open_lane(&dir, given, &parts, &present, now_ms)?;
+            if let Some(hole) = &it.hole {
+                let report = hole.report(&it.lane.name);
+                log_report!(warn, report, "a sink comes back");
+                holes.insert(it.lane.name.clone(), hole.clone());
+            }
+            passed.insert(it.lane.name.clone(), it.passed.clone());
             let missing = it.lane.declared.streams.iter().filter(|stream| {
                 **stream != Stream::Marks && !it.book.streams.contains_key(&stream.to_string())
             });
             begin.extend(missing.map(|it| (n, *it)));
             opened.push(it);
         }
+        present.leave(&told, &passed, parts.epoch)?;
+        present.arriving(&told, &holes);
         let lanes: Vec<_> = opened.iter().map(|it| Arc::clone(&it.lane)).collect();
         let taken = |name: &str| {
             lanes.iter().any(|it| it.declared.streams.iter().any(|it| it.view() == name))
@@ -176,7 +184,7 @@ impl Outbox {
             lags: parts.lags,
             building: parts.building,
             metrics: parts.metrics,
-            incarnation: parts.incarnation,
+            present: Mutex::new(present),
             gathering: Mutex::new(Gathering {
                 upto: parts.epoch,
                 unwritten: Vec::new(),
@@ -209,6 +217,7 @@ impl Outbox {
     /// Gathers what was touched up to `at`, which is pinned. True if anything that was gathered is
     /// in no checkpoint: then one is to be made.
     pub fn gather(&self, at: Epoch) -> Result<bool, Report> {
+        self.arrive()?;
         let gathering = &mut *self.gathering.lock();
         // What a disk did not take comes first.
         self.write(gathering)?;
@@ -243,6 +252,18 @@ impl Outbox {
             outcome?;
         }
         Ok(gathering.found > self.durable.load(SeqCst))
+    }
+
+    /// Notes who is told from now on, once their books are as they were begun.
+    fn arrive(&self) -> Result<(), Report> {
+        let mut present = self.present.lock();
+        if !present.is_waiting() {
+            return Ok(());
+        }
+        match self.lanes.iter().find(|it| !it.noted.load(SeqCst)) {
+            Some(lane) => Err(not_noted(&lane.log.folder)),
+            None => present.arrive(),
+        }
     }
 
     /// Makes durable what was gathered.
@@ -316,142 +337,8 @@ impl Outbox {
         }
     }
 
-    /// What a view's streams get.
-    fn gather_view(
-        &self,
-        view: &View,
-        at: Epoch,
-        gathering: &mut Gathering,
-        begin: &[(usize, Stream)],
-    ) -> Result<bool, Report> {
-        let def = view.leaving.def();
-        let is_kept = view.leaving.is_kept();
-        // What begins gets all there is, and beside it what has gone since the gathering before: its
-        // receiver may have that from before. Of a map that is looked through all is told as ever.
-        let takers = |stream: &Stream| -> (Vec<usize>, Vec<usize>) {
-            let lanes = self.lanes.iter().enumerate().filter(|it| it.1.takes(stream));
-            let begins = |n: &usize| begin.iter().any(|it| it.0 == *n && it.1 == *stream);
-            let from_map = is_kept && matches!(stream, Stream::Rows(_));
-            lanes.map(|it| it.0).partition(|n| from_map || !begins(n))
-        };
-        let (changes, rows) = (Stream::Changes(def), Stream::Rows(def));
-        let (to_changes, gone_changes) = takers(&changes);
-        let (to_rows, gone_rows) = takers(&rows);
-        // Of a view that the store keeps the map itself says what waits.
-        let logged = if is_kept { Vec::new() } else { to_rows.clone() };
-        let listening = |n: &usize| {
-            let shared = self.lanes[*n].shared.lock();
-            shared.waiting.get(def.name).is_some_and(|it| !it.is_lost())
-        };
-        let mark = is_kept && to_rows.iter().any(listening);
-        let with_rows = !to_changes.is_empty() || !logged.is_empty();
-        let mut due: Vec<Due> = Vec::new();
-        let mut found = false;
-        let mut packed = [
-            Packing::of(&changes, self.incarnation, at, to_changes),
-            Packing::of(&rows, self.incarnation, at, logged),
-            Packing::of(&changes, self.incarnation, at, gone_changes),
-            Packing::of(&rows, self.incarnation, at, gone_rows),
-        ];
-        let after = gathering.upto;
-        let told = view.leaving.touched(after, at, with_rows, &mut |it| {
-            found = true;
-            let row = it.row.as_ref();
-            packed[0].put(self, gathering, |into| into.row(it.name, at, row));
-            packed[1].put(self, gathering, |into| into.row(it.name, it.epoch, row));
-            if !it.exists {
-                packed[2].put(self, gathering, |into| into.row(it.name, at, None));
-                packed[3].put(self, gathering, |into| into.row(it.name, it.epoch, None));
-            }
-            if mark {
-                due.push(Due { epoch: it.epoch, key: it.key, spot: it.spot });
-            }
-        });
-        packed.into_iter().for_each(|it| it.end(self, gathering));
-        due.sort_unstable();
-        let run: Arc<[Due]> = due.into();
-        for n in &to_rows {
-            let mut shared = self.lanes[*n].shared.lock();
-            match shared.waiting.get_mut(def.name) {
-                Some(it) if mark || !found => it.push(Arc::clone(&run), at),
-                // Somebody may have begun to listen meanwhile.
-                Some(it) => it.missed(at),
-                None => {}
-            }
-        }
-        told.map_err(|gone| {
-            // What was told is told; what was not is found by beginning anew.
-            for (n, lane) in self.lanes.iter().enumerate() {
-                let of_view = lane.declared.streams.iter().filter(|it| it.view() == def.name);
-                gathering.begin.extend(of_view.map(|it| (n, *it)));
-            }
-            lost_track(def.name, at, gone.oldest)
-        })?;
-        Ok(found)
-    }
-
-    /// A view that is being built again: its streams begin once it is whole, with all there is.
-    fn pass_over(&self, view: &View, at: Epoch, gathering: &mut Gathering) {
-        let name = view.leaving.def().name;
-        if let Err(gone) = view.leaving.touched(gathering.upto, at, false, &mut |_| {}) {
-            tracing::debug!(view = name, at, oldest = gone.oldest, "nothing is told of it yet");
-        }
-        for (n, lane) in self.lanes.iter().enumerate() {
-            for stream in lane.declared.streams.iter().filter(|it| it.view() == name) {
-                if !gathering.begin.contains(&(n, *stream)) {
-                    gathering.begin.push((n, *stream));
-                }
-            }
-            if let Some(it) = lane.shared.lock().waiting.get_mut(name) {
-                it.missed(at);
-            }
-        }
-    }
-
-    fn gather_events(&self, at: Epoch, gathering: &mut Gathering) -> bool {
-        let taken = {
-            let mut events = self.events.lock();
-            let later = events.split_off(&(at + 1));
-            std::mem::replace(&mut *events, later)
-        };
-        let takers: Vec<usize> =
-            (0..self.lanes.len()).filter(|n| self.lanes[*n].takes(&Stream::Events)).collect();
-        let found = !taken.is_empty();
-        for packed in taken.into_values() {
-            self.events_bytes.fetch_sub(packed.bytes().len() as u64, SeqCst);
-            let mut packing = Packing::of(&Stream::Events, self.incarnation, at, takers.clone());
-            for item in packed.pieces() {
-                packing.put(self, gathering, |into| into.again(item));
-            }
-            packing.end(self, gathering);
-        }
-        found
-    }
-
-    /// A stream begins with all there is; of a view whose rows leave from the map nothing lies in
-    /// the log: they are looked for.
-    fn begin(&self, lane: usize, stream: &Stream, at: Epoch, gathering: &mut Gathering) {
-        let Some(view) = self.views.iter().find(|it| it.leaving.def().name == stream.view()) else {
-            return;
-        };
-        if matches!(stream, Stream::Rows(_)) && view.leaving.is_kept() {
-            return;
-        }
-        let mut packing = Packing::of(stream, self.incarnation, at, vec![lane]);
-        packing.head = Gathered::head(stream, self.incarnation, at, true);
-        let shown = view.reader.for_each(at, &mut |name, row| {
-            packing.put(self, gathering, |into| into.row(name, at, Some(&row)));
-        });
-        packing.end(self, gathering);
-        if let Err(gone) = shown {
-            let report = lost_track(stream.view(), at, gone.oldest);
-            log_report!(error, report, "a stream could not begin");
-            gathering.begin.push((lane, *stream));
-        }
-    }
-
     /// Writes what there is; what a disk does not take stays.
-    fn write(&self, gathering: &mut Gathering) -> Result<(), Report> {
+    pub(super) fn write(&self, gathering: &mut Gathering) -> Result<(), Report> {
         let now_ms = (self.now_ms)();
         for (n, lane) in self.lanes.iter().enumerate() {
             let of_lane = gathering.unwritten.iter().filter(|it| it.0 == n);
@@ -483,141 +370,6 @@ impl Outbox {
     }
 }
 
-/// Items of one stream on their way into blocks.
-struct Packing {
-    head: Vec<u8>,
-    items: Packed,
-    takers: Vec<usize>,
-}
-
-impl Packing {
-    fn of(stream: &Stream, incarnation: u64, at: Epoch, takers: Vec<usize>) -> Packing {
-        let head = Gathered::head(stream, incarnation, at, false);
-        Packing { head, items: Packed::default(), takers }
-    }
-
-    fn put(&mut self, outbox: &Outbox, gathering: &mut Gathering, item: impl FnOnce(&mut Packed)) {
-        if self.takers.is_empty() {
-            return;
-        }
-        item(&mut self.items);
-        let rows = self.takers.iter().map(|n| outbox.lanes[*n].declared.limits.rows).min();
-        if self.items.bytes().len() >= BLOCK_BYTES || Some(self.items.len()) >= rows {
-            self.close(outbox, gathering);
-        }
-    }
-
-    fn close(&mut self, outbox: &Outbox, gathering: &mut Gathering) {
-        let mut block = self.head.clone();
-        block.extend_from_slice(self.items.bytes());
-        self.items.clear();
-        gathering.bytes += block.len() * self.takers.len();
-        let (last, others) = self.takers.split_last().expect("somebody takes it");
-        others.iter().for_each(|n| gathering.unwritten.push((*n, block.clone())));
-        gathering.unwritten.push((*last, block));
-        if gathering.bytes >= WRITE_BYTES {
-            // What fails here is told by the last write of the gathering.
-            if let Err(report) = outbox.write(gathering) {
-                tracing::debug!(code = report.code, "an outbox does not take its blocks yet");
-            }
-        }
-    }
-
-    fn end(mut self, outbox: &Outbox, gathering: &mut Gathering) {
-        if !self.items.is_empty() {
-            self.close(outbox, gathering);
-        }
-    }
-}
-
-fn open_lane(data_dir: &Path, given: Given, parts: &Parts, now_ms: u64) -> Result<Opened, Report> {
-    let Given { name, sink, max_bytes } = given;
-    let declared = checked(sink.as_ref());
-    let dir = data_dir.join(SINKS_DIR).join(&name);
-    let found = Log::open(&dir, max_bytes, now_ms)?;
-    for note in found.notes {
-        log_report!(warn, note, "found in the outbox of a sink");
-    }
-    let log = found.log;
-    let mut book = found.book.unwrap_or_default();
-    if book.incarnation != parts.incarnation {
-        // Another life of the state: all there is comes again, under its number.
-        book.forked_at = parts.epoch;
-        book.incarnation = parts.incarnation;
-        book.forget(log.next());
-    }
-    book.go_back(parts.epoch);
-    for stream in declared.streams.iter().filter(|it| (parts.building)(it.view())) {
-        book.begins_later(stream);
-    }
-    for stream in &declared.streams {
-        let known = book.streams.get(&stream.to_string());
-        if known.is_some_and(|it| *it != layout(stream)) {
-            if !book.fixed.is_empty() || book.read < log.next() {
-                return Err(other_layout(&name, stream));
-            }
-            book.streams.remove(&stream.to_string());
-            book.rows.remove(stream.view());
-            book.beginning = None;
-        }
-    }
-    let (void, unread) = log::void(&log, &book, &declared.streams, parts.epoch)?;
-    // Until that is noted nothing may be gathered: it is told by its instant, and a start after the
-    // next checkpoint would count it.
-    let noted = book.void == void;
-    book.void = void;
-    let capacity = QUEUE_BATCHES.max(2 * (declared.streams.len() + 1)).max(book.fixed.len());
-    let (queue, batches) = tokio::sync::mpsc::channel(capacity);
-    let mut shared = Shared::default();
-    for stream in &declared.streams {
-        let is_kept = parts.leaving.iter().any(|it| it.def().name == stream.view() && it.is_kept());
-        if matches!(stream, Stream::Rows(_)) && is_kept {
-            shared.waiting.insert(stream.view(), Waiting::unknown(parts.epoch));
-        }
-    }
-    shared.told = Told { breaker: book.breaker.clone(), ..Told::default() };
-    let lane = Arc::new(Lane {
-        aside: Aside::open(&dir)?,
-        name,
-        sink,
-        declared,
-        log,
-        max_bytes,
-        queue,
-        shared: Mutex::new(shared),
-        unread: AtomicU64::new(unread),
-        anew: AtomicBool::new(false),
-        noted: AtomicBool::new(noted),
-        ask: Notify::new(),
-        probe: AtomicBool::new(false),
-        retry_aside: AtomicBool::new(false),
-    });
-    Ok(Opened { lane, book, batches })
-}
-
-/// What a sink declares, within what an outbox can hold.
-fn checked(sink: &dyn Sink) -> super::Declared {
-    let mut declared = sink.declared();
-    declared.limits.rows = declared.limits.rows.max(1);
-    declared.limits.bytes = declared.limits.bytes.clamp(1, super::BATCH_MAX_BYTES);
-    // Marks come behind what they speak of.
-    let marks = declared.streams.contains(&Stream::Marks);
-    declared.streams.retain(|it| *it != Stream::Marks);
-    declared.streams.extend(marks.then_some(Stream::Marks));
-    declared
-}
-
-fn lost_track(view: &str, at: Epoch, oldest: Epoch) -> Report {
-    Report {
-        code: "sinks/lost-track",
-        what: "could not gather what changed in a view".into(),
-        at: vec![("view", view.into()), ("epoch", at.to_string())],
-        why: format!("expected the epoch to be held, found that {oldest} is the oldest"),
-        effect: "nothing is lost: the view's streams begin anew, with all their rows".into(),
-        fix: "it goes on by itself; report it".into(),
-    }
-}
-
 fn not_noted(folder: &Folder) -> Report {
     Report {
         code: "sinks/outbox",
@@ -626,19 +378,5 @@ fn not_noted(folder: &Folder) -> Report {
         why: "expected it to be noted what a crash made void, found that not written yet".into(),
         effect: "nothing is lost: the checkpoint waits for it".into(),
         fix: "it goes on by itself; if it repeats, see to the disk".into(),
-    }
-}
-
-fn other_layout(name: &str, stream: &Stream) -> Report {
-    Report {
-        code: "sinks/other-layout",
-        what: "cannot go on with what waits for a sink".into(),
-        at: vec![("sink", name.into()), ("stream", stream.to_string())],
-        why: "expected rows with the fields of this build, found that rows with others wait".into(),
-        effect: "nothing was started; what waits is as it was".into(),
-        fix: "start with the build that wrote them until `millstream sinks list` shows that \
-              nothing waits, then with this one; or remove the sink's folder: then all rows are \
-              delivered anew, and changes that wait are missing at the receiver"
-            .into(),
     }
 }

@@ -49,7 +49,7 @@ impl Driven {
             desks.push(desk);
         }
         let way =
-            |it: super::outbox::Opened| Way { lane: it.lane, batches: it.batches, current: None };
+            |it: super::opening::Opened| Way { lane: it.lane, batches: it.batches, current: None };
         Ok(Driven { outbox, desks, ways: opened.into_iter().map(way).collect() })
     }
 

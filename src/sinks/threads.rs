@@ -10,12 +10,12 @@ use schemas::reading::Pin;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::Given;
 use super::aside;
 use super::fixing::{Desk, UNDO_STOP_BYTES};
 use super::lane::Lane;
 use super::outbox::{EVENTS_MAX_BYTES, Outbox, Parts};
 use super::runner::Runner;
+use super::{Against, Given};
 use crate::clock;
 use crate::metrics::OfSink;
 use crate::report::Report;
@@ -330,23 +330,25 @@ impl Asking {
         };
         let at = outbox.instant().ok_or_else(|| cannot("no instant could be held"))?;
         let began = clock::monotonic();
-        loop {
+        let events = loop {
             // In the order in which it moves on: what does so meanwhile is seen behind.
             let rows = !lane.waits_at(at);
             let changes = outbox.is_settled() && lane.unread() == 0;
             let told = lane.shared.lock().told.clone();
             let idle = told.in_flight == 0 && !told.fixing;
             if told.whole && rows && (told.marked >= at || changes) && idle {
-                break;
+                break told.events;
             }
             if clock::since(began) > DELIVERED_WITHIN {
                 return Err(cannot("what there is was not delivered within a minute"));
             }
             std::thread::park_timeout(LOOK);
-        }
+        };
         // A row that was touched meanwhile may be on its way once more.
         let upto = outbox.leased_now().ok_or_else(|| cannot("no instant could be held"))?;
-        let tables = lane.sink.verify((at, upto), &outbox.readers())?;
+        let readers = outbox.readers();
+        let against = Against { at, upto, readers: &readers, events };
+        let tables = lane.sink.verify(&against)?;
         let is_equal = |it: &Value| it["equal"] == true;
         let equal = tables.as_array().is_some_and(|it| !it.is_empty() && it.iter().all(is_equal));
         Ok(serde_json::json!({"sink": name, "epoch": at, "equal": equal, "tables": tables}))

@@ -2,8 +2,8 @@
 //!
 //! # Invariants
 //! - Names of columns are made unique (`n`, `n_2`): a JSON object cannot say one twice.
-//! - In CSV a text that a spreadsheet would take for a formula (it begins with `=`, `+`, `-`, `@`,
-//!   a tab or a line end) has an apostrophe before it. Numbers stay as they are: they are numbers.
+//! - In CSV a text that a spreadsheet would take for a formula ([`is_formula`]) has an apostrophe before
+//!   it. Numbers stay as they are: they are numbers.
 //! - What is not finite is null in JSON; bytes are hexadecimal text.
 
 use rusqlite::types::ValueRef;
@@ -134,7 +134,7 @@ impl Out {
     }
 
     fn csv_text(&mut self, text: &str) {
-        let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) { "'" } else { "" };
+        let guard = if is_formula(text) { "'" } else { "" };
         // Empty text in quotes, so that it is not null.
         if text.is_empty() || text.contains(['"', ',', '\r', '\n']) {
             self.text(&format!("\"{guard}{}\"", text.replace('"', "\"\"")));
@@ -143,6 +143,14 @@ impl Out {
             self.text(text);
         }
     }
+}
+
+/// Whether a spreadsheet may take it for a formula: it begins with `=`, `+`, `-` or `@`, also as wide
+/// characters, and behind what a spreadsheet passes over; or with a control character.
+fn is_formula(text: &str) -> bool {
+    let skipped = |it: char| it.is_control() || it.is_whitespace() || it == '\u{feff}';
+    let begins = ['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
+    text.starts_with(char::is_control) || text.trim_start_matches(skipped).starts_with(begins)
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -201,7 +209,9 @@ mod tests {
     /// Goal: nothing that a customer writes is run by a spreadsheet. Method: what begins formulas.
     #[test]
     fn formulas_are_guarded_in_csv() {
-        for begin in ["=", "+", "-", "@", "\t", "\r", "\n"] {
+        let controls = ["\t", "\r", "\n", "\0", "\u{1}", "\u{7f}", "\u{85}"];
+        let plain = ["=", "+", "-", "@", " =", "\0=", "\u{feff}=", "\u{ff1d}", "\u{ff0b}"];
+        for begin in controls.iter().chain(&plain) {
             let bad: &'static str = format!("{begin}cmd|' /C calc'!A0").leak();
             let line = written(SqlFormat::Csv, &[bad], &[vec![ValueRef::Text(bad.as_bytes())]]);
             for cell in line.split("\r\n").filter(|it| it.contains("cmd")) {

@@ -59,6 +59,18 @@ impl Store {
         threads: usize,
         anew: &[&'static str],
     ) -> Result<Option<Restored>, Report> {
+        self.put_back(keepers, take_ids, horizon_from_ms, threads, anew)
+            .map_err(super::never_skipped)
+    }
+
+    fn put_back(
+        &mut self,
+        keepers: &[Arc<dyn StateKeeper>],
+        take_ids: &TakeIds<'_>,
+        horizon_from_ms: u64,
+        threads: usize,
+        anew: &[&'static str],
+    ) -> Result<Option<Restored>, Report> {
         let mut newest: Option<Commit> = None;
         let mut since = BTreeMap::new();
         let mut committed = BTreeSet::new();
@@ -149,6 +161,13 @@ impl Store {
         })
     }
 
+    /// How many identities are kept from an instant on, or some more.
+    pub fn identities_at_most(&self, from_ms: u64) -> u64 {
+        let segments = self.identities.folder.segments();
+        let some = segments.iter().map(|it| it.extent()).filter(|it| it.tally.newest_ms >= from_ms);
+        some.map(|it| it.end).sum::<u64>() / size_of::<u128>() as u64
+    }
+
     fn load_identities(
         &mut self,
         commit: &Commit,
@@ -215,9 +234,11 @@ fn newest_commit(data_dir: &Path) -> Result<Option<Commit>, Report> {
     if !dir.is_dir() {
         return Ok(None);
     }
-    let looked = segments::look(&dir, payload::STATES, OnDamage::Refuse, "the state")?;
+    // Who asks reads all of it a moment later, if at all: once is enough.
+    let looked = segments::look_ahead(&dir, payload::STATES, OnDamage::Refuse, "the state")
+        .map_err(super::never_skipped)?;
     for segment in looked.folder.segments().iter().rev() {
-        let blocks = blocks_of(&looked.folder, segment)?;
+        let blocks = blocks_of(&looked.folder, segment).map_err(super::never_skipped)?;
         if let Some((_, payload)) = blocks.iter().rev().find(|it| it.0 == payload::COMMIT) {
             let commit = serde_json::from_slice(payload);
             return commit.map(Some).map_err(|why| unreadable(segment, &why.to_string()));

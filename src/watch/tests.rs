@@ -3,7 +3,6 @@
 
 use std::io::Write;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
 
 use schemas::reading::{Epoch, Gone, Instants, Pin};
 
@@ -51,7 +50,7 @@ struct World {
     held: Arc<AtomicBool>,
     log: Log,
     /// The newest epoch, and since when it has been.
-    seen: (u64, Instant),
+    seen: Seen,
 }
 
 impl World {
@@ -87,14 +86,15 @@ impl World {
             on_look: None,
             on_ready: None,
         };
-        let seen = (1, crate::clock::monotonic());
+        let seen = Seen::new(1);
         World { watched, newest, held, log: Log::default(), seen }
     }
 
     /// Looks, the newest epoch having stood for so long; what is wrong then, and how many stalls
     /// have been counted.
     fn look(&mut self, stood: Duration) -> (Vec<String>, u64) {
-        self.seen.1 = crate::clock::monotonic().checked_sub(stood).unwrap();
+        let since = crate::clock::monotonic().checked_sub(stood).unwrap();
+        (self.seen.at, self.seen.unread_at) = (since, since);
         let log = self.log.clone();
         let told = tracing_subscriber::fmt().with_writer(move || log.clone()).finish();
         tracing::subscriber::with_default(told, || self.watched.look(&mut self.seen, &mut 0));
@@ -132,7 +132,7 @@ fn a_sealed_epoch_that_never_completes_is_a_stall() {
     assert_eq!(world.look(LONG), (standing(), 1));
     assert!(world.watched.health.is_stalled());
     assert_eq!(world.look(LONG), (standing(), 1), "counted once");
-    let (begins, ends) = ("no epoch completes although work waits", "epochs complete again");
+    let (begins, ends) = ("although work waits", "epochs complete again");
     assert_eq!((world.told(begins), world.told(ends)), (1, 0));
     assert_eq!(world.told("watch/stall"), 1);
     world.complete(7);
@@ -162,4 +162,27 @@ fn back_pressure_is_no_stall() {
     assert_eq!(world.look(LONG), (vec![], 1));
     world.seal(8, 100);
     assert_eq!(world.look(LONG), (standing(), 2), "an epoch hangs, held back or not");
+}
+
+/// Goal: records of the log that nobody reads are a stall although epochs of nothing complete.
+/// Method: an epoch a look; the position stands, then moves, then is held back.
+#[test]
+fn a_log_that_is_not_read_is_a_stall() {
+    let mut world = World::new();
+    let mut epoch = 7;
+    let mut look = |world: &mut World, next: u64, stood| {
+        epoch += 1;
+        world.seal(epoch, next);
+        world.complete(epoch);
+        world.look(stood)
+    };
+    world.watched.book.tail((0, 0), 100, 0);
+    assert_eq!(look(&mut world, 5, LONG), (vec![], 0), "seen for the first time");
+    assert_eq!(look(&mut world, 5, SHORT), (vec![], 0), "not yet");
+    assert_eq!(look(&mut world, 5, LONG), (standing(), 1));
+    assert_eq!(look(&mut world, 6, LONG), (vec![], 1), "it is read on");
+    world.held.store(true, SeqCst);
+    assert_eq!(look(&mut world, 6, LONG), (vec![], 1), "held back on purpose");
+    world.held.store(false, SeqCst);
+    assert_eq!(look(&mut world, 100, LONG), (vec![], 1), "all is read");
 }

@@ -6,7 +6,9 @@ use millstream::config::Password;
 use millstream::sinks::{Batch, Delivery, Fault};
 
 use crate::batches::{batch, cells, def, fault, hand, mark, must, seen, sink, sink_of, there};
+use crate::kit::Temper;
 use crate::server::{Database, Real};
+use crate::story::story;
 
 const CONFIGURATION: Option<Fault> = Some(Fault::Configuration);
 const BUSY: (Option<Fault>, &str) = (None, "sinks/clickhouse-busy");
@@ -17,37 +19,35 @@ fn some(id: &str) -> Batch {
     batch(id, false, 1, 1_000, &cells(0..100, 1))
 }
 
-/// The batch is refused while something is wrong, and goes in afterwards, once.
+/// What comes is refused while something is wrong, and is there afterwards, once.
 fn until_mended(
     database: &Database<'_>,
-    expected: (Option<Fault>, &'static str),
+    (expected, code): (Option<Fault>, &'static str),
     wrong: impl FnOnce(),
     mended: impl FnOnce(),
 ) {
-    let sink = sink(&database.settings("writer"));
-    must(&sink, &batch("first", false, 1, 900, &cells(0..10, 5)));
-    wrong();
-    let came = hand(&sink, &some("b"));
-    assert_eq!(fault(&came), expected, "{came:?}");
-    mended();
-    must(&sink, &some("b"));
-    must(&sink, &some("b"));
-    assert_eq!(seen(database, "volume"), there(&cells(0..100, 1)));
-    database.each_row_is_once();
+    story(database, database.settings("writer"), |it| {
+        wrong();
+        it.until_told(code);
+        if expected == CONFIGURATION {
+            crate::kit::until("an alarm", || it.world.state() == "misconfigured");
+        }
+        mended();
+    });
 }
 
 /// Goal: too many parts is no fault of anybody's: later. Method: a limit that two parts reach.
 #[test]
 fn too_many_parts() {
     let database = Real::shared().database("parts");
-    let set = |sql: &str| database.run(&format!("ALTER TABLE volume_rows {sql}"));
+    let set = |sql: &str| database.run(&format!("ALTER TABLE orders_rows {sql}"));
     let wrong = || {
-        database.run("SYSTEM STOP MERGES volume_rows");
+        database.run("SYSTEM STOP MERGES orders_rows");
         set("MODIFY SETTING parts_to_delay_insert = 1, parts_to_throw_insert = 1");
     };
     until_mended(&database, BUSY, wrong, || {
         set("RESET SETTING parts_to_delay_insert, parts_to_throw_insert");
-        database.run("SYSTEM START MERGES volume_rows");
+        database.run("SYSTEM START MERGES orders_rows");
     });
 }
 
@@ -114,6 +114,19 @@ fn a_wrong_password() {
     let came = hand(&sink, &some("b"));
     assert_eq!(fault(&came), REFUSED, "{came:?}");
     assert_eq!(seen(&database, "volume").len(), 100);
+
+    let database = Real::shared().database("password_told");
+    let (right, wrong) = (std::fs::read(Real::shared().password("writer")).unwrap(), "canary-4712");
+    std::fs::write(&file, &right).unwrap();
+    settings.database.clone_from(&database.name);
+    story(&database, settings, |it| {
+        std::fs::write(&file, wrong).unwrap();
+        // A connection that stands is not asked for it again.
+        it.world.restart();
+        it.until_told("sinks/clickhouse-refused");
+        assert!(!it.world.told("tested").to_string().contains("canary"));
+        std::fs::write(&file, &right).unwrap();
+    });
 }
 
 /// Goal: a database that is gone, a table that is gone, a migration that lacks: each is told, and
@@ -141,6 +154,20 @@ fn database_and_tables_dropped() {
     let next = crate::batches::sink(&database.settings("writer"));
     must(&next, &some("c"));
     assert_eq!(seen(&database, "volume").len(), 100);
+
+    // As the page says: made anew, started again, delivered anew.
+    let database = Real::shared().database("dropped_told");
+    story(&database, database.settings("writer"), |it| {
+        database.run(&format!("DROP DATABASE {} SYNC", database.name));
+        it.until_told("sinks/clickhouse-tables");
+        database.migrate();
+        it.send(100);
+        it.mended();
+        it.until_told("sinks/clickhouse-tables");
+        it.world.restart();
+        it.world.stage.seen.lock().again = true;
+        it.world.running.as_ref().unwrap().sinks().unwrap().anew("tested").unwrap();
+    });
 }
 
 /// Goal: a table that somebody altered is told with the column, before a row goes in; what does not
@@ -169,6 +196,13 @@ fn a_table_altered_by_hand() {
     assert_eq!(fault(&came), TABLES, "{came:?}");
     assert!(format!("{came:?}").contains("remembers no tokens"), "{came:?}");
     database.each_row_is_once();
+
+    let database = Real::shared().database("altered_told");
+    story(&database, database.settings("writer"), |it| {
+        database.run("ALTER TABLE volume_changes MODIFY COLUMN n_events String");
+        it.until_told("sinks/clickhouse-tables");
+        database.run("ALTER TABLE volume_changes MODIFY COLUMN n_events Int64");
+    });
 }
 
 /// Goal: of ten thousand rows one that the server refuses is found, and the others go in, once.
@@ -202,6 +236,48 @@ fn one_row_of_ten_thousand_that_the_server_refuses() {
     database.each_row_is_once();
 }
 
+/// Goal: the same of a whole engine: of a batch of ten thousand orders one is put aside with its report
+/// and the others are there; once the table is mended that one is, too. Method: a receiver that fails
+/// until all of them wait, and a constraint.
+#[test]
+fn one_row_of_ten_thousand_is_put_aside() {
+    let database = Real::shared().database("aside_of_many");
+    database.run("ALTER TABLE orders_rows ADD CONSTRAINT no CHECK key_text != 'N-7777'");
+    let dir = crate::temp_dir::TempDir::new();
+    let mut world = crate::kit::World::new(&dir.0, &database);
+    world.streams = crate::kit::row_streams;
+    (world.limits.rows, world.limits.bytes) = (100_000, 8 << 20);
+    world.stage.set(Temper::FailsBefore);
+    world.start();
+    let order = |n: usize| {
+        format!(
+            r#"{{"specversion":"1.0","id":"n-{n}","source":"/test","type":"order.status_changed","time":"2026-01-01T00:00:00Z","tenant":"acme","data":{{"order":"N-{n}","customer":"C-1","status":"paid"}}}}"#
+        )
+    };
+    // While a first batch is open nothing more is fixed: all the others wait, and are one.
+    world.send_all(&[order(0)]);
+    crate::kit::until("a batch is open", || world.stage.attempts() > 0);
+    world.send_all(&(1..10_001).map(order).collect::<Vec<_>>());
+    world.stage.set(Temper::AsItIs);
+    let sinks = world.running.as_ref().unwrap().sinks().unwrap();
+    sinks.resume("tested").unwrap();
+    crate::kit::until("one stands aside", || world.told("tested")["aside"] == 1);
+    world.equal(|key| key == "N-7777");
+    let aside = sinks.aside("tested").unwrap();
+    assert_eq!(
+        (&aside[0]["row"]["key"], &aside[0]["report"]["code"]),
+        (&"N-7777".into(), &"sinks/clickhouse-row".into())
+    );
+    let most = world.stage.seen.lock().attempts.iter().map(|it| it.items).max();
+    println!("of a batch of {most:?} rows");
+    assert!(most >= Some(10_000), "{most:?}");
+    database.run("ALTER TABLE orders_rows DROP CONSTRAINT no");
+    sinks.retry("tested").unwrap();
+    world.equal(|_| false);
+    crate::cases::settled(&world);
+    database.each_row_is_once();
+}
+
 /// Goal: a database has one writer: another deployment is refused from the beginning, an older
 /// process of the same once a newer one came, before its next mark. Method: three sinks.
 #[test]
@@ -214,8 +290,10 @@ fn two_processes_by_mistake() {
     let foreign = sink_of(&settings, "theirs", "foreign");
     let came = hand(&foreign, &some("x"));
     assert_eq!(fault(&came), WRITER, "{came:?}");
-    // A clock of milliseconds decides who came last.
-    std::thread::park_timeout(Duration::from_millis(5));
+    // Who came last is told by turns, not by a clock: the server's has been set back by a year since.
+    database.run(
+        "ALTER TABLE _writers UPDATE claimed_at = claimed_at + INTERVAL 1 YEAR WHERE 1 SETTINGS mutations_sync = 1",
+    );
     must(&newer, &some("b-1"));
     // The older one looks twice a second whether it still is the last.
     std::thread::park_timeout(Duration::from_millis(600));
@@ -228,5 +306,7 @@ fn two_processes_by_mistake() {
     assert_eq!(fault(&came), WRITER, "{came:?}");
     must(&newer, &mark("m", 1, 1_000, 0, true));
     assert_eq!(seen(&database, "volume"), there(&cells(0..100, 1)));
+    let last = "SELECT count() FROM _writers WHERE writer = 'newer' AND claimed_at < (SELECT max(claimed_at) FROM _writers)";
+    assert_eq!(database.number(last), 1, "the clock says otherwise");
     database.each_row_is_once();
 }

@@ -64,10 +64,21 @@ pub fn batch(id: &str, changes: bool, incarnation: u64, epoch: u64, cells: &Cell
 
 /// A batch of events with these numbers.
 pub fn events(id: &str, incarnation: u64, epoch: u64, numbers: std::ops::Range<u64>) -> Batch {
+    let what = ("customer.identified", "2026-01-01T00:00:00.123456Z");
+    events_as(id, (incarnation, epoch), numbers, what)
+}
+
+/// The same, of this type and time.
+pub fn events_as(
+    id: &str,
+    (incarnation, epoch): (u64, u64),
+    numbers: std::ops::Range<u64>,
+    (kind, time): (&str, &str),
+) -> Batch {
     let mut packed = Packed::default();
     for n in numbers {
         let json = format!(
-            r#"{{"specversion":"1.0","id":"e-{n}","source":"/test","type":"customer.identified","time":"2026-01-01T00:00:00.123456Z","tenant":"acme","subject":"C-1","data":{{"customer":"C-{n}"}}}}"#
+            r#"{{"specversion":"1.0","id":"e-{n}","source":"/test","type":"{kind}","time":"{time}","tenant":"acme","subject":"C-1","data":{{"customer":"C-{n}"}}}}"#
         );
         let (appended_ms, offset) = (1_767_225_600_000 + n, n);
         packed.event(&OutEvent {

@@ -36,13 +36,29 @@ pub enum How {
     Unavailable,
 }
 
-const EXCEPTION: &str = "Code: 395. DB::Exception: Value passed to 'throwIf' function is non-zero. (FUNCTION_THROW_IF_VALUE_IS_NON_ZERO) (version 25.8.2.1)\n";
+/// One that is no fault of the rows: a row that were refused would be put aside.
+const EXCEPTION: &str = "Code: 159. DB::Exception: Timeout exceeded: elapsed 1.2 seconds, maximum: 1. (TIMEOUT_EXCEEDED) (version 25.8.2.1)\n";
 
 /// A listener; its misbehaviours are used up one by one, then everything passes.
 pub struct Between {
     url: String,
-    plan: Arc<Mutex<VecDeque<How>>>,
+    plan: Arc<Mutex<Plan>>,
     inserts: Arc<Mutex<u64>>,
+}
+
+/// What happens to the next insert, or to the next into this table.
+type Plan = VecDeque<(Option<String>, How)>;
+
+/// The misbehaviour that is meant for this insert.
+fn next(plan: &Mutex<Plan>, head: &str) -> Option<How> {
+    let mut plan = plan.lock().unwrap();
+    let (table, how) = plan.front()?;
+    let is_it = table.as_ref().is_none_or(|it| head.contains(&format!("%60{it}%60")));
+    let how = is_it.then_some(*how);
+    if is_it {
+        plan.pop_front();
+    }
+    how
 }
 
 impl Between {
@@ -70,7 +86,12 @@ impl Between {
 
     /// What happens to the next inserts.
     pub fn plan(&self, plan: &[How]) {
-        self.plan.lock().unwrap().extend(plan);
+        self.plan.lock().unwrap().extend(plan.iter().map(|it| (None, *it)));
+    }
+
+    /// What happens to the next insert into this table.
+    pub fn plan_for(&self, table: &str, how: How) {
+        self.plan.lock().unwrap().push_back((Some(table.into()), how));
     }
 
     /// How many of these are still to come.
@@ -159,14 +180,15 @@ fn drops(stream: &mut TcpStream, answer: &[u8], pause: Duration) {
     }
 }
 
-fn pass(mut stream: TcpStream, server: &str, plan: &Mutex<VecDeque<How>>, counted: &Mutex<u64>) {
+fn pass(mut stream: TcpStream, server: &str, plan: &Mutex<Plan>, counted: &Mutex<u64>) {
     stream.set_nodelay(true).unwrap();
     // A client keeps its connection: one request after the other, until it leaves.
     let is_insert = |it: &str| it.contains("RowBinaryWithNamesAndTypes");
     let mut start = [0; 4_096];
     let n = stream.peek(&mut start).unwrap_or(0);
     let first = String::from_utf8_lossy(&start[..n]).into_owned();
-    if is_insert(&first) && plan.lock().unwrap().front() == Some(&How::CutInside) {
+    let cut = || plan.lock().unwrap().front() == Some(&(None, How::CutInside));
+    if is_insert(&first) && cut() {
         plan.lock().unwrap().pop_front();
         *counted.lock().unwrap() += 1;
         let mut some = [0; 2_048];
@@ -177,7 +199,7 @@ fn pass(mut stream: TcpStream, server: &str, plan: &Mutex<VecDeque<How>>, counte
     let how = match is_insert(&request.head) {
         true => {
             *counted.lock().unwrap() += 1;
-            plan.lock().unwrap().pop_front()
+            next(plan, &request.head)
         }
         false => None,
     };
@@ -188,7 +210,7 @@ fn pass(mut stream: TcpStream, server: &str, plan: &Mutex<VecDeque<How>>, counte
         Some(How::Unavailable) => plain("503 Service Unavailable", "Retry-After: 1\r\n", ""),
         Some(How::OkWithException) => plain("200 OK", "", EXCEPTION),
         Some(How::OkWithExceptionHeader) => {
-            plain("200 OK", "X-ClickHouse-Exception-Code: 395\r\n", "")
+            plain("200 OK", "X-ClickHouse-Exception-Code: 159\r\n", "")
         }
         Some(How::OkWithExceptionInDrops) => {
             let answer = plain("200 OK", "", EXCEPTION);

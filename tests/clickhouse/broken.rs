@@ -6,7 +6,9 @@ use millstream::sinks::Delivery;
 
 use crate::batches::{batch, cells, hand, mark, must, seen, sink, there};
 use crate::between::{Between, How};
+use crate::kit::until;
 use crate::server::Real;
+use crate::story::story;
 use crate::wait::seed;
 
 /// Goal: whatever happens to an insert, it is there once in the end, and nothing is taken for
@@ -46,7 +48,7 @@ fn whatever_happens_to_an_insert_it_is_there_once() {
         ] {
             between.plan(&[how]);
             let before = between.inserts();
-            let mut attempts = 0;
+            let mut attempts: u64 = 0;
             loop {
                 attempts += 1;
                 let began = Instant::now();
@@ -56,18 +58,34 @@ fn whatever_happens_to_an_insert_it_is_there_once() {
                     break;
                 }
                 assert!(attempts < 4, "{how:?}: {came:?}");
+                if let Delivery::Retry { after, .. } = &came {
+                    // Who says how long is believed.
+                    let said = (how == Unavailable).then_some(Duration::from_secs(1));
+                    assert_eq!(*after, said, "{how:?}: {came:?}");
+                }
             }
-            let expected = if matches!(how, Drops(_)) { 1 } else { 2 };
-            assert_eq!(
-                (attempts, between.inserts() - before),
-                (expected, expected as u64),
-                "{how:?}"
-            );
+            // On a machine that is busy drops may take longer than the time-out.
+            let most = attempts <= 2 && (attempts == 2 || matches!(how, Drops(_)));
+            assert!(most && between.inserts() - before == attempts, "{how:?}: {attempts}");
         }
         assert_eq!(seen(&database, "volume"), there(&expected), "{how:?}");
         assert_eq!(seen(&database, "volume_now"), there(&expected), "{how:?}");
     }
     database.each_row_is_once();
+
+    let database = Real::shared().database("broken_told");
+    settings.database.clone_from(&database.name);
+    story(&database, settings, |it| {
+        // Two of each: two inserts may be on their way at once.
+        for how in all {
+            between.plan(&[how, how]);
+            until(&format!("{how:?} has come"), || {
+                it.send(5);
+                it.mended();
+                between.planned() == 0
+            });
+        }
+    });
 }
 
 /// Goal: an answer of one byte a second is given up after the time-out, and the row is there once.
@@ -89,6 +107,16 @@ fn one_byte_a_second() {
     must(&sink, &it);
     assert_eq!(database.number("SELECT count() FROM volume_rows"), 110, "no row twice, even raw");
     database.each_row_is_once();
+
+    let database = Real::shared().database("slow_told");
+    settings.database.clone_from(&database.name);
+    story(&database, settings, |it| {
+        between.plan(&[How::Drops(1_000)]);
+        until("it was given up", || {
+            it.send(5);
+            it.n_again() > 0
+        });
+    });
 }
 
 /// Goal: a server killed in the middle of inserts loses nothing that was durable and doubles nothing
@@ -140,6 +168,33 @@ fn the_server_killed_in_the_middle_of_inserts() {
     database.each_row_is_once();
 }
 
+/// Goal: the same of a whole engine. Method: SIGKILL while events flow, five times.
+#[test]
+fn the_server_killed_in_the_middle_of_an_engines_inserts() {
+    let real = Real::own("killed_told", &[]);
+    let database = real.database("killed_told");
+    let mut settings = database.settings("writer");
+    settings.timeout = Duration::from_secs(20);
+    story(&database, settings, |it| {
+        for _ in 0..5 {
+            std::thread::scope(|scope| {
+                let killer = scope.spawn(|| real.kill());
+                while !killer.is_finished() {
+                    it.send(20);
+                }
+            });
+            it.until_told("sinks/clickhouse-unreachable");
+            real.start();
+            until("it takes batches again", || {
+                it.mended();
+                it.world.state() == "closed"
+            });
+        }
+        println!("{} inserts were made again", it.n_again());
+        assert!(it.n_again() > 0);
+    });
+}
+
 /// Goal: a server that stands still is given up after the time-out, and is found by itself once it
 /// goes on. Method: SIGSTOP.
 #[test]
@@ -158,4 +213,12 @@ fn a_server_that_stands_still() {
     must(&sink, &it);
     assert_eq!(seen(&database, "volume"), there(&cells(0..10, 2)));
     database.each_row_is_once();
+
+    let database = real.database("paused_told");
+    settings.database.clone_from(&database.name);
+    story(&database, settings, |it| {
+        real.pause();
+        it.until_told("sinks/no-answer|sinks/clickhouse-unreachable");
+        real.go_on();
+    });
 }

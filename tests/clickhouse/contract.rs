@@ -51,7 +51,11 @@ impl Subject for Database<'_> {
     }
 }
 
-fn passes(case: fn(&mut World<'_>), name: &str) {
+fn passes(case: fn(&mut dyn cases::Driven), name: &str) {
+    over(|world| case(world), name);
+}
+
+fn over(case: impl Fn(&mut World<'_>), name: &str) {
     let database = Real::shared().database(name);
     let dir = TempDir::new();
     case(&mut World::new(&dir.0, &database));
@@ -119,6 +123,11 @@ fn rebuilt() {
 }
 
 #[test]
+fn was_away() {
+    over(cases::was_away, "was_away");
+}
+
+#[test]
 fn anew() {
-    passes(cases::anew, "anew");
+    over(cases::anew, "anew");
 }

@@ -61,6 +61,19 @@ pub fn sink(it: &Millstream) -> serde_json::Value {
     list.as_array().unwrap().iter().find(|it| it["name"] == "ch").unwrap().clone()
 }
 
+/// Every event that the state has applied is there, once: what its ledger says.
+pub fn every_event_is_there(it: &Millstream, database: &Database<'_>) {
+    let mut last = (0, 0);
+    until("every event is there", || {
+        last = (it.count("", "applied"), database.number("SELECT count() FROM events"));
+        println!("{} events applied, {} there", last.0, last.1);
+        (last.0 == last.1).then_some(())
+    });
+    assert!(last.0 > 0);
+    let twice = "SELECT count() - uniqExact(tenant, source, id) FROM events";
+    assert_eq!(database.number(twice), 0, "events that are there twice");
+}
+
 /// Every table holds what is served, and each row once.
 pub fn is_equal(it: &Millstream, database: &Database<'_>) {
     let mut last = String::new();

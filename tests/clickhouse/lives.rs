@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use crate::engine::Millstream;
-use crate::flow::{Events, is_equal, settings, sink};
+use crate::flow::{Events, every_event_is_there, is_equal, settings, sink};
 use crate::server::Real;
 use crate::wait::{folder, seed, until};
 
@@ -41,11 +41,17 @@ fn a_backup_older_than_the_tables() {
     let it = Millstream::start("restored", &settings);
     is_equal(&it, &database);
     assert_eq!(counted("customers"), seen, "what came after the backup never was");
+    // Nor were its events, though they are in the table.
+    every_event_is_there(&it, &database);
+    let more =
+        "SELECT (SELECT count() FROM events_rows FINAL) - (SELECT count() FROM events) AS more";
+    assert!(database.number(more) > 1_000);
     assert_eq!(counted("customers_now"), seen);
     assert_eq!(counted(&format!("customers_at(epoch = {then})")), seen, "the past stands");
     let mut others = Events::new("restored", seed + 1, 2_000);
     while others.post(&it, 1_000) {}
     is_equal(&it, &database);
+    every_event_is_there(&it, &database);
 }
 
 /// Goal: two processes of one state by mistake: the one that came last writes, the other is told and
@@ -114,6 +120,13 @@ fn rebuilt_beside_the_live_flow() {
     database.run("INSERT INTO theirs VALUES (1)");
     let password = database.real.password("admin").display().to_string();
     let words = ["rebuild", "clickhouse", "--user", "admin", "--password-file", &password];
+    // Nor is anything where another deployment has written.
+    let rows = database.number("SELECT count() FROM orders_changes");
+    database.run("INSERT INTO _writers (deployment, writer, turn) VALUES ('theirs', 'w', 1)");
+    let (code, out, err) = it.command(&words);
+    assert!(code == 1 && err.contains("error[sinks/clickhouse-writer]"), "{out}{err}");
+    assert!(database.number("SELECT count() FROM orders_changes") >= rows, "nothing was emptied");
+    database.run("DELETE FROM _writers WHERE deployment = 'theirs'");
     std::thread::scope(|scope| {
         let flow = scope.spawn(|| while events.post(&it, 100) {});
         let (code, out, err) = it.command(&words);
@@ -123,6 +136,7 @@ fn rebuilt_beside_the_live_flow() {
     assert_eq!(database.number("SELECT count() FROM theirs"), 1);
     database.run("DROP TABLE theirs");
     is_equal(&it, &database);
+    every_event_is_there(&it, &database);
     let first = database.number("SELECT min(epoch) FROM orders_changes");
     assert!(
         database.number(&format!("SELECT count() FROM orders_changes WHERE epoch = {first}")) > 10

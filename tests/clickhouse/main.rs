@@ -5,6 +5,7 @@
 //!  engine     a `millstream run` of its own that writes there
 //!  flow       events for it, and the end of every story: equal, each row once
 //!  between    what lies between us and a server: passes on, or misbehaves on request
+//!  story      a whole engine, something that goes wrong, and the same end
 //!  batches    batches as the outbox makes them, and what must be in the tables after them
 //! ```
 //!
@@ -33,6 +34,7 @@ mod between;
 mod engine;
 mod flow;
 mod server;
+mod story;
 #[path = "../live/wait.rs"]
 #[allow(dead_code)]
 mod wait;
@@ -41,6 +43,7 @@ mod analytics; // the fifteen questions
 mod answers; // whose fault
 mod document; // docs/clickhouse.md, typed
 mod broken; // between the first byte and the acknowledgement
+mod carried; // tables carried forward
 mod contract; // the kit that every sink passes
 mod once; // each row once
 mod killed; // we, again and again, between insert and acknowledgement

@@ -3,7 +3,10 @@
 use millstream::sinks::Delivery;
 
 use crate::batches::{batch, cells, events, hand, mark, must, seen, sink, there};
+use crate::between::{Between, How};
+use crate::kit::Temper;
 use crate::server::Real;
+use crate::story::story;
 use crate::wait::seed;
 
 /// Goal: the same batch in two hands changes nothing, in no table, also without FINAL. Method: rows,
@@ -22,7 +25,7 @@ fn the_same_batch_in_two_hands_changes_nothing() {
     for sink in [&first, &second, &second] {
         all.iter().for_each(|it| must(sink, it));
     }
-    for (table, rows) in [("events", 500), ("volume_changes", 1_000), ("volume_rows", 1_000)] {
+    for (table, rows) in [("events_rows", 500), ("volume_changes", 1_000), ("volume_rows", 1_000)] {
         assert_eq!(database.number(&format!("SELECT count() FROM {table}")), rows, "{table}");
     }
     assert_eq!(seen(&database, "volume"), there(&cells));
@@ -35,7 +38,7 @@ fn the_same_batch_in_two_hands_changes_nothing() {
 #[test]
 fn a_window_of_other_inserts_between_retry_and_retry() {
     let database = Real::shared().database("window");
-    for table in ["volume_rows", "volume_changes", "events"] {
+    for table in ["volume_rows", "volume_changes", "events_rows"] {
         database.run(&format!(
             "ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = 3"
         ));
@@ -62,8 +65,27 @@ fn a_window_of_other_inserts_between_retry_and_retry() {
     assert_eq!(twice, 10 * 100 + 2 * 100, "the token is forgotten: the row's identity is the net");
     assert_eq!(seen(&database, "volume"), there(&newest));
     assert_eq!(seen(&database, "volume_now"), there(&newest));
-    assert_eq!(database.number("SELECT count() FROM events FINAL"), 1_100);
+    assert_eq!(database.number("SELECT count() FROM events"), 1_100);
     database.each_row_is_once();
+
+    // A server that forgets at once, and says of each insert that it failed.
+    let database = Real::shared().database("window_told");
+    for table in database.tables() {
+        database.run(&format!(
+            "ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = 1"
+        ));
+    }
+    story(&database, database.settings("writer"), |it| {
+        it.world.stage.set(Temper::FailsAfter);
+        it.send(100);
+        let before = it.world.stage.attempts();
+        crate::kit::until("it is tried again and again", || {
+            it.send(5);
+            it.mended();
+            it.world.stage.attempts() > before + 20
+        });
+        it.world.stage.set(Temper::AsItIs);
+    });
 }
 
 /// Goal: an older row never replaces a newer one, a key that is gone is gone, and comes back.
@@ -137,6 +159,40 @@ fn a_later_incarnation_voids_what_came_after_the_fork() {
     }
 }
 
+/// Goal: an event is one row by its identity alone, and those that a later life has voided are not
+/// shown, merged or not; what is applied again in the later life is. Method: events of a life before
+/// and after the instant that the next forked off from; some come again, one with another type, time and
+/// month.
+#[test]
+fn events_that_a_later_life_voids_are_not_shown() {
+    let database = Real::shared().database("events_void");
+    let sink = sink(&database.settings("writer"));
+    must(&sink, &events("e-1", 1, 1_000, 0..100));
+    must(&sink, &events("e-2", 1, 2_000, 100..200));
+    must(&sink, &mark("m-1", 1, 2_000, 0, true));
+    let count = |sql: &str| database.number(&format!("SELECT count() FROM {sql}"));
+    assert_eq!(count("events"), 200);
+
+    must(&sink, &mark("m-2", 2, 2_500, 1_500, false));
+    assert_eq!(count("events"), 100, "what came after the fork never was");
+    let other = ("order.placed", "2026-03-01T00:00:00Z");
+    must(&sink, &crate::batches::events_as("e-3", (2, 2_600), 150..160, other));
+    must(&sink, &events("e-4", 2, 2_600, 160..170));
+    must(&sink, &mark("m-3", 2, 2_600, 1_500, true));
+    for merged in [false, true] {
+        if merged {
+            database.run("OPTIMIZE TABLE events_rows FINAL");
+        }
+        assert_eq!(count("events"), 120);
+        assert_eq!(count("events WHERE type = 'order.placed'"), 10);
+        assert_eq!(count("events WHERE time >= '2026-02-01 00:00:00'"), 10);
+        assert_eq!(count("events WHERE id = 'e-155'"), 1);
+        assert_eq!(count("events WHERE id = 'e-120'"), 0);
+        assert_eq!(count("events_rows FINAL"), 200, "none is there under two keys");
+        database.each_row_is_once();
+    }
+}
+
 /// Goal: several views in one statement are of one instant, while marks move on. Method: two views
 /// that change together, joined again and again while a writer marks instants.
 #[test]
@@ -164,6 +220,58 @@ fn several_views_in_one_statement_are_of_one_instant() {
         }
         assert!(looks > 5);
     });
+}
+
+/// Goal: a materialized view on our tables counts an insert that is repeated once, or is told before the
+/// first insert; views on views, too. Method: a sum with a table of its own and without a window, one with,
+/// one on that, each beside an insert whose answer is lost.
+#[test]
+fn materialized_views_count_a_repeated_insert_once() {
+    let database = Real::shared().database("materialized");
+    let sum = "(type String, n Int64) ENGINE = SummingMergeTree ORDER BY type";
+    let of = |from: &str| format!("AS SELECT type, toInt64(1) AS n FROM {from}");
+    let refused = |words: &str| {
+        let came = hand(&sink(&database.settings("writer")), &mark("m-0", 1, 1, 0, false));
+        let told = format!("{came:?}");
+        assert!(told.contains("clickhouse-tables") && told.contains(words), "{told}");
+    };
+    database.run(&format!(
+        "CREATE MATERIALIZED VIEW own ENGINE = SummingMergeTree ORDER BY type {}",
+        of("volume_rows")
+    ));
+    refused("inner");
+    database.run("DROP TABLE own SYNC");
+
+    database.run(&format!("CREATE TABLE counted {sum}"));
+    database.run(&format!("CREATE TABLE again {sum}"));
+    database
+        .run(&format!("CREATE MATERIALIZED VIEW into_counted TO counted {}", of("volume_changes")));
+    refused("`counted`");
+    let set = |table: &str| {
+        database.run(&format!(
+            "ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = 1000"
+        ));
+    };
+    set("counted");
+    database.run(&format!("CREATE MATERIALIZED VIEW into_again TO again {}", of("counted")));
+    refused("`again`");
+    set("again");
+
+    let between = Between::of(database.real.url());
+    let mut settings = database.settings("writer");
+    settings.url = between.url().into();
+    let sink = sink(&settings);
+    between.plan(&[How::ErrorAfter, How::ErrorAfter]);
+    let it = batch("c-1", true, 1, 1_000, &cells(0..10, 1));
+    for _ in 0..2 {
+        let came = hand(&sink, &it);
+        assert_ne!(came, Delivery::Durable);
+    }
+    must(&sink, &it);
+    must(&sink, &it);
+    for table in ["counted", "again"] {
+        assert_eq!(database.number(&format!("SELECT sum(n) FROM {table}")), 10, "{table}");
+    }
 }
 
 /// Goal: the password comes from a variable as well, and TLS is checked. Method: https with the

@@ -129,7 +129,7 @@ fn an_event_is_there_as_it_came() {
     must(&sink(&database.settings("writer")), &events("e", 1, 1_000, 0..10));
     let rows = database.rows(
         "SELECT tenant, source, id, type, subject, toString(time) AS time, feed, offset, data, JSONExtractString(event, 'id') AS again \
-         FROM events FINAL WHERE id = 'e-7'",
+         FROM events WHERE id = 'e-7'",
     );
     let expected = serde_json::json!({
         "tenant": "acme", "source": "/test", "id": "e-7", "type": "customer.identified",

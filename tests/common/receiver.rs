@@ -6,10 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant, SystemTime};
+
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{self, ServerConfig, ServerConnection, StreamOwned};
 
 /// What becomes of one request.
 #[derive(Clone, Debug)]
@@ -22,6 +26,10 @@ pub enum Temper {
     Hangs(Duration),
     /// One byte of a good answer after the other, so far apart.
     Drips(Duration),
+    /// A good answer, so late.
+    Late(Duration),
+    /// Nothing is said until this is set; then the connection is closed.
+    Until(Arc<AtomicBool>),
 }
 
 impl Temper {
@@ -61,11 +69,38 @@ pub struct Receiver {
 
 impl Receiver {
     pub fn start(mood: impl Fn(&Came) -> Temper + Send + Sync + 'static) -> Receiver {
-        Receiver::at("127.0.0.1:0", mood)
+        Receiver::on(TcpListener::bind("127.0.0.1:0").unwrap(), mood)
     }
 
-    pub fn at(address: &str, mood: impl Fn(&Came) -> Temper + Send + Sync + 'static) -> Receiver {
-        let listener = TcpListener::bind(address).unwrap();
+    /// With TLS: its certificate is of an authority that nobody knows, `tests/common/tls/ca.pem`.
+    pub fn tls(mood: impl Fn(&Came) -> Temper + Send + Sync + 'static) -> Receiver {
+        let file = |it: &str| format!("{}/tests/common/tls/{it}", env!("CARGO_MANIFEST_DIR"));
+        let chain = vec![CertificateDer::from_pem_file(file("receiver.pem")).unwrap()];
+        let key = PrivateKeyDer::from_pem_file(file("receiver.key")).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Receiver::with(listener, Some(Arc::new(config)), mood)
+    }
+
+    /// One that begins to accept where somebody has listened already.
+    pub fn on(
+        listener: TcpListener,
+        mood: impl Fn(&Came) -> Temper + Send + Sync + 'static,
+    ) -> Receiver {
+        Receiver::with(listener, None, mood)
+    }
+
+    fn with(
+        listener: TcpListener,
+        tls: Option<Arc<ServerConfig>>,
+        mood: impl Fn(&Came) -> Temper + Send + Sync + 'static,
+    ) -> Receiver {
         let address = listener.local_addr().unwrap();
         let ledger = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
         let connections = Arc::new(AtomicUsize::new(0));
@@ -74,8 +109,14 @@ impl Receiver {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 counted.fetch_add(1, SeqCst);
-                let (kept, mood) = (Arc::clone(&kept), Arc::clone(&mood));
-                std::thread::spawn(move || serve(stream, &kept, &mood));
+                let (kept, mood, tls) = (Arc::clone(&kept), Arc::clone(&mood), tls.clone());
+                std::thread::spawn(move || match tls {
+                    None => serve(stream, &kept, &mood),
+                    Some(tls) => {
+                        let shaken = ServerConnection::new(tls).unwrap();
+                        serve(StreamOwned::new(shaken, stream), &kept, &mood)
+                    }
+                });
             }
         });
         Receiver { address, ledger, connections }
@@ -88,7 +129,7 @@ impl Receiver {
 
     /// Waits until what came is enough.
     pub fn until(&self, what: &str, enough: impl Fn(&[Came]) -> bool) -> Vec<Came> {
-        let until = Instant::now() + Duration::from_secs(60);
+        let until = Instant::now() + Duration::from_secs(300);
         let mut came = self.ledger.0.lock().unwrap();
         while !enough(&came) {
             let left = until.saturating_duration_since(Instant::now());
@@ -99,8 +140,7 @@ impl Receiver {
     }
 }
 
-fn serve(stream: TcpStream, kept: &(Mutex<Vec<Came>>, Condvar), mood: &Mood) -> Option<()> {
-    let mut writer = stream.try_clone().ok()?;
+fn serve(stream: impl Read + Write, kept: &(Mutex<Vec<Came>>, Condvar), mood: &Mood) -> Option<()> {
     let mut reader = BufReader::new(stream);
     loop {
         let mut line = String::new();
@@ -125,6 +165,7 @@ fn serve(stream: TcpStream, kept: &(Mutex<Vec<Came>>, Condvar), mood: &Mood) -> 
             kept.1.notify_all();
             temper
         };
+        let writer = reader.get_mut();
         match temper {
             Temper::Answers(status, headers) => {
                 let more: String =
@@ -138,9 +179,19 @@ fn serve(stream: TcpStream, kept: &(Mutex<Vec<Came>>, Condvar), mood: &Mood) -> 
             }
             Temper::Drips(pause) => {
                 for byte in b"HTTP/1.1 200 So\r\ncontent-length: 0\r\n\r\n" {
-                    writer.write_all(&[*byte]).ok()?;
+                    writer.write_all(&[*byte]).and_then(|()| writer.flush()).ok()?;
                     std::thread::park_timeout(pause);
                 }
+            }
+            Temper::Late(time) => {
+                std::thread::park_timeout(time);
+                write!(writer, "HTTP/1.1 200 So\r\ncontent-length: 0\r\n\r\n").ok()?;
+            }
+            Temper::Until(set) => {
+                while !set.load(SeqCst) {
+                    std::thread::park_timeout(Duration::from_millis(2));
+                }
+                return None;
             }
         }
     }

@@ -18,4 +18,5 @@ mod rebuilt; // a view, beside the others
 mod shim; // between the program and the disk
 mod writes; // every one of them, as the last or failing
 mod disk; // full, not to be written, slow
+mod taken_over; // by another, while it was stopped
 mod load; // what they are loaded with, and held against

@@ -95,7 +95,15 @@ fn a_view_is_built_again_beside_the_others() {
     assert_eq!(killed, 3);
     println!("{gone_on} starts went on with it unasked");
     assert!(incarnation(&data) > before);
-    let (code, _, err) = run(&["run", "--rebuild", "orders_by_status", "--data-dir", &data]);
+    let (code, _, err) = run(&[
+        "run",
+        "--rebuild",
+        "orders_by_status",
+        "--data-dir",
+        &data,
+        "--listen",
+        "127.0.0.1:0",
+    ]);
     assert!(code == 1 && err.contains("store/no-such-view"), "{err}");
 }
 
@@ -154,7 +162,8 @@ fn a_view_is_built_again_from_files_too() {
 
     // Not among the feeds any more.
     let data = folder.path("data");
-    let (code, _, err) = run(&["run", "--rebuild", "orders", "--data-dir", &data]);
+    let (code, _, err) =
+        run(&["run", "--rebuild", "orders", "--data-dir", &data, "--listen", "127.0.0.1:0"]);
     assert!(code == 1 && err.contains("feed part is not to be read any more"), "{code}: {err}");
     // From what is left.
     let (process, address) =

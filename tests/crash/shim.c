@@ -4,6 +4,7 @@
  * SHIM_FOLDER  only files below it count
  * SHIM_AT      the count at which it acts; 0: never
  * SHIM_HOW     end, half, enospc, eio: once, at that count
+ * SHIM_REACHED the file that is made when that count is reached
  * SHIM_WHILE   while this file exists every write fails with SHIM_HOW (enospc, erofs), or every
  *              sync takes two seconds (slow) or thirty (stuck)
  * SHIM_TOLD    where the name of a file is told whose sync has failed and is tried again
@@ -55,7 +56,10 @@ static int lasting(void) {
 static int now(void) {
     const char *at = getenv("SHIM_AT");
     long chosen = at ? atol(at) : 0;
-    return chosen > 0 && atomic_fetch_add(&count, 1) + 1 == chosen;
+    if (chosen <= 0 || atomic_fetch_add(&count, 1) + 1 != chosen) return 0;
+    const char *reached = getenv("SHIM_REACHED");
+    if (reached) syscall(SYS_close, syscall(SYS_openat, AT_FDCWD, reached, O_WRONLY | O_CREAT, 0600));
+    return 1;
 }
 
 static void end(void) {

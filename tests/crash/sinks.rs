@@ -5,7 +5,7 @@
 //! Method: the real binary under load with a sink of files; a nemesis with a seed; after each kill
 //! every new file is held against the newest checkpoint; at the end all files against the rows.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -216,4 +216,61 @@ fn equal(seen: &Out, address: &str, tell: bool) -> bool {
         }
     }
     true
+}
+
+/// Goal: a state that is older than what left of it begins another life: nothing comes twice in
+/// one. Method: the state removed, as docs/operating.md allows; the log makes it again.
+#[test]
+fn a_state_that_was_taken_away_is_another_life() {
+    let folder = Folder::new("crash-sinks-away");
+    let out = folder.0.join("out");
+    let text = format!("[sinks.files]\nkind = \"jsonl\"\npath = {:?}\n", out.display().to_string());
+    let settings = folder.file("millstream.toml", text);
+    let mut seen = Out::default();
+    for life in 1..=3 {
+        let (process, address) = started_with(&folder, ".", 1, &["--config", &settings]);
+        if life == 1 {
+            assert_eq!(post(&address, 0, "&wait=applied").expect("an answer").0, 202);
+        }
+        settled(&address);
+        let lives = |it: &Out| it.rows.keys().map(|row| row.4).collect::<BTreeSet<u64>>().len();
+        let end = Instant::now() + Duration::from_secs(90);
+        while lives(&seen) < life.min(2) || !equal(&seen, &address, false) {
+            assert!(
+                Instant::now() < end,
+                "{} lives; {:?}",
+                lives(&seen),
+                get(&address, "/v1/admin/sinks")
+            );
+            std::thread::park_timeout(Duration::from_millis(50));
+            seen.look(&out);
+        }
+        process.signal("-TERM");
+        let (code, _, told) = process.end();
+        assert_eq!(code, 0, "{told}");
+        seen.look(&out);
+        // Once it was taken away, and once it was not.
+        assert_eq!(lives(&seen), life.min(2), "{told}");
+        assert_eq!(told.contains("older than what was told"), life == 2, "{told}");
+        if life == 1 {
+            for name in ["state", "identities"] {
+                std::fs::remove_dir_all(folder.0.join("data").join(name)).unwrap();
+            }
+        }
+    }
+    // Damage in it is told with what helps: nothing reads around it.
+    let mut segments: Vec<PathBuf> = std::fs::read_dir(folder.0.join("data/state"))
+        .unwrap()
+        .map(|it| it.unwrap().path())
+        .collect();
+    segments.sort_by_key(|it| std::fs::metadata(it).unwrap().len());
+    let largest = segments.last().unwrap();
+    let mut bytes = std::fs::read(largest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(largest, bytes).unwrap();
+    let (code, _, err) =
+        run(&["run", "--listen", "127.0.0.1:0", "--data-dir", &folder.path("data")]);
+    assert!(code == 1 && err.contains("segments/damaged") && err.contains("--rebuild"), "{err}");
+    assert!(!err.contains("on_damage"), "{err}");
 }

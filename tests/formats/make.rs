@@ -208,7 +208,7 @@ fn own_fact(dir: &Path) {
 }
 
 /// A model of a few texts, published: it speaks of later ones than those of the fixture.
-fn published(folder: &Folder, data: &str) {
+pub fn published(folder: &Folder, data: &str) {
     let one = |at: usize| {
         let (stars, text) = [(5, "a great pump, thank you"), (1, "it broke")][at % 2];
         json!({"specversion": "1.0", "id": format!("r{at}"), "source": "/shop",
@@ -242,9 +242,9 @@ fn decisions(dir: &Path) {
     assert!(put);
 }
 
-fn send(address: &str, event: &str) {
+pub fn send(address: &str, event: &str) {
     let of: Value = serde_json::from_str(event).unwrap();
-    let tenant = of["tenant"].as_str().unwrap();
+    let tenant = of["tenant"].as_str().unwrap_or("default");
     let head = "host: a\r\nconnection: close\r\ncontent-type: application/cloudevents+json";
     let request = format!(
         "POST /v1/events?tenant={tenant} HTTP/1.1\r\n{head}\r\ncontent-length: {}\r\n\r\n{event}",

@@ -58,7 +58,16 @@ async fn refused_whole_with_every_problem() {
     twice_wrong["data"]["rating"] = json!(6);
     let mut ahead = event("4");
     ahead["time"] = json!("2026-09-21T14:18:20.001Z");
-    let batch = json!([event("1"), wrong_type, event("3"), twice_wrong, ahead, {"x": 1}]);
+    // Beside what its shape is, what a request may not say.
+    let mut all_wrong = event("6");
+    all_wrong["data"]["rating"] = json!(9);
+    for (part, says) in
+        [("time", "2999-01-01T00:00:00Z"), ("tenant", "other"), ("source", "urn:millstream:desk")]
+    {
+        all_wrong[part] = json!(says);
+    }
+    let batch =
+        json!([event("1"), wrong_type, event("3"), twice_wrong, ahead, {"x": 1}, all_wrong]);
     let answer = post(server.address, "/v1/events", BATCH, batch.to_string()).await;
     assert_eq!(answer.status, 400);
     let body = answer.json();
@@ -70,6 +79,9 @@ async fn refused_whole_with_every_problem() {
     assert!(found(1, "/data/rating"), "{body}");
     assert!(found(3, "/id") && found(3, "/data/rating"), "{body}");
     assert!(found(4, "/time"), "{body}");
+    let all = ["/data/rating", "/time", "/tenant", "/source"];
+    assert!(all.iter().all(|it| found(6, it)), "{body}");
+    assert_eq!(problems.iter().filter(|it| it["event"] == 6).count(), all.len(), "each once");
     assert!(problems.iter().any(|it| it["event"] == 5), "{body}");
     assert!(!problems.iter().any(|it| it["event"] == 0 || it["event"] == 2), "{body}");
     assert_eq!(body["n_problems"], problems.len());

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use millstream::commands::replay::Clock;
 use millstream::config::Settings;
 use millstream::generator::{Generator, Shape, TENANTS};
-use millstream::run::{Ended, Plan, Rebuild, Source, start};
+use millstream::run::{Ended, Plan, Rebuild, Resolver, Source, start};
 use schemas::events::{Data, Event};
 use serde_json::{Value, json};
 
@@ -75,6 +75,7 @@ impl Asked {
             models: None,
             rebuild: Rebuild::default(),
             until_end: true,
+            resolver: Resolver::default(),
             told: None,
             sinks: vec![],
             clock: Clock::Instant(now),

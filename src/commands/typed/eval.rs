@@ -111,7 +111,7 @@ pub struct Repeat {
     pub json: bool,
 }
 
-fn instant(text: &str) -> Result<i64, String> {
+pub(super) fn instant(text: &str) -> Result<i64, String> {
     let expected = "expected a time as RFC 3339 writes it, such as 2026-06-01T00:00:00Z";
     schemas::time::parse_rfc3339(text).ok_or(expected.into())
 }

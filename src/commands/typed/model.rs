@@ -31,6 +31,15 @@ pub enum Model {
                             texts whose event time is after everything read so far; what was said \
                             of others stays. docs/models.md says more.")]
     Publish(Publish),
+    /// Say what a view would have told of recorded history, beside what came
+    #[command(after_help = "Examples:\n  \
+                            millstream model backtest health --input events.jsonl\n  \
+                            millstream model backtest health --within 60d --json\n\n\
+                            Every thirty days each customer who bought within the year before is \
+                            judged by what was known then; left is who bought nothing in the days \
+                            after. Without --input the embedded log is read. docs/health.md says \
+                            more.")]
+    Backtest(Backtest),
     /// The models that were published: which, since when, how good
     #[command(after_help = "Example:\n  millstream model list --json")]
     List(List),
@@ -44,6 +53,13 @@ pub enum Model {
 pub enum What {
     /// How somebody feels, of what they write.
     Sentiment,
+}
+
+/// What can be tried on history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Tried {
+    /// How well it stands with each customer, against who then left.
+    Health,
 }
 
 /// Which language the texts are in.
@@ -127,6 +143,32 @@ pub struct Publish {
     /// Also where it is worse than the one in use, or cannot be measured
     #[arg(long)]
     pub even_if_worse: bool,
+    /// JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `millstream model backtest`
+#[derive(Clone, Debug, Args)]
+pub struct Backtest {
+    /// What to try
+    #[arg(value_enum)]
+    pub what: Tried,
+    /// A file of JSON lines (plain, .gz, .zst), or `-`; the embedded log without it
+    #[arg(long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
+    /// The mapping; native CloudEvents without it
+    #[arg(long, value_name = "FILE", requires = "input")]
+    pub mapping: Option<PathBuf>,
+    /// The data folder whose log is read
+    #[arg(long, value_name = "FOLDER")]
+    pub data_dir: Option<String>,
+    /// Left is who buys nothing for so many days (1 to 365)
+    #[arg(long, value_name = "DAYS", default_value = "90", value_parser = clap::value_parser!(u16).range(1..=365))]
+    pub within: u16,
+    /// The first instant at which customers are judged; 90 days after the first purchase without it
+    #[arg(long, value_name = "INSTANT", value_parser = super::eval::instant)]
+    pub from: Option<i64>,
     /// JSON
     #[arg(long)]
     pub json: bool,

@@ -268,7 +268,7 @@ impl From<Stopped> for Take {
 }
 
 /// Whether a fact is about ourselves: no view has it.
-fn is_of_system(record: &[u8]) -> bool {
+pub(super) fn is_of_system(record: &[u8]) -> bool {
     #[derive(serde::Deserialize)]
     struct Typed<'a> {
         #[serde(borrow, rename = "type")]

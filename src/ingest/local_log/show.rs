@@ -8,8 +8,9 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::CONTENTS;
+use super::follow::is_of_system;
 use super::record::{Kind, places};
-use crate::messages::Origin;
+use crate::messages::{Apart, FormatOf, Origin, RetriedAs};
 use crate::report::Report;
 use crate::segments::{self, Folder, OnDamage, Reading, other_layout};
 
@@ -44,6 +45,11 @@ impl Looking {
     /// Sizes, positions, times.
     pub fn stats(&self) -> Stats {
         stats(&self.folder, 0, false)
+    }
+
+    /// Every record from the position on, until enough.
+    pub fn each(&self, from: u64, take: &mut OnRecord<'_>) -> Result<(), Report> {
+        each(&self.folder, from, take)
     }
 
     /// Up to `limit` records from the position on.
@@ -96,6 +102,18 @@ pub struct Shown {
     pub bytes: Vec<u8>,
 }
 
+impl Shown {
+    /// How a reader of the log would mark it: one that is read otherwise than the others.
+    pub fn apart(&self, formats: &FormatOf) -> Option<Arc<Apart>> {
+        if let Some(origin) = &self.origin {
+            let (format, origin) = (formats(origin), origin.clone());
+            return Some(Arc::new(Apart::Retried(RetriedAs { format, origin })));
+        }
+        let system = self.kind == Kind::Fact && is_of_system(&self.bytes);
+        system.then(|| Arc::new(Apart::System))
+    }
+}
+
 pub(super) fn stats(folder: &Folder, queued_bytes: u64, failing: bool) -> Stats {
     let segments = folder.segments();
     let tallies: Vec<_> =
@@ -119,36 +137,47 @@ pub(super) fn stats(folder: &Folder, queued_bytes: u64, failing: bool) -> Stats 
 
 pub(super) fn show(folder: &Folder, from: u64, limit: usize) -> Result<Vec<Shown>, Report> {
     let mut out = Vec::new();
-    let mut position = from;
-    while out.len() < limit {
+    if limit == 0 {
+        return Ok(out);
+    }
+    each(folder, from, &mut |it| {
+        out.push(it);
+        Ok(if out.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })?;
+    Ok(out)
+}
+
+/// Told of a record; says whether it wants the next.
+pub type OnRecord<'a> = dyn FnMut(Shown) -> Result<ControlFlow<()>, Report> + 'a;
+
+/// Every record from the position on, until enough.
+pub(super) fn each(folder: &Folder, from: u64, take: &mut OnRecord<'_>) -> Result<(), Report> {
+    let (mut position, mut enough) = (from, false);
+    while !enough {
         let Reading::At(segment, _) = folder.find(position) else { break };
         folder.each_block(&segment, |block| {
-            if out.len() >= limit {
-                return Ok(ControlFlow::Break(()));
-            }
             let header = &block.header;
             if header.next() <= position {
                 return Ok(ControlFlow::Continue(()));
             }
             let other = |why| other_layout(&segment.path, block.offset, why);
             let kind = Kind::of(header.tag).ok_or_else(|| other("its tag is none of ours"))?;
-            let (mut at, mut origins) = (header.first, Ok(()));
+            let (mut at, mut ended) = (header.first, Ok(ControlFlow::Continue(())));
             let laid_out = places(kind, block.payload, |place| {
-                if at >= position && out.len() < limit {
+                if at >= position && matches!(ended, Ok(ControlFlow::Continue(()))) {
                     let bytes = place.bytes(block.payload).to_vec();
-                    let origin = place.origin(block.payload).unwrap_or_else(|why| {
-                        origins = Err(why);
-                        None
-                    });
                     let appended_ms = header.appended_ms;
-                    out.push(Shown { position: at, kind, appended_ms, origin, bytes });
+                    ended = place.origin(block.payload).map_err(other).and_then(|origin| {
+                        take(Shown { position: at, kind, appended_ms, origin, bytes })
+                    });
                 }
                 at += 1;
             });
-            laid_out.and(origins).map_err(other)?;
-            Ok(ControlFlow::Continue(()))
+            laid_out.map_err(other)?;
+            enough = !matches!(ended, Ok(ControlFlow::Continue(())));
+            ended
         })?;
         position = segment.extent().next.max(position + 1);
     }
-    Ok(out)
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! A receiver of everything that leaves, which outlives the process, and does not believe it.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,11 @@ use crate::sinks::{Batch, Declared, Delivering, Delivery, Limits, OutRow, Sink, 
 pub(super) type History = Arc<Mutex<Epochs>>;
 type Epochs = BTreeMap<Epoch, (Touches, u64)>;
 
+/// A view and a key.
+type Place = (&'static str, u64);
+/// A life and an epoch.
+type Version = (u64, Epoch);
+
 pub(super) struct Receiver {
     streams: Vec<Stream>,
     history: History,
@@ -30,11 +36,17 @@ struct Kept {
     one_in: u64,
     /// By id, the bytes.
     batches: BTreeMap<String, Vec<u8>>,
-    rows: BTreeMap<(&'static str, u64), (Epoch, Option<u64>)>,
-    changes: BTreeMap<(&'static str, u64), BTreeMap<Epoch, Option<u64>>>,
+    /// The newest life of which a mark said that all of it is here: what is of one before is void.
+    life: u64,
+    /// By life and epoch.
+    rows: BTreeMap<Place, (Version, Option<u64>)>,
+    changes: BTreeMap<Place, BTreeMap<Version, Option<u64>>>,
     /// How often each event came.
     events: BTreeMap<u64, u64>,
     mark: (Epoch, bool),
+    /// Events of which nobody told, being away; since which one nobody tells.
+    missed: Vec<Range<u64>>,
+    away: Option<u64>,
     /// Emptied by hand: what is marked below the batch of this number may be missing.
     emptied: Option<u64>,
     /// The newest epoch of which anything is here.
@@ -48,10 +60,13 @@ impl Receiver {
             random,
             one_in: 0,
             batches: BTreeMap::new(),
+            life: 0,
             rows: BTreeMap::new(),
             changes: BTreeMap::new(),
             events: BTreeMap::new(),
             mark: (0, false),
+            missed: Vec::new(),
+            away: None,
             emptied: None,
             newest: 0,
             wrong: None,
@@ -81,6 +96,22 @@ impl Receiver {
     /// From the batch of this number on it is filled anew.
     pub(super) fn filled_from(&self, seq: u64) {
         self.kept.lock().emptied = Some(seq);
+    }
+
+    /// A process has begun with this record as the next, and tells it, or does not. True if somebody
+    /// tells it again of what happens.
+    pub(super) fn is_told(&self, told: bool, next: u64) -> bool {
+        let kept = &mut *self.kept.lock();
+        match (kept.away, told) {
+            (None, false) => kept.away = Some(next),
+            (Some(from), true) => {
+                kept.missed.push(from..next);
+                kept.away = None;
+                return from < next;
+            }
+            _ => {}
+        }
+        false
     }
 
     /// Whether nobody has been asked yet to fill it.
@@ -123,10 +154,11 @@ impl Receiver {
             }
         }
         let events = self.streams.contains(&Stream::Events);
+        let expected = || (0..*next).filter(|it| !kept.has_missed(*it));
         let once =
-            kept.events.keys().copied().eq(0..*next) && kept.events.values().all(|n| *n == 1);
+            kept.events.keys().copied().eq(expected()) && kept.events.values().all(|n| *n == 1);
         if events && !once {
-            let missing: Vec<u64> = (0..*next).filter(|it| !kept.events.contains_key(it)).collect();
+            let missing: Vec<u64> = expected().filter(|it| !kept.events.contains_key(it)).collect();
             let twice: Vec<&u64> =
                 kept.events.iter().filter(|it| *it.1 > 1).map(|it| it.0).collect();
             return Err(format!("of {next} events {missing:?} are missing, {twice:?} came again"));
@@ -147,7 +179,7 @@ impl Kept {
         }
         self.newest = self.newest.max(batch.upto);
         for row in batch.rows() {
-            self.row(batch.stream, &row, history)?;
+            self.row(batch, &row, history)?;
         }
         for event in batch.events() {
             self.newest = self.newest.max(event.epoch);
@@ -155,6 +187,13 @@ impl Kept {
         }
         for mark in batch.marks() {
             self.mark = (mark.epoch, mark.whole);
+            if mark.whole && batch.incarnation > self.life {
+                self.life = batch.incarnation;
+                self.rows.retain(|_, it| it.0.0 >= batch.incarnation);
+                self.changes
+                    .values_mut()
+                    .for_each(|it| it.retain(|at, _| at.0 >= batch.incarnation));
+            }
             // Before, what there was at the beginning is still on its way.
             if mark.whole && self.emptied.is_none_or(|it| batch.seq >= it) {
                 self.is_marked(streams, mark.epoch, history)?;
@@ -163,7 +202,13 @@ impl Kept {
         Ok(())
     }
 
-    fn row(&mut self, stream: Stream, row: &OutRow<'_>, history: &Epochs) -> Result<(), String> {
+    /// Whether nobody was there to tell of it.
+    fn has_missed(&self, event: u64) -> bool {
+        self.missed.iter().any(|it| it.contains(&event))
+    }
+
+    fn row(&mut self, batch: &Batch, row: &OutRow<'_>, history: &Epochs) -> Result<(), String> {
+        let (stream, at) = (batch.stream, (batch.incarnation, row.epoch));
         self.newest = self.newest.max(row.epoch);
         let key: u64 = row.key.parse().map_err(|_| format!("a key {:?}", row.key))?;
         let value = match row.values().nth(1) {
@@ -179,9 +224,9 @@ impl Kept {
         match stream {
             Stream::Rows(_) => {
                 let newest = self.rows.entry(place).or_default();
-                *newest = (*newest).max((row.epoch, value));
+                *newest = (*newest).max((at, value));
             }
-            _ => drop(self.changes.entry(place).or_default().insert(row.epoch, value)),
+            _ => drop(self.changes.entry(place).or_default().insert(at, value)),
         }
         Ok(())
     }
@@ -197,14 +242,15 @@ impl Kept {
         for stream in streams.iter().filter(|it| matches!(it, Stream::Changes(_))) {
             for (key, touches) in touches {
                 let changes = self.changes.get(&(stream.view(), *key));
-                let found = changes.and_then(|it| *it.range(..=at).next_back()?.1);
+                let found = changes.and_then(|it| *it.iter().rfind(|it| it.0.1 <= at)?.1);
                 let was = Some(*touches).filter(|it| exists(*it));
                 if found != was {
                     return Err(format!("marked {at}: {stream} {key}: {found:?}, was {was:?}"));
                 }
             }
         }
-        let events = self.events.range(..next).count() as u64;
+        let missed = self.missed.iter().map(|it| it.end.min(*next).saturating_sub(it.start));
+        let events = self.events.range(..next).count() as u64 + missed.sum::<u64>();
         match events == *next || !streams.contains(&Stream::Events) {
             true => Ok(()),
             false => Err(format!("marked {at}: {events} of {next} events")),

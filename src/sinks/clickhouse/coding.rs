@@ -36,7 +36,7 @@ impl Layout {
 
     /// Of the events' table.
     pub(super) fn events() -> Layout {
-        Layout::new("events".into(), event_columns(), false)
+        Layout::new("events_rows".into(), event_columns(), false)
     }
 
     /// Of the marks' table.

@@ -99,7 +99,7 @@ const DATA: &[u32] = &[
 /// What an error of the crate means.
 pub(super) fn meaning(error: &Error) -> Told {
     let text = full(error);
-    let told = |fault, code| Told { fault, code, why: cut(&text) };
+    let told = |fault, code| Told::new(fault, code, cut(&text));
     let certificate = ["certificate", "UnknownIssuer", "tls handshake"];
     match error {
         Error::BadResponse(_) => of_text(&text),
@@ -141,7 +141,7 @@ pub(super) fn of_text(text: &str) -> Told {
             _ => (Some(Fault::Unknown), UNKNOWN),
         },
     };
-    Told { fault, code, why }
+    Told::new(fault, code, why)
 }
 
 /// `Code: 241. DB::Exception: …`

@@ -1,10 +1,15 @@
 //! Whether the tables are as they must be, and who writes there.
 //!
 //! # Meaning
-//! A database belongs to one deployment, and in it to the process that came last: each says so in
-//! `_writers` at its first connection, and looks before an insert, unless it has half a second before
-//! ([`LOOK`]), whether it still is the last. A process that was superseded (a copy of a data folder, started by mistake) is refused; one of
-//! another deployment never begins.
+//! A database belongs to one deployment, and in it to the process that came last: each takes the next
+//! turn in `_writers` at its first connection, and looks before an insert, unless it has half a second
+//! before ([`LOOK`], by its own clock, which only moves forward), whether it still is the last. A process
+//! that was superseded (a copy of a data folder, started by mistake) is refused; one of another deployment
+//! never begins.
+//!
+//! Turns are numbers, each one more than the greatest that the server shows; no clock of a server or of
+//! ours decides. Of two that took the same turn at once the greater name is the last: the other is told at
+//! its first look. A server whose replicas show different turns for a while decides as late as they agree.
 //!
 //! # When it fails
 //! What two copies of one folder have written before one of them was stopped is of one incarnation
@@ -21,6 +26,7 @@ use serde_json::Value;
 use super::coding::Layout;
 use super::faults;
 use super::server::{Server, Told};
+use super::views;
 use crate::clock;
 
 /// Whether it is still ours is looked at so often: a question costs the server as much as a small
@@ -47,7 +53,7 @@ impl Writer {
     }
 }
 
-fn text<'v>(row: &'v Value, name: &str) -> &'v str {
+pub(super) fn text<'v>(row: &'v Value, name: &str) -> &'v str {
     row[name].as_str().unwrap_or("")
 }
 
@@ -56,22 +62,28 @@ pub(super) async fn claim(server: &Server, writer: &Writer) -> Result<(), Told> 
     if writer.claimed.load(SeqCst) {
         return still_ours(server, writer).await;
     }
-    let sql = "SELECT DISTINCT deployment FROM _writers WHERE deployment != {ours:String} LIMIT 1";
-    if let Some(it) = server.rows(sql, &[("ours", &writer.deployment)]).await?.first() {
-        let why = format!(
-            "expected the deployment {}, found what {} has written",
-            writer.deployment,
-            text(it, "deployment")
-        );
-        return Err(Told::configuration(faults::WRITER, why));
-    }
+    of_nobody_else(server, writer).await?;
     let sql = format!(
-        "INSERT INTO _writers (deployment, writer) SETTINGS async_insert = 0 VALUES ('{}', '{}')",
+        "INSERT INTO _writers (deployment, writer, turn) SETTINGS async_insert = 0, \
+         insert_deduplicate = 0 SELECT '{}', '{}', max(turn) + 1 FROM _writers",
         writer.deployment, writer.process
     );
     server.run(&sql).await?;
     writer.claimed.store(true, SeqCst);
     Ok(())
+}
+
+/// Whether no other deployment has ever written here.
+pub(super) async fn of_nobody_else(server: &Server, writer: &Writer) -> Result<(), Told> {
+    let sql = "SELECT DISTINCT deployment FROM _writers WHERE deployment != {ours:String} LIMIT 1";
+    let others = server.rows(sql, &[("ours", &writer.deployment)]).await?;
+    let Some(it) = others.first() else { return Ok(()) };
+    let why = format!(
+        "expected the deployment {}, found what {} has written",
+        writer.deployment,
+        text(it, "deployment")
+    );
+    Err(Told::configuration(faults::WRITER, why))
 }
 
 /// The same, if nobody has looked just now.
@@ -85,7 +97,7 @@ pub(super) async fn still_ours_lately(server: &Server, writer: &Writer) -> Resul
 
 /// Whether we still are the one that came last.
 pub(super) async fn still_ours(server: &Server, writer: &Writer) -> Result<(), Told> {
-    let sql = "SELECT writer FROM _writers ORDER BY claimed_at DESC, writer DESC LIMIT 1";
+    let sql = "SELECT writer FROM _writers ORDER BY turn DESC, writer DESC LIMIT 1";
     let rows = server.rows(sql, &[]).await?;
     let last = rows.first().map_or("", |it| text(it, "writer"));
     if last == writer.process {
@@ -110,6 +122,7 @@ pub(super) async fn look(
     migrations(server).await?;
     let tables = engines(server).await?;
     let columns = columns(server).await?;
+    views::look(server).await?;
     for layout in layouts {
         let wrong =
             |why: String| Told::configuration(faults::TABLES, format!("{}: {why}", layout.table));
@@ -141,7 +154,7 @@ pub(super) async fn look(
 }
 
 /// Tokens that a table remembers, by its definition; none: a replicated one, which does by default.
-fn window(engine: &str) -> Option<u64> {
+pub(super) fn window(engine: &str) -> Option<u64> {
     let replicated = engine.starts_with("Replicated") || engine.starts_with("Shared");
     let name = if replicated {
         "replicated_deduplication_window = "

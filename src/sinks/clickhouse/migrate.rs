@@ -5,16 +5,18 @@
 //! # Meaning
 //! Which migrations a database has is written in its table `_migrations`, each with the digest of
 //! its text. A migration that was interrupted begins again: each of its statements may be run
-//! twice. A database that somebody else has made, or a later version, is refused before anything
-//! is done.
+//! twice. One of which something was dropped since is applied again, and with it every later one that
+//! is about the same tables. A database that somebody else has made, or a later version, is refused
+//! before anything is done (docs/decisions/tables-carried-forward.md).
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemas::clickhouse::{MIGRATIONS, statements};
+use schemas::clickhouse::{MIGRATIONS, Migration, about, statements};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::faults;
+use super::fit::{self, Writer};
 use super::server::{Server, Told};
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS _migrations (
@@ -36,13 +38,20 @@ pub struct Step {
     pub name: &'static str,
     /// Its statements.
     pub statements: Vec<String>,
+    /// Of its text.
+    digest: String,
 }
 
 /// What a database lacks.
 pub async fn plan(server: &Server) -> Result<Vec<Step>, Told> {
+    plan_of(server, MIGRATIONS).await
+}
+
+/// What a database lacks of these.
+pub async fn plan_of(server: &Server, all: &[Migration]) -> Result<Vec<Step>, Told> {
     let (applied, tables) = applied(server).await?;
     for (name, digest) in &applied {
-        let Some((_, text)) = MIGRATIONS.iter().find(|it| it.0 == name) else {
+        let Some((_, text)) = all.iter().find(|it| it.0 == name) else {
             let why = format!("migration {name} is of a later version of Millstream");
             return Err(Told::configuration(faults::MIGRATE, why));
         };
@@ -51,12 +60,19 @@ pub async fn plan(server: &Server) -> Result<Vec<Step>, Told> {
             return Err(Told::configuration(faults::MIGRATE, why));
         }
     }
-    // One that was applied, and of which something was dropped since, is to be applied again.
-    let lacks = |it: &&(&'static str, &'static str)| {
-        !applied.contains_key(it.0) || makes(it.1).any(|made| !tables.contains(made))
-    };
-    let lacking = MIGRATIONS.iter().filter(lacks);
-    Ok(lacking.map(|(name, text)| Step { name, statements: statements(text) }).collect())
+    let mut again: BTreeSet<String> = BTreeSet::new();
+    let mut steps = Vec::new();
+    for (name, text) in all {
+        let statements = statements(text);
+        let of: Vec<&str> = statements.iter().filter_map(|it| about(it)).collect();
+        // What is made again is as its first migration made it: the later ones are wanted, too.
+        let dropped = of.iter().any(|it| !tables.contains(*it) || again.contains(*it));
+        if !applied.contains_key(*name) || dropped {
+            again.extend(of.iter().map(ToString::to_string));
+            steps.push(Step { name, digest: digest_of(text), statements });
+        }
+    }
+    Ok(steps)
 }
 
 /// Does what a plan says; tells each step before it is done.
@@ -79,23 +95,16 @@ pub async fn apply(
     Ok(())
 }
 
-/// The tables and views that a migration makes.
-fn makes(text: &str) -> impl Iterator<Item = &str> {
-    let named = |line: &'_ str| -> Option<usize> {
-        let makes = ["CREATE TABLE IF NOT EXISTS ", "CREATE OR REPLACE VIEW "];
-        makes.iter().find(|it| line.starts_with(**it)).map(|it| it.len())
-    };
-    text.lines().filter_map(move |line| line[named(line)?..].split([' ', '(']).next())
-}
-
 /// Empties what is delivered anew: the marks, and these tables. Events stay: nobody
-/// delivers them again; so does every table that is not ours.
-pub async fn empty(server: &Server, tables: Vec<String>) -> Result<(), Told> {
+/// delivers them again; so does every table that is not ours. A database in which another
+/// deployment has written is left as it is.
+pub async fn empty(server: &Server, writer: &Writer, tables: Vec<String>) -> Result<(), Told> {
     let lacking = plan(server).await?;
     if let Some(it) = lacking.first() {
         let why = format!("migration {} is not applied: `millstream migrate` first", it.name);
         return Err(Told::configuration(faults::TABLES, why));
     }
+    fit::of_nobody_else(server, writer).await?;
     for name in tables.into_iter().chain(["_progress".to_string()]) {
         server.run(&format!("TRUNCATE TABLE `{name}`")).await?;
     }
@@ -103,13 +112,12 @@ pub async fn empty(server: &Server, tables: Vec<String>) -> Result<(), Told> {
 }
 
 async fn note(server: &Server, step: &Step, is_whole: bool) -> Result<(), Told> {
-    let text = MIGRATIONS.iter().find(|it| it.0 == step.name).map_or("", |it| it.1);
     // The token makes a repeat of this statement nothing; a migration that begins again says so.
     let sql = format!(
         "INSERT INTO _migrations (name, digest, is_whole, version) SETTINGS async_insert = 0, \
          insert_deduplicate = 0 VALUES ('{}', '{}', {is_whole}, '{}')",
         step.name,
-        digest_of(text),
+        step.digest,
         env!("CARGO_PKG_VERSION")
     );
     server.run(&sql).await

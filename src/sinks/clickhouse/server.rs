@@ -54,16 +54,18 @@ pub struct Told {
     pub code: &'static str,
     /// In words.
     pub why: String,
+    /// Not before, if it was said so.
+    pub after: Option<Duration>,
 }
 
 impl Told {
     pub(super) fn new(fault: Option<Fault>, code: &'static str, why: String) -> Told {
-        Told { fault, code, why }
+        Told { fault, code, why, after: None }
     }
 
     /// Not as it must be.
     pub(super) fn configuration(code: &'static str, why: String) -> Told {
-        Told { fault: Some(Fault::Configuration), code, why }
+        Told::new(Some(Fault::Configuration), code, why)
     }
 }
 
@@ -180,7 +182,7 @@ impl Server {
         asking: impl Future<Output = clickhouse::error::Result<T>>,
     ) -> Result<T, Told> {
         match tokio::time::timeout(self.timeout, asking).await {
-            Ok(done) => done.map_err(|why| meaning(&why)),
+            Ok(done) => done.map_err(|why| Told { after: self.ear.asked(), ..meaning(&why) }),
             Err(_) => Err(meaning(&clickhouse::error::Error::TimedOut)),
         }
     }

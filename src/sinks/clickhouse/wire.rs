@@ -4,7 +4,7 @@
 //! An answer "200 OK" may carry an exception: a server that had begun to answer, a proxy. The crate
 //! looks for it at the end of each piece that it is handed; in an answer that comes in small pieces
 //! it sees none. So every byte that comes in passes an ear here ([`Ear`]), whatever the pieces.
-//! Whoever has inserted asks it afterwards; with several answers at once it may hear another's, and
+//! It hears `Retry-After`, too. Whoever has inserted asks it afterwards; with several answers at once it may hear another's, and
 //! the same insert goes out once more: nothing is lost by that.
 //!
 //! # Why this way
@@ -35,15 +35,40 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Whether the other end is still there is asked so often.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// Counts what sounds like an exception in what comes in.
+/// Counts what sounds like an exception in what comes in; and hears how long we are to wait.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Ear(Arc<AtomicU64>);
+pub(super) struct Ear {
+    exceptions: Arc<AtomicU64>,
+    /// In seconds; 0: nobody has said so.
+    wait: Arc<AtomicU64>,
+}
 
 impl Ear {
     /// How many so far.
     pub(super) fn heard(&self) -> u64 {
-        self.0.load(SeqCst)
+        self.exceptions.load(SeqCst)
     }
+
+    /// What was asked for since this was last looked at.
+    pub(super) fn asked(&self) -> Option<Duration> {
+        let seconds = self.wait.swap(0, SeqCst);
+        (seconds > 0).then(|| Duration::from_secs(seconds))
+    }
+}
+
+/// The seconds of `Retry-After` in the head of an answer that says "later": the crate does not hand
+/// heads on. One that is cut over two pieces, or that names a date, is not heard: it is tried again at
+/// the breaker's own pace.
+fn retry_after(piece: &[u8]) -> Option<u64> {
+    let head = piece.strip_prefix(b"HTTP/1.")?.get(2..)?;
+    if !head.starts_with(b"429") && !head.starts_with(b"503") {
+        return None;
+    }
+    let end = memchr::memmem::find(head, b"\r\n\r\n")?;
+    let lines = std::str::from_utf8(&head[..end]).ok()?.split("\r\n");
+    let asked = lines.filter_map(|it| it.split_once(':'));
+    let mut asked = asked.filter(|it| it.0.eq_ignore_ascii_case("retry-after"));
+    asked.next()?.1.trim().parse().ok()
 }
 
 /// What an exception sounds like.
@@ -167,7 +192,10 @@ impl Heard {
         seam[..KEPT].copy_from_slice(&self.last);
         seam[KEPT..KEPT + n].copy_from_slice(&piece[..n]);
         if said(&seam[..KEPT + n]) || said(piece) {
-            self.ear.0.fetch_add(1, SeqCst);
+            self.ear.exceptions.fetch_add(1, SeqCst);
+        }
+        if let Some(seconds) = retry_after(piece) {
+            self.ear.wait.store(seconds, SeqCst);
         }
         self.last.copy_from_slice(&match piece.last_chunk::<KEPT>() {
             Some(it) => *it,
@@ -242,5 +270,27 @@ impl AsyncWrite for Heard {
 impl Connection for Heard {
     fn connected(&self) -> Connected {
         Connected::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: how long we are to wait is heard of an answer that says "later", and of no other.
+    #[test]
+    fn how_long_to_wait_is_heard() {
+        let check =
+            |head: &str, expected| assert_eq!(retry_after(head.as_bytes()), expected, "{head}");
+        check(
+            "HTTP/1.1 503 Unavailable\r\nServer: x\r\nretry-after: 7\r\n\r\nRetry-After: 9",
+            Some(7),
+        );
+        check("HTTP/1.1 429 Many\r\nRetry-After:12\r\n\r\n", Some(12));
+        check("HTTP/1.1 200 OK\r\nRetry-After: 7\r\n\r\n", None);
+        check("HTTP/1.1 503 Unavailable\r\n\r\nRetry-After: 9\r\n\r\n", None);
+        check("HTTP/1.1 503 So\r\nRetry-After: Wed, 21 Oct 2015 07:28:00 GMT\r\n\r\n", None);
+        check("HTTP/1.1 503 cut of\r\nRetry-Af", None);
+        check("HTTP/1.", None);
     }
 }

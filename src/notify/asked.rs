@@ -1,0 +1,197 @@
+//! What a person has done about messages: refused ones again, planned ones not at all.
+//!
+//! In: [`Asked`]. Out: answers in the log, under the messages' own ids.
+//!
+//! # Meaning
+//! Both are facts like any other answer, and the newest stands: `planned` puts a refused message
+//! back under its id, `suppressed` (reason `cancelled`) ends one that waits. So the counts by state
+//! still add up to the messages there are. An attempt that is on its way is not called back; what
+//! came of it is then the newest answer.
+//!
+//! # Limits
+//! [`ASKED_MAX`] messages at once, the oldest first; the answer says whether there are more.
+
+use std::sync::Arc;
+
+use schemas::names::Name;
+use schemas::reading::ViewReader;
+use schemas::rows::{Row, Value as Field};
+use serde_json::{Value, json};
+
+use super::AppendFacts;
+use super::intent::Answer;
+use crate::messages::{AppendRefused, ReadHandle};
+use crate::report::Report;
+
+/// Most messages at once: a block of the log for each [`BLOCK`] of them.
+const ASKED_MAX: usize = 10_000;
+const BLOCK: usize = 256;
+/// Names that an answer lists.
+const LISTED: usize = 100;
+
+/// Why a message that waited was not sent.
+pub(super) const CANCELLED: &str = "cancelled";
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// What was refused, or cancelled, is sent after all.
+    Retry,
+    /// What waits is not sent.
+    Cancel,
+}
+
+/// About which messages; of those that are named all.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// This one.
+    pub message: Option<String>,
+    /// Of this rule.
+    pub rule: Option<String>,
+    /// To this channel.
+    pub channel: Option<String>,
+    /// Of this tenant.
+    pub tenant: Option<String>,
+}
+
+/// Who is asked.
+#[derive(Clone)]
+pub struct Asking {
+    pub(super) read: ReadHandle,
+    pub(super) view: Arc<dyn ViewReader>,
+    pub(super) append: AppendFacts,
+    pub(super) now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+/// A message that was found.
+struct Found {
+    planned_at: i64,
+    name: Name,
+    /// Later than all that was said of it.
+    at: i64,
+    attempts: u32,
+    too_late: bool,
+}
+
+impl Asking {
+    /// Does it; waits for the log.
+    pub fn act(&self, wanted: Wanted, asked: &Asked) -> Result<Value, Report> {
+        let (mut found, more) = self.found(wanted, asked);
+        found.sort_by(|a, b| (a.planned_at, &a.name).cmp(&(b.planned_at, &b.name)));
+        let n_late = found.iter().filter(|it| it.too_late).count();
+        found.retain(|it| !it.too_late);
+        let more = more || found.len() > ASKED_MAX;
+        found.truncate(ASKED_MAX);
+        let (outcome, reason) = match wanted {
+            Wanted::Retry => ("planned", None),
+            Wanted::Cancel => ("suppressed", Some(CANCELLED)),
+        };
+        let mut position = None;
+        for block in found.chunks(BLOCK) {
+            let events = block.iter().map(|it| {
+                let message = (it.name.tenant(), it.name.key());
+                Answer { message, outcome, reason, attempts: it.attempts, at: it.at }.event()
+            });
+            position = Some(self.durable(events.collect())?);
+        }
+        let names: Vec<&str> = found.iter().take(LISTED).map(|it| it.name.key()).collect();
+        Ok(json!({
+            "did": if wanted == Wanted::Retry { "retried" } else { "cancelled" },
+            "n": found.len(), "too_late": n_late, "more": more, "messages": names,
+            "position": position,
+        }))
+    }
+
+    fn found(&self, wanted: Wanted, asked: &Asked) -> (Vec<Found>, bool) {
+        let pin = self.read.instants.pin();
+        let def = self.view.def();
+        let place = |name: &str| def.position(name);
+        let text = |row: &Row, name: &str| match place(name).map(|it| &row.values[it]) {
+            Some(Field::Text(it)) => it.to_string(),
+            _ => String::new(),
+        };
+        let time = |row: &Row, name: &str| match place(name).map(|it| &row.values[it]) {
+            Some(Field::Time(it)) => Some(*it),
+            _ => None,
+        };
+        let now = micros((self.now_ms)());
+        let is =
+            |filter: &Option<String>, found: &str| filter.as_ref().is_none_or(|it| it == found);
+        let (mut all, mut more) = (Vec::new(), false);
+        let read = self.view.for_each(pin.epoch(), &mut |name, row| {
+            let state = text(&row, "state");
+            let fits = match wanted {
+                Wanted::Cancel => state == "planned",
+                Wanted::Retry => {
+                    state == "refused" || state == "suppressed" && text(&row, "answer") == CANCELLED
+                }
+            };
+            let named = is(&asked.message, name.key())
+                && is(&asked.tenant, name.tenant())
+                && is(&asked.rule, &text(&row, "rule"))
+                && is(&asked.channel, &text(&row, "channel"));
+            if !fits || !named {
+                return;
+            }
+            // All of them are looked at; those beyond are found when it is said again.
+            if all.len() >= ASKED_MAX * 2 {
+                more = true;
+                return;
+            }
+            let attempts = match place("attempts").map(|it| &row.values[it]) {
+                Some(Field::Int(it)) => u32::try_from(*it).unwrap_or(0),
+                _ => 0,
+            };
+            let answered = time(&row, "answered_at").unwrap_or(0);
+            all.push(Found {
+                planned_at: time(&row, "planned_at").unwrap_or(0),
+                name: name.clone(),
+                at: now.max(answered.saturating_add(1)),
+                attempts,
+                too_late: wanted == Wanted::Retry
+                    && time(&row, "expires_at").is_some_and(|it| it <= now),
+            });
+        });
+        // The newest epoch is held while it is read.
+        debug_assert!(read.is_ok());
+        (all, more)
+    }
+
+    fn durable(&self, events: Vec<Vec<u8>>) -> Result<u64, Report> {
+        let answer = (self.append)(events).and_then(|it| {
+            it.blocking_recv().unwrap_or(Err(AppendRefused::Busy(std::time::Duration::ZERO)))
+        });
+        match answer {
+            Ok(appended) => Ok(appended.next),
+            Err(AppendRefused::Failed(report)) => Err(report),
+            Err(AppendRefused::Busy(_)) => Err(busy()),
+        }
+    }
+}
+
+/// There is nobody to ask: neither rules nor channels.
+pub fn no_notifications() -> Report {
+    Report {
+        code: "notify/none",
+        what: "cannot do anything about messages".into(),
+        at: vec![],
+        why: "the running process has neither rules nor channels".into(),
+        effect: "nothing was changed".into(),
+        fix: "start it with the settings that have them (docs/notifications.md)".into(),
+    }
+}
+
+fn busy() -> Report {
+    Report {
+        code: "serve/busy",
+        what: "could not write down what is to be done about messages".into(),
+        at: vec![],
+        why: "the log takes nothing now: too much waits for the disk".into(),
+        effect: "some may be done, and none twice".into(),
+        fix: "say it again in a moment".into(),
+    }
+}
+
+fn micros(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1_000)
+}

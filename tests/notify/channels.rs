@@ -1,0 +1,249 @@
+//! Goal: a channel and its receiver, whatever becomes of either: secrets that are rotated, a
+//! certificate that is not trusted, a name that stands for nothing, a receiver that is not there yet,
+//! one of a hundred that hangs, one that is gone.
+//! Method: the real binary and its command line, a receiver of ours.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use super::*;
+
+/// What `millstream channels list` says of a channel.
+fn stands(data: &Path, name: &str) -> Value {
+    let data_dir = data.display().to_string();
+    let (code, out, err) = run(&["channels", "list", "--json", "--data-dir", &data_dir]);
+    assert_eq!(code, 0, "{err}");
+    let all = out.lines().map(|it| serde_json::from_str::<Value>(it).unwrap());
+    all.into_iter().find(|it| it["name"] == name).expect("a channel of this name")
+}
+
+fn until_stands(data: &Path, name: &str, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+    let end = Instant::now() + Duration::from_secs(300);
+    loop {
+        let it = stands(data, name);
+        if is(&it) {
+            return it;
+        }
+        assert!(Instant::now() < end, "{what}: {it}");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+/// `millstream channels …`; what it prints.
+fn channels(words: &[&str], data: &Path, settings: &str) -> (i32, String) {
+    let data_dir = data.display().to_string();
+    let all = [&["channels"], words, &["--data-dir", &data_dir, "--config", settings]].concat();
+    let (code, out, err) = run(&all);
+    (code, out + &err)
+}
+
+fn signed_by(it: &Came, secret: &str) -> bool {
+    let signed = Signed {
+        id: it.id().to_string(),
+        timestamp: it.headers["webhook-timestamp"].parse().unwrap(),
+        signature: it.headers["webhook-signature"].clone(),
+    };
+    Keys::read(secret).unwrap().verify(&signed, &it.body, None)
+}
+
+/// Goal: a secret is rotated while the process runs and no message is without a signature that the
+/// receiver knows: both sign after the first step, the new one alone after the last; then the same
+/// with an Ed25519 key beside an HMAC secret; no secret is shown. Method: a message after each step.
+#[test]
+fn a_secret_is_rotated() {
+    let folder = Folder::new("notify-rotate");
+    let receiver = Receiver::start(|_| Temper::status(200));
+    let text = channel("ops", &receiver, "") + &rule("waits", "ops", "");
+    let settings = settings(&folder, &text);
+    let data = folder.0.join("data");
+    let file = folder.0.join("ops.secret");
+    let (process, address) = start(&data, &settings);
+    let secrets = || -> Vec<String> {
+        std::fs::read_to_string(&file).unwrap().lines().map(String::from).collect()
+    };
+    let mut n = 0;
+    let mut said = |address: &str| {
+        let case = format!("K-{n}");
+        tell(address, "case.opened", std::slice::from_ref(&case));
+        n += 1;
+        let is = |it: &Came| it.json()["data"]["about"] == case;
+        let came = receiver.until("one more", |it| it.iter().any(is));
+        // Marked, too: what is said next is another one.
+        until(address, "all are there", |it| states(it).get("delivered") == Some(&n));
+        came.into_iter().rfind(is).unwrap()
+    };
+    assert!(signed_by(&said(&address), SECRET));
+    let (code, told) = channels(&["rotate", "ops"], &data, &settings);
+    assert_eq!(code, 0, "{told}");
+    let both = secrets();
+    assert!(both.len() == 2 && both[1] == SECRET, "the new one is first");
+    let came = said(&address);
+    assert!(both.iter().all(|it| signed_by(&came, it)), "either verifies");
+    assert_eq!(stands(&data, "ops")["signs"], json!(["hmac", "hmac"]));
+    let (code, more) = channels(&["rotate", "ops", "--finish"], &data, &settings);
+    assert_eq!((code, secrets()), (0, vec![both[0].clone()]), "{more}");
+    let came = said(&address);
+    assert!(signed_by(&came, &both[0]) && !signed_by(&came, SECRET));
+    // A key pair beside it, while no process runs: the next one signs with both.
+    process.signal("-TERM");
+    assert_eq!(process.end().0, 0);
+    let (code, own) = channels(&["rotate", "ops", "--kind", "ed25519"], &data, &settings);
+    assert_eq!(code, 0, "{own}");
+    let pair = secrets();
+    assert!(own.contains("whpk_") && pair[0].starts_with("whsk_"), "{own}");
+    let (_process, address) = start(&data, &settings);
+    let came = said(&address);
+    assert!(pair.iter().all(|it| signed_by(&came, it)));
+    assert!(came.headers["webhook-signature"].contains("v1a,"));
+    for secret in both.iter().chain(&pair) {
+        for shown in [&told, &more, &own] {
+            assert!(!shown.contains(&secret[6..]), "a secret was shown");
+        }
+    }
+    // What cannot be is told, and nothing is changed.
+    let (code, told) = channels(&["rotate", "opps"], &data, &settings);
+    assert!(code == 1 && told.contains("notify/no-such-channel"), "{told}");
+    std::fs::write(&file, "no secret").unwrap();
+    let (code, told) = channels(&["rotate", "ops"], &data, &settings);
+    assert!(code == 1 && told.contains("notify/rotate"), "{told}");
+    assert!(signed_by(&said(&address), &pair[0]), "it signs as before");
+}
+
+/// Goal: nothing is said to one whose certificate is not trusted, or whose name stands for nothing;
+/// both are told, and the messages wait; one that is trusted is spoken to.
+#[test]
+fn certificates_and_names() {
+    let folder = Folder::new("notify-tls");
+    let receiver = Receiver::tls(|_| Temper::status(200));
+    let plain = Receiver::start(|_| Temper::status(200));
+    let https = |it: String| it.replace("http://", "https://");
+    let ca = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/tls/ca.pem");
+    // (The system's own certificates are other ones; a list without any of them will do.)
+    let trusted = https(channel("trusted", &receiver, &format!("ca_file = \"{ca}\"")));
+    let other = folder.file("other.pem", OTHER_CA);
+    let unknown = https(channel("unknown", &receiver, &format!("ca_file = \"{other}\"")));
+    let nowhere = channel("nowhere", &plain, "")
+        .replace(&format!("http://{}", plain.address), "http://receiver.invalid");
+    let rules = ["trusted", "unknown", "nowhere"].map(|it| rule(&format!("to-{it}"), it, ""));
+    let settings = settings(&folder, &(trusted + &unknown + &nowhere + &rules.concat()));
+    let data = folder.0.join("data");
+    let (_process, address) = start(&data, &settings);
+    tell(&address, "case.opened", &names("K", 1));
+    let all = until(&address, "one is there", |it| states(it).get("delivered") == Some(&1));
+    assert_eq!(all.values().find(|it| it["state"] == "delivered").unwrap()["channel"], "trusted");
+    let is = |it: &Value| it["state"] == "misconfigured";
+    let it = until_stands(&data, "unknown", "it is told", is);
+    assert!(it["why"].as_str().unwrap().contains("certificate is not trusted"), "{it}");
+    until_stands(&data, "nowhere", "it is tried", |it| it["failures"].as_u64() > Some(0));
+    let (_, again) = channels(&["again", "nowhere"], &data, &settings);
+    assert!(again.contains("  attempts ") && again.contains("K-0"), "{again}");
+    assert_eq!((receiver.came().len(), plain.came().len()), (1, 0));
+    receiver.came().iter().for_each(is_signed);
+}
+
+/// Another authority than that of the receivers, as nobody would use it.
+const OTHER_CA: &str = include_str!("../common/tls/other.pem");
+
+/// Goal: killed between an intent and its first attempt, each is sent once by the next process, under
+/// the name that it had. Method: nobody listens at first, so that nothing can be attempted; `kill -9`
+/// once the intents can be read; then a receiver at that very address.
+#[test]
+fn killed_before_the_first_attempt() {
+    let folder = Folder::new("notify-before");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = port.local_addr().unwrap().to_string();
+    let text = format!(
+        "[channels.ops]\nkind = \"webhook\"\nurl = \"http://{at}/ops\"\n\
+         secret_file = \"ops.secret\"\nallow = [\"{at}\"]\n"
+    ) + &rule("waits", "ops", "");
+    let settings = settings(&folder, &text);
+    let data = folder.0.join("data");
+    // Bound, and nobody accepts: connections are made, and never answered.
+    let (mut process, address) = start(&data, &settings);
+    tell(&address, "case.opened", &names("K", 5));
+    let before = until(&address, "decided", |it| states(it).get("planned") == Some(&5));
+    process.child.kill().unwrap();
+    process.child.wait().unwrap();
+    drop(process);
+    // What lies there of the one that was killed comes too, under the same ids.
+    let receiver = Receiver::on(port, |_| Temper::status(200));
+    let (_process, address) = start(&data, &settings);
+    let after = until(&address, "delivered", |it| states(it).get("delivered") == Some(&5));
+    assert!(after.keys().eq(before.keys()));
+    let came = receiver.came();
+    let ids: BTreeSet<&str> = came.iter().map(Came::id).collect();
+    assert_eq!(ids, before.keys().map(String::as_str).collect());
+}
+
+/// Goal: of a hundred receivers the one that hangs delays no other, and holds no more than its
+/// window. Method: it hangs until all others have everything.
+#[test]
+fn one_of_a_hundred_hangs() {
+    let folder = Folder::new("notify-hundred");
+    let over = Arc::new(AtomicBool::new(false));
+    let held = Arc::clone(&over);
+    let receiver = Receiver::start(move |came| match came.path.as_str() {
+        "/c-7" if !held.load(SeqCst) => Temper::Until(Arc::clone(&held)),
+        _ => Temper::status(200),
+    });
+    let all: String = (0..100)
+        .map(|n| {
+            let name = format!("c-{n}");
+            channel(&name, &receiver, "timeout = \"60s\"") + &rule(&format!("to-{n}"), &name, "")
+        })
+        .collect();
+    let settings = settings(&folder, &all);
+    let data = folder.0.join("data");
+    let (_process, address) = start(&data, &settings);
+    const CASES: usize = 5;
+    tell(&address, "case.opened", &names("K", CASES));
+    let others = |it: &[Came]| it.iter().filter(|it| it.path != "/c-7").count();
+    receiver.until("all others have all", |it| others(it) == 99 * CASES);
+    let it = stands(&data, "c-7");
+    assert_eq!((&it["delivered"], &it["waiting"]), (&json!(0), &json!(CASES)), "{it}");
+    over.store(true, SeqCst);
+    let (code, told) = channels(&["resume", "c-7"], &data, &settings);
+    assert_eq!(code, 0, "{told}");
+    let is_all = |it: &Value| it["delivered"] == CASES && it["waiting"] == 0;
+    until_stands(&data, "c-7", "it is told everything after all", is_all);
+}
+
+/// Goal: a receiver that answered 410 is not spoken to again, also by the next process; what waits
+/// for it expires; once somebody says so, it hears again.
+#[test]
+fn gone_until_somebody_says_so() {
+    let folder = Folder::new("notify-gone");
+    let back = Arc::new(AtomicBool::new(false));
+    let is_back = Arc::clone(&back);
+    let receiver = Receiver::start(move |_| match is_back.load(SeqCst) {
+        true => Temper::status(200),
+        false => Temper::status(410),
+    });
+    let with = |more: &str| {
+        settings(&folder, &(channel("ops", &receiver, more) + &rule("waits", "ops", "")))
+    };
+    let words = with("");
+    let data = folder.0.join("data");
+    let (process, address) = start(&data, &words);
+    tell(&address, "case.opened", &names("K", 1));
+    until(&address, "refused", |it| states(it).get("refused") == Some(&1));
+    until_stands(&data, "ops", "gone", |it| it["state"] == "gone");
+    process.signal("-TERM");
+    assert_eq!(process.end().0, 0);
+    // What waits for it now is soon not worth saying.
+    let (process, address) = start(&data, &with("expires = \"2s\""));
+    assert_eq!(stands(&data, "ops")["state"], "gone");
+    tell(&address, "case.opened", &names("L", 3));
+    until(&address, "they expire", |it| states(it).get("expired") == Some(&3));
+    assert_eq!(receiver.came().len(), 1);
+    process.signal("-TERM");
+    assert_eq!(process.end().0, 0);
+    let words = with("");
+    let (_process, address) = start(&data, &words);
+    back.store(true, SeqCst);
+    let (code, told) = channels(&["resume", "ops"], &data, &words);
+    assert_eq!(code, 0, "{told}");
+    until_stands(&data, "ops", "it is tried again", |it| it["state"] == "closed");
+    tell(&address, "case.opened", &names("M", 1));
+    until(&address, "it hears again", |it| states(it).get("delivered") == Some(&1));
+}
