@@ -139,6 +139,17 @@ pub struct State {
     pub max_interval: Duration,
     /// Size of a segment: what is written again and removed at once (16 MiB).
     pub segment_bytes: u64,
+    /// What a start does with damage in it (builds it again from the log).
+    pub on_damage: StateOnDamage,
+}
+
+/// What a start does with a state that is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateOnDamage {
+    /// It is built again from the log, where that has everything; else as below.
+    Rebuild,
+    /// It ends with a report.
+    Refuse,
 }
 
 /// What becomes of damage in what is kept on disk.
@@ -252,7 +263,12 @@ impl Settings {
                 queue_bytes: 64 * MIB,
                 on_damage: OnDamage::Refuse,
             },
-            state: State { interval: millis(250), max_interval: secs(1), segment_bytes: 16 * MIB },
+            state: State {
+                interval: millis(250),
+                max_interval: secs(1),
+                segment_bytes: 16 * MIB,
+                on_damage: StateOnDamage::Rebuild,
+            },
             rejects: Rejects { max_bytes: 256 * MIB },
             serve: Serve {
                 listen: SocketAddr::from(([127, 0, 0, 1], 8080)),

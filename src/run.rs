@@ -20,6 +20,7 @@
 mod again; // what was read, read once more
 mod asked; // what somebody asked to be built again
 mod covered; // whether it can be
+mod damaged; // what becomes of a state that cannot be read
 mod ends; // how threads end
 mod feeds; // how what is read is read
 mod files; // files on their way through threads
@@ -105,14 +106,18 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     let feeds = Feeds::new(known);
 
     engine::judge_by(&settings.health);
-    let prepared = Prepared::new(&settings.engine, &settings.queues, secret, plan.state.is_some())?;
-    // Without a state that is kept nothing leaves: what left could not be told from what is new.
-    let views: Vec<_> = prepared.leaving().iter().map(|it| it.def()).collect();
-    let mut given =
-        plan.state.as_ref().map_or_else(Vec::new, |_| sinks::given(&settings, &views, &secret));
-    given.extend(plan.state.iter().flat_map(|_| plan.sinks.clone()));
-    let leaving = prepared.leaving();
-    sinks::prepare(&leaving, &given);
+    let prepare = || {
+        let is_kept = plan.state.is_some();
+        let prepared = Prepared::new(&settings.engine, &settings.queues, secret, is_kept)?;
+        // Without a state that is kept nothing leaves: what left could not be told from what is new.
+        let views: Vec<_> = prepared.leaving().iter().map(|it| it.def()).collect();
+        let mut given =
+            plan.state.as_ref().map_or_else(Vec::new, |_| sinks::given(&settings, &views, &secret));
+        given.extend(plan.state.iter().flat_map(|_| plan.sinks.clone()));
+        sinks::prepare(&prepared.leaving(), &given);
+        Ok::<_, Report>((prepared, given))
+    };
+    let (mut prepared, mut given) = prepare()?;
     let outbox = sinks::Later::default();
     let again = plan.sources.iter().filter(|it| it.path.as_os_str() != "-");
     let covered = Covered {
@@ -122,10 +127,22 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     };
     let kept = match &plan.state {
         Some(dir) => {
-            Some(Kept::load(dir, &settings, &prepared, &clock, (&covered, &plan.rebuild))?)
+            let load = |prepared: &Prepared, rebuild: &Rebuild| {
+                Kept::load(dir, &settings, prepared, &clock, (&covered, rebuild))
+            };
+            Some(match load(&prepared, &plan.rebuild) {
+                Ok(it) => it,
+                Err(report) => {
+                    let all = damaged::instead(report, settings.state.on_damage, &covered)?;
+                    // Some of what was kept may be in them already.
+                    (prepared, given) = prepare()?;
+                    load(&prepared, &all)?
+                }
+            })
         }
         None => None,
     };
+    let leaving = prepared.leaving();
     let models = Models::load(plan.models.as_deref(), kept.as_ref().map_or(&[], |it| it.models()))?;
     if let Some(log) = &log {
         models.tell(log);

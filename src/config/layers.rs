@@ -520,7 +520,7 @@ impl Setting {
             Kind::Count(place, ..) => *place(&mut settings) as u128,
             Kind::Many(place, ..) | Kind::Size(place, ..) => u128::from(*place(&mut settings)),
             Kind::Time(place, ..) => place(&mut settings).as_micros(),
-            Kind::Folder(_) | Kind::Address(_) | Kind::OnDamage(_) | Kind::Views(_) => 0,
+            Kind::Folder(_) | Kind::Address(_) | Kind::Word(..) | Kind::Views(_) => 0,
             Kind::Sla(_) | Kind::Tiers(_) | Kind::Bands(_) => 0,
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::health;
 use super::queues::{self, SlaLine};
-use super::{OnDamage, Settings, values};
+use super::{OnDamage, Settings, StateOnDamage, values};
 
 /// The data folder where nobody names one.
 pub const DATA_DIR: &str = "data";
@@ -38,8 +38,8 @@ pub enum Kind {
     Time(fn(&mut Settings) -> &mut Duration, &'static str, &'static str),
     /// Bytes, with their unit; bounds as they are written.
     Size(fn(&mut Settings) -> &mut u64, &'static str, &'static str),
-    /// `refuse` or `skip`.
-    OnDamage(fn(&mut Settings) -> &mut OnDamage),
+    /// One of two words: the one or the other.
+    Word(fn(&mut Settings) -> &mut dyn Worded, [&'static str; 2]),
     /// Names of views.
     Views(fn(&mut Settings) -> &mut Vec<String>),
     /// What cases of a class are promised.
@@ -48,6 +48,48 @@ pub enum Kind {
     Tiers(fn(&mut Settings) -> &mut Vec<(String, u8)>),
     /// Bands of health.
     Bands(fn(&mut Settings) -> &mut Vec<(String, u8)>),
+}
+
+/// A setting that is one of some words.
+pub trait Worded {
+    /// The word that it is.
+    fn word(&self) -> &'static str;
+    /// Becomes what this word means; none that it knows: nothing.
+    fn take(&mut self, word: &str) -> Option<()>;
+}
+
+impl Worded for OnDamage {
+    fn word(&self) -> &'static str {
+        match self {
+            OnDamage::Refuse => "refuse",
+            OnDamage::Skip => "skip",
+        }
+    }
+    fn take(&mut self, word: &str) -> Option<()> {
+        *self = match word {
+            "refuse" => OnDamage::Refuse,
+            "skip" => OnDamage::Skip,
+            _ => return None,
+        };
+        Some(())
+    }
+}
+
+impl Worded for StateOnDamage {
+    fn word(&self) -> &'static str {
+        match self {
+            StateOnDamage::Rebuild => "rebuild",
+            StateOnDamage::Refuse => "refuse",
+        }
+    }
+    fn take(&mut self, word: &str) -> Option<()> {
+        *self = match word {
+            "rebuild" => StateOnDamage::Rebuild,
+            "refuse" => StateOnDamage::Refuse,
+            _ => return None,
+        };
+        Some(())
+    }
 }
 
 const fn row(name: &'static str, kind: Kind, words: &'static str) -> Setting {
@@ -159,7 +201,7 @@ pub const TABLE: &[Setting] = &[
     ),
     row(
         "log.on_damage",
-        Kind::OnDamage(|s| &mut s.log.on_damage),
+        Kind::Word(|s| &mut s.log.on_damage, ["refuse", "skip"]),
         "Damaged blocks in the embedded log or the kept rejects: `refuse` stops with their place; `skip` goes on without them, counting their positions as lost.",
     ),
     row(
@@ -176,6 +218,11 @@ pub const TABLE: &[Setting] = &[
         "state.segment_bytes",
         Kind::Size(|s| &mut s.state.segment_bytes, "64 KiB", "1 GiB"),
         "Size of a segment of the state: what is written again and removed at once.",
+    ),
+    row(
+        "state.on_damage",
+        Kind::Word(|s| &mut s.state.on_damage, ["rebuild", "refuse"]),
+        "A state that is damaged at a start: `rebuild` makes it again from the log, as another incarnation, where the log has everything, and stops with the place where it has not; `refuse` always stops.",
     ),
     row(
         "rejects.max_bytes",
@@ -438,7 +485,7 @@ impl Setting {
             Kind::Many(_, low, high) => format!("a whole number from {low} to {high}"),
             Kind::Time(_, low, high) => format!("{}, from {low} to {high}", values::A_DURATION),
             Kind::Size(_, low, high) => format!("{}, from {low} to {high}", values::A_SIZE),
-            Kind::OnDamage(_) => "\"refuse\" or \"skip\"".to_string(),
+            Kind::Word(_, [one, other]) => format!("{one:?} or {other:?}"),
             Kind::Views(_) => "a list of names of views".to_string(),
             Kind::Sla(_) => queues::SLA_EXPECTED.to_string(),
             Kind::Tiers(_) => queues::TIERS_EXPECTED.to_string(),
@@ -485,12 +532,7 @@ impl Setting {
                 .and_then(values::size)
                 .filter(|it| values::size(low) <= Some(*it) && Some(*it) <= values::size(high))
                 .map(|it| *place(settings) = it),
-            Kind::OnDamage(place) => match text() {
-                Some("refuse") => Some(OnDamage::Refuse),
-                Some("skip") => Some(OnDamage::Skip),
-                _ => None,
-            }
-            .map(|it| *place(settings) = it),
+            Kind::Word(place, _) => text().and_then(|it| place(settings).take(it)),
             Kind::Views(place) => lines(said, text_only).map(|it| *place(settings) = it),
             Kind::Sla(place) => lines(said, text_only)
                 .and_then(|it| queues::sla(&it))
@@ -517,10 +559,7 @@ impl Setting {
                 format!("\"{}\"", values::show_duration(*place(&mut settings)))
             }
             Kind::Size(place, ..) => format!("\"{}\"", values::show_size(*place(&mut settings))),
-            Kind::OnDamage(place) => match place(&mut settings) {
-                OnDamage::Refuse => "\"refuse\"".to_string(),
-                OnDamage::Skip => "\"skip\"".to_string(),
-            },
+            Kind::Word(place, _) => format!("{:?}", place(&mut settings).word()),
             Kind::Views(place) => format!("{:?}", place(&mut settings)),
             Kind::Sla(place) => {
                 let lines: Vec<_> = place(&mut settings).iter().map(queues::show_sla).collect();

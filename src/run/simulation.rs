@@ -161,6 +161,7 @@ impl Outside {
             interval: Duration::ZERO,
             max_interval: Duration::ZERO,
             segment_bytes: 4_096,
+            on_damage: config::StateOnDamage::Refuse,
         };
         let (mut store, _) = Store::open(&self.dir, &settings, 1).expect("opens");
         let (plain, made) = (Arc::new(Plain::new(&PLAIN)), Arc::new(Plain::new(&MADE)));

@@ -269,8 +269,15 @@ fn a_state_that_was_taken_away_is_another_life() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(largest, bytes).unwrap();
-    let (code, _, err) =
-        run(&["run", "--listen", "127.0.0.1:0", "--data-dir", &folder.path("data")]);
+    let (code, _, err) = run(&[
+        "run",
+        "--listen",
+        "127.0.0.1:0",
+        "--data-dir",
+        &folder.path("data"),
+        "--set",
+        "state.on_damage=refuse",
+    ]);
     assert!(code == 1 && err.contains("segments/damaged") && err.contains("--rebuild"), "{err}");
     assert!(!err.contains("on_damage"), "{err}");
 }

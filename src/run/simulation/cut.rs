@@ -57,6 +57,7 @@ fn found(outside: &Outside) -> Result<Option<(Epoch, Touches)>, &'static str> {
         interval: Duration::ZERO,
         max_interval: Duration::ZERO,
         segment_bytes: 4_096,
+        on_damage: config::StateOnDamage::Refuse,
     };
     let (mut store, _) = Store::open(&outside.dir, &settings, 1).map_err(|it| it.code)?;
     let plain = Arc::new(Plain::new(&PLAIN));
