@@ -79,13 +79,17 @@ pub fn ask(address: &str, request: &str) -> Option<(u16, Value)> {
 }
 
 pub fn get(address: &str, path: &str) -> Option<(u16, Value)> {
-    ask(address, &format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"))
+    ask(address, &format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"))
 }
 
 /// Posts the batch that begins with this event.
 pub fn post(address: &str, first: u64, wait: &str) -> Option<(u16, Value)> {
     let events: Vec<String> = (first..first + BATCH).map(event).collect();
-    let tenant = tenant_of(first);
+    post_of(address, tenant_of(first), &events, wait)
+}
+
+/// Posts these events, of one tenant.
+pub fn post_of(address: &str, tenant: &str, events: &[String], wait: &str) -> Option<(u16, Value)> {
     let body = format!("[{}]", events.join(","));
     let head = "content-type: application/cloudevents-batch+json\r\nconnection: close";
     ask(

@@ -9,20 +9,61 @@
 //! of some.
 
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::load::*;
 use crate::process::{Folder, Process, command};
 use crate::shim;
 
-/// Rounds of the script, and batches of one.
-const ROUNDS: u64 = 8;
-const BATCHES: u64 = 6;
+/// Batches of the script, each of which has its checkpoint.
+const BATCHES: u64 = 11;
+/// Events of a batch: large customers, so that few checkpoints leave enough behind to be cleaned.
+const EVENTS: u64 = 5;
+/// The script never has more counts.
+const COUNTS: u64 = 200;
 /// Without being asked for all, one of so many counts is taken.
-const STRIDE: u64 = 12;
-/// Most scripts have fewer counts: from here on the steps grow, so that one that has more (on a
-/// slow machine, where checkpoints find less to put together) comes to its end too.
-const COUNTS: u64 = 400;
+const STRIDE: u64 = 3;
+
+/// Event `n`: each of some customers says all its attributes anew, each batch has an order.
+fn event(n: u64) -> String {
+    let (customer, time) = (n % EVENTS, schemas::time::rfc3339(1_767_225_600_000_000 + n as i64));
+    let (kind, data) = if customer == 0 {
+        let order = format!(
+            r#"{{"order":"O-{n}","customer":"C-1","currency":"EUR","lines":[{{"sku":"S","quantity":1,"unit_price":{n}}}]}}"#
+        );
+        ("order.placed", order)
+    } else {
+        let mut random = Random(n);
+        let mut words = || (0..40).map(|_| format!("{:016x}", random.next())).collect::<String>();
+        let attributes: Vec<_> = (0..20).map(|it| format!(r#""a{it}":"{}""#, words())).collect();
+        let attributes = attributes.join(",");
+        let data = format!(r#"{{"customer":"C-{customer}","attributes":{{{attributes}}}}}"#);
+        ("customer.updated", data)
+    };
+    format!(
+        r#"{{"specversion":"1.0","id":"e{n}","source":"/crash","type":"{kind}","time":"{time}","data":{data}}}"#
+    )
+}
+
+fn batch(n: u64) -> Vec<String> {
+    (n * EVENTS..(n + 1) * EVENTS).map(event).collect()
+}
+
+fn post(address: &str, n: u64, wait: &str) -> Option<(u16, serde_json::Value)> {
+    post_of(address, "default", &batch(n), wait)
+}
+
+fn check(address: &str, n_events: u64) {
+    let texts: Vec<String> = (0..n_events).map(event).collect();
+    check_of(address, &texts, &["default"]);
+}
+
+/// The newest checkpoint's number, 0 before the first.
+fn checkpoint(address: &str) -> Option<u64> {
+    let (_, answer) = get(address, "/v1/admin/state/checkpoints?limit=1")?;
+    // While it starts it says only that.
+    Some(answer["result"].as_array()?.first().map_or(0, |it| it["checkpoint"].as_u64().unwrap()))
+}
 
 fn start(folder: &Folder, at: Option<(u64, &str)>) -> Process {
     let data = folder.path("data");
@@ -55,22 +96,36 @@ fn address(folder: &Folder, process: &mut Process) -> Option<String> {
 
 /// Sends batch by batch, each until it is acknowledged or the process has ended, and tells it to
 /// end after the last; gives how many were acknowledged.
-fn script(folder: &Folder, mut process: Process, until: u64) -> u64 {
+fn script(folder: &Folder, mut process: Process) -> u64 {
     let mut acknowledged = 0;
     let Some(address) = address(folder, &mut process) else { return acknowledged };
-    while acknowledged < until {
-        // A round is read before the next: each has its checkpoint.
-        let wait = if (acknowledged + 1).is_multiple_of(BATCHES) { "&wait=applied" } else { "" };
-        match post(&address, acknowledged * BATCH, wait) {
+    let mut ended = || process.child.try_wait().unwrap().is_some();
+    let moment = || std::thread::park_timeout(Duration::from_millis(2));
+    while acknowledged < BATCHES {
+        let before = checkpoint(&address).unwrap_or(0);
+        match post(&address, acknowledged, "&wait=applied") {
             Some((202, _)) => acknowledged += 1,
-            Some((429 | 503, _)) => std::thread::park_timeout(Duration::from_millis(2)),
+            Some((429 | 503, _)) => {
+                moment();
+                continue;
+            }
             Some((status, why)) => panic!("{status}: {why}"),
-            None if process.child.try_wait().unwrap().is_some() => return acknowledged,
+            None if ended() => return acknowledged,
             // It is ending, or the answer was lost with it.
-            None => std::thread::park_timeout(Duration::from_millis(1)),
+            None => {
+                moment();
+                continue;
+            }
+        }
+        let until = Instant::now() + Duration::from_secs(60);
+        while !ended() && checkpoint(&address).is_none_or(|it| it <= before) {
+            assert!(Instant::now() < until, "no checkpoint of what was applied");
+            moment();
         }
     }
-    process.signal("-TERM");
+    if !ended() {
+        process.signal("-TERM");
+    }
     process.child.wait().unwrap();
     acknowledged
 }
@@ -78,8 +133,7 @@ fn script(folder: &Folder, mut process: Process, until: u64) -> u64 {
 /// One count in one way. Whether it was reached.
 fn hit(at: u64, how: &str) -> bool {
     let folder = Folder::new(&format!("writes-{how}-{at}"));
-    let n_batches = ROUNDS * BATCHES;
-    let acknowledged = script(&folder, start(&folder, Some((at, how))), n_batches);
+    let acknowledged = script(&folder, start(&folder, Some((at, how))));
     let told = std::fs::read_to_string(folder.0.join("told"));
     assert!(told.is_err(), "{how} {at}: a failed sync was tried again: {told:?}");
     let mut process = start(&folder, None);
@@ -92,20 +146,33 @@ fn hit(at: u64, how: &str) -> bool {
         get(address, "/v1/ledger").unwrap().1["partitions"][0]["applied"].as_u64().unwrap()
     };
     let there = applied(&address);
-    let may_be = [acknowledged * BATCH, n_batches.min(acknowledged + 1) * BATCH];
+    let may_be = [acknowledged * EVENTS, BATCHES.min(acknowledged + 1) * EVENTS];
     assert!(may_be.contains(&there), "{how} {at}: {acknowledged} acknowledged, {there} events");
     check(&address, there);
     // The rest, and all of it held against the plain computation.
-    for batch in acknowledged..n_batches {
-        assert_eq!(post(&address, batch * BATCH, "").unwrap().0, 202, "{how} {at}");
+    for batch in acknowledged..BATCHES {
+        assert_eq!(post(&address, batch, "").unwrap().0, 202, "{how} {at}");
     }
-    if acknowledged < n_batches {
-        assert_eq!(applied(&address), n_batches * BATCH, "{how} {at}");
-        check(&address, n_batches * BATCH);
+    if acknowledged < BATCHES {
+        assert_eq!(applied(&address), BATCHES * EVENTS, "{how} {at}");
+        check(&address, BATCHES * EVENTS);
     }
     process.signal("-TERM");
     assert_eq!(process.end().0, 0, "{how} {at}");
-    folder.0.join("reached").exists()
+    let reached = folder.0.join("reached").exists();
+    if !reached {
+        // Undisturbed: some of what it wrote it has given up.
+        assert!(first_position(&folder) > 0, "{how} {at}: nothing was cleaned");
+    }
+    reached
+}
+
+/// Of the oldest segment of the states that is there.
+fn first_position(folder: &Folder) -> u64 {
+    let dir = std::fs::read_dir(folder.0.join("data/state")).unwrap();
+    let names = dir.filter_map(|it| it.unwrap().file_name().into_string().ok());
+    let firsts = names.filter_map(|it| it.strip_suffix(".seg")?.parse::<u64>().ok());
+    firsts.min().expect("a segment")
 }
 
 /// All counts in one way. The ways share them out between them where not all are taken.
@@ -115,8 +182,9 @@ fn at_every_write(nth: u64, how: &str) {
     let (mut counts, mut at) = (1, 1 + nth * stride / 4);
     while hit(at, how) {
         counts += 1;
-        at += if at < COUNTS { stride } else { at };
+        at += stride;
     }
+    assert!(at <= COUNTS + stride, "{how}: the script has {at} counts");
     println!("{how}: {counts} counts, the last one, {at}, beyond the end");
     assert!(counts > 3, "{how}: only {counts} counts");
 }
