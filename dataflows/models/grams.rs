@@ -278,6 +278,16 @@ fn finish(hash: u64) -> u64 {
     hash ^ (hash >> 29)
 }
 
+/// Hash of a word in small letters, and otherwise as it stands: no two of them are taken for one.
+pub(crate) fn exactly(word: &str) -> u64 {
+    finish(match word.is_ascii() {
+        true => word.bytes().fold(SEED, |hash, it| step(hash, u64::from(it.to_ascii_lowercase()))),
+        false => {
+            word.chars().flat_map(char::to_lowercase).fold(SEED, |hash, c| step(hash, u64::from(c)))
+        }
+    })
+}
+
 fn hash_of(chars: &[char]) -> u64 {
     finish(chars.iter().fold(SEED, |hash, c| step(hash, u64::from(*c))))
 }
