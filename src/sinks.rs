@@ -86,7 +86,7 @@ use crate::report::Report;
 pub use batch::{Batch, Mark, OutEvent, OutRow, Part, Stream, Value};
 pub use coding::{Items, Packed};
 pub use lane::{QUEUE_BATCHES, QUEUE_BYTES};
-pub use look::{aside_of, look};
+pub use look::{aside_of, look, outboxes};
 pub use outbox::{EVENTS_MAX_BYTES, Outbox, Parts, SINKS_DIR, nobody, note};
 pub use present::Hole;
 pub use threads::{Asking, Sinks, no_sinks};

@@ -14,6 +14,7 @@ use super::typed::State;
 use crate::config::Settings;
 use crate::report::Report;
 use crate::segments::{Folder, Verified};
+use crate::sinks;
 use crate::store::{Began, Looking};
 
 /// Lists, counts or verifies.
@@ -101,7 +102,7 @@ fn verify(settings: &Settings, json: bool) -> Result<(), Report> {
         Some(peer) => peer.get_slowly("/v1/admin/state/verify")?,
         None => {
             let looked = folder::look(settings)?;
-            verified(&looked.logs()?)?
+            verified(&looked.logs()?, &settings.data_dir)?
         }
     };
     let mut out = Out::default();
@@ -150,10 +151,15 @@ fn listed<'v>(value: &'v Value, name: &'static str) -> Result<&'v [Value], Repor
     })
 }
 
-/// Reads all of these logs, and says of each what of it does not hold.
-pub fn verified(logs: &[(&'static str, std::sync::Arc<Folder>)]) -> Result<Value, Report> {
+/// Reads all of these logs, and the outboxes of a data folder, and says of each what of it does not
+/// hold.
+pub fn verified(
+    logs: &[(&'static str, std::sync::Arc<Folder>)],
+    data_dir: &Path,
+) -> Result<Value, Report> {
+    let logs = logs.iter().map(|it| (it.0.to_string(), std::sync::Arc::clone(&it.1)));
     let mut all = Vec::new();
-    for (name, folder) in logs {
+    for (name, folder) in logs.chain(sinks::outboxes(data_dir)?) {
         let Verified { n_segments, blocks, bytes, damaged } = folder.verify()?;
         let damaged: Vec<Value> = damaged.iter().map(Report::as_json).collect();
         all.push(json!({"log": name, "n_segments": n_segments, "blocks": blocks, "bytes": bytes,

@@ -184,6 +184,8 @@ pub fn start(
         looked: false,
         progress: BTreeMap::new(),
         rebuilds: 0,
+        answers: false,
+        silence: progress::Silence::default(),
         stood: None,
     };
     let reading = thread(&format!("kafka-{name}"), move || {

@@ -350,8 +350,8 @@ impl AdminPort for Admin {
                 Box::pin(self.of_state(move |it| Ok(json!(it.checkpoints(limit)?))))
             }
             AdminAction::Verify => {
-                let logs = self.logs();
-                Box::pin(slowly(move || verified(&logs)))
+                let (logs, data_dir) = (self.logs(), PathBuf::from(&self.data_dir));
+                Box::pin(slowly(move || verified(&logs, &data_dir)))
             }
             AdminAction::Backup { to } => {
                 let (logs, now_ms) = (self.logs(), (self.now_ms)());

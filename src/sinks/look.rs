@@ -1,6 +1,7 @@
 //! Looks into outboxes that no process has open. Nothing is written.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -11,7 +12,7 @@ use super::outbox::SINKS_DIR;
 use super::present::Present;
 use crate::config::OnDamage;
 use crate::report::Report;
-use crate::segments;
+use crate::segments::{self, Folder};
 
 /// How each sink stood at the last end.
 pub fn look(data_dir: &Path) -> Result<Value, Report> {
@@ -40,6 +41,18 @@ pub fn look(data_dir: &Path) -> Result<Value, Report> {
         }));
     }
     Ok(Value::Array(found))
+}
+
+/// The outbox of each sink, by its folder's place in the data folder, to be verified; also while a
+/// process has them open.
+pub fn outboxes(data_dir: &Path) -> Result<Vec<(String, Arc<Folder>)>, Report> {
+    let mut found = Vec::new();
+    for name in names(data_dir)? {
+        let dir = data_dir.join(SINKS_DIR).join(&name);
+        let looked = segments::look(&dir, OUTBOX, OnDamage::Skip, "the outbox of a sink")?;
+        found.push((format!("{SINKS_DIR}/{name}"), looked.folder));
+    }
+    Ok(found)
 }
 
 /// What a sink's receiver would not take.

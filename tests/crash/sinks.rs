@@ -264,6 +264,8 @@ fn a_state_that_was_taken_away_is_another_life() {
         .map(|it| it.unwrap().path())
         .collect();
     segments.sort_by_key(|it| std::fs::metadata(it).unwrap().len());
+    let (code, all, err) = run(&["state", "verify", "--data-dir", &folder.path("data")]);
+    assert!(code == 0 && all.contains("sinks/"), "{code}: {all} {err}");
     let largest = segments.last().unwrap();
     let mut bytes = std::fs::read(largest).unwrap();
     let middle = bytes.len() / 2;
@@ -280,4 +282,6 @@ fn a_state_that_was_taken_away_is_another_life() {
     ]);
     assert!(code == 1 && err.contains("segments/damaged") && err.contains("--rebuild"), "{err}");
     assert!(!err.contains("on_damage"), "{err}");
+    let (code, _, err) = run(&["state", "verify", "--data-dir", &folder.path("data")]);
+    assert!(code == 1 && err.contains("store/damaged"), "{code}: {err}");
 }

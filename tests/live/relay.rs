@@ -1,15 +1,17 @@
-//! A broker behind a relay of ours that can keep fetches to itself: everything else goes through, so
+//! A broker behind a relay of ours that can keep fetches to itself (and how far partitions reach): everything else goes through, so
 //! that the broker is there for every question and yet no record comes.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use crate::broker::Broker;
 
 /// The first two bytes of a request that asks for records.
 const FETCH: [u8; 2] = 1_i16.to_be_bytes();
+/// Of one that asks how far partitions reach.
+const LIST_OFFSETS: [u8; 2] = 2_i16.to_be_bytes();
 
 /// What the connections know.
 #[derive(Debug, Default)]
@@ -18,6 +20,8 @@ struct State {
     opened: AtomicU64,
     /// Of connections below this number no fetch is let through.
     deaf_below: AtomicU64,
+    /// Nor is it told how far partitions reach.
+    is_mute: AtomicBool,
     /// Fetches kept.
     kept: AtomicU64,
 }
@@ -60,8 +64,15 @@ impl Relayed {
         self.state.deaf_below.store(u64::MAX, SeqCst);
     }
 
+    /// No fetch at all is let through, and no question how far partitions reach.
+    pub fn keep_ends_too(&self) {
+        self.state.is_mute.store(true, SeqCst);
+        self.keep_all();
+    }
+
     /// Each is let through, of connections that are made from now on.
     pub fn let_through(&self) {
+        self.state.is_mute.store(false, SeqCst);
         self.keep_those_open();
     }
 
@@ -102,6 +113,9 @@ fn questions(
         client.read_exact(&mut request)?;
         if request.starts_with(&FETCH) && number < state.deaf_below.load(SeqCst) {
             state.kept.fetch_add(1, SeqCst);
+            continue;
+        }
+        if request.starts_with(&LIST_OFFSETS) && state.is_mute.load(SeqCst) {
             continue;
         }
         broker.write_all(&[&length[..], &request].concat())?;

@@ -86,6 +86,25 @@ fn again_and_again_ends_the_process() {
     assert_eq!(it.digests(&TENANTS), replayed(&file, &[]));
 }
 
+/// Goal: a cluster that answers, but never how far its partitions reach (as a client hears it that
+/// has lost their leaders), is asked by new clients, and read on once it tells. Method: a relay that
+/// keeps such questions and the fetches until somebody new asks; the digests.
+#[test]
+fn what_is_not_told_is_asked_by_new_clients() {
+    let (file, events) = generated("mute", seed(), 4_000);
+    let records: Vec<Record> = events.iter().map(|it| record(it)).collect();
+    let (before, after) = records.split_at(2_000);
+    let (relay, topic, mut it) = stalled("mute", before, Relayed::keep_ends_too);
+    Sender::new(&topic, &[]).all(after);
+    let asked = |it: &Millstream| it.said().contains("new clients ask").then_some(());
+    until("new clients ask", || asked(&it));
+    relay.let_through();
+    it.until_read("k/", 4_000);
+    it.balances("k/");
+    assert_eq!(it.ended(), None);
+    assert_eq!(it.digests(&TENANTS), replayed(&file, &[]));
+}
+
 /// Goal: leaving records unread on purpose is no stall, however long it takes. Method: a memory cap
 /// below what the process needs, so that nothing more is taken, for more than twice the patience;
 /// then a start with room.

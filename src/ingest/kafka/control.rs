@@ -20,7 +20,7 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::alarms::Alarms;
 use super::clients::{self, ANSWER, CannotMake, Ear};
-use super::progress::{Behind, Progress};
+use super::progress::{Behind, Progress, Silence};
 use super::recorded::other_cluster;
 use super::shared::{Lane, Order, Shared, Topic};
 use super::trouble::{self, Kind};
@@ -71,6 +71,9 @@ pub(super) struct Control {
     pub(super) looked: bool,
     pub(super) progress: BTreeMap<(u16, i32), (Progress, Behind)>,
     pub(super) rebuilds: u32,
+    /// Whether the cluster answered when it was last asked what its topics are.
+    pub(super) answers: bool,
+    pub(super) silence: Silence,
     /// The partition that new consumers were made for, and where it stood.
     pub(super) stood: Option<((u16, i32), u64)>,
 }

@@ -49,6 +49,17 @@ impl Control {
                 BTreeMap::new()
             }
         };
+        // Of those that we may read.
+        let mut known = lanes.iter().filter(|it| !it.is_refused());
+        let told = known.all(|it| ends.contains_key(&(it.topic.feed, it.number)));
+        if self.silence.look(told, self.answers, now) {
+            tracing::error!(
+                code = "ingest/kafka-stuck",
+                feed = name,
+                "the cluster answers, but not how far every partition reaches; new clients ask"
+            );
+            return Err(End::Again);
+        }
         let full_at = self.shared.full_at_ms.load(SeqCst);
         let full = full_at > 0 && now.saturating_sub(full_at) < 2 * LOOK.as_millis() as u64;
         let mut stuck = None;

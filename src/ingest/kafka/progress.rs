@@ -77,6 +77,43 @@ impl Progress {
     }
 }
 
+/// How long the cluster, which answers, has not told of some partition how far it reaches.
+///
+/// librdkafka may keep what it once heard of a partition that had no leader for a moment (a broker
+/// that stood still, and was fenced), and never learn of the next one: of those partitions nothing
+/// is answered and nothing comes, while the cluster has long been well. New clients ask anew. Where
+/// there really is no leader that is in vain: each time it is tried after twice the time.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Silence {
+    since_ms: Option<u64>,
+    tries: u32,
+}
+
+impl Silence {
+    /// The longest wait between two tries: so many doublings of [`PATIENCE`].
+    const TRIES_MAX: u32 = 5;
+
+    /// Whether new clients should ask. `told`: of every partition; `answers`: the cluster, about
+    /// anything. `now_ms`: since anything, only growing.
+    pub(super) fn look(&mut self, told: bool, answers: bool, now_ms: u64) -> bool {
+        if told {
+            *self = Silence::default();
+            return false;
+        }
+        if !answers {
+            self.since_ms = None;
+            return false;
+        }
+        let since = *self.since_ms.get_or_insert(now_ms);
+        let patience = (PATIENCE.as_millis() as u64) << self.tries.min(Self::TRIES_MAX);
+        let is_over = now_ms.saturating_sub(since) >= patience;
+        if is_over {
+            (self.since_ms, self.tries) = (None, self.tries.saturating_add(1));
+        }
+        is_over
+    }
+}
+
 /// How long the oldest record that we have not read has been there, as far as we saw: the ends of
 /// the past, each with the instant at which it was seen.
 #[derive(Clone, Debug, Default)]
@@ -121,6 +158,31 @@ impl Behind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Goal: what is not told of for long is asked for by new clients, ever more seldom while that
+    /// is in vain; a cluster that is away is waited for. Method: a table of seconds.
+    #[test]
+    fn silence_has_an_end() {
+        let mut silence = Silence::default();
+        let mut tried = Vec::new();
+        for second in 0..200_u64 {
+            let (told, answers) = match second {
+                // Away: nothing is asked of new clients.
+                5..40 => (false, false),
+                // There, but of some partition nothing is heard.
+                40..170 => (false, true),
+                _ => (true, true),
+            };
+            if silence.look(told, answers, second * 1_000) {
+                tried.push(second);
+            }
+        }
+        assert_eq!(tried, [50, 71, 112]);
+        // Once told all begins anew.
+        assert!(!silence.look(false, true, 300_000));
+        assert!(!silence.look(false, true, 309_000));
+        assert!(silence.look(false, true, 310_000));
+    }
 
     /// Goal: the three are told apart. Method: a second a word: next/end/high, `f` for full.
     #[test]

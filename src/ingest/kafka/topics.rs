@@ -31,6 +31,7 @@ impl Control {
     /// Looks which topics and partitions there are, and takes up those that are new.
     pub(super) fn discover(&mut self, client: &BaseConsumer<Ear>) -> Result<(), End> {
         let first = !self.looked;
+        self.answers = false;
         let Some(names) = self.names(client) else {
             return if first { Err(End::Again) } else { Ok(()) };
         };
@@ -41,6 +42,7 @@ impl Control {
                 return if first { Err(End::Again) } else { Ok(()) };
             }
         };
+        self.answers = true;
         for it in described {
             self.described(client, it)?;
         }
