@@ -14,6 +14,10 @@ use crate::served::prefetch::prefetch;
 /// Slots at first.
 const SLOTS_MIN: usize = 8;
 
+/// From so many slots on it grows by a quarter instead of a half: what stands empty counts more
+/// then than what growing costs. All shards together have ten million identities by then.
+const LARGE: usize = 16_384;
+
 /// No identity.
 const EMPTY: u128 = 0;
 
@@ -222,7 +226,10 @@ impl Shard {
     }
 
     fn grown(&self) -> usize {
-        (self.slots.len() * 3).div_ceil(2)
+        match self.slots.len() < LARGE {
+            true => (self.slots.len() * 3).div_ceil(2),
+            false => (self.slots.len() * 5).div_ceil(4),
+        }
     }
 
     /// `id`: as [`stored`], like all below.
