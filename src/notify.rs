@@ -29,9 +29,11 @@ mod group; // many like messages become one with a count
 mod asking; // channels, for those who ask
 mod guard; // which addresses may be spoken to
 mod intent; // a decision, and its event
+mod email; // one attempt by mail
 mod language; // conditions and texts
 mod mail; // what waits for one channel
 mod planner; // what rules make of changes
+mod receiver; // who is told, whatever it is
 mod rule; // rules, compiled
 pub mod rotate; // another secret
 mod send; // one channel at work
@@ -39,7 +41,7 @@ pub mod sign; // Standard Webhooks
 mod standing; // whether a receiver is tried
 mod trial; // what rules would have said
 mod watcher; // looks, decides, writes down
-mod webhook; // one attempt
+mod webhook; // one attempt by http
 mod why; // why a rule did or did not speak
 mod wire; // connections
 
@@ -60,10 +62,10 @@ use crate::tasks;
 use asking::Way;
 use group::Groups;
 use planner::Planner;
+use receiver::Receiver;
 use send::{Channel, Shared, Waiting};
 use standing::Standing;
 use watcher::{Places, Watcher};
-use webhook::Webhook;
 
 pub use asked::{Asked, Asking, Wanted, no_notifications};
 pub use asking::{AGAIN_MAX, Asking as AskingChannels, no_such};
@@ -196,9 +198,9 @@ pub fn start(parts: Parts) -> Result<Option<Notifying>, Report> {
     std::fs::create_dir_all(&parts.folder).map_err(|why| no_folder(&parts.folder, &why))?;
     let (mut channels, mut tasks, mut ways) = (HashMap::new(), Vec::new(), Vec::new());
     for (n, settings) in parts.channels.into_iter().enumerate() {
-        let webhook = Webhook::new(&settings, Arc::clone(&parts.resolve))
+        let receiver = Receiver::new(&settings, Arc::clone(&parts.resolve))
             .map_err(|why| unfit(&settings.name, why))?;
-        let webhook = Arc::new(webhook);
+        let receiver = Arc::new(receiver);
         let standing = Mutex::new(Standing::open(&parts.folder, &settings.name));
         let waiting = Arc::new(Waiting { standing, ..Waiting::default() });
         let seed = (parts.now_ms)().rotate_left(17) ^ (n as u64 + 1) | 1;
@@ -206,9 +208,9 @@ pub fn start(parts: Parts) -> Result<Option<Notifying>, Report> {
         ways.push(Way {
             settings: settings.clone(),
             waiting: Arc::clone(&waiting),
-            webhook: Arc::clone(&webhook),
+            receiver: Arc::clone(&receiver),
         });
-        tasks.push(Channel { settings, waiting, webhook, seed });
+        tasks.push(Channel { settings, waiting, receiver, seed });
     }
     let asked = AskingChannels { ways: Arc::new(ways), now_ms: Arc::clone(&parts.now_ms) };
     let stop = Arc::new(AtomicBool::new(false));

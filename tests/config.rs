@@ -297,6 +297,71 @@ fn sinks_are_checked() {
     assert!(told[0].contains("a name of letters"), "{told:?}");
 }
 
+/// Goal: what of a `[channels.NAME]` cannot be used is told, all of it, with its line; mail is written
+/// to what is one address and nothing else, and a password travels over TLS only.
+#[test]
+fn channels_are_checked() {
+    let check = |text: &str, expected: &[&str]| {
+        let mut sources = file(&format!("[channels.ops]\n{text}"));
+        sources.variables.push(("SECRET".into(), "whsec_x".into()));
+        let told = problems(&sources);
+        let same = told.len() == expected.len()
+            && told.iter().zip(expected).all(|(told, want)| told.starts_with(want));
+        assert!(same, "{text}\ntold: {told:#?}\nexpected: {expected:#?}");
+    };
+    const HOOK: &str =
+        "kind = \"webhook\"\nurl = \"http://a.example/b\"\nsecret_env = \"SECRET\"\n";
+    const MAIL: &str = "kind = \"email\"\nserver = \"mail.example\"\nfrom = \"a@b.example\"\n";
+    let mail = |more: &str| format!("{MAIL}to = [\"c@d.example\"]\n{more}");
+    check(HOOK, &[]);
+    check(&mail(""), &[]);
+    check(&mail("tls = \"starttls\"\nuser = \"u\"\npassword_env = \"SECRET\""), &[]);
+    check(&mail("tls = \"none\""), &[]);
+    check("kind = \"sms\"", &["2 channels.ops.kind: config/value: one of webhook, email"]);
+    check(
+        &format!("{HOOK}server = \"x\""),
+        &["5 channels.ops.server: config/conflict: it with `kind = \"email\"` only"],
+    );
+    check(&mail("url = \"http://x\""), &["6 channels.ops.url: config/conflict: it with `kind"]);
+    check(
+        "kind = \"email\"",
+        &[
+            "1 channels.ops: config/value: `server`",
+            "1 channels.ops: config/value: `from`",
+            "1 channels.ops: config/value: `to`",
+        ],
+    );
+    check(&mail("tls = \"ssl\""), &["6 channels.ops.tls: config/value: one of implicit, starttls"]);
+    check(&mail("user = \"u\""), &["1 channels.ops: config/conflict: `user` and `password_file`"]);
+    check(
+        &mail("tls = \"none\"\nuser = \"u\"\npassword_env = \"SECRET\""),
+        &["1 channels.ops.tls: config/conflict: `tls = \"implicit\"`"],
+    );
+    for server in ["", "a b", "mail.example:", "mail.example:x", "me@mail.example", "http://m/"] {
+        let text = mail("").replace("mail.example", server);
+        check(&text, &["3 channels.ops"]);
+    }
+    for address in [
+        "ann",
+        "@example.org",
+        "ann@",
+        "a@b.example, c@d.example",
+        "A <a@b.example>, C <c@d.example>",
+        "a@b.example\\r\\nBcc: c@d.example",
+        "A\\nBcc: c@d.example <a@b.example>",
+        "a@b.example> RCPT TO:<c@d.example",
+        "ä@b.example",
+    ] {
+        let to = format!("{MAIL}to = [\"c@d.example\", \"{address}\"]");
+        check(&to, &["5 channels.ops.to: config/value: an address in ASCII"]);
+        let from = mail("").replace("a@b.example", address);
+        check(&from, &["4 channels.ops.from: config/value: an address in ASCII"]);
+    }
+    let many: Vec<String> = (0..101).map(|n| format!("\"a{n}@b.example\"")).collect();
+    let many = format!("{MAIL}to = [{}]", many.join(", "));
+    check(&many, &["5 channels.ops.to: config/value: at most 100 addresses"]);
+}
+
 /// Goal: the example file is right and says what is the case without it.
 #[test]
 fn the_example_file_says_the_defaults() {

@@ -7,6 +7,10 @@
 
 #[path = "notify/channels.rs"]
 mod channels;
+#[path = "notify/email.rs"]
+mod email;
+#[path = "common/postbox.rs"]
+mod postbox;
 #[path = "common/process.rs"]
 mod process;
 #[path = "common/receiver.rs"]

@@ -1,8 +1,8 @@
 //! Goal: whatever becomes of a receiver, of the process, or of both, each row, change and mark
 //! arrives: in order, never under two ids, an id never with other bytes, nothing dropped, nobody
 //! else kept waiting. Method: the kit of `tests/common/sinks.rs`, over a receiver in memory that
-//! knows ids again, over the sink of files, and over a channel of notifications with a receiver of
-//! webhooks.
+//! knows ids again, over the sink of files, and over channels of notifications: a receiver of
+//! webhooks, and a server of mail.
 
 #![allow(missing_docs, clippy::disallowed_methods)]
 
@@ -13,6 +13,8 @@ mod common;
 mod contract;
 #[path = "common/sinks.rs"]
 mod kit;
+#[path = "common/postbox.rs"]
+mod postbox;
 #[path = "common/receiver.rs"]
 mod receiver;
 #[path = "support/temp_dir.rs"]
@@ -159,11 +161,13 @@ fn list(folder: &std::path::Path) -> Vec<PathBuf> {
     all
 }
 
-/// Both receivers of batches, and one of messages, pass each case.
+/// Both receivers of batches, and both of messages, pass each case.
 fn each(case: fn(&mut dyn contract::Driven)) {
     each_sink(|world| case(world));
     let dir = temp_dir::TempDir::new();
-    case(&mut channel::Told::new(&dir.0));
+    case(&mut channel::Told::webhook(&dir.0));
+    let dir = temp_dir::TempDir::new();
+    case(&mut channel::Told::email(&dir.0));
 }
 
 /// Both receivers of batches.

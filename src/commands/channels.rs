@@ -12,6 +12,7 @@ use super::ask;
 use super::chosen::Chosen;
 use super::out::{Out, Reader};
 use super::typed::{Channels, OfChannel, RotateChannel, SecretKind};
+use crate::config::channels::To;
 use crate::config::{ChannelSettings, Password, Settings};
 use crate::notify;
 use crate::notify::rotate::{Step, rotate};
@@ -36,13 +37,13 @@ pub fn main(what: &Channels, chosen: &Chosen) -> Result<(), Problems> {
 }
 
 fn list(settings: &Settings, json: bool) -> Result<(), Report> {
-    let peer = running(settings, "list")?;
-    print(&peer.get("/v1/admin/channels")?, json, line)
+    let (peer, path) = (running(settings, "list")?, "/v1/admin/channels");
+    print((&peer, path), &peer.get(path)?, json, line)
 }
 
 fn again(settings: &Settings, it: &OfChannel) -> Result<(), Report> {
-    let found = running(settings, "again")?.post(&path(&it.name, "again"))?;
-    print(&found, it.folder.json, |it| {
+    let (peer, path) = (running(settings, "again")?, path(&it.name, "again"));
+    print((&peer, &path), &peer.post(&path)?, it.folder.json, |it| {
         format!(
             "{}  {}  attempts {}  next {}  {}",
             text(it, "message"),
@@ -66,7 +67,10 @@ fn rotated(settings: &Settings, it: &RotateChannel) -> Result<(), Report> {
     let known: Vec<&str> = settings.channels.iter().map(|it| it.name.as_str()).collect();
     let channel = settings.channels.iter().find(|it| it.name == name);
     let channel = channel.ok_or_else(|| notify::no_such(name, &known))?;
-    let Password::File(path) = &channel.secret else {
+    let To::Webhook { secret, .. } = &channel.to else {
+        return Err(cannot(channel, "mail is not signed by us".into()));
+    };
+    let Password::File(path) = secret else {
         let why = "its secret comes from a variable, which only its owner can change";
         return Err(cannot(channel, why.into()));
     };
@@ -151,9 +155,16 @@ fn cannot(channel: &ChannelSettings, why: String) -> Report {
     }
 }
 
-fn print(found: &Value, json: bool, line: impl Fn(&Value) -> String) -> Result<(), Report> {
+fn print(
+    (peer, path): (&ask::Peer, &str),
+    found: &Value,
+    json: bool,
+    line: impl Fn(&Value) -> String,
+) -> Result<(), Report> {
     let mut out = Out::default();
-    let all = found.as_array().map(Vec::as_slice).unwrap_or_default();
+    let Some(all) = found.as_array() else {
+        return Err(peer.told(path, "expected a list, found something else"));
+    };
     for it in all {
         if out.line(if json { it.to_string() } else { line(it) })? == Reader::Gone {
             return Ok(());

@@ -147,6 +147,17 @@ impl<'a> Reader<'a> {
         found
     }
 
+    /// Keys that stand there and are of another kind are told.
+    pub(super) fn only_of(&mut self, kind: &str, keys: &[Key]) {
+        for (key, at) in self.keys() {
+            let of = keys.iter().find(|it| it.0 == key).map_or("", |it| it.1);
+            if !of.is_empty() && of != kind {
+                let expected = format!("it with `kind = \"{of}\"` only");
+                self.say(Trouble::Conflict, at, &key, expected, format!("\"{kind}\""), None);
+            }
+        }
+    }
+
     pub(super) fn list(&mut self, key: &str) -> Option<(Place, Vec<String>)> {
         let (at, value) = self.said.get(key).cloned()?;
         let texts: Option<Vec<String>> = match value {

@@ -3,6 +3,7 @@
 use super::Settings;
 use super::channels::CHANNEL_KEYS;
 use super::kafka::{KAFKA_KEYS, REFUSED};
+use super::named::Key;
 use super::rules::RULE_KEYS;
 use super::sinks::SINK_KEYS;
 use super::table::{FEED_KEYS, Kind, SECTIONS, TABLE};
@@ -53,25 +54,28 @@ pub fn markdown() -> String {
         "\n### `[sinks.NAME]`\n\nWhere rows, changes and events are handed to \
          ([sinks.md](sinks.md)); as many as there are.\n\n",
     );
+    of_kinds(&mut out, SINK_KEYS);
+    out.push_str(
+        "\n### `[channels.NAME]`\n\nWho is told of what rules say \
+         ([notifications.md](notifications.md)); as many as there are.\n\n",
+    );
+    of_kinds(&mut out, CHANNEL_KEYS);
+    out.push_str(
+        "\n### `[rules.NAME]`\n\nWhat is worth telling whom; as many as there are.\n\n\
+         | key | such as | what it is |\n|---|---|---|\n",
+    );
+    for (key, _, example, words) in RULE_KEYS {
+        out.push_str(&format!("| `{key}` | `{example}` | {words} |\n"));
+    }
+    out
+}
+
+fn of_kinds(out: &mut String, keys: &[Key]) {
     out.push_str("| key | such as | for | what it is |\n|---|---|---|---|\n");
-    for (key, kind, example, words) in SINK_KEYS {
+    for (key, kind, example, words) in keys {
         let kind = if kind.is_empty() { "every kind".to_string() } else { format!("`{kind}`") };
         out.push_str(&format!("| `{key}` | `{example}` | {kind} | {words} |\n"));
     }
-    for (title, keys) in [
-        (
-            "### `[channels.NAME]`\n\nWho is told of what rules say ([notifications.md]\
-             (notifications.md)); as many as there are.",
-            CHANNEL_KEYS,
-        ),
-        ("### `[rules.NAME]`\n\nWhat is worth telling whom; as many as there are.", RULE_KEYS),
-    ] {
-        out.push_str(&format!("\n{title}\n\n| key | such as | what it is |\n|---|---|---|\n"));
-        for (key, _, example, words) in keys {
-            out.push_str(&format!("| `{key}` | `{example}` | {words} |\n"));
-        }
-    }
-    out
 }
 
 /// A file with every setting at its default, commented out: what `millstream check --example`
@@ -121,9 +125,10 @@ pub fn example() -> String {
         ("# What is worth telling whom; as many as there are.\n#[rules.late]", RULE_KEYS),
     ] {
         out.push_str(&format!("\n{title}\n"));
-        for (key, _, example, words) in keys {
-            // Two ways to say the same are not said together.
-            let mark = if ["secret_env", "ca_file"].contains(key) { "# " } else { "#" };
+        for (key, kind, example, words) in keys {
+            // Two ways to say the same are not said together; one kind is an example of all.
+            let apart = ["secret_env", "ca_file"].contains(key) || *kind == "email";
+            let mark = if apart { "# " } else { "#" };
             out.push_str(&format!("# {words}\n{mark}{key} = {example}\n"));
         }
     }

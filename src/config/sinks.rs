@@ -207,19 +207,7 @@ impl Reader<'_> {
                 return None;
             }
         };
-        let foreign: Vec<_> = self
-            .keys()
-            .into_iter()
-            .filter_map(|(key, at)| {
-                let row = SINK_KEYS.iter().find(|it| it.0 == key)?;
-                let is_foreign = !row.1.is_empty() && row.1 != kind;
-                is_foreign.then_some((key, row.1, at))
-            })
-            .collect();
-        for (key, of, at) in foreign {
-            let expected = format!("it with `kind = \"{of}\"` only");
-            self.say(Trouble::Conflict, at, &key, expected, format!("\"{kind}\""), None);
-        }
+        self.only_of(&kind, SINK_KEYS);
         const MIB: u64 = 1 << 20;
         let (ms, secs) = (Duration::from_millis, Duration::from_secs);
         let take = self.take(&kind);

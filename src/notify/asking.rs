@@ -5,9 +5,8 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use serde_json::{Value, json};
 
+use super::receiver::Receiver;
 use super::send::Waiting;
-use super::webhook::Webhook;
-use crate::config::Password;
 use crate::config::channels::ChannelSettings;
 use crate::report::Report;
 
@@ -18,7 +17,7 @@ pub const AGAIN_MAX: usize = 1_000;
 pub(super) struct Way {
     pub(super) settings: ChannelSettings,
     pub(super) waiting: Arc<Waiting>,
-    pub(super) webhook: Arc<Webhook>,
+    pub(super) receiver: Arc<Receiver>,
 }
 
 /// All of them.
@@ -57,7 +56,7 @@ impl Asking {
     /// What signs is read again.
     pub fn reload(&self, name: &str) -> Result<Value, Report> {
         let way = self.way(name)?;
-        way.webhook.reload().map_err(|why| Report {
+        way.receiver.reload().map_err(|why| Report {
             code: "notify/channel",
             what: "cannot use what a channel is to sign with".into(),
             at: vec![("setting", format!("channels.{name}"))],
@@ -92,13 +91,9 @@ impl Way {
         let standing = self.waiting.standing.lock();
         let kept = &standing.note.breaker;
         let tried = standing.word() == "closed";
-        let secret = match &self.settings.secret {
-            Password::File(path) => json!({"file": path.display().to_string()}),
-            Password::Variable(name, _) => json!({"variable": name}),
-        };
         json!({
             "name": self.settings.name,
-            "kind": "webhook",
+            "kind": self.receiver.kind(),
             "state": standing.word(),
             "failures": kept.failures,
             "since_ms": (!tried).then_some(kept.since_ms),
@@ -109,8 +104,8 @@ impl Way {
             "last_delivery_ms": standing.last_ms,
             "waiting": waiting,
             "waiting_more": more,
-            "secret": secret,
-            "signs": self.webhook.keys().kinds(),
+            "secret": self.receiver.secret(),
+            "signs": self.receiver.signs(),
             "now_ms": now_ms,
         })
     }

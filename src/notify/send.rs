@@ -26,8 +26,8 @@ use tokio::sync::{Notify, watch};
 use super::AppendFacts;
 use super::intent::Answer;
 use super::mail::{Item, Mail};
+use super::receiver::{ASKED_MAX_MS, Receiver, Said};
 use super::standing::{Note, Standing};
-use super::webhook::{self, Said, Webhook};
 use crate::config::channels::ChannelSettings;
 use crate::messages::{AppendRefused, ReadHandle};
 use crate::report::Report;
@@ -77,7 +77,7 @@ pub(super) struct Channel {
     /// What waits for it.
     pub(super) waiting: Arc<Waiting>,
     /// The receiver.
-    pub(super) webhook: Arc<Webhook>,
+    pub(super) receiver: Arc<Receiver>,
     /// Jitter.
     pub(super) seed: u64,
 }
@@ -88,6 +88,8 @@ enum Ended {
     Done(Option<u64>),
     /// The receiver is there.
     Delivered(u64),
+    /// The receiver is there, and does not take this one.
+    Refused(u64),
     /// Nobody wants any more of it.
     Gone(Option<u64>),
     /// It is to go again.
@@ -103,7 +105,7 @@ impl Channel {
     pub(super) async fn run(mut self, shared: Arc<Shared>, mut end: watch::Receiver<bool>) {
         let Note { breaker, mut gone, mut asked_ms } = self.waiting.standing.lock().note.clone();
         let mut breaker = Breaker::new(breaker, self.seed);
-        let webhook = Arc::clone(&self.webhook);
+        let receiver = Arc::clone(&self.receiver);
         let mut under_way = FuturesUnordered::new();
         let mut next_ms = 0_u64;
         while !*end.borrow() {
@@ -114,7 +116,7 @@ impl Channel {
             }
             let (pause, _) = breaker.wait(now);
             // A clock that was set back must not hold it for a year.
-            let asked = asked_ms.saturating_sub(now).min(webhook::ASKED_MAX_MS);
+            let asked = asked_ms.saturating_sub(now).min(ASKED_MAX_MS);
             let pause = if gone { Duration::ZERO } else { pause.max(Duration::from_millis(asked)) };
             let most = match breaker.kept.state {
                 State::Closed => self.settings.concurrency,
@@ -124,7 +126,7 @@ impl Channel {
             while pause.is_zero() && under_way.len() < most && next_ms <= now * 1_000 {
                 let Some(item) = self.waiting.mail.lock().take(now) else { break };
                 next_ms = next_ms.max(now * 1_000 - 1_000) + 1_000_000 / self.settings.rate as u64;
-                under_way.push(attempt(&shared, &webhook, item, gone));
+                under_way.push(attempt(&shared, &receiver, item, gone));
             }
             let sleep = self.sleep(now, (pause, next_ms), under_way.len() < most);
             tokio::select! {
@@ -183,6 +185,12 @@ impl Channel {
                 let mut standing = self.waiting.standing.lock();
                 standing.delivered += 1;
                 standing.last_ms = Some(now);
+            }
+            Ended::Refused(position) => {
+                if breaker.success() {
+                    tracing::info!(channel = name, "a receiver takes messages again");
+                }
+                self.waiting.mail.lock().done(&item, Some(position));
             }
             Ended::Gone(position) => {
                 tracing::error!(
@@ -262,7 +270,7 @@ fn jittered(seed: &mut u64, pause_ms: u64) -> u64 {
 
 /// One attempt at one message; a final answer is durable when this ends.
 /// `held`: nothing is sent.
-async fn attempt(shared: &Shared, webhook: &Webhook, item: Item, held: bool) -> (Item, Ended) {
+async fn attempt(shared: &Shared, receiver: &Receiver, item: Item, held: bool) -> (Item, Ended) {
     let now = (shared.now_ms)();
     let (tenant, message) = (item.name.tenant(), item.name.key());
     let row = {
@@ -297,13 +305,13 @@ async fn attempt(shared: &Shared, webhook: &Webhook, item: Item, held: bool) -> 
         return (item, Ended::Done(Some(position)));
     }
     let seconds = i64::try_from(now / 1_000).unwrap_or(i64::MAX);
-    let body = webhook::body(tenant, &def.to_json(row));
-    let ended = match webhook.post(message, body, seconds).await {
+    let ended = match receiver.tell((tenant, message), &def.to_json(row), seconds).await {
         Said::Delivered => Ended::Delivered(durable(shared, answer("delivered", None)).await),
         Said::Gone => {
             let event = answer("refused", Some("the receiver answered 410 Gone".into()));
             Ended::Gone(Some(durable(shared, event).await))
         }
+        Said::Refused(why) => Ended::Refused(durable(shared, answer("refused", Some(why))).await),
         Said::Again { why, .. } if item.attempts as usize >= SCHEDULE.len() => {
             let event = answer("refused", Some(format!("tried to the end: {why}")));
             Ended::Done(Some(durable(shared, event).await))

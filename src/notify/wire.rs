@@ -15,6 +15,7 @@ use std::time::Duration;
 use http::Uri;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
+use lettre::transport::smtp::client::AsyncTokioStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -72,7 +73,7 @@ impl std::error::Error for NotAllowed {}
 
 /// Who answers is not who is trusted.
 #[derive(Debug)]
-pub(super) struct NotTrusted(String);
+pub(super) struct NotTrusted(pub(super) String);
 
 impl std::fmt::Display for NotTrusted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -94,21 +95,40 @@ impl Service<Uri> for Connector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connector = self.clone();
         let timed = async move {
-            let late = |_| io::Error::new(io::ErrorKind::TimedOut, "connecting took too long");
             tokio::time::timeout(CONNECT_TIMEOUT, connector.connect(uri)).await.map_err(late)?
         };
         Box::pin(timed)
     }
 }
 
+fn late(_: tokio::time::error::Elapsed) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "connecting took too long")
+}
+
+/// Whether a handshake ended because of who answered.
+pub(super) fn is_untrusted(why: &io::Error) -> bool {
+    let inner = why.get_ref().and_then(|it| it.downcast_ref::<rustls::Error>());
+    matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
+}
+
 impl Connector {
     async fn connect(&self, uri: Uri) -> io::Result<TokioIo<Wire>> {
-        let host = uri.host().unwrap_or("").trim_matches(['[', ']']).to_string();
+        let host = uri.host().unwrap_or("").trim_matches(['[', ']']);
         let is_tls = uri.scheme_str() == Some("https");
         let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+        Ok(TokioIo::new(self.wire(host, port, is_tls).await?))
+    }
+
+    /// A connection, within the time that one may take.
+    pub(super) async fn dial(&self, host: &str, port: u16, is_tls: bool) -> io::Result<Wire> {
+        let wire = self.wire(host, port, is_tls);
+        tokio::time::timeout(CONNECT_TIMEOUT, wire).await.map_err(late)?
+    }
+
+    async fn wire(&self, host: &str, port: u16, is_tls: bool) -> io::Result<Wire> {
         let found = match host.parse::<IpAddr>() {
             Ok(ip) => vec![SocketAddr::new(ip, port)],
-            Err(_) => (self.resolve)(host.clone(), port).await?,
+            Err(_) => (self.resolve)(host.to_string(), port).await?,
         };
         let Some(first) = found.first().copied() else {
             return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
@@ -118,7 +138,7 @@ impl Connector {
             match TcpStream::connect(address).await {
                 Ok(tcp) => {
                     tcp.set_nodelay(true)?;
-                    return Ok(TokioIo::new(self.shaken(tcp, is_tls, host).await?));
+                    return self.shaken((tcp, address), is_tls, host).await;
                 }
                 Err(why) => last = why,
             }
@@ -126,30 +146,42 @@ impl Connector {
         Err(last)
     }
 
-    async fn shaken(&self, tcp: TcpStream, is_tls: bool, host: String) -> io::Result<Wire> {
+    async fn shaken(
+        &self,
+        (tcp, address): (TcpStream, SocketAddr),
+        is_tls: bool,
+        host: &str,
+    ) -> io::Result<Wire> {
         if !is_tls {
-            return Ok(Wire(Box::new(tcp)));
+            return Ok(Wire(Box::new(tcp), address));
         }
-        let name = ServerName::try_from(host).map_err(io::Error::other)?;
-        let told = |why: io::Error| {
-            let inner = why.get_ref().and_then(|it| it.downcast_ref::<rustls::Error>());
-            match inner {
-                Some(rustls::Error::InvalidCertificate(_)) => {
-                    io::Error::other(NotTrusted(why.to_string()))
-                }
-                _ => io::Error::other(format!("tls handshake: {why}")),
-            }
+        let name = ServerName::try_from(host.to_string()).map_err(io::Error::other)?;
+        let told = |why: io::Error| match is_untrusted(&why) {
+            true => io::Error::other(NotTrusted(why.to_string())),
+            false => io::Error::other(format!("tls handshake: {why}")),
         };
-        Ok(Wire(Box::new(self.tls.connect(name, tcp).await.map_err(told)?)))
+        Ok(Wire(Box::new(self.tls.connect(name, tcp).await.map_err(told)?), address))
     }
 }
 
-trait Both: AsyncRead + AsyncWrite + Send + Unpin {}
+trait Both: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Both for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Both for T {}
 
-/// A connection, plain or not.
-pub(super) struct Wire(Box<dyn Both>);
+/// A connection, plain or not, and to whom.
+pub(super) struct Wire(Box<dyn Both>, SocketAddr);
+
+impl std::fmt::Debug for Wire {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "a connection to {}", self.1)
+    }
+}
+
+impl AsyncTokioStream for Wire {
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.1)
+    }
+}
 
 impl AsyncRead for Wire {
     fn poll_read(

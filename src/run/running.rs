@@ -86,6 +86,11 @@ impl Running {
         self.notifying.as_ref().map(Notifying::channels)
     }
 
+    /// For those who have something done about messages; none where nothing is told to anybody.
+    pub fn notifications(&self) -> Option<notify::Asking> {
+        self.notifying.as_ref().map(Notifying::asking)
+    }
+
     /// How far the sources have been read, in their order.
     pub fn progress(&self) -> Vec<Arc<Progress>> {
         self.sources.iter().map(|it| Arc::clone(&it.progress)).collect()

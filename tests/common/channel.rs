@@ -1,5 +1,5 @@
 //! A channel of notifications under the kit's cases: a whole engine with a rule over orders, and a
-//! receiver of webhooks that fails as it is told to.
+//! receiver of webhooks or a server of mail that fails as it is told to.
 //!
 //! What the receiver must hold: a message of every intent that is there, no other; and one for the
 //! episode that every live order is in now. The receiver looks at each attempt: an id never with
@@ -15,12 +15,14 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use millstream::config::{Settings, Sources, load};
+use millstream::notify::{Asked, Wanted};
 use millstream::run::{Plan, Resolver, Running, start};
 use parking_lot::Mutex;
 use serde_json::Value as Json;
 
 use crate::contract::Driven;
 use crate::kit::{Temper, is_bad, until};
+use crate::postbox::{self, Mail, Postbox, Step, Way};
 use crate::receiver::{self, Came, Receiver};
 
 /// Fields that name the episode of an order.
@@ -29,7 +31,11 @@ const EPISODE: [&str; 5] = ["status", "placed_at", "delivered_at", "cancelled_at
 pub struct Told {
     dir: PathBuf,
     stage: Arc<Mutex<Stage>>,
-    receiver: Receiver,
+    /// Where it listens, and its table of the settings.
+    address: SocketAddr,
+    channel: String,
+    /// What it does not take it will never take: it is not offered again by itself.
+    is_final: bool,
     running: Option<Running>,
     rebuild: Vec<String>,
     rebuild_all: bool,
@@ -54,76 +60,185 @@ struct Stage {
     wrong: Vec<String>,
 }
 
+/// An attempt, as it came.
+struct Heard {
+    id: String,
+    body: Vec<u8>,
+    tenant: String,
+    about: String,
+    /// Whether it is over, too.
+    episode: String,
+    at: String,
+}
+
+impl Heard {
+    fn webhook(it: &Came) -> Heard {
+        let json = it.json();
+        let data = |name: &str| json["data"][name].as_str().unwrap_or("").to_string();
+        Heard {
+            id: it.id().to_string(),
+            body: it.body.clone(),
+            tenant: data("tenant"),
+            about: data("about"),
+            episode: format!("{} {}", data("episode"), json["type"]),
+            at: json["timestamp"].as_str().unwrap_or("").to_string(),
+        }
+    }
+
+    fn mail(it: &Mail) -> Heard {
+        let over = !it.headers("In-Reply-To").is_empty();
+        Heard {
+            id: it.header("Millstream-Message"),
+            body: it.text.clone().into_bytes(),
+            tenant: it.field("tenant"),
+            about: it.field("about"),
+            episode: format!("{} {over}", it.field("episode")),
+            at: it.field("decided at"),
+        }
+    }
+}
+
+/// What is answered, whatever the language.
+enum Says {
+    Well,
+    Late(Duration),
+    Fails,
+    Hangs(Arc<AtomicBool>),
+    NotThis,
+    NotUs,
+    Strange,
+}
+
 impl Stage {
-    fn came(&mut self, it: &Came) -> receiver::Temper {
+    /// Whether it is kept, and what is said.
+    fn came(&mut self, it: Heard) -> (bool, Says) {
         self.n_attempts += 1;
-        let id = it.id().to_string();
+        let Heard { id, about, at, .. } = it;
         let known = self.bodies.entry(id.clone()).or_insert_with(|| it.body.clone());
         if *known != it.body {
             self.wrong.push(format!("{id} stands for something else than before"));
         }
-        let json = it.json();
-        let data = &json["data"];
-        let of = format!("{} {}", data["tenant"], data["about"]);
-        let episode = format!("{of} {} {}", data["episode"], json["type"]);
+        let of = format!("{} {about}", it.tenant);
+        let episode = format!("{of} {}", it.episode);
         let known = self.episodes.entry(episode.clone()).or_insert_with(|| id.clone());
         if *known != id {
             self.wrong.push(format!("{episode} is {id} and {known}"));
         }
-        let about = data["about"].as_str().unwrap_or("").to_string();
-        let status = receiver::Temper::status;
+        let hangs = || Says::Hangs(Arc::clone(&self.over));
         let (keeps, says) = match self.temper {
-            Temper::Well | Temper::AsItIs => (true, status(204)),
-            Temper::FailsBefore => (false, status(500)),
-            Temper::FailsAfter => (true, status(500)),
-            Temper::Hangs => (false, receiver::Temper::Until(Arc::clone(&self.over))),
-            Temper::HangsAfter => (true, receiver::Temper::Until(Arc::clone(&self.over))),
-            Temper::Slow(time) => (true, receiver::Temper::Late(time)),
-            Temper::RefusesOneOf(n) if is_bad(&about, n) => (false, status(422)),
-            Temper::RefusesOneOf(_) => (true, status(204)),
-            Temper::Misconfigured => (false, status(404)),
-            // Nothing comes here: its name stands for another address.
-            Temper::Unknown | Temper::Unfit => (false, status(418)),
+            Temper::Well | Temper::AsItIs => (true, Says::Well),
+            Temper::FailsBefore => (false, Says::Fails),
+            Temper::FailsAfter => (true, Says::Fails),
+            Temper::Hangs => (false, hangs()),
+            Temper::HangsAfter => (true, hangs()),
+            Temper::Slow(time) => (true, Says::Late(time)),
+            Temper::RefusesOneOf(n) if is_bad(&about, n) => (false, Says::NotThis),
+            Temper::RefusesOneOf(_) => (true, Says::Well),
+            Temper::Misconfigured => (false, Says::NotUs),
+            // (Where it is unfit nothing comes here: its name stands for another address.)
+            Temper::Unknown | Temper::Unfit => (false, Says::Strange),
         };
         if keeps && self.kept.insert(id.clone()) {
-            let at = json["timestamp"].as_str().unwrap_or("").to_string();
             let newest = self.newest.entry(of.clone()).or_default();
             if at < *newest {
                 self.wrong.push(format!("of {of} {at} came after {newest}"));
             }
             *newest = at;
         }
-        let is_success = match &says {
-            receiver::Temper::Answers(status, _) => *status < 300,
-            receiver::Temper::Late(_) => true,
-            _ => false,
-        };
-        if is_success {
+        if matches!(says, Says::Well | Says::Late(_)) {
             self.acknowledged.insert(id);
         }
-        says
+        (keeps, says)
     }
 }
 
+fn by_http((_, says): (bool, Says)) -> receiver::Temper {
+    let status = receiver::Temper::status;
+    match says {
+        Says::Well => status(204),
+        Says::Late(time) => receiver::Temper::Late(time),
+        Says::Fails => status(500),
+        Says::Hangs(over) => receiver::Temper::Until(over),
+        Says::NotThis => status(422),
+        Says::NotUs => status(404),
+        Says::Strange => status(418),
+    }
+}
+
+fn by_mail((keeps, says): (bool, Says)) -> postbox::Temper {
+    use postbox::Temper::{KeepsBut, KeepsUntil, Says as Answers, Takes, Until};
+    match says {
+        Says::Well => Takes,
+        Says::Late(time) => postbox::Temper::Late(time),
+        Says::Fails if keeps => KeepsBut("451 4.3.0 it failed"),
+        Says::Fails => Answers("451 4.3.0 it failed"),
+        Says::Hangs(over) if keeps => KeepsUntil(over),
+        Says::Hangs(over) => Until(over),
+        Says::NotThis => Answers("554 5.6.0 not this one"),
+        Says::NotUs => Answers("554 5.7.1 not from you"),
+        Says::Strange => Answers("what?"),
+    }
+}
+
+fn stage() -> Arc<Mutex<Stage>> {
+    Arc::new(Mutex::new(Stage {
+        temper: Temper::Well,
+        over: Arc::default(),
+        bodies: HashMap::new(),
+        episodes: HashMap::new(),
+        newest: HashMap::new(),
+        kept: BTreeSet::new(),
+        acknowledged: BTreeSet::new(),
+        n_attempts: 0,
+        wrong: Vec::new(),
+    }))
+}
+
 impl Told {
-    pub fn new(dir: &Path) -> Told {
-        let stage = Arc::new(Mutex::new(Stage {
-            temper: Temper::Well,
-            over: Arc::default(),
-            bodies: HashMap::new(),
-            episodes: HashMap::new(),
-            newest: HashMap::new(),
-            kept: BTreeSet::new(),
-            acknowledged: BTreeSet::new(),
-            n_attempts: 0,
-            wrong: Vec::new(),
-        }));
+    /// With a receiver of webhooks.
+    pub fn webhook(dir: &Path) -> Told {
+        let stage = stage();
         let seen = Arc::clone(&stage);
-        let receiver = Receiver::start(move |it| seen.lock().came(it));
+        let receiver = Receiver::start(move |it| by_http(seen.lock().came(Heard::webhook(it))));
+        let address = receiver.address;
+        let channel = format!(
+            "kind = \"webhook\"\nurl = \"http://receiver.test:{}/in\"\nsecret_env = \"SECRET\"\n",
+            address.port()
+        );
+        Told::new(dir, (stage, address), channel, false)
+    }
+
+    /// With a server of mail, by STARTTLS.
+    pub fn email(dir: &Path) -> Told {
+        let stage = stage();
+        let seen = Arc::clone(&stage);
+        let postbox = Postbox::start(Way::Starttls, move |step| match step {
+            Step::Text(it) => by_mail(seen.lock().came(Heard::mail(it))),
+            _ => postbox::Temper::Takes,
+        });
+        let (address, root) = (postbox.address, env!("CARGO_MANIFEST_DIR"));
+        // (Its certificate is for this name; who resolves it is the test.)
+        let channel = format!(
+            "kind = \"email\"\nserver = \"localhost:{}\"\ntls = \"starttls\"\n\
+             ca_file = \"{root}/tests/common/tls/ca.pem\"\nuser = \"kit\"\n\
+             password_env = \"SECRET\"\nfrom = \"a@example.org\"\nto = [\"b@example.org\"]\n",
+            address.port()
+        );
+        Told::new(dir, (stage, address), channel, true)
+    }
+
+    fn new(
+        dir: &Path,
+        (stage, address): (Arc<Mutex<Stage>>, SocketAddr),
+        channel: String,
+        is_final: bool,
+    ) -> Told {
         Told {
             dir: dir.to_path_buf(),
             stage,
-            receiver,
+            address,
+            channel,
+            is_final,
             running: None,
             rebuild: Vec::new(),
             rebuild_all: false,
@@ -133,16 +248,14 @@ impl Told {
     }
 
     fn settings(&self) -> Settings {
-        let address = self.receiver.address;
+        let (address, channel) = (self.address, &self.channel);
         let episode = EPISODE.map(|it| format!("\"{it}\"")).join(", ");
         let text = format!(
-            "[channels.tested]\nkind = \"webhook\"\nurl = \"http://receiver.test:{}/in\"\n\
-             secret_env = \"SECRET\"\nallow = [\"{address}\"]\ntimeout = \"10s\"\n\
+            "[channels.tested]\n{channel}allow = [\"{address}\"]\ntimeout = \"10s\"\n\
              [rules.moves]\nview = \"orders\"\nwhen = \"status is not none\"\n\
              episode = [{episode}]\nchannel = \"tested\"\n\
              text = \"{{{{ order }}}} is {{{{ status }}}}\"\n\
-             resolved = \"{{{{ order }}}} was not as it is\"\n",
-            address.port()
+             resolved = \"{{{{ order }}}} was not as it is\"\n"
         );
         let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_string();
         let sources = Sources {
@@ -226,7 +339,7 @@ impl Driven for Told {
         plan.serve = false;
         plan.rebuild.all = self.rebuild_all;
         plan.rebuild.views = self.rebuild.clone();
-        let (stage, address) = (Arc::clone(&self.stage), self.receiver.address);
+        let (stage, address) = (Arc::clone(&self.stage), self.address);
         plan.resolver = Resolver(Arc::new(move |_, port| {
             let is_fit = stage.lock().temper != Temper::Unfit;
             let elsewhere = SocketAddr::from(([10, 0, 0, 1], port));
@@ -317,6 +430,18 @@ impl Driven for Told {
 
     fn aside(&self) -> Vec<String> {
         let mut keys = Vec::new();
+        if self.is_final {
+            until("all has an answer", || self.planned().is_empty());
+            let rows = self.rows("notifications").into_values();
+            for it in rows.filter(|it| it["state"] == "refused") {
+                let why = it["answer"].as_str().unwrap();
+                assert_eq!(why, "answered 554 to the text: 5.6.0 not this one");
+                keys.push(it["about"].as_str().unwrap().to_string());
+            }
+            keys.sort();
+            keys.dedup();
+            return keys;
+        }
         // Of each row the first message has been tried, and failed.
         until("all has been tried", || {
             let again = self.asking().again("tested").unwrap();
@@ -330,6 +455,11 @@ impl Driven for Told {
     }
 
     fn retry(&self) {
+        if self.is_final {
+            let asking = self.running.as_ref().unwrap().notifications().unwrap();
+            let told = asking.act(Wanted::Retry, &Asked::default()).unwrap();
+            assert!(told["n"].as_u64().unwrap() > 0 && told["more"] == false, "{told}");
+        }
         self.resume();
     }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use super::*;
 
 /// What `millstream channels list` says of a channel.
-fn stands(data: &Path, name: &str) -> Value {
+pub(super) fn stands(data: &Path, name: &str) -> Value {
     let data_dir = data.display().to_string();
     let (code, out, err) = run(&["channels", "list", "--json", "--data-dir", &data_dir]);
     assert_eq!(code, 0, "{err}");
@@ -17,7 +17,12 @@ fn stands(data: &Path, name: &str) -> Value {
     all.into_iter().find(|it| it["name"] == name).expect("a channel of this name")
 }
 
-fn until_stands(data: &Path, name: &str, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+pub(super) fn until_stands(
+    data: &Path,
+    name: &str,
+    what: &str,
+    is: impl Fn(&Value) -> bool,
+) -> Value {
     let end = Instant::now() + Duration::from_secs(300);
     loop {
         let it = stands(data, name);
@@ -30,7 +35,7 @@ fn until_stands(data: &Path, name: &str, what: &str, is: impl Fn(&Value) -> bool
 }
 
 /// `millstream channels …`; what it prints.
-fn channels(words: &[&str], data: &Path, settings: &str) -> (i32, String) {
+pub(super) fn channels(words: &[&str], data: &Path, settings: &str) -> (i32, String) {
     let data_dir = data.display().to_string();
     let all = [&["channels"], words, &["--data-dir", &data_dir, "--config", settings]].concat();
     let (code, out, err) = run(&all);
