@@ -136,7 +136,9 @@ impl Update {
             Data::CaseResolved(it) => (it.customer.as_deref()?, case(&it.case, Word::Resolved)),
             Data::InteractionRecorded(it) => (&it.customer, Said::Seen),
             // What we say of a customer is nothing that the customer did.
-            Data::MessagePlanned(_) | Data::MessageAnswered(_) => return None,
+            Data::MessagePlanned(_) | Data::MessageAnswered(_) | Data::MessageMarked(_) => {
+                return None;
+            }
             Data::RecordUpserted(_) | Data::RecordDeleted(_) | Data::LoadMeasured(_) => {
                 return None;
             }

@@ -1,4 +1,5 @@
-//! What rules decided to say, and what became of it: every intent with its state.
+//! What rules decided to say, what became of it, and what people said of having read it: every intent
+//! with its state.
 //!
 //! In: [`Update`]. Out: rows of [`DEF`].
 //!
@@ -9,6 +10,9 @@
 //! `planned`, or `suppressed` where its plan says so; an answer `planned` puts it back, one
 //! `forgotten` ends its row.
 //!
+//! Of those who acknowledged it (`message.marked`) the first by event time stands, of those who had it
+//! shown later the last; it is `snoozed` up to the instant that was named, which time alone ends.
+//!
 //! # State
 //! One intent per name, as bytes: its text is most of it. It lives until it is forgotten; then it
 //! is its name and the answer.
@@ -17,7 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use compact_str::CompactString;
-use schemas::events::{Data, Event, MessagePlanned, NOTIFY, OUTCOMES};
+use schemas::events::{Data, Event, MARKS, MessagePlanned, NOTIFY, OUTCOMES};
 use schemas::names::{Fingerprint, Name, key_text};
 use schemas::rows::{FieldDef, FieldKind, Row, Shape, Value, ViewDef};
 use serde::{Deserialize, Serialize};
@@ -25,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use crate::packed::{Checked, Reader, Writer};
 use crate::served::layout;
 use crate::{Epoch, Fold, Keep};
-use FieldKind::{Int, Text, Time};
+use FieldKind::{Bool, Int, Text, Time};
 
 /// The catalogue's entry.
 pub static DEF: ViewDef = ViewDef {
@@ -59,6 +63,23 @@ pub static DEF: ViewDef = ViewDef {
         FieldDef::new("answered_at", Time, true, false, "When the newest answer was given."),
         FieldDef::new("answer", Text, true, false, "Why it ended so."),
         FieldDef::new("attempts", Int, true, false, "Attempts up to the newest answer."),
+        FieldDef::new(
+            "acknowledged_at",
+            Time,
+            true,
+            false,
+            "When somebody first said to see to it.",
+        ),
+        FieldDef::new("acknowledged_by", Text, true, true, "Who that was, if they said so."),
+        FieldDef::new("acknowledged", Bool, false, true, "Whether somebody said so."),
+        FieldDef::new(
+            "snoozed_until",
+            Time,
+            true,
+            false,
+            "Not shown before, where someone said so.",
+        ),
+        FieldDef::new("snoozed", Bool, false, true, "Whether that instant is still to come."),
     ],
 };
 
@@ -72,6 +93,10 @@ pub enum Update {
     Planned(Plan),
     /// What became of it.
     Answered(Arc<Answer>),
+    /// That somebody sees to it.
+    Acknowledged(Mark),
+    /// That it is to be shown later.
+    Snoozed(Mark),
 }
 
 /// A plan. Ordered by event time first; the rest is as it is stored.
@@ -94,11 +119,29 @@ pub struct Answer {
     attempts: Option<i64>,
 }
 
+/// What somebody said of an intent. Ordered by event time first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Mark {
+    at: i64,
+    until: Option<i64>,
+    by: Option<CompactString>,
+}
+
+/// Most intents have none.
+#[derive(Clone, Debug, Default)]
+struct Marks {
+    /// The first.
+    acknowledged: Option<Mark>,
+    /// The last.
+    snoozed: Option<Mark>,
+}
+
 /// What is known of an intent.
 #[derive(Clone, Debug, Default)]
 pub struct State {
     planned: Option<Plan>,
     answer: Option<Arc<Answer>>,
+    marks: Option<Arc<Marks>>,
 }
 
 const FORGOTTEN: &str = "forgotten";
@@ -106,6 +149,15 @@ const FORGOTTEN: &str = "forgotten";
 impl State {
     fn outcome(&self) -> Option<&'static str> {
         Some(OUTCOMES[usize::from(self.answer.as_ref()?.outcome)])
+    }
+
+    fn marks_mut(&mut self) -> &mut Marks {
+        Arc::make_mut(self.marks.get_or_insert_default())
+    }
+
+    /// Until when it is not to be shown, microseconds.
+    fn snoozed_until(&self) -> Option<i64> {
+        self.marks.as_ref()?.snoozed.as_ref()?.until
     }
 }
 
@@ -137,6 +189,15 @@ impl Update {
                     attempts: it.attempts,
                 };
                 Some((&it.message, Update::Answered(Arc::new(answer))))
+            }
+            Data::MessageMarked(it) => {
+                let by = it.by.as_deref().map(CompactString::from);
+                let mark = Mark { at: event.time, until: it.until, by };
+                let update = match MARKS.iter().position(|word| *word == it.mark)? {
+                    0 => Update::Acknowledged(Mark { until: None, ..mark }),
+                    _ => Update::Snoozed(mark),
+                };
+                Some((&it.message, update))
             }
             _ => None,
         }
@@ -225,10 +286,22 @@ impl Fold for Notifications {
                     state.answer = Some(Arc::clone(it));
                 }
             }
+            Update::Acknowledged(it) => {
+                let stands = state.marks.as_ref().and_then(|it| it.acknowledged.as_ref());
+                if stands.is_none_or(|stands| it < stands) {
+                    state.marks_mut().acknowledged = Some(it.clone());
+                }
+            }
+            Update::Snoozed(it) => {
+                let stands = state.marks.as_ref().and_then(|it| it.snoozed.as_ref());
+                if stands.is_none_or(|stands| it > stands) {
+                    state.marks_mut().snoozed = Some(it.clone());
+                }
+            }
         }
     }
 
-    fn row(name: &Name, state: &State, _now: Epoch) -> Option<Row> {
+    fn row(name: &Name, state: &State, now: Epoch) -> Option<Row> {
         let plan = state.planned.as_ref().filter(|_| Self::exists(state))?;
         let Planned { texts, maybe, times } = planned(&plan.bytes);
         let [reason, corrects, suppressed, customer] = maybe;
@@ -254,7 +327,23 @@ impl Fold for Notifications {
             some(why),
             answer.and_then(|it| it.attempts).map_or(Value::Null, Value::Int),
         ]);
+        let acknowledged = state.marks.as_ref().and_then(|it| it.acknowledged.as_ref());
+        let until = state.snoozed_until();
+        values.extend([
+            time(acknowledged.map(|it| it.at)),
+            some(acknowledged.and_then(|it| it.by.as_deref())),
+            Value::Bool(acknowledged.is_some()),
+            time(until),
+            Value::Bool(until.is_some_and(|it| is_to_come(it, now))),
+        ]);
         Some(Row { values })
+    }
+
+    /// One that is snoozed is shown again in the first millisecond that is not before its instant.
+    fn next_due(state: &State, after: Epoch) -> Option<Epoch> {
+        let until = state.snoozed_until().filter(|_| Self::exists(state))?;
+        let due = until.div_euclid(1_000) + i64::from(until.rem_euclid(1_000) != 0);
+        u64::try_from(due).ok().filter(|it| *it > after)
     }
 
     fn exists(state: &State) -> bool {
@@ -271,16 +360,22 @@ impl Fold for Notifications {
             let reason = it.reason.as_ref().map_or(0, crate::stamps::text_bytes);
             16 + size_of::<Answer>() + reason
         });
-        plan + answer
+        let marks = state.marks.as_ref().map_or(0, |it| {
+            let all = [&it.acknowledged, &it.snoozed].into_iter().flatten();
+            let by = all.filter_map(|it| it.by.as_ref()).map(crate::stamps::text_bytes);
+            16 + size_of::<Marks>() + by.sum::<usize>()
+        });
+        plan + answer + marks
     }
 }
 
 impl Keep for Notifications {
     const LAYOUT: &'static str = layout!(
-        "notifications 1: whether planned, at, owner, plan (rule, version, view, about, episode, \
+        "notifications 2: whether planned, at, owner, plan (rule, version, view, about, episode, \
          channel, severity, text, reason, corrects, suppressed, customer, due, expires), whether \
          answered, at, outcome (planned, delivered, refused, expired, suppressed, forgotten), \
-         reason, whether attempts, attempts"
+         reason, whether attempts, attempts, whether acknowledged, at, by, whether snoozed, at, \
+         whether until, until, by"
     );
 
     fn store(state: &State, into: &mut Vec<u8>) {
@@ -301,6 +396,23 @@ impl Keep for Notifications {
             if let Some(attempts) = it.attempts {
                 writer.int(attempts);
             }
+        }
+        let marks = state.marks.as_deref();
+        let acknowledged = marks.and_then(|it| it.acknowledged.as_ref());
+        writer.count(u64::from(acknowledged.is_some()));
+        if let Some(it) = acknowledged {
+            writer.int(it.at);
+            writer.maybe(it.by.as_deref());
+        }
+        let snoozed = marks.and_then(|it| it.snoozed.as_ref());
+        writer.count(u64::from(snoozed.is_some()));
+        if let Some(it) = snoozed {
+            writer.int(it.at);
+            writer.count(u64::from(it.until.is_some()));
+            if let Some(until) = it.until {
+                writer.int(until);
+            }
+            writer.maybe(it.by.as_deref());
         }
     }
 
@@ -332,18 +444,46 @@ impl Keep for Notifications {
             }
             _ => return None,
         };
+        let mut marks = None;
+        if flag(&mut from)? {
+            let (at, by) = (from.int()?, from.maybe()?.map(CompactString::from));
+            marks.get_or_insert_with(Marks::default).acknowledged =
+                Some(Mark { at, until: None, by });
+        }
+        if flag(&mut from)? {
+            let at = from.int()?;
+            let until = if flag(&mut from)? { Some(from.int()?) } else { None };
+            let by = from.maybe()?.map(CompactString::from);
+            marks.get_or_insert_with(Marks::default).snoozed = Some(Mark { at, until, by });
+        }
         from.end()?;
-        Some(State { planned, answer })
+        Some(State { planned, answer, marks: marks.map(Arc::new) })
     }
 }
 
-/// The view, plainly: of each intent the oldest plan and the newest answer.
-pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> {
+fn flag(from: &mut Checked<'_>) -> Option<bool> {
+    match from.count::<u64>()? {
+        0 => Some(false),
+        1 => Some(true),
+        _ => None,
+    }
+}
+
+/// Whether an instant, in microseconds, is after an epoch, in milliseconds.
+fn is_to_come(until: i64, now: Epoch) -> bool {
+    i128::from(until) > i128::from(now) * 1_000
+}
+
+/// The view, plainly: of each intent the oldest plan, the newest answer, the first who acknowledged it
+/// and the last who had it shown later.
+pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
     let mut ours: Vec<&Event<'static>> = events.iter().filter(|it| it.source == NOTIFY).collect();
     ours.sort_by_key(|it| it.time);
     let mut plans: BTreeMap<Name, Vec<(i64, &MessagePlanned<'static>)>> = BTreeMap::new();
     type Said<'e> = (i64, usize, Option<&'e str>, Option<i64>);
     let mut answers: BTreeMap<Name, Vec<Said<'_>>> = BTreeMap::new();
+    type Marked<'e> = BTreeMap<Name, Vec<(i64, Option<i64>, Option<&'e str>)>>;
+    let (mut acknowledged, mut snoozed) = (Marked::new(), Marked::new());
     for event in ours {
         let name = |it: &str| Name::new(&event.tenant, &key_text(&[it]));
         match &event.data {
@@ -356,6 +496,14 @@ pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> 
                 };
                 let answer = (event.time, place, it.reason.as_deref(), it.attempts);
                 answers.entry(name(&it.message)).or_default().push(answer);
+            }
+            Data::MessageMarked(it) if it.mark == "acknowledged" => {
+                let mark = (event.time, None, it.by.as_deref());
+                acknowledged.entry(name(&it.message)).or_default().push(mark);
+            }
+            Data::MessageMarked(it) if it.mark == "snoozed" => {
+                let mark = (event.time, it.until, it.by.as_deref());
+                snoozed.entry(name(&it.message)).or_default().push(mark);
             }
             _ => {}
         }
@@ -377,6 +525,8 @@ pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> 
         if outcome == Some(FORGOTTEN) {
             continue;
         }
+        let first = acknowledged.get(&name).and_then(|it| it.iter().min().copied());
+        let until = snoozed.get(&name).and_then(|it| it.iter().max()?.1);
         let values = vec![
             text(&it.message),
             text(state_of(it.suppressed.as_deref(), outcome)),
@@ -397,6 +547,11 @@ pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> 
             time(answer.map(|it| it.0)),
             some(answer.map_or(it.suppressed.as_deref(), |it| it.2)),
             answer.and_then(|it| it.3).map_or(Value::Null, Value::Int),
+            time(first.map(|it| it.0)),
+            some(first.and_then(|it| it.2)),
+            Value::Bool(first.is_some()),
+            time(until),
+            Value::Bool(until.is_some_and(|it| it > i64::try_from(now).unwrap() * 1_000)),
         ];
         rows.insert(name, Row { values });
     }

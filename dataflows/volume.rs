@@ -94,10 +94,11 @@ impl Fold for Volume {
 
 impl Keep for Volume {
     const LAYOUT: &'static str = layout!(
-        "volume 4: minute, n, type (customer.registered, customer.updated, order.placed, \
+        "volume 5: minute, n, type (customer.registered, customer.updated, order.placed, \
          order.status_changed, order.cancelled, order.returned, feedback.submitted, case.opened, \
          case.assigned, case.resolved, interaction.recorded, \
-         record.upserted, record.deleted, message.planned, message.answered, load.measured)"
+         record.upserted, record.deleted, message.planned, message.answered, \
+         load.measured, message.marked)"
     );
 
     fn store(state: &Cell, into: &mut Vec<u8>) {

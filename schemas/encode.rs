@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use crate::events::{
     CaseAssigned, CaseOpened, CaseResolved, Customer, Data, Event, FeedbackSubmitted, Field,
-    InteractionRecorded, Line, LoadMeasured, MessageAnswered, MessagePlanned, OrderPlaced,
-    OrderReversed, OrderStatusChanged, RecordDeleted, RecordUpserted, Text,
+    InteractionRecorded, Line, LoadMeasured, MessageAnswered, MessageMarked, MessagePlanned,
+    OrderPlaced, OrderReversed, OrderStatusChanged, RecordDeleted, RecordUpserted, Text,
 };
 use crate::names::DEFAULT_TENANT;
 use crate::time::rfc3339;
@@ -167,6 +167,13 @@ fn data<'a>(data: &'a Data<'_>) -> (Option<&'a str>, Map<String, Value>) {
             out.put("outcome", &**outcome);
             out.text("reason", reason);
             out.opt("attempts", *attempts);
+            Some(message)
+        }
+        Data::MessageMarked(MessageMarked { message, mark, by, until }) => {
+            out.put("message", &**message);
+            out.put("mark", &**mark);
+            out.text("by", by);
+            out.opt("until", until.map(rfc3339));
             Some(message)
         }
         Data::RecordUpserted(RecordUpserted { table, key, fields, version }) => {

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 
 use crate::names::Currency;
 
-pub use crate::messages::{MessageAnswered, MessagePlanned, OUTCOMES};
+pub use crate::messages::{MARKS, MessageAnswered, MessageMarked, MessagePlanned, OUTCOMES};
 pub use crate::records::{RecordDeleted, RecordUpserted};
 
 /// Borrowed where it can be.
@@ -85,6 +85,8 @@ pub enum Data<'a> {
     MessageAnswered(MessageAnswered<'a>),
     /// `load.measured`
     LoadMeasured(LoadMeasured<'a>),
+    /// `message.marked`
+    MessageMarked(MessageMarked<'a>),
 }
 
 /// The types of this contract, in one list; the order is part of no format.
@@ -123,11 +125,13 @@ pub enum EventType {
     MessageAnswered,
     /// `load.measured`
     LoadMeasured,
+    /// `message.marked`
+    MessageMarked,
 }
 
 impl EventType {
     /// Every type.
-    pub const ALL: [EventType; 16] = [
+    pub const ALL: [EventType; 17] = [
         EventType::CustomerRegistered,
         EventType::CustomerUpdated,
         EventType::OrderPlaced,
@@ -144,6 +148,7 @@ impl EventType {
         EventType::MessagePlanned,
         EventType::MessageAnswered,
         EventType::LoadMeasured,
+        EventType::MessageMarked,
     ];
 
     /// The name on the wire.
@@ -165,6 +170,7 @@ impl EventType {
             EventType::MessagePlanned => "message.planned",
             EventType::MessageAnswered => "message.answered",
             EventType::LoadMeasured => "load.measured",
+            EventType::MessageMarked => "message.marked",
         }
     }
 
@@ -187,6 +193,7 @@ impl EventType {
             "message.planned" => EventType::MessagePlanned,
             "message.answered" => EventType::MessageAnswered,
             "load.measured" => EventType::LoadMeasured,
+            "message.marked" => EventType::MessageMarked,
             _ => return None,
         })
     }
@@ -213,6 +220,7 @@ impl Data<'_> {
             Data::MessagePlanned(_) => EventType::MessagePlanned,
             Data::MessageAnswered(_) => EventType::MessageAnswered,
             Data::LoadMeasured(_) => EventType::LoadMeasured,
+            Data::MessageMarked(_) => EventType::MessageMarked,
         }
     }
 }

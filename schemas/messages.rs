@@ -1,4 +1,5 @@
-//! What rules decided to say (`message.planned`), and what became of it (`message.answered`).
+//! What rules decided to say (`message.planned`), what became of it (`message.answered`), and what
+//! people said of having read it (`message.marked`).
 //!
 //! # Meaning
 //! An *intent* is a decision to tell somebody something, made once: its name is a function of what
@@ -54,6 +55,24 @@ pub struct MessageAnswered<'a> {
     /// Attempts that were made, up to this answer.
     pub attempts: Option<i64>,
 }
+
+/// `message.marked`
+#[derive(Clone, Debug, PartialEq)]
+pub struct MessageMarked<'a> {
+    /// The intent (also the subject).
+    pub message: Text<'a>,
+    /// What was said of it: one of [`MARKS`]; of another word nothing is made.
+    pub mark: Text<'a>,
+    /// Who said so.
+    pub by: Option<Text<'a>>,
+    /// Of a message that is snoozed: until when, microseconds since the Unix epoch; absent: not any
+    /// more.
+    pub until: Option<i64>,
+}
+
+/// What may be said of an intent by those who read it. `acknowledged`: somebody has seen to it;
+/// `snoozed`: it is to be shown again later.
+pub const MARKS: [&str; 2] = ["acknowledged", "snoozed"];
 
 /// What may become of an intent. `planned`: it was put back to be sent again; `forgotten`: it ended
 /// long ago, and its row goes.

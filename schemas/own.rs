@@ -13,7 +13,8 @@ use crate::problem::Problem;
 pub const SOURCES: &str = "urn:millstream:";
 
 /// Types that say what we decided or did: nobody else has anything to say of it.
-pub const TYPES: &[EventType] = &[EventType::MessagePlanned, EventType::MessageAnswered];
+pub const TYPES: &[EventType] =
+    &[EventType::MessagePlanned, EventType::MessageAnswered, EventType::MessageMarked];
 
 /// Whether somebody else may say this.
 #[inline]
@@ -47,7 +48,7 @@ fn of_type(found: EventType) -> Problem {
     let own: Vec<&str> = TYPES.iter().map(|it| it.as_str()).collect();
     Problem::reserved(
         "/type",
-        format!("a type that others may send: {} are Millstream's own", own.join(" and ")),
+        format!("a type that others may send: {} are Millstream's own", own.join(", ")),
         format!("{:?}", found.as_str()),
     )
 }

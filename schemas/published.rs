@@ -56,6 +56,7 @@ pub fn all() -> &'static [(&'static str, &'static str)] {
         "message.planned",
         "message.answered",
         "load.measured",
+        "message.marked",
     ];
     &FILES
 }
@@ -79,6 +80,7 @@ pub fn generate(kind: EventType) -> String {
         EventType::RecordDeleted => generator.into_root_schema_for::<RecordDeleted>(),
         EventType::MessagePlanned => generator.into_root_schema_for::<MessagePlanned>(),
         EventType::MessageAnswered => generator.into_root_schema_for::<MessageAnswered>(),
+        EventType::MessageMarked => generator.into_root_schema_for::<MessageMarked>(),
         EventType::LoadMeasured => generator.into_root_schema_for::<LoadMeasured>(),
     };
     let mut named = json!({

@@ -1,6 +1,7 @@
 //! What one room hands the next. Plain values: public fields, little behaviour, no I/O.
 
 pub(crate) mod buffers; // for what is read, used again
+pub mod marks; // what people say of messages
 pub mod queues; // what is asked of the desk, and what it answers
 pub mod sql; // what is asked in SQL, and what comes back
 

@@ -32,6 +32,7 @@ mod intent; // a decision, and its event
 mod email; // one attempt by mail
 mod language; // conditions and texts
 mod mail; // what waits for one channel
+mod marks; // what people say of messages
 mod planner; // what rules make of changes
 mod receiver; // who is told, whatever it is
 mod rule; // rules, compiled
@@ -69,6 +70,7 @@ use watcher::{Places, Watcher};
 
 pub use asked::{Asked, Asking, Wanted, no_notifications};
 pub use asking::{AGAIN_MAX, Asking as AskingChannels, no_such};
+pub use marks::Marker;
 pub use rule::{Rule, Rules};
 pub use standing::DIR;
 pub use trial::{Tally, Trial};

@@ -31,6 +31,7 @@ mod cursor;
 mod desk;
 mod early; // before there is anything to serve
 mod events;
+mod feed;
 mod listener;
 mod long;
 mod openapi;
@@ -57,6 +58,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::config;
+use crate::messages::marks::MarkMessages;
 use crate::messages::queues::AskDesk;
 use crate::messages::sql::AskSql;
 use crate::messages::{Append, Ended, Ledger, ReadHandle};
@@ -90,6 +92,8 @@ pub struct Ports {
     pub sql: Arc<dyn AskSql>,
     /// The room that hands out cases.
     pub queues: Arc<dyn AskDesk>,
+    /// Who writes down what is said of messages.
+    pub marks: Arc<dyn MarkMessages>,
     /// What the command line asks of a running process.
     pub admin: Arc<dyn AdminPort>,
     /// The wall clock, milliseconds.

@@ -214,6 +214,12 @@ fn queued(running: &Running, tenant: &str, mark: &str) {
         },
     });
     take(running, &event);
+    let event = json!({
+        "specversion": "1.0", "type": "message.marked", "source": schemas::events::NOTIFY,
+        "tenant": tenant, "id": of("marked"), "time": "2026-01-03T00:00:00Z",
+        "data": {"message": of("message"), "mark": "acknowledged", "by": of("acknowledged_by")},
+    });
+    take(running, &event);
 }
 
 fn clean(route: &str, text: &str, asked: &str) {
@@ -365,6 +371,23 @@ fn nothing_of_another_tenants_is_found_in_a_running_engine() {
                     (format!("{}?wait=applied", route.path), event.to_string())
                 }
                 "/v1/stream" => continue,
+                path if path.starts_with("/v1/notifications/") => {
+                    // What `a` was told cannot be marked, nor is it said to be there.
+                    let body = match path.ends_with("/snooze") {
+                        true => json!({"until": null}),
+                        false => json!({}),
+                    };
+                    assert!(!theirs["notifications"].is_empty());
+                    for key in &theirs["notifications"] {
+                        let path = path.replace("{message}", &encoded(key));
+                        let (status, text) =
+                            ask(address, route.method, &path, tenant, &body.to_string());
+                        let own = !key.contains(CANARY);
+                        assert!(status == 404 || own, "{path}: {status} {text}");
+                        clean(&path, &text, key);
+                    }
+                    continue;
+                }
                 path if path.starts_with("/v1/queues/") => {
                     // What `a` has waiting there is neither shown nor given.
                     let case = format!("{CANARY}-case");

@@ -9,6 +9,8 @@
 mod channels;
 #[path = "notify/email.rs"]
 mod email;
+#[path = "notify/feed.rs"]
+mod feed;
 #[path = "common/postbox.rs"]
 mod postbox;
 #[path = "common/process.rs"]

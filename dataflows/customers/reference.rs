@@ -30,7 +30,7 @@ pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> 
             Data::CaseAssigned(it) => it.customer.as_ref(),
             Data::CaseResolved(it) => it.customer.as_ref(),
             Data::InteractionRecorded(it) => Some(&it.customer),
-            Data::MessagePlanned(_) | Data::MessageAnswered(_) => None,
+            Data::MessagePlanned(_) | Data::MessageAnswered(_) | Data::MessageMarked(_) => None,
             Data::RecordUpserted(_) | Data::RecordDeleted(_) | Data::LoadMeasured(_) => None,
         };
         let Some(customer) = customer else { continue };
@@ -83,6 +83,7 @@ pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> 
             | Data::RecordDeleted(_)
             | Data::MessagePlanned(_)
             | Data::MessageAnswered(_)
+            | Data::MessageMarked(_)
             | Data::LoadMeasured(_) => {}
         }
     }

@@ -23,6 +23,11 @@ CREATE TABLE IF NOT EXISTS notifications_rows (
     `answered_at` Nullable(DateTime64(3, 'UTC')) COMMENT 'When the newest answer was given.',
     `answer` Nullable(String) COMMENT 'Why it ended so.',
     `attempts` Nullable(Int64) COMMENT 'Attempts up to the newest answer.',
+    `acknowledged_at` Nullable(DateTime64(3, 'UTC')) COMMENT 'When somebody first said to see to it.',
+    `acknowledged_by` Nullable(String) COMMENT 'Who that was, if they said so.',
+    `acknowledged` Bool COMMENT 'Whether somebody said so.',
+    `snoozed_until` Nullable(DateTime64(3, 'UTC')) COMMENT 'Not shown before, where someone said so.',
+    `snoozed` Bool COMMENT 'Whether that instant is still to come.',
     `epoch` UInt64 COMMENT 'When the row last changed: milliseconds since 1970, the epoch of answers.' CODEC(Delta, LZ4),
     `incarnation` UInt64 COMMENT 'Which life of the state said it; a later one wins.' CODEC(T64, LZ4),
     `is_deleted` UInt8 COMMENT '1: there is no such row any more.',
@@ -55,6 +60,11 @@ CREATE TABLE IF NOT EXISTS notifications_changes (
     `answered_at` Nullable(DateTime64(3, 'UTC')) COMMENT 'When the newest answer was given.',
     `answer` Nullable(String) COMMENT 'Why it ended so.',
     `attempts` Nullable(Int64) COMMENT 'Attempts up to the newest answer.',
+    `acknowledged_at` Nullable(DateTime64(3, 'UTC')) COMMENT 'When somebody first said to see to it.',
+    `acknowledged_by` Nullable(String) COMMENT 'Who that was, if they said so.',
+    `acknowledged` Bool COMMENT 'Whether somebody said so.',
+    `snoozed_until` Nullable(DateTime64(3, 'UTC')) COMMENT 'Not shown before, where someone said so.',
+    `snoozed` Bool COMMENT 'Whether that instant is still to come.',
     `epoch` UInt64 COMMENT 'From when on it is so: milliseconds since 1970, the epoch of answers.' CODEC(Delta, LZ4),
     `incarnation` UInt64 COMMENT 'Which life of the state said it; a later one wins.' CODEC(T64, LZ4),
     `diff` Int8 COMMENT '1: the row is so from epoch on; -1: there is none from epoch on.',
@@ -66,14 +76,14 @@ SETTINGS non_replicated_deduplication_window = 1000
 COMMENT 'What rules decided to say, and what became of it. Every row that ever was, with the epoch from which on it was so.';
 
 CREATE OR REPLACE VIEW notifications AS
-SELECT tenant, `message`, `state`, `rule`, `version`, `view`, `about`, `episode`, `channel`, `severity`, `text`, `reason`, `corrects`, `customer`, `planned_at`, `due_at`, `expires_at`, `answered_at`, `answer`, `attempts`, epoch
+SELECT tenant, `message`, `state`, `rule`, `version`, `view`, `about`, `episode`, `channel`, `severity`, `text`, `reason`, `corrects`, `customer`, `planned_at`, `due_at`, `expires_at`, `answered_at`, `answer`, `attempts`, `acknowledged_at`, `acknowledged_by`, `acknowledged`, `snoozed_until`, `snoozed`, epoch
 FROM notifications_rows FINAL
 WHERE incarnation >= (SELECT max(incarnation) FROM _incarnations WHERE whole_from > 0)
   AND ((SELECT void_from FROM _voids)[incarnation] = 0 OR epoch < (SELECT void_from FROM _voids)[incarnation])
 COMMENT 'What rules decided to say, and what became of it.';
 
 CREATE OR REPLACE VIEW notifications_at AS
-SELECT tenant, `message`, `state`, `rule`, `version`, `view`, `about`, `episode`, `channel`, `severity`, `text`, `reason`, `corrects`, `customer`, `planned_at`, `due_at`, `expires_at`, `answered_at`, `answer`, `attempts`, epoch
+SELECT tenant, `message`, `state`, `rule`, `version`, `view`, `about`, `episode`, `channel`, `severity`, `text`, `reason`, `corrects`, `customer`, `planned_at`, `due_at`, `expires_at`, `answered_at`, `answer`, `attempts`, `acknowledged_at`, `acknowledged_by`, `acknowledged`, `snoozed_until`, `snoozed`, epoch
 FROM (
     SELECT *
     FROM notifications_changes
@@ -87,7 +97,7 @@ WHERE diff = 1
 COMMENT 'What rules decided to say, and what became of it. As it was at any epoch: notifications_at(epoch = 1767225600000).';
 
 CREATE OR REPLACE VIEW notifications_now AS
-SELECT tenant, `message`, `state`, `rule`, `version`, `view`, `about`, `episode`, `channel`, `severity`, `text`, `reason`, `corrects`, `customer`, `planned_at`, `due_at`, `expires_at`, `answered_at`, `answer`, `attempts`, epoch
+SELECT tenant, `message`, `state`, `rule`, `version`, `view`, `about`, `episode`, `channel`, `severity`, `text`, `reason`, `corrects`, `customer`, `planned_at`, `due_at`, `expires_at`, `answered_at`, `answer`, `attempts`, `acknowledged_at`, `acknowledged_by`, `acknowledged`, `snoozed_until`, `snoozed`, epoch
 FROM (
     SELECT *
     FROM notifications_changes

@@ -43,6 +43,7 @@ pub(super) fn data<'a>(
         EventType::RecordDeleted => Data::RecordDeleted(records::deleted(s, tell)?),
         EventType::MessagePlanned => Data::MessagePlanned(messages::planned(s, tell)?.into()),
         EventType::MessageAnswered => Data::MessageAnswered(messages::answered(s, tell)?),
+        EventType::MessageMarked => Data::MessageMarked(messages::marked(s, tell)?),
         EventType::LoadMeasured => Data::LoadMeasured(load_measured(s, tell)?),
     });
     Ok(())

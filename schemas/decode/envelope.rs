@@ -295,6 +295,7 @@ fn about(subject: &str, data: &Data<'_>, tell: &mut impl Tell) -> Result<(), Sto
         Data::RecordDeleted(it) => ("key", &it.key),
         Data::MessagePlanned(it) => ("message", &it.message),
         Data::MessageAnswered(it) => ("message", &it.message),
+        Data::MessageMarked(it) => ("message", &it.message),
         Data::LoadMeasured(it) => ("series", &it.series),
     };
     if id == subject || id.is_empty() {

@@ -3,7 +3,7 @@
 use super::data::{AN_IDENTIFIER, not_ours};
 use super::fields::{identifier, integer, optional, required, text, time};
 use super::report::{At, Stop, Tell};
-use crate::events::{MessageAnswered, MessagePlanned};
+use crate::events::{MessageAnswered, MessageMarked, MessagePlanned};
 use crate::json::Scanner;
 use crate::limits::ATTEMPTS;
 
@@ -97,5 +97,30 @@ pub(super) fn answered<'a>(
         outcome: required(outcome, tell, At::Data("outcome"), AN_IDENTIFIER)?,
         reason,
         attempts,
+    })
+}
+
+pub(super) fn marked<'a>(
+    s: &mut Scanner<'a>,
+    tell: &mut impl Tell,
+) -> Result<MessageMarked<'a>, Stop> {
+    const FIELDS: &[&str] = &["message", "mark", "by", "until"];
+    let (mut message, mut mark, mut by, mut until) = (None, None, None, None);
+    s.object(|key, s| -> Result<(), Stop> {
+        let at = At::Data(&key);
+        match &*key {
+            "message" => message = Some(identifier(s, tell, at)?),
+            "mark" => mark = Some(identifier(s, tell, at)?),
+            "by" => by = optional(s, |s| identifier(s, tell, at))?,
+            "until" => until = optional(s, |s| time(s, tell, at))?,
+            _ => not_ours(s, tell, at, &key, FIELDS)?,
+        }
+        Ok(())
+    })?;
+    Ok(MessageMarked {
+        message: required(message, tell, At::Data("message"), AN_IDENTIFIER)?,
+        mark: required(mark, tell, At::Data("mark"), AN_IDENTIFIER)?,
+        by,
+        until,
     })
 }

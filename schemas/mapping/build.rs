@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use crate::events::{
     CaseAssigned, CaseOpened, CaseResolved, Customer, Data, Event, EventType, FeedbackSubmitted,
     InteractionRecorded, Line, LoadMeasured, MAX_ATTRIBUTES, MAX_LINES, MAX_SKILLS,
-    MessageAnswered, MessagePlanned, OrderPlaced, OrderReversed, OrderStatusChanged, RecordDeleted,
-    RecordUpserted, Text,
+    MessageAnswered, MessageMarked, MessagePlanned, OrderPlaced, OrderReversed, OrderStatusChanged,
+    RecordDeleted, RecordUpserted, Text,
 };
 use crate::json::Scanner;
 use crate::limits::{ATTEMPTS, BUCKET, LINE, LOAD, QUANTITY, RATING, SEVERITY, amount_of};
@@ -214,6 +214,12 @@ impl Becomes {
                 outcome: it.must(1, "outcome", Frames::identifier)?,
                 reason: it.may(2, "reason", Frames::text)?,
                 attempts: it.integer(3, "attempts", &ATTEMPTS)?,
+            }),
+            EventType::MessageMarked => Data::MessageMarked(MessageMarked {
+                message: it.must(0, "message", Frames::identifier)?,
+                mark: it.must(1, "mark", Frames::identifier)?,
+                by: it.may(2, "by", Frames::identifier)?,
+                until: it.may(3, "until", Frames::time)?,
             }),
             EventType::RecordDeleted => Data::RecordDeleted(RecordDeleted {
                 table: it.must(0, "table", Frames::identifier)?,

@@ -193,6 +193,13 @@ static MESSAGE_ANSWERED: [Spec; 4] = [
     may("attempts", Kind::Integer(&limits::ATTEMPTS)),
 ];
 
+static MESSAGE_MARKED: [Spec; 4] = [
+    must("message", Kind::Identifier),
+    must("mark", Kind::Identifier),
+    may("by", Kind::Identifier),
+    may("until", Kind::Time),
+];
+
 static LOAD_MEASURED: [Spec; 3] = [
     must("series", Kind::Identifier),
     must("bucket_minutes", Kind::Integer(&limits::BUCKET)),
@@ -215,6 +222,7 @@ pub(super) fn fields(event: EventType) -> &'static [Spec] {
         EventType::RecordDeleted => &RECORD_DELETED,
         EventType::MessagePlanned => &MESSAGE_PLANNED,
         EventType::MessageAnswered => &MESSAGE_ANSWERED,
+        EventType::MessageMarked => &MESSAGE_MARKED,
         EventType::LoadMeasured => &LOAD_MEASURED,
     }
 }

@@ -403,6 +403,20 @@ pub struct MessagePlanned {
     pub expires: Option<Instant>,
 }
 
+/// What somebody who read a message said of it.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MessageMarked {
+    /// The intent; the event's subject.
+    pub message: Identifier,
+    /// `acknowledged`: somebody has seen to it; `snoozed`: it is to be shown again later.
+    pub mark: Identifier,
+    /// Who said so.
+    pub by: Option<Identifier>,
+    /// Of one that is snoozed: until when; absent: not any more.
+    pub until: Option<Instant>,
+}
+
 /// What became of a message that a rule of ours planned.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -143,6 +143,12 @@ fn events() -> Vec<Data<'static>> {
             reason: some("410 Gone"),
             attempts: Some(3),
         }),
+        Data::MessageMarked(MessageMarked {
+            message: "m-1".into(),
+            mark: "snoozed".into(),
+            by: some("zoe"),
+            until: Some(1_772_357_400_000_000),
+        }),
         Data::RecordUpserted(RecordUpserted {
             table: "public.orders".into(),
             key: "7/a%2Fb".into(),

@@ -4,13 +4,15 @@
 //! A running process is asked: messages are rows of its views, and what is done about them is
 //! written into its log.
 
-use serde_json::Value;
+use schemas::time::rfc3339;
+use serde_json::{Value, json};
 
 use super::Problems;
-use super::ask::{self, Peer};
+use super::ask::{self, Asking, Peer};
 use super::chosen::{Chosen, wrong_flag};
 use super::out::{Out, Reader};
-use super::typed::rules::{Listed, Notifications, Which};
+use super::typed::rules::{Listed, Marked, Notifications, Which};
+use crate::clock;
 use crate::config::Settings;
 use crate::report::Report;
 
@@ -19,12 +21,16 @@ pub fn main(what: &Notifications, chosen: &Chosen) -> Result<(), Problems> {
     let folder = match what {
         Notifications::List(it) => &it.which.folder,
         Notifications::Retry(it) | Notifications::Cancel(it) => &it.folder,
+        Notifications::Acknowledge(it) => &it.folder,
+        Notifications::Snooze(it) => &it.marked.folder,
     };
     let settings = chosen.folder(folder)?;
     let word = match what {
         Notifications::List(_) => "list",
         Notifications::Retry(_) => "retry",
         Notifications::Cancel(_) => "cancel",
+        Notifications::Acknowledge(_) => "acknowledge",
+        Notifications::Snooze(_) => "snooze",
     };
     let one = |it: Report| vec![it];
     let peer = ask::running(&settings.data_dir).ok_or_else(|| one(not_running(&settings, word)))?;
@@ -37,7 +43,48 @@ pub fn main(what: &Notifications, chosen: &Chosen) -> Result<(), Problems> {
             }
             act(&peer, it, word).map_err(one)
         }
+        Notifications::Acknowledge(it) => mark(&peer, it, word, json!({})).map_err(one),
+        Notifications::Snooze(it) => {
+            let until = it.length.map(|it| {
+                let ms = u64::try_from(it.as_millis()).unwrap_or(u64::MAX);
+                let ms = clock::wall_ms().saturating_add(ms);
+                rfc3339(i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1_000))
+            });
+            let until = until.or_else(|| it.until.clone());
+            mark(&peer, &it.marked, word, json!({"until": until})).map_err(one)
+        }
     }
+}
+
+/// Says something of one message; `body`: what, without who.
+fn mark(peer: &Peer, it: &Marked, word: &str, mut body: Value) -> Result<(), Report> {
+    if let Some(by) = &it.by {
+        body["by"] = json!(by);
+    }
+    let query = ask::query(&[("tenant", Some(it.tenant.clone()))]);
+    let path = format!("/v1/notifications/{}/{word}{query}", ask::encoded(&it.message));
+    let body = body.to_string();
+    let asking = Asking { path: &path, headers: "", body: body.as_bytes() };
+    let answer = peer.ask(&asking)?;
+    let mut out = Out::default();
+    if it.folder.json {
+        out.line(&answer)?;
+        return out.end();
+    }
+    let told: Value = serde_json::from_slice(&answer)
+        .map_err(|why| peer.told(&path, &format!("expected JSON, found {why}")))?;
+    let text = |key: &str| told[key].as_str();
+    let stands = match (text("did"), text("until")) {
+        (Some("acknowledged"), _) => {
+            let by = text("by").map(|it| format!(" by {it}")).unwrap_or_default();
+            format!("acknowledged {}{by}", text("at").unwrap_or(""))
+        }
+        (_, Some(until)) => format!("snoozed until {until}"),
+        (_, None) => "not snoozed".into(),
+    };
+    let before = if told["again"] == true { " (as before)" } else { "" };
+    out.line(format!("{}  {stands}{before}", it.message))?;
+    out.end()
 }
 
 fn list(peer: &Peer, it: &Listed) -> Result<(), Report> {
@@ -48,6 +95,7 @@ fn list(peer: &Peer, it: &Listed) -> Result<(), Report> {
         ("channel", it.which.channel.clone()),
         ("state", it.state.clone()),
         ("about", it.about.clone()),
+        ("snoozed", it.snoozed.then(|| "all".into())),
         ("limit", Some(it.limit.to_string())),
     ];
     // The key is no filter: it is asked for by itself.
@@ -83,8 +131,15 @@ fn list(peer: &Peer, it: &Listed) -> Result<(), Report> {
 fn line(row: &Value) -> String {
     let text = |key: &str| row[key].as_str().unwrap_or("").to_string();
     let answer = row["answer"].as_str().map(|it| format!(" ({it})")).unwrap_or_default();
+    let snoozed = match row["snoozed_until"].as_str().filter(|_| row["snoozed"] == true) {
+        Some(until) => format!("  snoozed until {until}"),
+        None => String::new(),
+    };
+    let by = row["acknowledged_by"].as_str().map(|it| format!(" by {it}")).unwrap_or_default();
+    let seen = if row["acknowledged"] == true { "  acknowledged" } else { "" };
+    let marks = if seen.is_empty() { snoozed } else { format!("{seen}{by}{snoozed}") };
     format!(
-        "{}  {}  {:<10}  {} -> {}  {}  {}{answer}",
+        "{}  {}  {:<10}  {} -> {}  {}  {}{answer}{marks}",
         text("planned_at"),
         text("message"),
         text("state"),

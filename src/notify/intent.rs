@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use schemas::encode::structured;
-use schemas::events::{Data, Event, MessageAnswered, MessagePlanned, NOTIFY};
+use schemas::events::{Data, Event, MessageAnswered, MessageMarked, MessagePlanned, NOTIFY};
 use schemas::names::Name;
 use sha2::{Digest, Sha256};
 
@@ -130,6 +130,35 @@ impl Answer<'_> {
             attempts: Some(i64::from(self.attempts)),
         };
         event(tenant, &id, self.at, Data::MessageAnswered(answered))
+    }
+}
+
+/// The event of what somebody said of a message.
+pub(super) struct Mark<'a> {
+    /// Of whose, and which.
+    pub(super) message: (&'a str, &'a str),
+    /// One of [`schemas::events::MARKS`].
+    pub(super) mark: &'a str,
+    /// Who said so.
+    pub(super) by: Option<&'a str>,
+    /// Of one that is snoozed: until when, microseconds.
+    pub(super) until: Option<i64>,
+    /// When it was said, microseconds.
+    pub(super) at: i64,
+}
+
+impl Mark<'_> {
+    /// Its event; of the same mark at the same instant the same.
+    pub(super) fn event(&self) -> Vec<u8> {
+        let (tenant, message) = self.message;
+        let id = format!("{message}/{}/{}", self.mark, self.at);
+        let marked = MessageMarked {
+            message: Cow::Borrowed(message),
+            mark: Cow::Borrowed(self.mark),
+            by: self.by.map(Cow::Borrowed),
+            until: self.until,
+        };
+        event(tenant, &id, self.at, Data::MessageMarked(marked))
     }
 }
 

@@ -111,8 +111,18 @@ pub(super) fn of(behind: Behind<'_>) -> Result<Ports, Report> {
         now_ms: Arc::clone(&now_ms),
     });
     let queues = desk_of(settings, &read, log.clone(), &building, &now_ms)?;
+    let facts = log.clone();
+    let marks = Arc::new(notify::Marker {
+        read: read.clone(),
+        append: Arc::new(move |all| match &facts {
+            Some(log) => log.append_facts(all),
+            None => NoLog.append(all),
+        }),
+        now_ms: Arc::clone(&now_ms),
+    });
     Ok(Ports {
         read,
+        marks,
         append,
         ledger,
         applied: Arc::new(move |first, next| counted.applied(first, next)),

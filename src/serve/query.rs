@@ -29,6 +29,11 @@ impl<'a> Query<'a> {
         Ok(Some(value))
     }
 
+    /// As if the client had said so, too.
+    pub(super) fn put(&mut self, name: &'a str, value: Cow<'a, str>) {
+        self.0.push((Cow::Borrowed(name), value));
+    }
+
     /// Takes a whole number within these bounds out.
     pub(super) fn number(
         &mut self,

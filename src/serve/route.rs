@@ -12,6 +12,8 @@ pub enum Endpoint {
     Read,
     Sql,
     Notifications,
+    Acknowledge,
+    Snooze,
     Events,
     QueueOrder,
     QueueClaim,
@@ -108,7 +110,7 @@ pub struct Route {
 /// What a path's placeholders stand for, still percent-encoded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Captures {
-    /// `{view}`, or `{queue}`.
+    /// `{view}`, `{queue}`, or `{message}`.
     pub view: String,
     /// `{key}`
     pub key: String,

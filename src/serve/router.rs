@@ -18,7 +18,7 @@ use super::desk::Desk;
 use super::query::Query;
 use super::refusal::Refusal;
 use super::routes::{Captures, Class, Endpoint, ROUTES, Route};
-use super::{body, events, operate, queues, sql, state, stream};
+use super::{body, events, feed, operate, queues, sql, state, stream};
 use crate::clock;
 
 /// The path is a route's, the method is not.
@@ -59,7 +59,8 @@ pub(super) fn filter(desk: &Arc<Desk>) -> BoxedFilter<(Response,)> {
 
 /// Headers and body, beyond what every route reads.
 fn needs_more(route: &Route) -> bool {
-    !route.body.is_empty() || route.class == Class::Loopback || route.endpoint == Endpoint::Stream
+    let by_headers = [Endpoint::Stream, Endpoint::Notifications].contains(&route.endpoint);
+    !route.body.is_empty() || route.class == Class::Loopback || by_headers
 }
 
 /// The filter of a route's method and path, and of what every handler is told.
@@ -121,10 +122,6 @@ async fn read(route: &Route, desk: Arc<Desk>, asked: Asked) -> Result<Response, 
     at_least(&desk, &asked).await?;
     match route.endpoint {
         Endpoint::List => state::list(desk, caller, asked.captures, query).await,
-        Endpoint::Notifications => {
-            let captures = Captures { view: "notifications".into(), ..asked.captures };
-            state::list(desk, caller, captures, query).await
-        }
         Endpoint::Views => state::views(desk, caller, query).await,
         Endpoint::QueueOrder => queues::order(desk, caller, asked.captures, query).await,
         Endpoint::Rejects => operate::rejects(desk, caller, query).await,
@@ -176,6 +173,17 @@ async fn more(
         Endpoint::Stream => {
             at_least(&desk, &asked).await?;
             stream::open(desk, &caller, query, &headers)
+        }
+        Endpoint::Notifications => {
+            at_least(&desk, &asked).await?;
+            feed::read(desk, caller, query, &headers).await
+        }
+        Endpoint::Acknowledge | Endpoint::Snooze => {
+            query.end()?;
+            let body = body::read(stream, &headers, limit, timeout).await?;
+            body::json_only(&headers)?;
+            at_least(&desk, &asked).await?;
+            feed::mark(&desk, &caller, (route.endpoint, &asked.captures), &body).await
         }
         Endpoint::Read => {
             query.end()?;

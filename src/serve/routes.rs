@@ -38,6 +38,7 @@ const KEY: Parameter = header(
     "idempotency-key",
     "1 to 128 bytes; the same request again with the same key is given the same answer",
 );
+const MESSAGE: Parameter = path("message", "a message: the key of its row");
 const LIMIT: Parameter = number("limit", "rows of a page: 1 to 1,000, 100 if absent");
 const CURSOR: Parameter = query("cursor", "where to go on: `next` of the page before");
 const JSON: &str = "application/json";
@@ -61,6 +62,16 @@ const LISTED: &[(u16, &str)] = &[
     NO_VIEW,
     (410, "the cursor's instant is no longer kept: begin again"),
     LONG,
+];
+const MARKED: &[(u16, &str)] = &[
+    (200, "so it stands, durably"),
+    (400, "the body is not understood"),
+    (404, "no such message of this tenant"),
+    (408, "the body did not come in time"),
+    (413, "the body is larger than its limit"),
+    (415, "not JSON"),
+    (429, "queues are full: try again after `Retry-After`; nothing was written"),
+    (503, "the log does not take it, or the position asked for was not reached in time"),
 ];
 const GIVEN_BACK: &[(u16, &str)] = &[
     (200, "done, durably"),
@@ -275,12 +286,41 @@ pub static ROUTES: &[Route] = &[
         method: "GET",
         path: "/v1/notifications",
         class: Class::Tenant,
-        words: "What rules decided to say, and what became of it: the view `notifications`.",
-        parameters: &[LIMIT, CURSOR],
+        words: "What rules decided to say, and what became of it: the view `notifications`, without what is snoozed. With `Accept: text/event-stream` as a stream, as `/v1/stream` has it.",
+        parameters: &[
+            LIMIT,
+            CURSOR,
+            query("snoozed", "`true`: only what is snoozed; `all`: that too; left out if absent"),
+            header("last-event-id", "of a stream: go on after this epoch"),
+        ],
         filters: true,
         body: &[],
         answer: JSON,
         answers: LISTED,
+    },
+    Route {
+        endpoint: Endpoint::Acknowledge,
+        method: "POST",
+        path: "/v1/notifications/{message}/acknowledge",
+        class: Class::Tenant,
+        words: "Says that somebody sees to a message; the first to say so stands: `{\"by\": …}`.",
+        parameters: &[MESSAGE],
+        filters: false,
+        body: &[JSON],
+        answer: JSON,
+        answers: MARKED,
+    },
+    Route {
+        endpoint: Endpoint::Snooze,
+        method: "POST",
+        path: "/v1/notifications/{message}/snooze",
+        class: Class::Tenant,
+        words: "Has a message shown later: `{\"until\": \"2026-03-01T12:00:00Z\", \"by\": …}`, at most 366 days; with null at once.",
+        parameters: &[MESSAGE],
+        filters: false,
+        body: &[JSON],
+        answer: JSON,
+        answers: MARKED,
     },
     Route {
         endpoint: Endpoint::Ledger,

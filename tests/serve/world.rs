@@ -416,8 +416,15 @@ impl World {
             is_building: Arc::new(|_| false),
         })
         .unwrap();
+        let log = self.log.clone();
+        let marks = Arc::new(millstream::notify::Marker {
+            read: read.clone(),
+            append: Arc::new(move |facts| log.append(facts)),
+            now_ms: Arc::new(|| FIRST),
+        });
         Ports {
             read,
+            marks,
             sql,
             queues: Arc::new(queues),
             append: self.log.clone(),

@@ -211,7 +211,12 @@ fn message() -> impl Strategy<Value = Data<'static>> {
     ]);
     let answered = (message(), outcome, maybe(one_of(&["410 Gone"])), maybe(0..5_i64));
     let said = (one_of(&["stuck", "red"]), maybe(customer()), maybe(one_of(&["quiet"])));
+    let mark = one_of(&["acknowledged", "snoozed", "snoozed", "sneezed"]);
+    let marked = (message(), mark, maybe(one_of(&["zoe", "ann"])), maybe(instant()));
     prop_oneof![
+        marked.prop_map(|(message, mark, by, until)| {
+            Data::MessageMarked(MessageMarked { message, mark, by, until })
+        }),
         answered.prop_map(|(message, outcome, reason, attempts)| {
             Data::MessageAnswered(MessageAnswered { message, outcome, reason, attempts })
         }),

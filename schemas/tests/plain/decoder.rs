@@ -322,6 +322,16 @@ fn typed(kind: EventType, data: &str) -> Result<(Data<'static>, Vec<String>), Wh
             };
             (Data::MessageAnswered(answered), vec![it.message.0])
         }
+        EventType::MessageMarked => {
+            let it: doc::MessageMarked = read(data)?;
+            let marked = events::MessageMarked {
+                message: name(&it.message)?,
+                mark: name(&it.mark)?,
+                by: names(&it.by)?,
+                until: it.until.map(|it| instant(&it.0)).transpose()?,
+            };
+            (Data::MessageMarked(marked), vec![it.message.0])
+        }
         EventType::RecordDeleted => {
             let it: doc::RecordDeleted = read(data)?;
             let deleted = events::RecordDeleted {

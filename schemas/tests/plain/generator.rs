@@ -269,6 +269,16 @@ fn data(kind: EventType, it: &mut Seeded) -> (Members, String) {
                 put("attempts", integer(0, 1_000_000, it));
             }
         }
+        T::MessageMarked => {
+            put("message", entity.clone());
+            put("mark", identifier(it));
+            if it.one_in(2) {
+                put("by", or_null(identifier, it));
+            }
+            if it.one_in(2) {
+                put("until", or_null(instant, it));
+            }
+        }
         T::LoadMeasured => {
             put("series", entity.clone());
             put("bucket_minutes", integer(1, 1_440, it));

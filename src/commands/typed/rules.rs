@@ -104,6 +104,52 @@ pub enum Notifications {
                             millstream notifications cancel --all\n\n\
                             An attempt that is on its way is not called back.")]
     Cancel(Which),
+    /// Say that somebody sees to a message; the first to say so stands
+    #[command(after_help = "Example:\n  millstream notifications acknowledge \
+                            msg_1e9976dbe1e0830d3f8043a1eab0b3d8 --by zoe")]
+    Acknowledge(Marked),
+    /// Have a message shown later
+    #[command(after_help = "Examples:\n  millstream notifications snooze \
+                            msg_1e9976dbe1e0830d3f8043a1eab0b3d8 --for 2h --by zoe\n  \
+                            millstream notifications snooze \
+                            msg_1e9976dbe1e0830d3f8043a1eab0b3d8 --over\n\n\
+                            Until then `list` leaves it out. What is sent does not change.")]
+    Snooze(Snoozed),
+}
+
+/// Of which message something is said, and by whom.
+#[derive(Clone, Debug, Args)]
+pub struct Marked {
+    /// The message
+    #[arg(value_name = "MESSAGE")]
+    pub message: String,
+    /// Who says so
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
+    /// Whose message it is
+    #[arg(long, value_name = "TENANT", default_value = "default")]
+    pub tenant: String,
+    /// Which data folder, and how it is printed.
+    #[command(flatten)]
+    pub folder: Folder,
+}
+
+/// How long a message is not shown.
+#[derive(Clone, Debug, Args)]
+#[command(group = clap::ArgGroup::new("when").required(true))]
+pub struct Snoozed {
+    /// Which, and who says so.
+    #[command(flatten)]
+    pub marked: Marked,
+    /// For so long from now
+    #[arg(long = "for", value_name = "TIME", group = "when", value_parser = super::duration)]
+    pub length: Option<std::time::Duration>,
+    /// Until this time, RFC 3339
+    #[arg(long, value_name = "TIME", group = "when")]
+    pub until: Option<String>,
+    /// No longer
+    #[arg(long, group = "when")]
+    pub over: bool,
 }
 
 /// Which messages.
@@ -141,6 +187,9 @@ pub struct Listed {
     /// Only those about this row: the text of its key
     #[arg(long, value_name = "KEY")]
     pub about: Option<String>,
+    /// Also those that are snoozed
+    #[arg(long)]
+    pub snoozed: bool,
     /// How many: 1 to 1000
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub limit: u16,
