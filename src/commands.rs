@@ -108,7 +108,7 @@ fn obey(typed: Typed, variables: Vec<(String, String)>) -> Result<ExitCode, Prob
             replay::main(&replay, settings).map_err(one)
         }
         Command::Run(it) if it.supervise => return run::supervised(chosen.run(&it)?).map_err(one),
-        Command::Run(it) => run::main(chosen.run(&it)?, &it).map_err(one),
+        Command::Run(it) => run::main(chosen.run(&it)?, &it, &chosen).map_err(one),
         Command::Demo(it) => demo::main(&it, chosen.demo(&it)?).map_err(one),
     };
     done.map(|()| ExitCode::SUCCESS)

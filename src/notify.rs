@@ -36,6 +36,7 @@ mod marks; // what people say of messages
 mod planner; // what rules make of changes
 mod receiver; // who is told, whatever it is
 mod rule; // rules, compiled
+mod reload; // others in place of those
 pub mod rotate; // another secret
 mod send; // one channel at work
 pub mod sign; // Standard Webhooks
@@ -53,24 +54,27 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use tokio::sync::{oneshot, watch};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::channels::ChannelSettings;
 use crate::messages::{AppendRefused, Appended, Epoch, ReadHandle};
 use crate::report::Report;
 use crate::tasks;
-use asking::Way;
 use group::Groups;
 use planner::Planner;
 use receiver::Receiver;
-use send::{Channel, Shared, Waiting};
+use reload::Slot;
+use send::{Channel, Live, Shared, Waiting};
 use standing::Standing;
 use watcher::{Places, Watcher};
 
 pub use asked::{Asked, Asking, Wanted, no_notifications};
 pub use asking::{AGAIN_MAX, Asking as AskingChannels, no_such};
 pub use marks::Marker;
+pub use reload::Reloading;
 pub use rule::{Rule, Rules};
 pub use standing::DIR;
 pub use trial::{Tally, Trial};
@@ -155,12 +159,18 @@ pub struct Notifying {
     counts: Arc<Mutex<Counts>>,
     asking: Asking,
     channels: AskingChannels,
+    reloading: Reloading,
 }
 
 impl Notifying {
     /// The channels, for those who ask.
     pub fn channels(&self) -> AskingChannels {
         self.channels.clone()
+    }
+
+    /// For those who have other rules and channels put in place.
+    pub fn reloading(&self) -> Reloading {
+        self.reloading.clone()
     }
 
     /// For those who have something done about messages.
@@ -198,25 +208,27 @@ pub fn start(parts: Parts) -> Result<Option<Notifying>, Report> {
     let places = view.as_ref().and_then(|it| Places::of(&**it));
     let (Some(view), Some(places)) = (view, places) else { return Err(no_view()) };
     std::fs::create_dir_all(&parts.folder).map_err(|why| no_folder(&parts.folder, &why))?;
-    let (mut channels, mut tasks, mut ways) = (HashMap::new(), Vec::new(), Vec::new());
+    let (mut channels, mut ways) = (HashMap::new(), Vec::new());
+    let (more, mut begun) = mpsc::unbounded_channel();
     for (n, settings) in parts.channels.into_iter().enumerate() {
         let receiver = Receiver::new(&settings, Arc::clone(&parts.resolve))
             .map_err(|why| unfit(&settings.name, why))?;
-        let receiver = Arc::new(receiver);
-        let standing = Mutex::new(Standing::open(&parts.folder, &settings.name));
-        let waiting = Arc::new(Waiting { standing, ..Waiting::default() });
+        let standing = Standing::open(&parts.folder, &settings.name);
+        let name = settings.name.clone();
+        let live = Arc::new(Live { settings, receiver });
+        let waiting = Arc::new(Waiting::new(standing, live));
         let seed = (parts.now_ms)().rotate_left(17) ^ (n as u64 + 1) | 1;
-        channels.insert(settings.name.clone(), (settings.clone(), Arc::clone(&waiting)));
-        ways.push(Way {
-            settings: settings.clone(),
-            waiting: Arc::clone(&waiting),
-            receiver: Arc::clone(&receiver),
-        });
-        tasks.push(Channel { settings, waiting, receiver, seed });
+        channels.insert(name, Arc::clone(&waiting));
+        ways.push(Arc::clone(&waiting));
+        // The other end is below.
+        drop(more.send(Channel { waiting, seed }));
     }
-    let asked = AskingChannels { ways: Arc::new(ways), now_ms: Arc::clone(&parts.now_ms) };
+    let ways = Arc::new(RwLock::new(ways));
+    let asked = AskingChannels { ways: Arc::clone(&ways), now_ms: Arc::clone(&parts.now_ms) };
+    let (slot, resolve, now_ms) = (Slot::default(), parts.resolve, Arc::clone(&parts.now_ms));
+    let folder = parts.folder;
     let stop = Arc::new(AtomicBool::new(false));
-    let (end, ended) = watch::channel(false);
+    let (end, mut ended) = watch::channel(false);
     let counts = Arc::new(Mutex::new(Counts::new()));
     let shared = Arc::new(Shared {
         read: parts.read.clone(),
@@ -236,6 +248,7 @@ pub fn start(parts: Parts) -> Result<Option<Notifying>, Report> {
         view,
         append: parts.append,
         channels,
+        reload: Arc::clone(&slot),
         needed: parts.needed,
         from: parts.from,
         now_ms: parts.now_ms,
@@ -255,12 +268,41 @@ pub fn start(parts: Parts) -> Result<Option<Notifying>, Report> {
         .enable_all()
         .build()
         .map_err(|why| tasks::could_not_start(("runtime", "notify-out"), &why))?;
+    let all = Arc::clone(&ways);
     let sending = tasks::thread("notify-out", move || {
-        let all = tasks.into_iter().map(|it| it.run(Arc::clone(&shared), ended.clone()));
-        runtime.block_on(futures_util::future::join_all(all));
+        runtime.block_on(async move {
+            let mut running = FuturesUnordered::new();
+            while !*ended.borrow() {
+                tokio::select! {
+                    Some(channel) = begun.recv() => {
+                        let channel: Channel = channel;
+                        running.push(channel.run(Arc::clone(&shared)));
+                    }
+                    Some(()) = running.next(), if !running.is_empty() => {}
+                    changed = ended.changed() => if changed.is_err() { break },
+                }
+            }
+            for it in all.read().iter() {
+                it.end.send_replace(true);
+            }
+            while running.next().await.is_some() {}
+        });
     })?;
+    let watcher = watching.thread().clone();
+    let one = Arc::default();
+    let reloading = Reloading { ways, slot, watcher, tasks: more, folder, resolve, now_ms, one };
     let planned = parts.planned;
-    Ok(Some(Notifying { watching, sending, stop, end, planned, counts, asking, channels: asked }))
+    Ok(Some(Notifying {
+        watching,
+        sending,
+        stop,
+        end,
+        planned,
+        counts,
+        asking,
+        channels: asked,
+        reloading,
+    }))
 }
 
 fn no_view() -> Report {

@@ -73,7 +73,7 @@ use ground::{Ground, now_by};
 use keep::Kept;
 pub use keep::Rebuild;
 pub use notifying::compiled as compiled_rules;
-pub use plan::{Plan, Resolver};
+pub use plan::{Plan, Read, Reread, Resolver};
 use publishing::Models;
 use reading::Readers;
 use rebuild::Building;
@@ -324,6 +324,11 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         _ => None,
     };
     let said = notifying.as_ref().map(crate::notify::Notifying::counts);
+    let reloader = notifying::Reloader {
+        settings: settings.clone(),
+        read: plan.reread.0.clone(),
+        reloading: notifying.as_ref().map(crate::notify::Notifying::reloading),
+    };
     let messages = notifying.as_ref().map(crate::notify::Notifying::asking);
     let files: Files = (FeedId::from(plan.log)..)
         .zip(&sources)
@@ -365,12 +370,14 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
                 sinks: sinks.as_ref().map(Sinks::asking),
                 messages,
                 channels: notifying.as_ref().map(crate::notify::Notifying::channels),
+                reloader: reloader.clone(),
                 models,
                 building: Arc::clone(&building),
                 now_ms: now_by(&clock),
             })?;
             let address_file = plan.folder(&settings).map(|it| it.join(ADMIN_ADDRESS));
-            Some(serve(&settings, porch, ports, end, told, address_file)?)
+            let again = Box::new(move || reloader.by_signal());
+            Some(serve(&settings, porch, ports, (end, told, again), address_file)?)
         }
     };
     let watching = watching::start(watching::Behind {

@@ -258,6 +258,8 @@ pub enum AdminAction {
         /// Of what stands aside, only this.
         id: Option<String>,
     },
+    /// Take rules and channels as they stand in the settings now.
+    ReloadRules,
     /// How the channels stand.
     Channels,
     /// Have something done about a channel.

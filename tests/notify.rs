@@ -17,6 +17,8 @@ mod postbox;
 mod process;
 #[path = "common/receiver.rs"]
 mod receiver;
+#[path = "notify/reload.rs"]
+mod reload;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};

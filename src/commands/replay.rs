@@ -27,7 +27,7 @@ use crate::config::{KafkaSettings, Settings};
 use crate::ingest::file::Progress;
 use crate::ledger::EpochTimes;
 use crate::report::Report;
-use crate::run::{self, Ended, Plan, Rebuild, Resolver, Source};
+use crate::run::{self, Ended, Plan, Rebuild, Reread, Resolver, Source};
 use crate::{tasks, usage};
 
 /// What to replay, and how.
@@ -234,6 +234,7 @@ pub fn run(replay: &Replay, settings: Settings) -> Result<(Outcome, Ended), Repo
         until_end: true,
         sinks: Vec::new(),
         resolver: Resolver::default(),
+        reread: Reread::default(),
         told: None,
         clock: replay.clock,
         serve: replay.serve || replay.stay,

@@ -11,8 +11,10 @@ mod rows; // rows of a process, or of a folder
 use serde_json::Value;
 
 use super::Problems;
+use super::ask;
 use super::chosen::Chosen;
 use super::out::Out;
+use super::typed::Folder;
 use super::typed::rules::{Explain, Preview, Rules as Typed};
 use crate::config::Settings;
 use crate::notify::{About, Rule, Rules};
@@ -25,8 +27,74 @@ use schemas::nearest::nearest;
 pub fn main(what: &Typed, chosen: &Chosen) -> Result<(), Problems> {
     match what {
         Typed::Test(it) => history::main(it, chosen),
+        Typed::Reload { folder } => reload(folder, chosen),
         Typed::Explain(it) => explain(it, chosen),
         Typed::Preview(it) => preview(it, chosen),
+    }
+}
+
+/// Asks the running process to take them anew; it reads its own settings.
+fn reload(folder: &Folder, chosen: &Chosen) -> Result<(), Problems> {
+    let one = |it: Report| vec![it];
+    let settings = chosen.folder(folder)?;
+    let peer = ask::running(&settings.data_dir).ok_or_else(|| one(not_running(&settings)))?;
+    let path = "/v1/admin/rules/reload";
+    let told = peer.post_slowly(path).map_err(one)?;
+    let mut out = Out::default();
+    if folder.json {
+        out.line(told.to_string()).map_err(one)?;
+    }
+    out.end().map_err(one)?;
+    if told["reloaded"] != true {
+        let problems = told["problems"].as_array().map(Vec::as_slice).unwrap_or_default();
+        return Err(problems.iter().map(as_told).collect());
+    }
+    if folder.json {
+        return Ok(());
+    }
+    let names = |key: &str| {
+        let all = told[key].as_array().into_iter().flatten();
+        let all: Vec<&str> = all.filter_map(Value::as_str).collect();
+        if all.is_empty() { "none".to_string() } else { all.join(", ") }
+    };
+    let mut out = Out::default();
+    let lines = [
+        format!("{} rules decide from epoch {} on", told["rules"], told["from"]),
+        format!("added     {}", names("added")),
+        format!("changed   {}", names("changed")),
+        format!("removed   {}", names("removed")),
+        format!("channels  {}", names("channels")),
+    ];
+    for line in lines {
+        out.line(line).map_err(one)?;
+    }
+    out.end().map_err(one)
+}
+
+/// What the process could not use, in its words.
+fn as_told(it: &Value) -> Report {
+    let text = |key: &str| it[key].as_str().unwrap_or("").to_string();
+    let at = it["at"].as_object().into_iter().flatten();
+    let at: Vec<String> =
+        at.map(|(name, value)| format!("{name} {}", value.as_str().unwrap_or(""))).collect();
+    Report {
+        code: "commands/not-reloaded",
+        what: text("what"),
+        at: vec![("problem", text("code")), ("there", at.join(", "))],
+        why: text("why"),
+        effect: text("effect"),
+        fix: text("fix"),
+    }
+}
+
+fn not_running(settings: &Settings) -> Report {
+    Report {
+        code: "commands/not-running",
+        what: "cannot have rules taken anew".into(),
+        at: vec![("folder", settings.data_dir.display().to_string())],
+        why: "expected a process that runs on the data folder, found none".into(),
+        effect: "nothing was changed; the next start takes them as they stand".into(),
+        fix: "start it (`millstream run`)".into(),
     }
 }
 

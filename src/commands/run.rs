@@ -4,17 +4,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
+use super::chosen::Chosen;
 use super::typed;
 use crate::config::Settings;
 use crate::report::Report;
-use crate::run::{self, Plan, Rebuild};
+use crate::run::{self, Plan, Rebuild, Reread};
 use crate::segments;
 use crate::store;
 use crate::supervise::notes::Told;
 use crate::supervise::{self, Supervised};
 
 /// Runs until SIGINT or SIGTERM, then ends cleanly.
-pub fn main(settings: Settings, typed: &typed::Run) -> Result<(), Report> {
+pub fn main(settings: Settings, typed: &typed::Run, chosen: &Chosen) -> Result<(), Report> {
     run::end_on_panic();
     // What was to be built again has been, by the process before.
     let again = typed.supervised.as_ref().is_some_and(|it| it.restarts > 0);
@@ -24,7 +25,9 @@ pub fn main(settings: Settings, typed: &typed::Run) -> Result<(), Report> {
         views: rebuild.iter().filter(|it| !it.is_empty()).cloned().collect(),
         accept_incomplete: typed.accept_incomplete,
     };
-    let plan = Plan { rebuild, told: typed.supervised.clone(), ..Plan::of(&settings) };
+    let (again, as_typed) = (chosen.clone(), typed.clone());
+    let reread = Reread(Some(Arc::new(move || again.run(&as_typed))));
+    let plan = Plan { rebuild, reread, told: typed.supervised.clone(), ..Plan::of(&settings) };
     let running = run::start(settings, plan)?;
     run::tell_address(&running);
     running.until_told();

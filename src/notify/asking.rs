@@ -5,38 +5,30 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use serde_json::{Value, json};
 
-use super::receiver::Receiver;
+use super::reload::Ways;
 use super::send::Waiting;
-use crate::config::channels::ChannelSettings;
 use crate::report::Report;
 
 /// Most messages that are listed of a channel.
 pub const AGAIN_MAX: usize = 1_000;
 
-/// A channel, to be asked.
-pub(super) struct Way {
-    pub(super) settings: ChannelSettings,
-    pub(super) waiting: Arc<Waiting>,
-    pub(super) receiver: Arc<Receiver>,
-}
-
 /// All of them.
 #[derive(Clone)]
 pub struct Asking {
-    pub(super) ways: Arc<Vec<Way>>,
+    pub(super) ways: Ways,
     pub(super) now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 
 impl Asking {
     /// An object a channel.
     pub fn list(&self) -> Value {
-        self.ways.iter().map(|it| it.json((self.now_ms)())).collect()
+        self.ways.read().iter().map(|it| shown(it, (self.now_ms)())).collect()
     }
 
     /// Messages that failed and wait for another attempt, each with why; the first
     /// [`AGAIN_MAX`].
     pub fn again(&self, name: &str) -> Result<Value, Report> {
-        let items = self.way(name)?.waiting.mail.lock().again(AGAIN_MAX);
+        let items = self.way(name)?.mail.lock().again(AGAIN_MAX);
         let told = items.iter().map(|it| {
             json!({"tenant": it.name.tenant(), "message": it.name.key(), "about": it.about,
                    "attempts": it.attempts, "next_try_ms": it.due_ms, "why": it.why})
@@ -47,16 +39,16 @@ impl Asking {
     /// The receiver is mended: it is tried now, and what failed is due.
     pub fn resume(&self, name: &str) -> Result<Value, Report> {
         let (way, now) = (self.way(name)?, (self.now_ms)());
-        way.waiting.probe.store(true, SeqCst);
-        way.waiting.mail.lock().resume(now);
-        way.waiting.bell.notify_one();
-        Ok(way.json(now))
+        way.probe.store(true, SeqCst);
+        way.mail.lock().resume(now);
+        way.bell.notify_one();
+        Ok(shown(&way, now))
     }
 
     /// What signs is read again.
     pub fn reload(&self, name: &str) -> Result<Value, Report> {
         let way = self.way(name)?;
-        way.receiver.reload().map_err(|why| Report {
+        way.live().receiver.reload().map_err(|why| Report {
             code: "notify/channel",
             what: "cannot use what a channel is to sign with".into(),
             at: vec![("setting", format!("channels.{name}"))],
@@ -64,51 +56,54 @@ impl Asking {
             effect: "the channel signs as before".into(),
             fix: "correct the file of the secret, then say it again".into(),
         })?;
-        Ok(way.json((self.now_ms)()))
+        Ok(shown(&way, (self.now_ms)()))
     }
 
     /// What somebody has to see to, in words.
     pub fn alarms(&self) -> Vec<String> {
-        let alarmed = self.ways.iter().filter_map(|it| {
-            let standing = it.waiting.standing.lock();
-            let name = &it.settings.name;
+        let ways = self.ways.read();
+        let alarmed = ways.iter().filter_map(|it| {
+            let (live, standing) = (it.live(), it.standing.lock());
+            let name = &live.settings.name;
             standing.is_alarm().then(|| format!("channel {name} is {}", standing.word()))
         });
         alarmed.collect()
     }
 
-    fn way(&self, name: &str) -> Result<&Way, Report> {
-        self.ways.iter().find(|it| it.settings.name == name).ok_or_else(|| {
-            let known: Vec<&str> = self.ways.iter().map(|it| it.settings.name.as_str()).collect();
-            no_such(name, &known)
+    fn way(&self, name: &str) -> Result<Arc<Waiting>, Report> {
+        let ways = self.ways.read();
+        let found = ways.iter().find(|it| it.live().settings.name == name);
+        found.map(Arc::clone).ok_or_else(|| {
+            let known: Vec<String> =
+                ways.iter().map(|it| it.live().settings.name.clone()).collect();
+            no_such(name, &known.iter().map(String::as_str).collect::<Vec<_>>())
         })
     }
 }
 
-impl Way {
-    fn json(&self, now_ms: u64) -> Value {
-        let (waiting, more) = self.waiting.mail.lock().waits();
-        let standing = self.waiting.standing.lock();
-        let kept = &standing.note.breaker;
-        let tried = standing.word() == "closed";
-        json!({
-            "name": self.settings.name,
-            "kind": self.receiver.kind(),
-            "state": standing.word(),
-            "failures": kept.failures,
-            "since_ms": (!tried).then_some(kept.since_ms),
-            "next_try_ms": (!tried).then_some(kept.until_ms.max(standing.note.asked_ms)),
-            "code": (!kept.code.is_empty()).then_some(&kept.code),
-            "why": (!kept.why.is_empty()).then_some(&kept.why),
-            "delivered": standing.delivered,
-            "last_delivery_ms": standing.last_ms,
-            "waiting": waiting,
-            "waiting_more": more,
-            "secret": self.receiver.secret(),
-            "signs": self.receiver.signs(),
-            "now_ms": now_ms,
-        })
-    }
+fn shown(it: &Waiting, now_ms: u64) -> Value {
+    let (waiting, more) = it.mail.lock().waits();
+    let live = it.live();
+    let standing = it.standing.lock();
+    let kept = &standing.note.breaker;
+    let tried = standing.word() == "closed";
+    json!({
+        "name": live.settings.name,
+        "kind": live.receiver.kind(),
+        "state": standing.word(),
+        "failures": kept.failures,
+        "since_ms": (!tried).then_some(kept.since_ms),
+        "next_try_ms": (!tried).then_some(kept.until_ms.max(standing.note.asked_ms)),
+        "code": (!kept.code.is_empty()).then_some(&kept.code),
+        "why": (!kept.why.is_empty()).then_some(&kept.why),
+        "delivered": standing.delivered,
+        "last_delivery_ms": standing.last_ms,
+        "waiting": waiting,
+        "waiting_more": more,
+        "secret": live.receiver.secret(),
+        "signs": live.receiver.signs(),
+        "now_ms": now_ms,
+    })
 }
 
 /// There is no channel of this name.

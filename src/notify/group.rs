@@ -84,6 +84,15 @@ impl Groups {
         }
     }
 
+    /// Rules stand elsewhere now: their windows go with them.
+    pub(super) fn take_over(&mut self, places: &HashMap<usize, usize>) {
+        let old = std::mem::take(&mut self.windows);
+        let moved = old
+            .into_iter()
+            .filter_map(|((rule, tenant), window)| Some(((*places.get(&rule)?, tenant), window)));
+        self.windows = moved.collect();
+    }
+
     /// Holds back what falls into a window, and opens windows.
     pub(super) fn hold(&mut self, rules: &[Rule], now: Epoch, intents: &mut Vec<Intent>) {
         let mut held = HashSet::new();

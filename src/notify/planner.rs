@@ -23,6 +23,7 @@ use schemas::rows::{Row, ViewDef};
 
 use super::intent::{self, Intent, Side};
 use super::language::Facts;
+use super::reload::Differs;
 use super::rule::{Rule, Rules};
 use crate::config::rules::On;
 use crate::messages::Epoch;
@@ -44,6 +45,8 @@ pub(super) struct Planner {
     /// When a rule last spoke of a subject, milliseconds.
     quiet: HashMap<(usize, Name), u64>,
     quiet_look: usize,
+    /// Rules that came when the others were at work.
+    fresh: Vec<usize>,
     /// Conditions that could not be told, by rule.
     pub(super) failed: Vec<u64>,
 }
@@ -72,6 +75,7 @@ impl Planner {
             failed: vec![0; rules.all.len()],
             rules,
             of_view,
+            fresh: Vec::new(),
             settling: BTreeMap::new(),
             n_settling: 0,
             quiet: HashMap::new(),
@@ -161,6 +165,74 @@ impl Planner {
             let waits = settles && self.due(it, row) > at;
             if waits || already {
                 let episode = it.episode(row);
+                self.enter((rule, subject), episode, (row, &facts), at, out);
+            }
+        }
+    }
+
+    /// Goes on where others were: what settles by the same wording, and who is quiet by the same name.
+    /// Gives what is other than before, and where rules of before stand now.
+    pub(super) fn take_over(&mut self, old: Planner) -> (Differs, HashMap<usize, usize>) {
+        let (mut differs, mut places) = (Differs::default(), HashMap::new());
+        let mut same = HashMap::new();
+        for (n, it) in self.rules.all.iter().enumerate() {
+            let name = &it.settings.name;
+            let before = old.rules.all.iter().position(|it| it.settings.name == *name);
+            let Some(before) = before else {
+                differs.added.push(name.clone());
+                self.fresh.push(n);
+                continue;
+            };
+            places.insert(before, n);
+            if old.rules.all[before].version == it.version {
+                same.insert(before, n);
+            } else {
+                differs.changed.push(name.clone());
+                self.fresh.push(n);
+            }
+        }
+        for (n, it) in old.rules.all.iter().enumerate() {
+            if !places.contains_key(&n) {
+                differs.removed.push(it.settings.name.clone());
+            }
+        }
+        let settling = old.settling.into_iter();
+        self.settling = settling
+            .filter_map(|(due, it)| Some((due, Settling { rule: *same.get(&it.rule)?, ..it })))
+            .collect();
+        self.n_settling = old.n_settling;
+        let quiet = old.quiet.into_iter();
+        self.quiet = quiet
+            .filter_map(|((rule, subject), at)| Some(((*places.get(&rule)?, subject), at)))
+            .collect();
+        (differs, places)
+    }
+
+    /// Whether a rule that has come meanwhile speaks also of rows of a view that are so already.
+    pub(super) fn speaks_of_what_is(&self, view: usize) -> bool {
+        self.fresh.iter().any(|it| {
+            let it = &self.rules.all[*it];
+            it.view == view && it.settings.already && it.settings.on == On::Enter
+        })
+    }
+
+    /// A row as it is when such rules come.
+    pub(super) fn is_so(
+        &mut self,
+        view: usize,
+        subject: &Name,
+        row: &Row,
+        at: Epoch,
+        out: &mut Vec<Intent>,
+    ) {
+        for rule in self.fresh.clone() {
+            let it = &self.rules.all[rule];
+            if it.view != view || !it.settings.already || it.settings.on != On::Enter {
+                continue;
+            }
+            let facts = Facts::of(it.def, row);
+            if self.meant(rule, Some(&(row, facts.clone()))) {
+                let episode = self.rules.all[rule].episode(row);
                 self.enter((rule, subject), episode, (row, &facts), at, out);
             }
         }

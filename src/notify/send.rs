@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use schemas::reading::ViewReader;
 use schemas::rows::Value;
 use tokio::sync::{Notify, watch};
@@ -45,8 +45,15 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Of a failure so many characters are kept with its message.
 const WHY_MAX: usize = 200;
 
+/// A channel as it is now: others may be put in its place while it runs.
+pub(super) struct Live {
+    /// As it was written.
+    pub(super) settings: ChannelSettings,
+    /// Who is told.
+    pub(super) receiver: Receiver,
+}
+
 /// A channel's window, how it stands, and what wakes its task.
-#[derive(Debug, Default)]
 pub(super) struct Waiting {
     /// What waits.
     pub(super) mail: Mutex<Mail>,
@@ -56,6 +63,33 @@ pub(super) struct Waiting {
     pub(super) standing: Mutex<Standing>,
     /// Somebody says that the receiver is mended.
     pub(super) probe: AtomicBool,
+    /// The channel is to end.
+    pub(super) end: watch::Sender<bool>,
+    live: RwLock<Arc<Live>>,
+}
+
+impl Waiting {
+    /// Nothing waits.
+    pub(super) fn new(standing: Standing, live: Arc<Live>) -> Waiting {
+        Waiting {
+            mail: Mutex::default(),
+            bell: Notify::new(),
+            standing: Mutex::new(standing),
+            probe: AtomicBool::new(false),
+            end: watch::channel(false).0,
+            live: RwLock::new(live),
+        }
+    }
+
+    /// As it is now.
+    pub(super) fn live(&self) -> Arc<Live> {
+        Arc::clone(&self.live.read())
+    }
+
+    /// Goes on as this.
+    pub(super) fn put(&self, live: Arc<Live>) {
+        *self.live.write() = live;
+    }
 }
 
 /// What the tasks of all channels share.
@@ -72,12 +106,8 @@ pub(super) struct Shared {
 
 /// A channel, running.
 pub(super) struct Channel {
-    /// As it was written.
-    pub(super) settings: ChannelSettings,
     /// What waits for it.
     pub(super) waiting: Arc<Waiting>,
-    /// The receiver.
-    pub(super) receiver: Arc<Receiver>,
     /// Jitter.
     pub(super) seed: u64,
 }
@@ -102,14 +132,15 @@ enum Ended {
 
 impl Channel {
     /// Sends until the end.
-    pub(super) async fn run(mut self, shared: Arc<Shared>, mut end: watch::Receiver<bool>) {
+    pub(super) async fn run(mut self, shared: Arc<Shared>) {
+        let mut end = self.waiting.end.subscribe();
         let Note { breaker, mut gone, mut asked_ms } = self.waiting.standing.lock().note.clone();
         let mut breaker = Breaker::new(breaker, self.seed);
-        let receiver = Arc::clone(&self.receiver);
         let mut under_way = FuturesUnordered::new();
         let mut next_ms = 0_u64;
         while !*end.borrow() {
             let now = (shared.now_ms)();
+            let live = self.waiting.live();
             if self.waiting.probe.swap(false, SeqCst) {
                 breaker.probe_now();
                 (gone, asked_ms) = (false, 0);
@@ -119,14 +150,14 @@ impl Channel {
             let asked = asked_ms.saturating_sub(now).min(ASKED_MAX_MS);
             let pause = if gone { Duration::ZERO } else { pause.max(Duration::from_millis(asked)) };
             let most = match breaker.kept.state {
-                State::Closed => self.settings.concurrency,
+                State::Closed => live.settings.concurrency,
                 _ => 1,
             };
             self.tell(&breaker, (gone, asked_ms));
             while pause.is_zero() && under_way.len() < most && next_ms <= now * 1_000 {
                 let Some(item) = self.waiting.mail.lock().take(now) else { break };
-                next_ms = next_ms.max(now * 1_000 - 1_000) + 1_000_000 / self.settings.rate as u64;
-                under_way.push(attempt(&shared, &receiver, item, gone));
+                next_ms = next_ms.max(now * 1_000 - 1_000) + 1_000_000 / live.settings.rate as u64;
+                under_way.push(attempt(&shared, Arc::clone(&live), item, gone));
             }
             let sleep = self.sleep(now, (pause, next_ms), under_way.len() < most);
             tokio::select! {
@@ -174,7 +205,8 @@ impl Channel {
     }
 
     fn ended(&mut self, mut item: Item, ended: Ended, breaker: &mut Breaker, now: u64) {
-        let name = self.settings.name.as_str();
+        let live = self.waiting.live();
+        let name = live.settings.name.as_str();
         match ended {
             Ended::Done(position) => self.waiting.mail.lock().done(&item, position),
             Ended::Delivered(position) => {
@@ -270,7 +302,7 @@ fn jittered(seed: &mut u64, pause_ms: u64) -> u64 {
 
 /// One attempt at one message; a final answer is durable when this ends.
 /// `held`: nothing is sent.
-async fn attempt(shared: &Shared, receiver: &Receiver, item: Item, held: bool) -> (Item, Ended) {
+async fn attempt(shared: &Shared, live: Arc<Live>, item: Item, held: bool) -> (Item, Ended) {
     let now = (shared.now_ms)();
     let (tenant, message) = (item.name.tenant(), item.name.key());
     let row = {
@@ -305,7 +337,7 @@ async fn attempt(shared: &Shared, receiver: &Receiver, item: Item, held: bool) -
         return (item, Ended::Done(Some(position)));
     }
     let seconds = i64::try_from(now / 1_000).unwrap_or(i64::MAX);
-    let ended = match receiver.tell((tenant, message), &def.to_json(row), seconds).await {
+    let ended = match live.receiver.tell((tenant, message), &def.to_json(row), seconds).await {
         Said::Delivered => Ended::Delivered(durable(shared, answer("delivered", None)).await),
         Said::Gone => {
             let event = answer("refused", Some("the receiver answered 410 Gone".into()));

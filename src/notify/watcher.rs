@@ -33,9 +33,9 @@ use super::group::{GROUPED, Groups};
 use super::intent::{self, Answer, Intent, Terms};
 use super::mail::{Item, WINDOW};
 use super::planner::Planner;
+use super::reload::{Fresh, Slot};
 use super::rule::Rule;
 use super::send::Waiting;
-use crate::config::channels::ChannelSettings;
 use crate::messages::{AppendRefused, Epoch, ReadHandle};
 use crate::report::{Report, log_report};
 
@@ -58,7 +58,9 @@ pub(super) struct Watcher {
     /// The view of intents.
     pub(super) view: Arc<dyn ViewReader>,
     pub(super) append: AppendFacts,
-    pub(super) channels: HashMap<String, (ChannelSettings, Arc<Waiting>)>,
+    pub(super) channels: HashMap<String, Arc<Waiting>>,
+    /// What it is to go on with.
+    pub(super) reload: Slot,
     /// Positions below are to be in the views before anything is decided.
     pub(super) needed: u64,
     /// The epoch of the state that was put back, leased; 0: there was none.
@@ -137,6 +139,10 @@ impl Watcher {
             return;
         }
         while !self.stop.load(SeqCst) {
+            let fresh = self.reload.lock().take();
+            if let Some(fresh) = fresh {
+                self.go_on_with(fresh);
+            }
             let now = self.read.instants.pin();
             if now.epoch() <= self.at {
                 drop(now);
@@ -217,6 +223,56 @@ impl Watcher {
         true
     }
 
+    /// Other rules and channels, from the epoch on up to which was looked.
+    fn go_on_with(&mut self, fresh: Fresh) {
+        let at = self.at;
+        let old = std::mem::replace(&mut self.planner, Planner::new(fresh.rules));
+        let (differs, places) = self.planner.take_over(old);
+        self.groups.take_over(&places);
+        let before = std::mem::replace(&mut self.channels, fresh.channels);
+        let gone = |name: &str| before.contains_key(name) && !self.channels.contains_key(name);
+        if before.keys().any(|it| gone(it)) {
+            let (places, mut found) = (self.places, Vec::new());
+            let pin = self.read.instants.pin();
+            let read = self.view.for_each(pin.epoch(), &mut |name, row| {
+                if text(&row, places.state) == "planned" && gone(text(&row, places.channel)) {
+                    found.push((name.clone(), row));
+                }
+            });
+            if read.is_err() {
+                self.lost(self.view.def().name, at, pin.epoch());
+            }
+            drop(pin);
+            found.into_iter().for_each(|(name, row)| self.hand(&name, &row));
+        }
+        let mut intents = Vec::new();
+        for view in self.planner.views() {
+            let reader = Arc::clone(&self.read.views[view]);
+            if !self.planner.speaks_of_what_is(view) || (self.is_building)(reader.def().name) {
+                continue;
+            }
+            let planner = &mut self.planner;
+            let read = reader.for_each(at, &mut |name, row| {
+                planner.is_so(view, name, &row, at, &mut intents);
+            });
+            if read.is_err() {
+                self.lost(reader.def().name, at, at);
+            }
+        }
+        let intents = self.not_known(intents, at);
+        let intents = self.grouped(intents, at);
+        self.decide(intents);
+        tracing::info!(
+            from = at,
+            added = ?differs.added,
+            changed = ?differs.changed,
+            removed = ?differs.removed,
+            "other rules decide"
+        );
+        // Whoever asked may be gone.
+        drop(fresh.told.send((at, differs)));
+    }
+
     /// What waits to settle, and what rules speak of although it is so already.
     fn look_at_all(&mut self, now: Epoch) -> Vec<Intent> {
         let (from, anew) = if self.from == 0 { (now, true) } else { (self.from, false) };
@@ -242,7 +298,7 @@ impl Watcher {
         let (last, epoch) = (self.at, now.epoch());
         let position = (self.read.as_of)(epoch).position;
         self.recent.retain(|_, it| it.0 > position);
-        for (_, waiting) in self.channels.values() {
+        for waiting in self.channels.values() {
             waiting.mail.lock().shown(position);
         }
         let mut intents = Vec::new();
@@ -316,7 +372,7 @@ impl Watcher {
     fn hand(&mut self, name: &Name, row: &Row) {
         let channel = text(row, self.places.channel);
         match self.channels.get(channel) {
-            Some((_, waiting)) => {
+            Some(waiting) => {
                 waiting.mail.lock().add(item(name, row, self.places));
                 waiting.bell.notify_one();
             }
@@ -337,8 +393,8 @@ impl Watcher {
     /// A window that has room is filled from the view: the oldest first.
     fn refill(&mut self) {
         let wants: Vec<(String, Arc<Waiting>)> = (self.channels.iter())
-            .filter(|(_, it)| it.1.mail.lock().wants_more())
-            .map(|(name, it)| (name.clone(), Arc::clone(&it.1)))
+            .filter(|(_, it)| it.mail.lock().wants_more())
+            .map(|(name, it)| (name.clone(), Arc::clone(it)))
             .collect();
         if wants.is_empty() {
             return;
@@ -417,7 +473,7 @@ impl Watcher {
             let events = block.iter().map(|it| {
                 let rule = &self.planner.rules()[it.rule];
                 let expires = (self.channels.get(&rule.settings.channel))
-                    .map_or(Duration::ZERO, |it| it.0.expires);
+                    .map_or(Duration::ZERO, |it| it.live().settings.expires);
                 let expires = i64::try_from(expires.as_micros()).unwrap_or(i64::MAX);
                 let terms = Terms {
                     rule: &rule.settings.name,

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use serde_json::{Value, json};
+
+use super::plan::Read;
 use super::rebuild::Building;
 use crate::config::Settings;
 use crate::engine::{Prepared, definitions};
 use crate::ingest::local_log::LocalLog;
 use crate::messages::{Epoch, ReadHandle};
-use crate::notify::{self, Notifying, Parts, Planned, Resolve, Rules};
-use crate::report::Report;
+use crate::notify::{self, Notifying, Parts, Planned, Reloading, Resolve, Rules};
+use crate::report::{Report, log_report};
 
 /// How long the epoch of what was put back is held until rules look at it.
 const LEASE_MS: u64 = 60_000;
@@ -31,6 +34,51 @@ pub(super) fn hold(prepared: &Prepared, after: Epoch, now_ms: u64) -> Epoch {
     match prepared.instants().lease(after, now_ms, LEASE_MS) {
         Ok(()) => after,
         Err(_) => 0,
+    }
+}
+
+/// Has rules and channels put in place as they stand in the settings now.
+#[derive(Clone)]
+pub(super) struct Reloader {
+    /// Those of the start: which views are kept does not change.
+    pub(super) settings: Settings,
+    pub(super) read: Option<Read>,
+    /// None where there were neither rules nor channels at the start.
+    pub(super) reloading: Option<Reloading>,
+}
+
+impl Reloader {
+    /// Does it: how it stands then, or everything that is wrong, and all is as it was.
+    pub(super) fn reload(&self) -> Result<Value, Vec<Report>> {
+        let (Some(read), Some(reloading)) = (&self.read, &self.reloading) else {
+            return Err(vec![notify::no_notifications()]);
+        };
+        let told = |mut all: Vec<Report>| {
+            for it in &mut all {
+                it.effect = "nothing was changed: rules and channels are as they were".into();
+            }
+            all
+        };
+        let fresh = read().map_err(told)?;
+        let settings =
+            Settings { rules: fresh.rules, channels: fresh.channels, ..self.settings.clone() };
+        let rules = compiled(&settings).map_err(told)?;
+        reloading.reload(rules, settings.channels).map_err(told)
+    }
+
+    /// The same, as the command line is answered.
+    pub(super) fn answer(&self) -> Value {
+        self.reload().unwrap_or_else(|problems| {
+            let problems: Vec<Value> = problems.iter().map(Report::as_json).collect();
+            json!({"reloaded": false, "problems": problems})
+        })
+    }
+
+    /// The same, as a signal is answered.
+    pub(super) fn by_signal(&self) {
+        for report in self.reload().err().into_iter().flatten() {
+            log_report!(error, report, "rules and channels are as they were");
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is to run, as a command says it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::files::Source;
 use super::keep::Rebuild;
@@ -8,6 +9,7 @@ use crate::commands::replay::Clock;
 use crate::config::{KafkaSettings, Settings};
 use crate::models::shelf;
 use crate::notify::Resolve;
+use crate::report::Report;
 use crate::sinks::Given;
 use crate::supervise::notes::Told;
 
@@ -30,6 +32,8 @@ pub struct Plan {
     pub until_end: bool,
     /// Sinks besides those of the settings.
     pub sinks: Vec<Given>,
+    /// Reads the settings anew, where rules and channels may come while we run.
+    pub reread: Reread,
     /// Who resolves the names of receivers.
     pub resolver: Resolver,
     /// What the parent says, if one has started us.
@@ -38,6 +42,19 @@ pub struct Plan {
     pub clock: Clock,
     /// Whether to serve HTTP.
     pub serve: bool,
+}
+
+/// The settings as they stand in their file now, or everything that is wrong with them.
+pub type Read = Arc<dyn Fn() -> Result<Settings, Vec<Report>> + Send + Sync>;
+
+/// Who reads the settings anew; nobody, unless somebody says who.
+#[derive(Clone, Default)]
+pub struct Reread(pub Option<Read>);
+
+impl std::fmt::Debug for Reread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reread")
+    }
 }
 
 /// Who resolves names: the system, unless a test says otherwise.
@@ -76,6 +93,7 @@ impl Plan {
             rebuild: Rebuild::default(),
             until_end: false,
             sinks: Vec::new(),
+            reread: Reread::default(),
             resolver: Resolver::default(),
             told: None,
             clock: Clock::Wall,

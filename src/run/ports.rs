@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+use super::notifying::Reloader;
 use super::publishing::{Models, Publisher};
 use super::rebuild::Building;
 use crate::backup;
@@ -59,6 +60,8 @@ pub(super) struct Behind<'a> {
     pub(super) messages: Option<notify::Asking>,
     /// Who is told; none where nobody is.
     pub(super) channels: Option<notify::AskingChannels>,
+    /// Who has others put in place.
+    pub(super) reloader: Reloader,
     /// Those that speak of texts.
     pub(super) models: Arc<Models>,
     pub(super) building: Arc<Building>,
@@ -83,6 +86,7 @@ pub(super) fn of(behind: Behind<'_>) -> Result<Ports, Report> {
         sinks,
         messages,
         channels,
+        reloader,
         models,
         building,
         now_ms,
@@ -154,6 +158,7 @@ pub(super) fn of(behind: Behind<'_>) -> Result<Ports, Report> {
             sinks,
             messages,
             channels,
+            reloader,
             publisher,
             end,
             now_ms: Arc::clone(&now_ms),
@@ -306,6 +311,7 @@ struct Admin {
     sinks: Option<Asking>,
     messages: Option<notify::Asking>,
     channels: Option<notify::AskingChannels>,
+    reloader: Reloader,
     publisher: Arc<Publisher>,
     now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
     end: tokio::sync::watch::Sender<bool>,
@@ -424,6 +430,10 @@ impl AdminPort for Admin {
                     };
                     messages.ok_or_else(notify::no_notifications)?.act(wanted, &asked)
                 }))
+            }
+            AdminAction::ReloadRules => {
+                let reloader = self.reloader.clone();
+                Box::pin(slowly(move || Ok(reloader.answer())))
             }
             AdminAction::Channels => {
                 let list =

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::{Running, ports};
 use crate::config::Settings;
@@ -109,12 +110,30 @@ impl Porch {
     }
 }
 
+/// The end, whether it was told, and what is done at SIGHUP.
+pub(super) type Signals = (
+    tokio::sync::watch::Sender<bool>,
+    tokio::sync::watch::Receiver<bool>,
+    Box<dyn Fn() + Send + Sync>,
+);
+
+/// Does this at each SIGHUP, one after the other, on a thread that may wait.
+async fn on_hangup(mut hangup: tokio::signal::unix::Signal, again: Box<dyn Fn() + Send + Sync>) {
+    let again: Arc<dyn Fn() + Send + Sync> = again.into();
+    while hangup.recv().await.is_some() {
+        tracing::info!(signal = "SIGHUP", "told to read rules and channels anew");
+        let again = Arc::clone(&again);
+        if tokio::task::spawn_blocking(move || again()).await.is_err() {
+            return;
+        }
+    }
+}
+
 pub(super) fn serve(
     settings: &Settings,
     porch: Porch,
     ports: crate::serve::Ports,
-    end: tokio::sync::watch::Sender<bool>,
-    mut told: tokio::sync::watch::Receiver<bool>,
+    (end, mut told, again): Signals,
     address_file: Option<PathBuf>,
 ) -> Result<Serving, Report> {
     let (runtime, open) = porch.into_parts()?;
@@ -124,6 +143,9 @@ pub(super) fn serve(
     let signals = end.clone();
     // Listened to before anybody is told where we are: who knows that may end us at once.
     let heard = listeners();
+    let hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())
+        .map_err(|why| could_not_start(("listener", "SIGHUP"), &why))?;
+    crate::tasks::spawn("hangups", on_hangup(hangup, again));
     crate::tasks::spawn("signals", async move {
         match heard {
             Ok((mut interrupt, mut terminate)) => {

@@ -245,6 +245,7 @@ pub(super) async fn admin(
             what: query.take("do")?.unwrap_or_default().to_string(),
             id: query.take("id")?.map(String::from),
         },
+        Endpoint::AdminReload => AdminAction::ReloadRules,
         Endpoint::AdminChannels => AdminAction::Channels,
         Endpoint::AdminChannel => AdminAction::Channel {
             channel: query.take("channel")?.unwrap_or_default().to_string(),

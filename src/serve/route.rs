@@ -45,6 +45,7 @@ pub enum Endpoint {
     AdminAside,
     AdminSink,
     AdminMessages,
+    AdminReload,
     AdminChannels,
     AdminChannel,
 }

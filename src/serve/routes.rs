@@ -661,6 +661,23 @@ pub static ROUTES: &[Route] = &[
         answers: &[(200, "how many, and which"), PARAMETERS, LOOPBACK, FAILED],
     },
     Route {
+        endpoint: Endpoint::AdminReload,
+        method: "POST",
+        path: "/v1/admin/rules/reload",
+        class: Class::Loopback,
+        words: "Takes rules and channels as they stand in the settings now: all of them, or, where something is wrong, none.",
+        parameters: &[],
+        filters: false,
+        body: &[],
+        answer: JSON,
+        answers: &[
+            (200, "from which epoch on they decide; or `problems`, and all is as it was"),
+            PARAMETERS,
+            LOOPBACK,
+            FAILED,
+        ],
+    },
+    Route {
         endpoint: Endpoint::AdminChannels,
         method: "GET",
         path: "/v1/admin/channels",

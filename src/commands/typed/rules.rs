@@ -14,6 +14,16 @@ pub enum Rules {
                             restore a backup of it beside), in the time of its events. Nothing is \
                             written, and nobody is told anything.")]
     Test(Test),
+    /// Have the running process take rules and channels as they stand in the settings now
+    #[command(after_help = "Example:\n  millstream rules reload\n\n\
+                            All of them, or, where something is wrong, none: then everything that is \
+                            wrong is told. SIGHUP to the process does the same. Other settings need \
+                            a restart. Exit codes: 0 they decide; 1 all is as it was.")]
+    Reload {
+        /// Which data folder, and how it is printed.
+        #[command(flatten)]
+        folder: Folder,
+    },
     /// Why each rule did or did not speak of a row
     #[command(after_help = "Examples:\n  millstream rules explain K-1\n  \
                             millstream rules explain K-1 --rule waits --json\n\n\

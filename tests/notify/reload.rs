@@ -1,0 +1,111 @@
+//! Goal: other rules and channels decide from a stated epoch on, without a restart: all of them, or
+//! none where something is wrong; nothing is said of what was so already, unless a rule says so.
+//! Method: the real binary; its settings file is written anew, and `millstream rules reload`, the
+//! route behind it and SIGHUP are told so.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use super::*;
+
+/// A rule over open cases, with a wording of its own.
+fn worded(name: &str, channel: &str, word: &str, more: &str) -> String {
+    rule(name, channel, more).replace("of {{ customer }} waits", word)
+}
+
+fn said(all: &[Came], from: usize) -> BTreeSet<String> {
+    let text = |it: &Came| it.json()["data"]["text"].as_str().unwrap().to_string();
+    all[from..].iter().map(text).collect()
+}
+
+#[test]
+fn others_decide_from_an_epoch_on() {
+    let folder = Folder::new("notify-reload");
+    let is_down = Arc::new(AtomicBool::new(false));
+    let down = Arc::clone(&is_down);
+    let receiver = Receiver::start(move |came| match came.path.as_str() {
+        "/more" if down.load(SeqCst) => Temper::status(503),
+        _ => Temper::status(200),
+    });
+    let [ops, more] = ["ops", "more"].map(|it| channel(it, &receiver, ""));
+    let path = settings(&folder, &(ops.clone() + &worded("waits", "ops", "one", "")));
+    let data = folder.0.join("data");
+    let (process, address) = start(&data, &path);
+    let reload = || {
+        let data_dir = data.display().to_string();
+        run(&["rules", "reload", "--data-dir", &data_dir, "--config", &path])
+    };
+    tell(&address, "case.opened", &names("K", 3));
+    until(&address, "said", |it| states(it).get("delivered") == Some(&3));
+
+    // One has another wording, one is new, with a channel of its own.
+    let both = worded("waits", "ops", "two", "") + &worded("second", "more", "second", "");
+    settings(&folder, &(ops.clone() + &more + &both));
+    let (code, out, err) = reload();
+    assert_eq!(code, 0, "{out}{err}");
+    for part in ["2 rules decide from epoch ", "added     second", "changed   waits"] {
+        assert!(out.contains(part), "{out}");
+    }
+    assert!(out.contains("removed   none") && out.contains("channels  more, ops"), "{out}");
+    // The epoch is one that was complete: what comes after it is judged by them.
+    let from: u64 =
+        out.split("from epoch ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!(from <= u64::try_from(now() / 1_000).unwrap() + 60_000 && from > 0);
+    tell(&address, "case.opened", &names("L", 1));
+    until(&address, "said by both", |it| states(it).get("delivered") == Some(&5));
+    let came = receiver.came();
+    assert_eq!(said(&came, 3), ["case L-0 two", "case L-0 second"].map(String::from).into());
+    assert_eq!(came.iter().filter(|it| it.path == "/more").count(), 1);
+
+    // With mistakes nothing is changed, and each is told: of two rules; of a channel.
+    let wrong = both.replace("status == 'open'", "sttus == 'open'");
+    settings(&folder, &(ops.clone() + &more + &wrong));
+    let (code, out, err) = reload();
+    assert_eq!((code, err.matches("notify/field").count()), (1, 2), "{out}{err}");
+    assert!(err.contains("perhaps") || err.contains("status"), "{err}");
+    let (status, told) = ask(&address, "POST", "/v1/admin/rules/reload", &Value::Null);
+    let problems = told["result"]["problems"].as_array().unwrap();
+    assert_eq!((status, problems.len()), (200, 2), "{told}");
+    assert!(problems.iter().all(|it| it["effect"].as_str().unwrap().contains("as they were")));
+    let unfit = more.replace("ops.secret", "no.secret");
+    settings(&folder, &(ops.clone() + &unfit + &worded("waits", "ops", "three", "")));
+    let (code, _, err) = reload();
+    assert!(code == 1 && err.contains("notify/channel") && err.contains("no.secret"), "{err}");
+    tell(&address, "case.opened", &names("M", 1));
+    until(&address, "as before", |it| states(it).get("delivered") == Some(&7));
+    let came = receiver.came();
+    assert_eq!(said(&came, 5), ["case M-0 two", "case M-0 second"].map(String::from).into());
+
+    // By a signal; and one that speaks also of what is so.
+    let third = worded("third", "ops", "third", "already = true\n");
+    settings(&folder, &(ops.clone() + &more + &both + &third));
+    process.signal("-HUP");
+    until(&address, "of all that are open", |it| states(it).get("delivered") == Some(&12));
+    let of_third: BTreeSet<String> =
+        ["K-0", "K-1", "K-2", "L-0", "M-0"].map(|it| format!("case {it} third")).into();
+    assert_eq!(said(&receiver.came(), 7), of_third);
+
+    // A channel that is taken away refuses what waited for it; its rule says nothing more.
+    is_down.store(true, SeqCst);
+    tell(&address, "case.opened", &names("N", 1));
+    until(&address, "one waits", |it| {
+        states(it).get("planned") == Some(&1) && states(it).get("delivered") == Some(&14)
+    });
+    settings(&folder, &(ops.clone() + &worded("waits", "ops", "two", "") + &third));
+    let (code, out, err) = reload();
+    assert!(code == 0 && out.contains("removed   second"), "{out}{err}");
+    let all = until(&address, "it is refused", |it| states(it).get("refused") == Some(&1));
+    let refused = all.values().find(|it| it["state"] == "refused").unwrap();
+    assert_eq!(refused["answer"], "the settings have no such channel");
+    tell(&address, "case.opened", &names("O", 1));
+    until(&address, "by two", |it| states(it).get("delivered") == Some(&16));
+
+    // The next process says nothing again.
+    process.signal("-TERM");
+    assert_eq!(process.end().0, 0);
+    let n = receiver.came().len();
+    let (_process, address) = start(&data, &path);
+    tell(&address, "case.opened", &names("P", 1));
+    let all = until(&address, "the next", |it| states(it).get("delivered") == Some(&18));
+    assert_eq!((all.len(), receiver.came().len()), (19, n + 2));
+}
