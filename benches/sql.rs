@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use http::{Client, get, percentile, post};
 use millstream::commands::replay::Clock;
 use millstream::config::Settings;
-use millstream::run::{Ended, Plan, Rebuild, Resolver, Source, start};
+use millstream::run::{Ended, Plan, Rebuild, Reread, Resolver, Source, start};
 use temp_dir::TempDir;
 
 const STATEMENTS: &[(&str, &str)] = &[
@@ -122,6 +122,7 @@ fn loaded(dir: &TempDir, orders: u64) -> (Ended, SocketAddr) {
         rebuild: Rebuild::default(),
         until_end: true,
         resolver: Resolver::default(),
+        reread: Reread::default(),
         told: None,
         sinks: vec![],
         clock: Clock::Wall,

@@ -10,6 +10,8 @@
 mod process;
 #[path = "common/receiver.rs"]
 mod receiver;
+#[path = "common/rules.rs"]
+mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
@@ -21,6 +23,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use process::{Folder, Process, command, get, run};
 use receiver::{Receiver, Temper};
+use rules::{rule, settings};
 use serde_json::{Value, json};
 
 fn now() -> i64 {
@@ -52,26 +55,6 @@ fn tell(address: &str, kind: &str, cases: &[String]) {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
-}
-
-fn settings(folder: &Folder, to: &Receiver, rules: &str) -> String {
-    folder.file("ops.secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
-    let address = to.address;
-    folder.file(
-        "millstream.toml",
-        format!(
-            "[channels.ops]\nkind = \"webhook\"\nurl = \"http://{address}/ops\"\n\
-             secret_file = \"ops.secret\"\nallow = [\"{address}\"]\n{rules}"
-        ),
-    )
-}
-
-fn rule(name: &str, more: &str) -> String {
-    format!(
-        "[rules.{name}]\nview = \"cases\"\nwhen = \"status == 'open' and severity == 1\"\n\
-         episode = [\"opened_at\"]\nsince = \"opened_at\"\nchannel = \"ops\"\n\
-         text = \"case {{{{ case }}}} waits\"\n{more}\n"
-    )
 }
 
 fn words<'w>(data: &'w str, settings: &'w str) -> [&'w str; 7] {
@@ -170,7 +153,7 @@ fn a_storm_of_ten_thousand() {
     const N: usize = 10_000;
     let folder = Folder::new("storm");
     let receiver = Receiver::start(|_| Temper::status(200));
-    let settings = settings(&folder, &receiver, &rule("waits", "group = \"3s\""));
+    let settings = settings(&folder, receiver.address, &rule("waits", "group = \"3s\""));
     let data = folder.0.join("data");
     let (mut process, address) = start(&data, &settings);
     let cases = names("K", N);
@@ -206,7 +189,7 @@ fn a_flapping_row() {
     let folder = Folder::new("flaps");
     let receiver = Receiver::start(|_| Temper::status(200));
     let text = "quiet = \"1h\"\nresolved = \"case {{ case }} is done\"";
-    let settings = settings(&folder, &receiver, &rule("waits", text));
+    let settings = settings(&folder, receiver.address, &rule("waits", text));
     let (_process, address) = start(&folder.0.join("data"), &settings);
     let case = names("K", 1);
     for n in 1..=TIMES {
@@ -238,7 +221,7 @@ fn a_rule_with_an_error_beside_nine() {
     let when = "status == 'open' and severity == 1";
     rules += &rule("fails", "").replace(when, "severity.name == 'high'");
     rules += &rule("halves", "").replace("{{ case }}", "{{ case }} {{ case.name }}");
-    let settings = settings(&folder, &receiver, &rules);
+    let settings = settings(&folder, receiver.address, &rules);
     let (_process, address) = start(&folder.0.join("data"), &settings);
     tell(&address, "case.opened", &names("K", CASES));
     let all = until(&address, "nine of each", |all| {
@@ -262,7 +245,7 @@ fn retried_and_cancelled() {
     let temper = Arc::new(AtomicU16::new(410));
     let answers = Arc::clone(&temper);
     let receiver = Receiver::start(move |_| Temper::status(answers.load(SeqCst)));
-    let settings = settings(&folder, &receiver, &rule("waits", ""));
+    let settings = settings(&folder, receiver.address, &rule("waits", ""));
     let data = folder.0.join("data");
     let data_dir = data.display().to_string();
     let told = |words: &[&str]| -> Vec<Value> {
@@ -331,7 +314,7 @@ fn a_clock_that_is_stepped() {
     let folder = Folder::new("stepped");
     let receiver = Receiver::start(|_| Temper::status(200));
     let rules = rule("waits", "") + &rule("settles", "settle = \"30min\"");
-    let settings = settings(&folder, &receiver, &rules);
+    let settings = settings(&folder, receiver.address, &rules);
     let offset = folder.file("offset", "+0");
     let step = |to: &str| {
         // Replaced at once: a half-written offset would be a step of its own.

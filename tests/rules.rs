@@ -9,6 +9,8 @@
 mod process;
 #[path = "common/receiver.rs"]
 mod receiver;
+#[path = "common/rules.rs"]
+mod rules;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -17,6 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use process::{Folder, Process, get, run};
 use receiver::{Receiver, Temper};
+use rules::{rule, settings};
 use serde_json::{Value, json};
 
 const MINUTE: i64 = 60_000_000;
@@ -62,25 +65,6 @@ fn start(data: &Path, more: &[&str]) -> (Process, String) {
     let mut process = Process::start(&words);
     let address = process.address(data);
     (process, address)
-}
-
-fn settings(folder: &Folder, to: &str, rules: &str) -> String {
-    folder.file("ops.secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
-    folder.file(
-        "millstream.toml",
-        format!(
-            "[channels.ops]\nkind = \"webhook\"\nurl = \"http://{to}/ops\"\n\
-             secret_file = \"ops.secret\"\nallow = [\"{to}\"]\n{rules}"
-        ),
-    )
-}
-
-fn rule(name: &str, more: &str) -> String {
-    format!(
-        "[rules.{name}]\nview = \"cases\"\nwhen = \"status == 'open' and severity == 1\"\n\
-         episode = [\"opened_at\"]\nsince = \"opened_at\"\nchannel = \"ops\"\n\
-         text = \"case {{{{ case }}}} of {{{{ customer }}}} waits\"\n{more}\n"
-    )
 }
 
 /// What a command prints, as JSON, a document a line.
@@ -194,7 +178,7 @@ fn why_and_what() {
     let rules = rule("waits", "quiet = \"1h\"")
         + &rule("settles", "settle = \"30d\"\nmax_age = \"60d\"")
         + &rule("fresh", "max_age = \"1h\"");
-    let settings = settings(&folder, &receiver.address.to_string(), &rules);
+    let settings = settings(&folder, receiver.address, &rules);
     let (process, address) = start(&data, &["--config", &settings]);
     let of = now();
     tell(&address, &[event("case.opened", "K-1", of), event("case.opened", "K-2", of - 2 * HOUR)]);

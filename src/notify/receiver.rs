@@ -80,7 +80,7 @@ pub(super) fn secret_text(of: &Password) -> Result<String, String> {
 /// A receiver.
 pub(super) enum Receiver {
     /// By http.
-    Webhook(Webhook, Password),
+    Webhook(Box<Webhook>, Password),
     /// By mail.
     Email(Box<Email>),
 }
@@ -93,7 +93,7 @@ impl Receiver {
         Ok(match &settings.to {
             To::Webhook { url, secret } => {
                 let webhook = Webhook::new((url, secret), settings, connector)?;
-                Receiver::Webhook(webhook, secret.clone())
+                Receiver::Webhook(Box::new(webhook), secret.clone())
             }
             To::Email(it) => Receiver::Email(Box::new(Email::new(it, settings, connector)?)),
         })

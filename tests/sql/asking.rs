@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use millstream::commands::replay::Clock;
 use millstream::config::Settings;
 use millstream::generator::{Generator, Shape, TENANTS};
-use millstream::run::{Ended, Plan, Rebuild, Resolver, Source, start};
+use millstream::run::{Ended, Plan, Rebuild, Reread, Resolver, Source, start};
 use schemas::events::{Data, Event};
 use serde_json::{Value, json};
 
@@ -76,6 +76,7 @@ impl Asked {
             rebuild: Rebuild::default(),
             until_end: true,
             resolver: Resolver::default(),
+            reread: Reread::default(),
             told: None,
             sinks: vec![],
             clock: Clock::Instant(now),
