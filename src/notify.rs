@@ -62,7 +62,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::config::channels::ChannelSettings;
 use crate::messages::{AppendRefused, Appended, Epoch, ReadHandle};
 use crate::report::Report;
-use crate::tasks;
 use group::Groups;
 use planner::Planner;
 use receiver::Receiver;
@@ -84,6 +83,9 @@ pub use wire::{Resolve, Resolving, system};
 
 /// The view that intents and answers are in.
 pub const VIEW: &str = "notifications";
+
+/// Channels that have come while we run, and whose tasks have not begun: they begin at once.
+const BEGUN: usize = 16;
 
 /// Longest wait of a checkpoint for what rules decide; then it is made later.
 const DECIDED_WITHIN: Duration = Duration::from_secs(1);
@@ -208,8 +210,7 @@ pub fn start(parts: Parts) -> Result<Option<Notifying>, Report> {
     let places = view.as_ref().and_then(|it| Places::of(&**it));
     let (Some(view), Some(places)) = (view, places) else { return Err(no_view()) };
     std::fs::create_dir_all(&parts.folder).map_err(|why| no_folder(&parts.folder, &why))?;
-    let (mut channels, mut ways) = (HashMap::new(), Vec::new());
-    let (more, mut begun) = mpsc::unbounded_channel();
+    let (mut channels, mut ways, mut tasks) = (HashMap::new(), Vec::new(), Vec::new());
     for (n, settings) in parts.channels.into_iter().enumerate() {
         let receiver = Receiver::new(&settings, Arc::clone(&parts.resolve))
             .map_err(|why| unfit(&settings.name, why))?;
@@ -220,8 +221,7 @@ pub fn start(parts: Parts) -> Result<Option<Notifying>, Report> {
         let seed = (parts.now_ms)().rotate_left(17) ^ (n as u64 + 1) | 1;
         channels.insert(name, Arc::clone(&waiting));
         ways.push(Arc::clone(&waiting));
-        // The other end is below.
-        drop(more.send(Channel { waiting, seed }));
+        tasks.push(Channel { waiting, seed });
     }
     let ways = Arc::new(RwLock::new(ways));
     let asked = AskingChannels { ways: Arc::clone(&ways), now_ms: Arc::clone(&parts.now_ms) };
@@ -263,21 +263,20 @@ pub fn start(parts: Parts) -> Result<Option<Notifying>, Report> {
         at: 0,
         held: None,
     };
-    let watching = tasks::thread("notify", move || watcher.run())?;
+    let watching = crate::tasks::thread("notify", move || watcher.run())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|why| tasks::could_not_start(("runtime", "notify-out"), &why))?;
+        .map_err(|why| crate::tasks::could_not_start(("runtime", "notify-out"), &why))?;
     let all = Arc::clone(&ways);
-    let sending = tasks::thread("notify-out", move || {
+    let (more, mut begun) = mpsc::channel(BEGUN);
+    let sending = crate::tasks::thread("notify-out", move || {
         runtime.block_on(async move {
-            let mut running = FuturesUnordered::new();
+            let run = |it: Channel| it.run(Arc::clone(&shared));
+            let mut running: FuturesUnordered<_> = tasks.into_iter().map(run).collect();
             while !*ended.borrow() {
                 tokio::select! {
-                    Some(channel) = begun.recv() => {
-                        let channel: Channel = channel;
-                        running.push(channel.run(Arc::clone(&shared)));
-                    }
+                    Some(channel) = begun.recv() => running.push(run(channel)),
                     Some(()) = running.next(), if !running.is_empty() => {}
                     changed = ended.changed() => if changed.is_err() { break },
                 }

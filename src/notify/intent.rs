@@ -151,7 +151,9 @@ impl Mark<'_> {
     /// Its event; of the same mark at the same instant the same.
     pub(super) fn event(&self) -> Vec<u8> {
         let (tenant, message) = self.message;
-        let id = format!("{message}/{}/{}", self.mark, self.at);
+        // Two instants may be named within one millisecond.
+        let until = self.until.map(|it| format!("/{it}")).unwrap_or_default();
+        let id = format!("{message}/{}/{}{until}", self.mark, self.at);
         let marked = MessageMarked {
             message: Cow::Borrowed(message),
             mark: Cow::Borrowed(self.mark),

@@ -61,7 +61,7 @@ pub struct Reloading {
     pub(super) slot: Slot,
     pub(super) watcher: Thread,
     /// Tasks of channels that are new.
-    pub(super) tasks: mpsc::UnboundedSender<Channel>,
+    pub(super) tasks: mpsc::Sender<Channel>,
     pub(super) folder: PathBuf,
     pub(super) resolve: Resolve,
     pub(super) now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
@@ -121,7 +121,7 @@ impl Reloading {
         let standing = Standing::open(&self.folder, &live.settings.name);
         let waiting = Arc::new(Waiting::new(standing, live));
         let seed = (self.now_ms)().rotate_left(17) ^ (n as u64 + 1) | 1;
-        if self.tasks.send(Channel { waiting: Arc::clone(&waiting), seed }).is_err() {
+        if self.tasks.blocking_send(Channel { waiting: Arc::clone(&waiting), seed }).is_err() {
             tracing::debug!("channels are ending");
         }
         waiting
