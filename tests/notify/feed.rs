@@ -97,13 +97,16 @@ fn seen_and_shown_later() {
         }
     };
     assert!(streamed("snapshot").contains(&second));
-    let until_time = in_ms(1_500);
-    let body = json!({"until": until_time, "by": "zoe"});
+    let body = json!({"until": in_ms(3_600_000), "by": "zoe"});
     let (status, told) = post(&address, &path(&second, "snooze"), body.clone());
     assert_eq!((status, &told["did"], &told["until"]), (200, &json!("snoozed"), &body["until"]));
     assert!(streamed("leave").contains(&second));
+    // Sooner: as soon as can be, on a machine however slow.
+    let until_time = (8..24)
+        .map(|n| in_ms(1 << n))
+        .find(|it| post(&address, &path(&second, "snooze"), json!({"until": it})).0 == 200);
     assert!(streamed("enter").contains(&second));
-    assert!(in_ms(0) >= until_time, "not before its time");
+    assert!(in_ms(0) >= until_time.unwrap(), "not before its time");
     until_listed(&address, "", &["K-0", "K-1", "K-2"]);
     let later = json!({"until": in_ms(3_600_000)});
     for again in [false, true] {
