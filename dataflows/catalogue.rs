@@ -27,6 +27,8 @@ use crate::claims::Claims;
 use crate::customers::Customers;
 use crate::fold::{Both, Nobody, Project, fold, split};
 use crate::health::{self, Health};
+use crate::identifiers::Identifiers;
+use crate::identity_conflicts::IdentityConflicts;
 use crate::inputs::{Counts, Updates, fingerprint_of};
 use crate::load_forecast::LoadForecast;
 use crate::model_quality::{self, ModelQuality};
@@ -37,6 +39,7 @@ use crate::order_visibility::OrderVisibility;
 use crate::orders::Orders;
 use crate::orders_by_status::{Moves, OrdersByStatus};
 use crate::priority_queue::PriorityQueue;
+use crate::profiles::Profiles;
 use crate::publish::{Published, publish};
 use crate::queue_load::QueueLoad;
 use crate::queues::{Asked, Bands, Late, Picks, Streams, Terms, Tiers, Waits};
@@ -51,14 +54,14 @@ use crate::top_customers::{Candidates, TopCustomers};
 use crate::volume::Volume;
 use crate::{Addressed, Epoch, Fold, Keep};
 use crate::{
-    cases, claims, customers, load_forecast, notifications, order_exceptions, order_visibility,
-    orders, orders_by_status, priority_queue, queue_load, queues, records, sla, top_customers,
-    volume,
+    cases, claims, customers, identifiers, identity, identity_conflicts, load_forecast,
+    notifications, order_exceptions, order_visibility, orders, orders_by_status, priority_queue,
+    profiles, queue_load, queues, records, sla, top_customers, volume,
 };
 
 /// Every view of this build, in the order of the documentation.
 pub fn definitions() -> &'static [&'static ViewDef] {
-    static ALL: [&ViewDef; 21] = [
+    static ALL: [&ViewDef; 24] = [
         &customers::DEF,
         &orders::DEF,
         &cases::DEF,
@@ -80,6 +83,9 @@ pub fn definitions() -> &'static [&'static ViewDef] {
         &notifications::DEF,
         &load_forecast::DEF,
         &health::DEF,
+        &profiles::DEF,
+        &identifiers::DEF,
+        &identity_conflicts::DEF,
     ];
     &ALL
 }
@@ -88,7 +94,7 @@ pub fn definitions() -> &'static [&'static ViewDef] {
 pub type Reference = fn(&[Event<'static>], Epoch) -> BTreeMap<Name, Row>;
 
 /// Of each view its plain computation, in the catalogue's order.
-pub fn references() -> [Reference; 21] {
+pub fn references() -> [Reference; 24] {
     [
         customers::reference,
         orders::reference,
@@ -111,6 +117,9 @@ pub fn references() -> [Reference; 21] {
         notifications::reference,
         load_forecast::reference,
         health::reference,
+        profiles::reference,
+        identifiers::reference,
+        identity_conflicts::reference,
     ]
 }
 
@@ -147,11 +156,14 @@ impl ViewSet {
     pub(crate) const NOTIFICATIONS: u32 = 262_144;
     pub(crate) const LOAD_FORECAST: u32 = 524_288;
     pub(crate) const HEALTH: u32 = 1_048_576;
+    const PROFILES: u32 = 2_097_152;
+    const IDENTIFIERS: u32 = 4_194_304;
+    const IDENTITY_CONFLICTS: u32 = 8_388_608;
     /// Those that show another view's states: they have no lane of their own on the clock.
     const FACES: u32 = ViewSet::ORDER_VISIBILITY;
 
     /// Relations, each with a fold whose rows it is made from; the first is the one it is about.
-    const NEEDS: [(u32, u32); 12] = [
+    const NEEDS: [(u32, u32); 15] = [
         (ViewSet::ORDERS_BY_STATUS, ViewSet::ORDERS),
         (ViewSet::TOP_CUSTOMERS, ViewSet::CUSTOMERS),
         (ViewSet::PRIORITY_QUEUE, ViewSet::CASES),
@@ -164,6 +176,9 @@ impl ViewSet {
         (ViewSet::QUEUE_LOAD, ViewSet::CLAIMS),
         (ViewSet::ORDER_VISIBILITY, ViewSet::ORDERS),
         (ViewSet::ORDER_EXCEPTIONS, ViewSet::ORDERS),
+        (ViewSet::PROFILES, ViewSet::CUSTOMERS),
+        (ViewSet::IDENTIFIERS, ViewSet::CUSTOMERS),
+        (ViewSet::IDENTITY_CONFLICTS, ViewSet::CUSTOMERS),
     ];
 
     /// The fold whose rows a view is made from; itself, if it is none's.
@@ -239,6 +254,9 @@ pub struct Views {
     notifications: Option<Arc<Served<Notifications>>>,
     load_forecast: Option<Arc<Served<LoadForecast>>>,
     health: Option<Arc<Served<Health>>>,
+    profiles: Option<Arc<Published<Profiles>>>,
+    identifiers: Option<Arc<Published<Identifiers>>>,
+    identity_conflicts: Option<Arc<Published<IdentityConflicts>>>,
 }
 
 impl Views {
@@ -315,6 +333,9 @@ impl Views {
         let notifications = maker.served(ViewSet::NOTIFICATIONS, Kind::Message);
         let load_forecast = maker.served(ViewSet::LOAD_FORECAST, Kind::Load);
         let health = maker.served(ViewSet::HEALTH, Kind::Customer);
+        let profiles = maker.published(ViewSet::PROFILES);
+        let identifiers = maker.published(ViewSet::IDENTIFIERS);
+        let identity_conflicts = maker.published(ViewSet::IDENTITY_CONFLICTS);
         Arc::new(Views {
             clock,
             secret,
@@ -342,6 +363,9 @@ impl Views {
             notifications,
             load_forecast,
             health,
+            profiles,
+            identifiers,
+            identity_conflicts,
         })
     }
 
@@ -366,6 +390,11 @@ impl Views {
         &self.leaving
     }
 
+    /// Whether somebody asks which customers are one person.
+    fn asks_who_is_who(&self) -> bool {
+        self.profiles.is_some() || self.identifiers.is_some() || self.identity_conflicts.is_some()
+    }
+
     /// Multiplicities other than one seen by relations, over all of them.
     pub fn anomalies(&self) -> u64 {
         let by_status = self.orders_by_status.as_ref().map_or(0, |it| it.anomalies());
@@ -374,7 +403,10 @@ impl Views {
         let sla = self.sla.as_ref().map_or(0, |it| it.anomalies());
         let load = self.queue_load.as_ref().map_or(0, |it| it.anomalies());
         let wrong = self.order_exceptions.as_ref().map_or(0, |it| it.anomalies());
-        by_status + top + waiting + sla + load + wrong
+        let people = self.profiles.as_ref().map_or(0, |it| it.anomalies())
+            + self.identifiers.as_ref().map_or(0, |it| it.anomalies())
+            + self.identity_conflicts.as_ref().map_or(0, |it| it.anomalies());
+        by_status + top + waiting + sla + load + wrong + people
     }
 }
 
@@ -501,9 +533,24 @@ impl Sources {
             let (mut customers, mut tiers) = (None, None);
             if let Some(map) = &views.customers {
                 let top = views.top_customers.as_ref().map(|_| Candidates::default());
-                let both = Both(top, asks.then_some(Tiers));
-                let (its_door, moved) = door(scope, map, index, both, &probe);
+                let terms = identity::terms();
+                let told = views.asks_who_is_who().then(|| identity::Told(terms.clone()));
+                let others = Both(asks.then_some(Tiers), told);
+                let (its_door, moved) = door(scope, map, index, Both(top, Some(others)), &probe);
                 let (candidates, said) = split(moved);
+                let (said, told) = split(said);
+                if views.asks_who_is_who() {
+                    let who = identity::relate(told, terms);
+                    if let Some(map) = &views.profiles {
+                        publish(who.profiles, map.clone(), index).probe_with(&probe);
+                    }
+                    if let Some(map) = &views.identifiers {
+                        publish(who.identifiers, map.clone(), index).probe_with(&probe);
+                    }
+                    if let Some(map) = &views.identity_conflicts {
+                        publish(who.conflicts, map.clone(), index).probe_with(&probe);
+                    }
+                }
                 if let Some(top) = &views.top_customers {
                     let ranked = top_customers::relate(candidates);
                     publish(ranked, top.clone(), index).probe_with(&probe);

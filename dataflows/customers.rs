@@ -22,7 +22,7 @@
 //!
 //! # State
 //! 96 bytes in place; attributes (packed), further currencies, reversals and cases behind one `Arc`
-//! each. Of
+//! each; what was said of who the customer is ([`crate::identity`]) beside the reversals. Of
 //! attributes by free name the [`MAX_NAMES`] first, in the order of their text, are kept; of cases
 //! the [`MAX_CASES`] spoken of last, by event time. The owner is the customer itself: the entity's
 //! own fingerprint, which the map keeps, so [`Fold::owner`] says nothing here.
@@ -35,6 +35,8 @@ use schemas::names::{Currency, Name};
 use schemas::rows::{Row, Value, ViewDef};
 use serde::{Deserialize, Serialize};
 
+use crate::identity::known::{self, Known};
+use crate::identity::{self, Member};
 use crate::stamps::Stamp;
 use crate::sums::Sums;
 use crate::{Epoch, Fold, near_or_row};
@@ -68,6 +70,8 @@ pub(crate) enum Said {
     Returned(i64, Currency),
     /// A rating was given.
     Rated(u8),
+    /// Something of who they are.
+    Known(Arc<known::Said>),
     /// Something of a case.
     Case(Arc<caseload::Said>),
     /// Attributes.
@@ -105,7 +109,7 @@ pub use reference::reference;
 pub use rows::DEF;
 
 use caseload::{Caseload, Word};
-use profile::Profile;
+pub(crate) use profile::{Profile, newest_of};
 use rows::Facts;
 
 impl Update {
@@ -135,6 +139,20 @@ impl Update {
             Data::CaseAssigned(it) => (it.customer.as_deref()?, case(&it.case, Word::Assigned)),
             Data::CaseResolved(it) => (it.customer.as_deref()?, case(&it.case, Word::Resolved)),
             Data::InteractionRecorded(it) => (&it.customer, Said::Seen),
+            Data::CustomerIdentified(it) => {
+                (&it.customer, Said::Known(Arc::new(known::Said::mark(event, it, true))))
+            }
+            Data::CustomerUnlinked(it) => {
+                (&it.customer, Said::Known(Arc::new(known::Said::mark(event, it, false))))
+            }
+            Data::CustomerLinkedByHand(it) => {
+                let said = known::Said::by_hand(event, it, &it.other, true);
+                (&it.customer, Said::Known(Arc::new(said)))
+            }
+            Data::CustomerSeparatedByHand(it) => {
+                let said = known::Said::by_hand(event, it, &it.other, false);
+                (&it.customer, Said::Known(Arc::new(said)))
+            }
             // What we say of a customer is nothing that the customer did.
             Data::MessagePlanned(_) | Data::MessageAnswered(_) | Data::MessageMarked(_) => {
                 return None;
@@ -144,6 +162,20 @@ impl Update {
             }
         };
         Some((customer, Update { at: event.time, said }))
+    }
+
+    /// The same for the other one of two customers, where an event names two.
+    #[inline]
+    pub(crate) fn of_other<'e>(event: &'e Event<'_>) -> Option<(&'e str, Update)> {
+        let (it, is_one) = match &event.data {
+            Data::CustomerLinkedByHand(it) => (it, true),
+            Data::CustomerSeparatedByHand(it) => (it, false),
+            _ => return None,
+        };
+        // Nobody is somebody else than they are: what is said of one customer is said once.
+        let said = known::Said::by_hand(event, it, &it.customer, is_one);
+        let update = Update { at: event.time, said: Said::Known(Arc::new(said)) };
+        (it.other != it.customer).then_some((&*it.other, update))
     }
 }
 
@@ -173,7 +205,7 @@ pub struct State {
     n_ratings: u64,
     rating_sum: u64,
     pub(crate) spend: Sums,
-    reversed: Option<Arc<Reversed>>,
+    rare: Option<Arc<Rare>>,
     cases: Option<Arc<Caseload>>,
     profile: Option<Arc<Profile>>,
 }
@@ -188,7 +220,7 @@ impl Default for State {
             n_ratings: 0,
             rating_sum: 0,
             spend: Sums::default(),
-            reversed: None,
+            rare: None,
             cases: None,
             profile: None,
         }
@@ -196,9 +228,10 @@ impl Default for State {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Reversed {
+struct Rare {
     cancelled: Sums,
     returned: Sums,
+    known: Option<Arc<Known>>,
 }
 
 impl Fold for Customers {
@@ -217,11 +250,14 @@ impl Fold for Customers {
                 state.n_orders += 1;
                 state.spend.add(*currency, *amount);
             }
-            Said::Cancelled(amount, currency) => state.reversed().cancelled.add(*currency, *amount),
-            Said::Returned(amount, currency) => state.reversed().returned.add(*currency, *amount),
+            Said::Cancelled(amount, currency) => state.rare().cancelled.add(*currency, *amount),
+            Said::Returned(amount, currency) => state.rare().returned.add(*currency, *amount),
             Said::Rated(rating) => {
                 state.n_ratings += 1;
                 state.rating_sum += u64::from(*rating);
+            }
+            Said::Known(said) => {
+                Arc::make_mut(state.rare().known.get_or_insert_default()).take(said);
             }
             Said::Case(said) => {
                 Arc::make_mut(state.cases.get_or_insert_default()).take(update.at, said);
@@ -243,7 +279,7 @@ impl Fold for Customers {
         facts.n_events = state.n_events;
         facts.n_orders = state.n_orders;
         facts.spend = state.spend.each().collect();
-        if let Some(it) = &state.reversed {
+        if let Some(it) = &state.rare {
             facts.cancelled = it.cancelled.each().collect();
             facts.returned = it.returned.each().collect();
         }
@@ -262,11 +298,12 @@ impl Fold for Customers {
     }
 
     fn heap_bytes(state: &State) -> usize {
-        let reversed = |it: &Arc<Reversed>| {
-            16 + size_of::<Reversed>() + it.cancelled.heap_bytes() + it.returned.heap_bytes()
+        let rare = |it: &Arc<Rare>| {
+            let known = it.known.as_ref().map_or(0, |it| it.heap_bytes());
+            16 + size_of::<Rare>() + it.cancelled.heap_bytes() + it.returned.heap_bytes() + known
         };
         state.spend.heap_bytes()
-            + state.reversed.as_ref().map_or(0, reversed)
+            + state.rare.as_ref().map_or(0, rare)
             + state.cases.as_ref().map_or(0, |it| it.heap_bytes())
             + state.profile.as_ref().map_or(0, |it| it.heap_bytes())
     }
@@ -313,7 +350,33 @@ impl State {
         }
     }
 
-    fn reversed(&mut self) -> &mut Reversed {
-        Arc::make_mut(self.reversed.get_or_insert_default())
+    fn rare(&mut self) -> &mut Rare {
+        Arc::make_mut(self.rare.get_or_insert_default())
+    }
+
+    /// What was said of who the customer is, if anything was.
+    #[inline]
+    pub(crate) fn known(&self) -> Option<&Arc<Known>> {
+        self.rare.as_ref()?.known.as_ref()
+    }
+
+    /// What the row of a person is made of.
+    pub(crate) fn member(&self, known: &Arc<Known>) -> Member {
+        let (n_cases, n_open) = self.cases.as_ref().map_or((0, 0), |it| (it.n_opened, it.n_open()));
+        let (n_orders, n_ratings) = (self.n_orders, self.n_ratings);
+        let sums = |it: &Sums| it.each().collect();
+        let reversed = self.rare.as_ref();
+        let money = [
+            sums(&self.spend),
+            reversed.map_or_else(Vec::new, |it| sums(&it.cancelled)),
+            reversed.map_or_else(Vec::new, |it| sums(&it.returned)),
+        ];
+        let counts = [self.n_events, n_orders, n_ratings, self.rating_sum, n_cases, n_open];
+        Member {
+            seen: (self.first_seen, self.last_seen),
+            sums: Arc::new(identity::Sums { counts, money }),
+            profile: self.profile.clone(),
+            known: known.clone(),
+        }
     }
 }

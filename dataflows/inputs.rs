@@ -91,6 +91,12 @@ impl Updates {
                 });
             }
         }
+        if views.0 & ViewSet::CUSTOMERS != 0
+            && let Some((other, update)) = customers::Update::of_other(event)
+        {
+            let key = secret.fingerprint(tenant, Kind::Customer, &[other]);
+            self.customers.push(Addressed { key, name: self.texts.name(tenant, other), update });
+        }
         if views.0 & ViewSet::ORDERS != 0 {
             let said = orders::Update::of(event, owner, amount, &mut self.scratch);
             if let Some((order, update)) = said {

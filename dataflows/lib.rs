@@ -16,6 +16,7 @@
 //!                                  │ └─▶ relate orders_by_status ─▶ publish ─▶ served map
 //!                                  └───▶ relate top_customers ────▶ publish ─▶ served map
 //!  cases, customers, orders, health ─▶ [`queues`] ─▶ relate priority_queue, sla ─▶ publish ─▶ served maps
+//!  customers ─▶ [`identity`], level by level ─▶ profiles, identifiers, identity_conflicts ─▶ publish ─▶ served maps
 //!  orders ───────────────────────────────▶ relate order_exceptions ────▶ publish ─▶ served map
 //!  cases, claims ────────────────────────▶ relate queue_load ──────────▶ publish ─▶ served map
 //! ```
@@ -24,7 +25,8 @@
 //! [`sentiment`], [`sentiment_by_customer`], [`sentiment_by_product`], [`sentiment_by_day`],
 //! [`model_quality`], [`claims`], [`notifications`], [`load_forecast`], [`health`] (folds);
 //! [`orders_by_status`], [`top_customers`],
-//! [`priority_queue`], [`sla`], [`queue_load`], [`order_exceptions`] (relations);
+//! [`priority_queue`], [`sla`], [`queue_load`], [`order_exceptions`],
+//! [`profiles`], [`identifiers`], [`identity_conflicts`] (relations);
 //! [`order_visibility`] (another look at the states of `orders`).
 
 pub mod models; // what is learnt from events, and what is said with it
@@ -58,6 +60,10 @@ pub mod load_forecast;
 pub mod health;
 pub mod order_visibility;
 pub mod order_exceptions;
+pub mod identity; // which customers are one person: what the next three are made from
+pub mod profiles;
+pub mod identifiers;
+pub mod identity_conflicts;
 mod packed; // facts packed into one allocation
 mod stamps; // which of two statements is the newer
 mod sums; // sums of money by currency

@@ -236,6 +236,14 @@ fn bytes_change_only_with_the_layout() {
         version: "5/1".into(),
     };
     let deleted = RecordDeleted { table: "t".into(), key: "2".into(), version: "6/1".into() };
+    let identified = Identified {
+        customer: "C".into(),
+        kind: "email".into(),
+        value: "A@x".into(),
+        country: None,
+    };
+    let separated =
+        ByHand { customer: "C".into(), other: "D".into(), agent: Some("ann".into()), reason: None };
     let data = [
         Data::CustomerRegistered(customer.into()),
         Data::OrderPlaced(placed),
@@ -245,6 +253,8 @@ fn bytes_change_only_with_the_layout() {
         Data::CaseResolved(resolved),
         Data::RecordUpserted(upserted),
         Data::RecordDeleted(deleted),
+        Data::CustomerIdentified(identified),
+        Data::CustomerSeparatedByHand(separated),
     ];
     let events: Vec<_> = (1..).zip(data).map(|(n, data)| event(n, data)).collect();
     let mut updates = route(&events);
@@ -264,8 +274,8 @@ fn bytes_change_only_with_the_layout() {
     ];
     let expected = [
         (
-            "customers 2",
-            "06d00f904e0401000001455552d804011188130000000000000103000100350073540300d00f0331007304416e6e0100020368617401047265640473686f650100",
+            "customers 3",
+            "0fd00fa09c010601000001455552d80400000105656d61696c036140780101d08c01033900730441407801014400a09c01043130007304616e6e011188130000000000000103000100350073540300d00f0331007304416e6e0100020368617401047265640473686f650100 09a09c01a09c01010000000000000001014300a09c01043130007304616e6e",
         ),
         (
             "orders 1",
@@ -276,12 +286,12 @@ fn bytes_change_only_with_the_layout() {
             "37c03e0334007305d98492efe287e0b5495f1a51e84c1c01430566697273740b69742073746f7070656401066672656e636802904e0335007303626f62077365636f6e640180d1ca08e05d0336007300904e0335007305d98492efe287e0b5495f1a51e84c1c0143",
         ),
         ("records 1", "0103352f31b06d03730037037b7d 0103362f31807d0373003800"),
-        ("volume 5", "000108 000107 000109 000100 000104 000102 00010c 00010b"),
+        ("volume 5", "000108 000107 000109 000111 000100 000114 000104 000102 00010c 00010b"),
         ("claims 1", ""),
         ("notifications 2", ""),
         (
             "load_forecast 1",
-            "0501010000010010 3c01010000010010 3c01010000010002 3c01010000010002 3c01010000010002 3c01010000010002 3c01010000010002 3c01010000010002 3c01010000010002 3c01010000010002",
+            "0501010000010014 3c01010000010014 3c01010000010002 3c01010000010002 3c01010000010002 3c01010000010002 3c01010000010002 3c01010000010002 3c01010000010002 3c01010000010002 3c01010000010002 3c01010000010002",
         ),
         (
             "health 1",

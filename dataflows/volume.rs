@@ -97,8 +97,9 @@ impl Keep for Volume {
         "volume 5: minute, n, type (customer.registered, customer.updated, order.placed, \
          order.status_changed, order.cancelled, order.returned, feedback.submitted, case.opened, \
          case.assigned, case.resolved, interaction.recorded, \
-         record.upserted, record.deleted, message.planned, message.answered, \
-         load.measured, message.marked)"
+         record.upserted, record.deleted, message.planned, message.answered, load.measured, \
+         message.marked, customer.identified, customer.unlinked, customer.linked_by_hand, \
+         customer.separated_by_hand)"
     );
 
     fn store(state: &Cell, into: &mut Vec<u8>) {

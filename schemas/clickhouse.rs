@@ -62,6 +62,9 @@ pub const MIGRATIONS: &[Migration] = &[
     ("0020_notifications", include_str!("clickhouse/0020_notifications.sql")),
     ("0021_load_forecast", include_str!("clickhouse/0021_load_forecast.sql")),
     ("0022_health", include_str!("clickhouse/0022_health.sql")),
+    ("0023_profiles", include_str!("clickhouse/0023_profiles.sql")),
+    ("0024_identifiers", include_str!("clickhouse/0024_identifiers.sql")),
+    ("0025_identity_conflicts", include_str!("clickhouse/0025_identity_conflicts.sql")),
 ];
 
 /// How a statement of a migration may begin, and what the name of its table or view stands behind: each may
@@ -118,6 +121,12 @@ pub const FEW_WORDS: &[(&str, &str)] = &[
     ("load_forecast", "series"),
     ("health", "band"),
     ("health", "band_before"),
+    ("profiles", "tier"),
+    ("profiles", "language"),
+    ("profiles", "country"),
+    ("profiles", "time_zone"),
+    ("identifiers", "kind"),
+    ("identity_conflicts", "kind"),
 ];
 
 /// Text fields whose words are a closed list.
@@ -135,6 +144,8 @@ pub const CLOSED: &[(&str, &str, &[&str])] = &[
     ),
     ("notifications", "state", &["planned", "delivered", "refused", "expired", "suppressed"]),
     ("load_forecast", "of", &["events", "measured"]),
+    ("identifiers", "why_not", &["blocked", "kind", "too_many"]),
+    ("identity_conflicts", "reason", &["too_large", "separated", "contradiction"]),
     ("sla", "state", &["on_time", "due_soon", "breached", "kept", "missed"]),
 ];
 

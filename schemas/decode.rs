@@ -24,6 +24,7 @@ mod binary;
 mod data;
 mod envelope;
 mod fields;
+mod identity;
 mod messages;
 mod records;
 mod report;

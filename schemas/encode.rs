@@ -7,9 +7,10 @@
 use serde_json::{Map, Value, json};
 
 use crate::events::{
-    CaseAssigned, CaseOpened, CaseResolved, Customer, Data, Event, FeedbackSubmitted, Field,
-    InteractionRecorded, Line, LoadMeasured, MessageAnswered, MessageMarked, MessagePlanned,
-    OrderPlaced, OrderReversed, OrderStatusChanged, RecordDeleted, RecordUpserted, Text,
+    ByHand, CaseAssigned, CaseOpened, CaseResolved, Customer, Data, Event, FeedbackSubmitted,
+    Field, Identified, InteractionRecorded, Line, LoadMeasured, MessageAnswered, MessageMarked,
+    MessagePlanned, OrderPlaced, OrderReversed, OrderStatusChanged, RecordDeleted, RecordUpserted,
+    Text,
 };
 use crate::names::DEFAULT_TENANT;
 use crate::time::rfc3339;
@@ -196,6 +197,22 @@ fn data<'a>(data: &'a Data<'_>) -> (Option<&'a str>, Map<String, Value>) {
             out.put("bucket_minutes", *bucket_minutes);
             out.put("value", *value);
             Some(series)
+        }
+        Data::CustomerIdentified(it) | Data::CustomerUnlinked(it) => {
+            let Identified { customer, kind, value, country } = it;
+            out.put("customer", &**customer);
+            out.put("kind", &**kind);
+            out.put("value", &**value);
+            out.text("country", country);
+            Some(customer)
+        }
+        Data::CustomerLinkedByHand(it) | Data::CustomerSeparatedByHand(it) => {
+            let ByHand { customer, other, agent, reason } = it;
+            out.put("customer", &**customer);
+            out.put("other", &**other);
+            out.text("agent", agent);
+            out.text("reason", reason);
+            Some(customer)
         }
     };
     (subject, out.0)

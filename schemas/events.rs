@@ -13,6 +13,7 @@ use std::borrow::Cow;
 
 use crate::names::Currency;
 
+pub use crate::identity::{ByHand, Identified};
 pub use crate::messages::{MARKS, MessageAnswered, MessageMarked, MessagePlanned, OUTCOMES};
 pub use crate::records::{RecordDeleted, RecordUpserted};
 
@@ -87,6 +88,14 @@ pub enum Data<'a> {
     LoadMeasured(LoadMeasured<'a>),
     /// `message.marked`
     MessageMarked(MessageMarked<'a>),
+    /// `customer.identified`
+    CustomerIdentified(Identified<'a>),
+    /// `customer.unlinked`
+    CustomerUnlinked(Identified<'a>),
+    /// `customer.linked_by_hand`
+    CustomerLinkedByHand(ByHand<'a>),
+    /// `customer.separated_by_hand`
+    CustomerSeparatedByHand(ByHand<'a>),
 }
 
 /// The types of this contract, in one list; the order is part of no format.
@@ -127,11 +136,19 @@ pub enum EventType {
     LoadMeasured,
     /// `message.marked`
     MessageMarked,
+    /// `customer.identified`
+    CustomerIdentified,
+    /// `customer.unlinked`
+    CustomerUnlinked,
+    /// `customer.linked_by_hand`
+    CustomerLinkedByHand,
+    /// `customer.separated_by_hand`
+    CustomerSeparatedByHand,
 }
 
 impl EventType {
     /// Every type.
-    pub const ALL: [EventType; 17] = [
+    pub const ALL: [EventType; 21] = [
         EventType::CustomerRegistered,
         EventType::CustomerUpdated,
         EventType::OrderPlaced,
@@ -149,6 +166,10 @@ impl EventType {
         EventType::MessageAnswered,
         EventType::LoadMeasured,
         EventType::MessageMarked,
+        EventType::CustomerIdentified,
+        EventType::CustomerUnlinked,
+        EventType::CustomerLinkedByHand,
+        EventType::CustomerSeparatedByHand,
     ];
 
     /// The name on the wire.
@@ -171,6 +192,10 @@ impl EventType {
             EventType::MessageAnswered => "message.answered",
             EventType::LoadMeasured => "load.measured",
             EventType::MessageMarked => "message.marked",
+            EventType::CustomerIdentified => "customer.identified",
+            EventType::CustomerUnlinked => "customer.unlinked",
+            EventType::CustomerLinkedByHand => "customer.linked_by_hand",
+            EventType::CustomerSeparatedByHand => "customer.separated_by_hand",
         }
     }
 
@@ -194,6 +219,10 @@ impl EventType {
             "message.answered" => EventType::MessageAnswered,
             "load.measured" => EventType::LoadMeasured,
             "message.marked" => EventType::MessageMarked,
+            "customer.identified" => EventType::CustomerIdentified,
+            "customer.unlinked" => EventType::CustomerUnlinked,
+            "customer.linked_by_hand" => EventType::CustomerLinkedByHand,
+            "customer.separated_by_hand" => EventType::CustomerSeparatedByHand,
             _ => return None,
         })
     }
@@ -221,6 +250,10 @@ impl Data<'_> {
             Data::MessageAnswered(_) => EventType::MessageAnswered,
             Data::LoadMeasured(_) => EventType::LoadMeasured,
             Data::MessageMarked(_) => EventType::MessageMarked,
+            Data::CustomerIdentified(_) => EventType::CustomerIdentified,
+            Data::CustomerUnlinked(_) => EventType::CustomerUnlinked,
+            Data::CustomerLinkedByHand(_) => EventType::CustomerLinkedByHand,
+            Data::CustomerSeparatedByHand(_) => EventType::CustomerSeparatedByHand,
         }
     }
 }

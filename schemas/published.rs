@@ -57,6 +57,10 @@ pub fn all() -> &'static [(&'static str, &'static str)] {
         "message.answered",
         "load.measured",
         "message.marked",
+        "customer.identified",
+        "customer.unlinked",
+        "customer.linked_by_hand",
+        "customer.separated_by_hand",
     ];
     &FILES
 }
@@ -82,6 +86,12 @@ pub fn generate(kind: EventType) -> String {
         EventType::MessageAnswered => generator.into_root_schema_for::<MessageAnswered>(),
         EventType::MessageMarked => generator.into_root_schema_for::<MessageMarked>(),
         EventType::LoadMeasured => generator.into_root_schema_for::<LoadMeasured>(),
+        EventType::CustomerIdentified => generator.into_root_schema_for::<CustomerIdentified>(),
+        EventType::CustomerUnlinked => generator.into_root_schema_for::<CustomerUnlinked>(),
+        EventType::CustomerLinkedByHand => generator.into_root_schema_for::<CustomerLinkedByHand>(),
+        EventType::CustomerSeparatedByHand => {
+            generator.into_root_schema_for::<CustomerSeparatedByHand>()
+        }
     };
     let mut named = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",

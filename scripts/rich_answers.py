@@ -12,6 +12,7 @@ import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import rich_persons  # noqa: E402
 import rows  # noqa: E402
 from rich_time import millis, stamp  # noqa: E402
 
@@ -68,6 +69,7 @@ class Answers:
     def __init__(self, tenant, now):
         self.tenant, self.now = tenant, now
         self.customers, self.orders, self.cases, self.volume = {}, {}, {}, {}
+        self.persons = rich_persons.Persons()
 
     def customer(self, customer):
         if customer not in self.customers:
@@ -89,6 +91,12 @@ class Answers:
             who["n_events"] += 1
             who["first"] = ms if who["first"] is None else min(who["first"], ms)
             who["last"] = ms if who["last"] is None else max(who["last"], ms)
+        if "other" in data and data["other"] != data["customer"]:  # two are named
+            other = self.customer(data["other"])
+            other["n_events"] += 1
+            other["first"] = ms if other["first"] is None else min(other["first"], ms)
+            other["last"] = ms if other["last"] is None else max(other["last"], ms)
+        self.persons.take(kind, at, data)
         if kind in ("customer.registered", "customer.updated"):
             for name in ("name", "email", "phone", "tier", "language", "country", "time_zone"):
                 if name in data:
@@ -136,6 +144,8 @@ class Answers:
             }
             for currency, amount in it["spend"].items():
                 top.setdefault(currency, []).append((-amount, customer))
+        for view, row in self.persons.views(self.customers):
+            yield view, {"tenant": tenant} | row
         for order, said in self.orders.items():
             row = order_row(order, sorted(said, key=lambda it: it[:2]), self.now)
             yield "orders", {"tenant": tenant} | row
@@ -219,4 +229,7 @@ FIELDS = {
     "volume": ["tenant", "minute", "type", "n_events"],
     "orders_by_status": ["tenant", "status", "currency", "n_orders", "amount"],
     "top_customers": ["tenant", "currency", "rank", "customer", "spend"],
+    "profiles": ["tenant", "person", "name", "email", "phone", "tier", "language", "country", "time_zone", "attributes", "n_members", "members", "first_seen_at", "last_seen_at", "n_events", "n_orders", "spend", "cancelled", "returned", "n_ratings", "rating_sum", "n_cases", "n_open_cases"],
+    "identifiers": ["tenant", "kind", "value", "person", "usable", "why_not", "n_customers", "customers", "persons"],
+    "identity_conflicts": ["tenant", "kind", "value", "reason", "detail", "customers"],
 }

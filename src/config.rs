@@ -26,6 +26,7 @@ pub mod page; // the table as documentation and as an example file
 pub mod rules; // `[rules.NAME]`: what is worth telling whom
 pub mod sinks; // `[sinks.NAME]`: what leaves, and where to
 pub mod health; // `[health]`: what the components weigh, which bands there are
+pub mod identity; // `[identity]`: which identifiers join customers
 pub mod queues; // `[queues]`: what is promised, who is next
 pub mod named; // tables with a name, key by key
 mod problem; // how a wrong setting is told
@@ -39,6 +40,7 @@ use std::time::Duration;
 pub use channels::ChannelSettings;
 pub use clickhouse::ClickHouseSettings;
 pub use health::Health;
+pub use identity::Identity;
 pub use kafka::{KafkaSettings, Password};
 pub use layers::{Sources, load, read};
 pub use problem::{ConfigProblem, Place, Trouble};
@@ -68,6 +70,8 @@ pub struct Settings {
     pub queues: Queues,
     /// `[health]`
     pub health: Health,
+    /// `[identity]`
+    pub identity: Identity,
     /// `[[feed]]`
     pub feeds: Vec<FeedSettings>,
     /// `[[kafka]]`
@@ -294,6 +298,7 @@ impl Settings {
             },
             queues: Queues::default(),
             health: Health::default(),
+            identity: Identity::default(),
             feeds: Vec::new(),
             kafka: Vec::new(),
             sinks: Vec::new(),

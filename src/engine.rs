@@ -21,7 +21,7 @@ mod worker; // what each worker does, all its life
 
 pub use introspect::OperatorLine;
 pub use prepared::{Prepared, chosen, definitions, fold_of};
-pub use terms::{Brought, Promises, judge_by};
+pub use terms::{Brought, Promises, join_by, judge_by};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};

@@ -106,6 +106,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     let feeds = Feeds::new(known);
 
     engine::judge_by(&settings.health);
+    engine::join_by(&settings.identity);
     let prepare = || {
         let is_kept = plan.state.is_some();
         let prepared = Prepared::new(&settings.engine, &settings.queues, secret, is_kept)?;

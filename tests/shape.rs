@@ -5,11 +5,45 @@
 mod common;
 
 use common::{Rng, START_MS, Shape, history, run};
+use serde_json::json;
+
+/// Statements about who is who: few customers and values, so that they meet, contradict each other
+/// and are taken back.
+fn identities(seed: u64, n: u64) -> Vec<String> {
+    let rng = &mut Rng(seed ^ 0x1d);
+    let each = (0..n).map(|n| {
+        let customer = |rng: &mut Rng| format!("C{}", rng.next(9));
+        let (mine, other) = (customer(rng), customer(rng));
+        let (kind, value) = *rng.pick(&[
+            ("email", "A@x.org"),
+            ("email", " a@x.org"),
+            ("email", "null"),
+            ("phone", "+49 30 1234567"),
+            ("device", "d"),
+            ("account", "1"),
+            ("account", "2"),
+        ]);
+        let identified = json!({"customer": mine, "kind": kind, "value": value});
+        let by_hand = json!({"customer": mine, "other": other});
+        let (kind, data) = match rng.next(8) {
+            0 => ("customer.unlinked", identified),
+            1 => ("customer.linked_by_hand", by_hand),
+            2 => ("customer.separated_by_hand", by_hand),
+            _ => ("customer.identified", identified),
+        };
+        let time = schemas::time::rfc3339((START_MS + 300 * n + rng.next(3_000)) as i64 * 1_000);
+        json!({"specversion": "1.0", "id": format!("i{n:06}"), "source": "test", "type": kind,
+               "time": time, "tenant": *rng.pick(&["acme", "globex"]), "data": data})
+        .to_string()
+    });
+    each.collect()
+}
 
 #[test]
 fn the_same_answer_in_every_shape() {
     for seed in 1..=6_u64 {
-        let lines = history(seed, 600);
+        let mut lines = history(seed, 540);
+        lines.extend(identities(seed, 60));
         let now = START_MS + 40 * 600 + 30_000;
         let plain =
             Shape { workers: 1, per_chunk: 600, max_arrivals: 1_000, partitions: 1, views: vec![] };

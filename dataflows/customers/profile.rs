@@ -27,8 +27,10 @@ const STAMPS_BACK: usize = 16;
 const ROOM: usize = 256;
 
 /// The attributes, packed.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Profile {
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+pub(crate) struct Profile {
     packed: Box<[u8]>,
 }
 
@@ -96,6 +98,18 @@ impl Profile {
     }
 }
 
+/// What several customers' attributes would be, were they one customer: the newest statement about
+/// each stands.
+#[allow(clippy::type_complexity)]
+pub(crate) fn newest_of<'p>(
+    all: impl Iterator<Item = &'p Profile>,
+) -> ([Option<&'p str>; FIXED], Vec<(&'p str, &'p str)>) {
+    let mut newest = All::default();
+    all.for_each(|it| newest.take_all(it.unpacked()));
+    let named = newest.named.into_iter().filter_map(|(name, it)| Some((name, it.value?)));
+    (newest.fixed.map(|it| it.and_then(|it| it.value)), named.collect())
+}
+
 /// The newest statement about each attribute.
 #[derive(Default)]
 struct All<'p> {
@@ -132,6 +146,22 @@ impl<'p> All<'p> {
                 }
             }
         }
+    }
+
+    fn take_all(&mut self, other: All<'p>) {
+        for (mine, its) in self.fixed.iter_mut().zip(other.fixed) {
+            if its.is_some_and(|its| mine.is_none_or(|mine| mine.stamp < its.stamp)) {
+                *mine = its;
+            }
+        }
+        for (name, its) in other.named {
+            match self.named.binary_search_by(|it| it.0.cmp(name)) {
+                Ok(at) if self.named[at].1.stamp < its.stamp => self.named[at].1 = its,
+                Ok(_) => {}
+                Err(at) => self.named.insert(at, (name, its)),
+            }
+        }
+        self.named.truncate(MAX_NAMES);
     }
 
     fn pack(&self, into: &mut Writer<'_>) {

@@ -20,6 +20,12 @@ pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> 
     type Known<'e> = (Facts, BTreeMap<&'e str, Option<&'e str>>, BTreeMap<&'e str, (usize, bool)>);
     let mut all: BTreeMap<(&str, &str), Known<'_>> = BTreeMap::new();
     for (place, event) in sorted.into_iter().enumerate() {
+        let other = match &event.data {
+            Data::CustomerLinkedByHand(it) | Data::CustomerSeparatedByHand(it) => {
+                (it.other != it.customer).then_some(&it.other)
+            }
+            _ => None,
+        };
         let customer = match &event.data {
             Data::CustomerRegistered(it) | Data::CustomerUpdated(it) => Some(&it.customer),
             Data::OrderPlaced(it) => Some(&it.customer),
@@ -30,61 +36,71 @@ pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> 
             Data::CaseAssigned(it) => it.customer.as_ref(),
             Data::CaseResolved(it) => it.customer.as_ref(),
             Data::InteractionRecorded(it) => Some(&it.customer),
+            Data::CustomerIdentified(it) | Data::CustomerUnlinked(it) => Some(&it.customer),
+            Data::CustomerLinkedByHand(it) | Data::CustomerSeparatedByHand(it) => {
+                Some(&it.customer)
+            }
             Data::MessagePlanned(_) | Data::MessageAnswered(_) | Data::MessageMarked(_) => None,
             Data::RecordUpserted(_) | Data::RecordDeleted(_) | Data::LoadMeasured(_) => None,
         };
-        let Some(customer) = customer else { continue };
-        let (facts, attributes, cases) =
-            all.entry((&event.tenant, customer)).or_insert_with(|| {
-                (Facts::new(customer.as_ref().into()), BTreeMap::new(), BTreeMap::new())
-            });
-        facts.n_events += 1;
-        facts.seen = (facts.seen.0.min(event.time), facts.seen.1.max(event.time));
-        match &event.data {
-            Data::CustomerRegistered(it) | Data::CustomerUpdated(it) => {
-                for (place, said) in fixed(it).into_iter().enumerate() {
-                    match said {
-                        Field::Absent => {}
-                        Field::Withdrawn => facts.fixed[place] = None,
-                        Field::Is(text) => facts.fixed[place] = Some(text.as_ref().into()),
+        for customer in customer.into_iter().chain(other) {
+            let (facts, attributes, cases) =
+                all.entry((&event.tenant, customer)).or_insert_with(|| {
+                    (Facts::new(customer.as_ref().into()), BTreeMap::new(), BTreeMap::new())
+                });
+            facts.n_events += 1;
+            facts.seen = (facts.seen.0.min(event.time), facts.seen.1.max(event.time));
+            match &event.data {
+                Data::CustomerRegistered(it) | Data::CustomerUpdated(it) => {
+                    for (place, said) in fixed(it).into_iter().enumerate() {
+                        match said {
+                            Field::Absent => {}
+                            Field::Withdrawn => facts.fixed[place] = None,
+                            Field::Is(text) => facts.fixed[place] = Some(text.as_ref().into()),
+                        }
+                    }
+                    for (name, value) in &it.attributes {
+                        attributes.insert(name, value.as_deref());
                     }
                 }
-                for (name, value) in &it.attributes {
-                    attributes.insert(name, value.as_deref());
-                }
-            }
-            Data::OrderPlaced(it) => {
-                facts.n_orders += 1;
-                let amount: i64 = it.lines.iter().map(|it| it.quantity * it.unit_price).sum();
-                let sum = facts.spend.entry(it.currency).or_insert(0);
-                *sum = sum.saturating_add(amount);
-            }
-            Data::OrderCancelled(it) | Data::OrderReturned(it) => {
-                if let (Some(amount), Some(currency)) = (it.amount, it.currency) {
-                    let cancelled = matches!(event.data, Data::OrderCancelled(_));
-                    let sums = if cancelled { &mut facts.cancelled } else { &mut facts.returned };
-                    let sum = sums.entry(currency).or_insert(0);
+                Data::OrderPlaced(it) => {
+                    facts.n_orders += 1;
+                    let amount: i64 = it.lines.iter().map(|it| it.quantity * it.unit_price).sum();
+                    let sum = facts.spend.entry(it.currency).or_insert(0);
                     *sum = sum.saturating_add(amount);
                 }
+                Data::OrderCancelled(it) | Data::OrderReturned(it) => {
+                    if let (Some(amount), Some(currency)) = (it.amount, it.currency) {
+                        let cancelled = matches!(event.data, Data::OrderCancelled(_));
+                        let sums =
+                            if cancelled { &mut facts.cancelled } else { &mut facts.returned };
+                        let sum = sums.entry(currency).or_insert(0);
+                        *sum = sum.saturating_add(amount);
+                    }
+                }
+                Data::FeedbackSubmitted(it) => {
+                    facts.n_ratings += u64::from(it.rating.is_some());
+                    facts.rating_sum += u64::from(it.rating.unwrap_or(0));
+                }
+                Data::CaseOpened(it) => {
+                    facts.n_cases += 1;
+                    cases.insert(&it.case, (place, true));
+                }
+                Data::CaseAssigned(it) => drop(cases.insert(&it.case, (place, true))),
+                Data::CaseResolved(it) => drop(cases.insert(&it.case, (place, false))),
+                Data::OrderStatusChanged(_)
+                | Data::InteractionRecorded(_)
+                | Data::RecordUpserted(_)
+                | Data::RecordDeleted(_)
+                | Data::MessagePlanned(_)
+                | Data::MessageAnswered(_)
+                | Data::MessageMarked(_)
+                | Data::LoadMeasured(_)
+                | Data::CustomerIdentified(_)
+                | Data::CustomerUnlinked(_)
+                | Data::CustomerLinkedByHand(_)
+                | Data::CustomerSeparatedByHand(_) => {}
             }
-            Data::FeedbackSubmitted(it) => {
-                facts.n_ratings += u64::from(it.rating.is_some());
-                facts.rating_sum += u64::from(it.rating.unwrap_or(0));
-            }
-            Data::CaseOpened(it) => {
-                facts.n_cases += 1;
-                cases.insert(&it.case, (place, true));
-            }
-            Data::CaseAssigned(it) => drop(cases.insert(&it.case, (place, true))),
-            Data::CaseResolved(it) => drop(cases.insert(&it.case, (place, false))),
-            Data::OrderStatusChanged(_)
-            | Data::InteractionRecorded(_)
-            | Data::RecordUpserted(_)
-            | Data::RecordDeleted(_)
-            | Data::MessagePlanned(_)
-            | Data::MessageAnswered(_)
-            | Data::MessageMarked(_)
-            | Data::LoadMeasured(_) => {}
         }
     }
     let rows = all.into_iter().map(|((tenant, customer), (mut facts, attributes, cases))| {

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use super::caseload::Caseload;
-use super::{Customers, Profile, Reversed, State};
+use super::{Customers, Profile, Rare, State};
 use crate::Keep;
+use crate::identity::known::Known;
 use crate::packed::{Checked, Writer};
 use crate::served::layout;
 use crate::sums::Sums;
@@ -14,11 +15,13 @@ use crate::sums::Sums;
 const REVERSED: u8 = 1;
 const PROFILE: u8 = 2;
 const CASES: u8 = 4;
+const KNOWN: u8 = 8;
 
 impl Keep for Customers {
     const LAYOUT: &'static str = layout!(
-        "customers 2: flags, first_seen, last_seen, n_events, n_orders, n_ratings, rating_sum, \
-         spend, cancelled and returned, n_cases and the newest statement of each case, attributes \
+        "customers 3: flags, first_seen, last_seen, n_events, n_orders, n_ratings, rating_sum, \
+         spend, cancelled and returned, the newest statements of each identifier and the newest of \
+         each pair of customers, n_cases and the newest statement of each case, attributes \
          each with its stamp"
     );
 
@@ -26,16 +29,20 @@ impl Keep for Customers {
         let flag = |there: bool, flag: u8| if there { flag } else { 0 };
         let cases = flag(state.cases.is_some(), CASES);
         let profile = flag(state.profile.is_some(), PROFILE);
-        into.push(flag(state.reversed.is_some(), REVERSED) | profile | cases);
+        let known = flag(state.known().is_some(), KNOWN);
+        into.push(flag(state.rare.is_some(), REVERSED) | profile | cases | known);
         let mut writer = Writer(into);
         writer.int(state.first_seen);
         writer.int(state.last_seen);
         let counts = [state.n_events, state.n_orders, state.n_ratings, state.rating_sum];
         counts.into_iter().for_each(|it| writer.count(it));
         state.spend.store(&mut writer);
-        if let Some(it) = &state.reversed {
+        if let Some(it) = &state.rare {
             it.cancelled.store(&mut writer);
             it.returned.store(&mut writer);
+            if let Some(it) = &it.known {
+                it.store(&mut writer);
+            }
         }
         if let Some(it) = &state.cases {
             writer.count(it.n_opened);
@@ -49,7 +56,7 @@ impl Keep for Customers {
 
     fn restore(bytes: &[u8]) -> Option<State> {
         let mut from = Checked(bytes);
-        let flags = from.byte().filter(|it| *it <= REVERSED | PROFILE | CASES)?;
+        let flags = from.byte().filter(|it| *it <= REVERSED | PROFILE | CASES | KNOWN)?;
         let mut state = State {
             first_seen: from.int()?,
             last_seen: from.int()?,
@@ -58,14 +65,20 @@ impl Keep for Customers {
             n_ratings: from.count()?,
             rating_sum: from.count()?,
             spend: Sums::restore(&mut from)?,
-            reversed: None,
+            rare: None,
             cases: None,
             profile: None,
         };
         if flags & REVERSED != 0 {
             let cancelled = Sums::restore(&mut from)?;
             let returned = Sums::restore(&mut from)?;
-            state.reversed = Some(Arc::new(Reversed { cancelled, returned }));
+            let known = match flags & KNOWN {
+                0 => None,
+                _ => Some(Arc::new(Known::restore(&mut from)?)),
+            };
+            state.rare = Some(Arc::new(Rare { cancelled, returned, known }));
+        } else if flags & KNOWN != 0 {
+            return None;
         }
         if flags & CASES != 0 {
             let n_opened = from.count()?;

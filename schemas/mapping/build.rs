@@ -3,10 +3,10 @@
 use std::ops::RangeInclusive;
 
 use crate::events::{
-    CaseAssigned, CaseOpened, CaseResolved, Customer, Data, Event, EventType, FeedbackSubmitted,
-    InteractionRecorded, Line, LoadMeasured, MAX_ATTRIBUTES, MAX_LINES, MAX_SKILLS,
-    MessageAnswered, MessageMarked, MessagePlanned, OrderPlaced, OrderReversed, OrderStatusChanged,
-    RecordDeleted, RecordUpserted, Text,
+    ByHand, CaseAssigned, CaseOpened, CaseResolved, Customer, Data, Event, EventType,
+    FeedbackSubmitted, Identified, InteractionRecorded, Line, LoadMeasured, MAX_ATTRIBUTES,
+    MAX_LINES, MAX_SKILLS, MessageAnswered, MessageMarked, MessagePlanned, OrderPlaced,
+    OrderReversed, OrderStatusChanged, RecordDeleted, RecordUpserted, Text,
 };
 use crate::json::Scanner;
 use crate::limits::{ATTEMPTS, BUCKET, LINE, LOAD, QUANTITY, RATING, SEVERITY, amount_of};
@@ -231,6 +231,10 @@ impl Becomes {
                 bucket_minutes: it.must_integer(1, "bucket_minutes", &BUCKET)? as u16,
                 value: it.must_integer(2, "value", &LOAD)?,
             }),
+            EventType::CustomerIdentified => Data::CustomerIdentified(identified(it)?),
+            EventType::CustomerUnlinked => Data::CustomerUnlinked(identified(it)?),
+            EventType::CustomerLinkedByHand => Data::CustomerLinkedByHand(by_hand(it)?),
+            EventType::CustomerSeparatedByHand => Data::CustomerSeparatedByHand(by_hand(it)?),
         })
     }
 
@@ -341,6 +345,24 @@ fn line<'a>(fields: &'a [Option<Field>], frames: &Frames<'_, 'a>) -> Result<Line
         ship_to: it.may(4, "ship_to", Frames::identifier)?,
         carrier: it.may(5, "carrier", Frames::identifier)?,
         seller: it.may(6, "seller", Frames::identifier)?,
+    })
+}
+
+fn identified<'a>(it: Fields<'_, '_, 'a>) -> Result<Identified<'a>, Fault> {
+    Ok(Identified {
+        customer: it.must(0, "customer", Frames::identifier)?,
+        kind: it.must(1, "kind", Frames::identifier)?,
+        value: it.must(2, "value", Frames::identifier)?,
+        country: it.may(3, "country", Frames::country)?,
+    })
+}
+
+fn by_hand<'a>(it: Fields<'_, '_, 'a>) -> Result<ByHand<'a>, Fault> {
+    Ok(ByHand {
+        customer: it.must(0, "customer", Frames::identifier)?,
+        other: it.must(1, "other", Frames::identifier)?,
+        agent: it.may(2, "agent", Frames::identifier)?,
+        reason: it.may(3, "reason", Frames::text)?,
     })
 }
 

@@ -245,7 +245,7 @@ impl<'t> Work<'t> {
                 }
                 "expected a text of at most 32 KiB".into()
             }
-            Kind::Clearable(Within::Country) => {
+            Kind::Country | Kind::Clearable(Within::Country) => {
                 let text = self.notes.text(part)?;
                 if is_country(text) {
                     return Some(Constant::Text(text.into()));
@@ -295,7 +295,7 @@ impl<'t> Work<'t> {
     }
 
     fn template(&mut self, kind: Kind, part: &Part<'t>) -> Option<Source> {
-        if !matches!(kind, Kind::Identifier | Kind::Text | Kind::Clearable(_)) {
+        if !matches!(kind, Kind::Identifier | Kind::Text | Kind::Country | Kind::Clearable(_)) {
             self.notes.note(
                 &part.at,
                 &part.span,

@@ -22,6 +22,8 @@ pub(super) enum Kind {
     Status,
     /// A whole number within these bounds.
     Integer(&'static RangeInclusive<i64>),
+    /// ISO 3166-1 alpha-2.
+    Country,
     /// Money, in minor units.
     Amount,
     /// A time.
@@ -206,6 +208,20 @@ static LOAD_MEASURED: [Spec; 3] = [
     must("value", Kind::Integer(&limits::LOAD)),
 ];
 
+static IDENTIFIED: [Spec; 4] = [
+    must("customer", Kind::Identifier),
+    must("kind", Kind::Identifier),
+    must("value", Kind::Identifier),
+    may("country", Kind::Country),
+];
+
+static BY_HAND: [Spec; 4] = [
+    must("customer", Kind::Identifier),
+    must("other", Kind::Identifier),
+    may("agent", Kind::Identifier),
+    may("reason", Kind::Text),
+];
+
 /// The data fields of a type.
 pub(super) fn fields(event: EventType) -> &'static [Spec] {
     match event {
@@ -224,5 +240,7 @@ pub(super) fn fields(event: EventType) -> &'static [Spec] {
         EventType::MessageAnswered => &MESSAGE_ANSWERED,
         EventType::MessageMarked => &MESSAGE_MARKED,
         EventType::LoadMeasured => &LOAD_MEASURED,
+        EventType::CustomerIdentified | EventType::CustomerUnlinked => &IDENTIFIED,
+        EventType::CustomerLinkedByHand | EventType::CustomerSeparatedByHand => &BY_HAND,
     }
 }

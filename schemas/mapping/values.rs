@@ -108,6 +108,17 @@ impl<'f, 'a> Frames<'f, 'a> {
         }
     }
 
+    /// A country.
+    pub(super) fn country(&self, field: &'a Field) -> Result<Option<Text<'a>>, Fault> {
+        match self.text(field)? {
+            Some(text) if !is_country(&text) => {
+                let expected = "a country of ISO 3166-1: two upper-case letters";
+                Err(self.unfit("schemas/out-of-range", field, &text, expected))
+            }
+            text => Ok(text),
+        }
+    }
+
     /// An attribute of a customer, or that there is none any more.
     pub(super) fn clearable(
         &self,
@@ -118,13 +129,7 @@ impl<'f, 'a> Frames<'f, 'a> {
         let text = match within {
             Within::Text => self.text(field)?,
             Within::Identifier => self.identifier(field)?,
-            Within::Country => match self.text(field)? {
-                Some(text) if !is_country(&text) => {
-                    let expected = "a country of ISO 3166-1: two upper-case letters";
-                    return Err(self.unfit("schemas/out-of-range", field, &text, expected));
-                }
-                text => text,
-            },
+            Within::Country => self.country(field)?,
         };
         if let Some(text) = text {
             return Ok(Said::Is(text));

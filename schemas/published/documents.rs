@@ -335,6 +335,64 @@ pub struct LoadMeasured {
     pub value: i64,
 }
 
+/// A customer has been seen with an identifier, such as an e-mail address or a device.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CustomerIdentified {
+    /// The customer; the event's subject.
+    pub customer: Identifier,
+    /// What sort of identifier: `email`, `phone`, `account`, `device`, `cookie`, `loyalty_card`,
+    /// `external_id`, or one of the company's own.
+    pub kind: Identifier,
+    /// The identifier, as it was given. Of an `email` case and blanks around it are no matter; a
+    /// `phone` is read as telephone numbers are written.
+    pub value: Identifier,
+    /// In which country a telephone number without a country code is read, two letters.
+    pub country: Option<CountryCode>,
+}
+
+/// An identifier is a customer's no longer. Of the statements about the two the newest stands.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CustomerUnlinked {
+    /// The customer; the event's subject.
+    pub customer: Identifier,
+    /// What sort of identifier, as it was said when the customer was seen with it.
+    pub kind: Identifier,
+    /// The identifier.
+    pub value: Identifier,
+    /// In which country a telephone number without a country code is read, two letters.
+    pub country: Option<CountryCode>,
+}
+
+/// Somebody said that two customers are one person. Of the statements about two the newest stands.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CustomerLinkedByHand {
+    /// One of the two; the event's subject.
+    pub customer: Identifier,
+    /// The other.
+    pub other: Identifier,
+    /// Who says so.
+    pub agent: Option<Identifier>,
+    /// Why, in words.
+    pub reason: Option<FreeText>,
+}
+
+/// Somebody said that two customers are two persons. Of the statements about two the newest stands.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CustomerSeparatedByHand {
+    /// One of the two; the event's subject.
+    pub customer: Identifier,
+    /// The other.
+    pub other: Identifier,
+    /// Who says so.
+    pub agent: Option<Identifier>,
+    /// Why, in words.
+    pub reason: Option<FreeText>,
+}
+
 /// A record of a foreign table, whole, as it is from now on.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -155,6 +155,30 @@ fn events() -> Vec<Data<'static>> {
             fields: r#"{"id":7,"name":"Ö\"","price":1.5,"tags":["x"],"gone":null}"#.into(),
             version: "66756335160/1".into(),
         }),
+        Data::CustomerIdentified(Identified {
+            customer: "C-1".into(),
+            kind: "email".into(),
+            value: " Ann@Example.org".into(),
+            country: some("DE"),
+        }),
+        Data::CustomerUnlinked(Identified {
+            customer: "C-1".into(),
+            kind: "loyalty_card".into(),
+            value: "7".into(),
+            country: None,
+        }),
+        Data::CustomerLinkedByHand(ByHand {
+            customer: "C-1".into(),
+            other: "C-2".into(),
+            agent: some("ann"),
+            reason: some("the same face"),
+        }),
+        Data::CustomerSeparatedByHand(ByHand {
+            customer: "C-1".into(),
+            other: "C-2".into(),
+            agent: None,
+            reason: None,
+        }),
         Data::LoadMeasured(LoadMeasured {
             series: "calls/north".into(),
             bucket_minutes: 30,

@@ -521,7 +521,7 @@ impl Setting {
             Kind::Many(place, ..) | Kind::Size(place, ..) => u128::from(*place(&mut settings)),
             Kind::Time(place, ..) => place(&mut settings).as_micros(),
             Kind::Folder(_) | Kind::Address(_) | Kind::Word(..) | Kind::Views(_) => 0,
-            Kind::Sla(_) | Kind::Tiers(_) | Kind::Bands(_) => 0,
+            Kind::Sla(_) | Kind::Tiers(_) | Kind::Bands(_) | Kind::Kinds(_) | Kind::Names(_) => 0,
         }
     }
 }

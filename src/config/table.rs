@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::health;
+use super::identity;
 use super::queues::{self, SlaLine};
 use super::{OnDamage, Settings, StateOnDamage, values};
 
@@ -48,6 +49,10 @@ pub enum Kind {
     Tiers(fn(&mut Settings) -> &mut Vec<(String, u8)>),
     /// Bands of health.
     Bands(fn(&mut Settings) -> &mut Vec<(String, u8)>),
+    /// Kinds of identifiers, each with its limit.
+    Kinds(fn(&mut Settings) -> &mut Vec<(String, u32)>),
+    /// Names or patterns.
+    Names(fn(&mut Settings) -> &mut Vec<String>),
 }
 
 /// A setting that is one of some words.
@@ -405,6 +410,26 @@ pub const TABLE: &[Setting] = &[
         Kind::Time(|s| &mut s.health.long_case, "1min", "300d"),
         "A case that is open for longer, as of the start of the customer's day, counts more.",
     ),
+    row(
+        "identity.kinds",
+        Kind::Kinds(|s| &mut s.identity.kinds),
+        "Kinds of identifiers that join customers, from the one trusted most, each with how many customers may carry one value.",
+    ),
+    row(
+        "identity.veto",
+        Kind::Names(|s| &mut s.identity.veto),
+        "Kinds of which one person has one value: customers with different ones are not joined, but by hand.",
+    ),
+    row(
+        "identity.blocked",
+        Kind::Names(|s| &mut s.identity.blocked),
+        "Values that say nothing, in small letters, `*` for any characters. Those without a letter or a digit but 0 say nothing anyway.",
+    ),
+    row(
+        "identity.max_members",
+        Kind::Count(|s| &mut s.identity.max_members, 2, 1_000),
+        "Most customers of one person: links that would make more of them do not count.",
+    ),
 ];
 
 /// The keys of a `[[feed]]`, with their words; the last is optional.
@@ -431,6 +456,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("sql", "Live SQL: `millstream sql` and `POST /v1/sql`."),
     ("queues", "Cases that wait: what they are promised, who is next ([queues.md](queues.md))."),
     ("health", "How well it stands with each customer ([health.md](health.md))."),
+    ("identity", "Which customers are one person ([profiles.md](profiles.md))."),
 ];
 
 /// Why a value cannot be used: what was expected.
@@ -490,6 +516,8 @@ impl Setting {
             Kind::Sla(_) => queues::SLA_EXPECTED.to_string(),
             Kind::Tiers(_) => queues::TIERS_EXPECTED.to_string(),
             Kind::Bands(_) => health::BANDS_EXPECTED.to_string(),
+            Kind::Kinds(_) => identity::KINDS_EXPECTED.to_string(),
+            Kind::Names(_) => identity::NAMES_EXPECTED.to_string(),
         }
     }
 
@@ -543,6 +571,12 @@ impl Setting {
             Kind::Bands(place) => lines(said, text_only)
                 .and_then(|it| health::bands(&it))
                 .map(|it| *place(settings) = it),
+            Kind::Kinds(place) => lines(said, text_only)
+                .and_then(|it| identity::kinds(&it))
+                .map(|it| *place(settings) = it),
+            Kind::Names(place) => lines(said, text_only)
+                .and_then(|it| identity::names(&it))
+                .map(|it| *place(settings) = it),
         };
         done.ok_or_else(|| self.expected())
     }
@@ -570,6 +604,8 @@ impl Setting {
                 format!("{:?}", shown.collect::<Vec<_>>())
             }
             Kind::Bands(place) => format!("{:?}", health::show_bands(place(&mut settings))),
+            Kind::Kinds(place) => format!("{:?}", identity::show_kinds(place(&mut settings))),
+            Kind::Names(place) => format!("{:?}", place(&mut settings)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The settings of queues and of health as the views take them.
+//! The settings of queues, of health and of identity as the views take them.
 
 use dataflows::health::Band;
 use dataflows::queues::{Person, Pressing, Sla, Terms, crowded};
@@ -21,6 +21,20 @@ pub fn judge_by(settings: &config::Health) {
         bands: bands.map(|it| Band { name: it.0.as_str().into(), from: it.1 }).collect(),
         long_case_ms: i64::try_from(settings.long_case.as_millis()).unwrap_or(i64::MAX),
     });
+}
+
+/// Has the customers of this process joined to persons by these.
+pub fn join_by(settings: &config::Identity) {
+    dataflows::identity::set_terms(identity(settings));
+}
+
+fn identity(settings: &config::Identity) -> dataflows::identity::Terms {
+    dataflows::identity::Terms {
+        kinds: settings.kinds.iter().map(|it| (it.0.as_str().into(), it.1)).collect(),
+        veto: settings.veto.iter().map(|it| it.as_str().into()).collect(),
+        blocked: settings.blocked.iter().map(|it| it.as_str().into()).collect(),
+        max_members: u32::try_from(settings.max_members).unwrap_or(u32::MAX),
+    }
 }
 
 /// What the views are made with.
@@ -79,5 +93,17 @@ impl Promises {
             Brought { due_at: it.due_at, deadline: it.deadline }
         });
         brought.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: the defaults are the same on both sides of the wall.
+    #[test]
+    fn defaults_are_the_same_on_both_sides() {
+        let ours = identity(&config::Identity::default());
+        assert_eq!(ours, dataflows::identity::Terms::default());
     }
 }

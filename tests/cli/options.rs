@@ -68,8 +68,11 @@ fn check_shows_what_stands() {
         let name = line.split('`').nth(1).unwrap();
         // Those of a feed or a cluster have no section: there may be none of them, or many.
         let section = name.split('.').next().unwrap();
-        if !["data_dir", "engine", "log", "state", "rejects", "serve", "sql", "queues", "health"]
-            .contains(&section)
+        if ![
+            "data_dir", "engine", "log", "state", "rejects", "serve", "sql", "queues", "health",
+            "identity",
+        ]
+        .contains(&section)
         {
             continue;
         }

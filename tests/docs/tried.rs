@@ -21,6 +21,7 @@ const PAGES: &[&str] = &[
     "docs/configuration.md",
     "docs/performance.md",
     "docs/queues.md",
+    "docs/profiles.md",
 ];
 
 /// A person looks before typing on; here curl asks again until somebody answers. What was started
@@ -91,7 +92,7 @@ fn what_is_to_be_typed_is_marked() {
         }
         marked += blocks(&text, "bash").len();
     }
-    assert_eq!(marked, 6, "each of them has its lines in this file");
+    assert_eq!(marked, 7, "each of them has its lines in this file");
 }
 
 /// Goal: what was acknowledged is there after `kill -9`, and can be backed up and restored.
@@ -141,6 +142,19 @@ fn claimed_and_completed() {
     assert_eq!(line(r#""did":"claimed""#), 2, "{said}");
     assert_eq!(line(r#""again":true"#), 1, "{said}");
     assert_eq!(line(r#""did":"completed""#), 1, "{said}");
+}
+
+/// Goal: customers are identified and found as the page of profiles says.
+#[test]
+fn identified_and_found() {
+    let folder = Folder::new("tried-profiles");
+    let said = try_it(&folder, "", &block("docs/profiles.md", "bash", "identifiers/email"));
+    let times = |words: &str| said.matches(words).count();
+    assert_eq!(times(r#""accepted":1"#), 3, "{said}");
+    let both = r#""person":"till-3","usable":true,"why_not":null,"n_customers":2"#;
+    assert_eq!(times(both), 1, "{said}");
+    assert_eq!(times(r#""kind":"customer","value":"web-7","person":"till-3""#), 1, "{said}");
+    assert_eq!(times(r#""why_not":"blocked""#), 1, "{said}");
 }
 
 /// Goal: a mapping is looked at as its page says. Method: the page's own mapping and record.

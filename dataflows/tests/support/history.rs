@@ -245,6 +245,32 @@ fn message() -> impl Strategy<Value = Data<'static>> {
     ]
 }
 
+/// Few identifiers, some that say nothing, some of which one person has one; each in several
+/// spellings. Of pairs everything is said, also of a customer and themselves.
+fn identity() -> impl Strategy<Value = Data<'static>> {
+    let kind = one_of(&["email", "email", "phone", "account", "device", "customer", "badge/x"]);
+    let value = one_of(&["a@x.org", " A@X.ORG", "null", "0", "b", "b ", "+49 30 1234567"]);
+    let said = (any::<bool>(), any::<bool>(), customer(), kind, value, maybe(one_of(&["DE"])));
+    prop_oneof![
+        3 => said.prop_map(|(no, never, customer, kind, value, country)| {
+            let it = Identified { customer, kind, value, country };
+            match no && never {
+                true => Data::CustomerUnlinked(it),
+                false => Data::CustomerIdentified(it),
+            }
+        }),
+        1 => (any::<bool>(), customer(), customer(), maybe(one_of(&["ann"]))).prop_map(
+            |(linked, customer, other, agent)| {
+                let it = ByHand { customer, other, agent, reason: None };
+                match linked {
+                    true => Data::CustomerLinkedByHand(it),
+                    false => Data::CustomerSeparatedByHand(it),
+                }
+            }
+        ),
+    ]
+}
+
 fn data() -> impl Strategy<Value = Data<'static>> {
     prop_oneof![
         1 => customer_data().prop_map(|it| Data::CustomerRegistered(it.into())),
@@ -256,6 +282,7 @@ fn data() -> impl Strategy<Value = Data<'static>> {
         3 => case_data(),
         4 => record(),
         2 => message(),
+        6 => identity(),
         1 => (one_of(&["calls", "a/b"]), proptest::sample::select(&[1_u16, 60, 7][..]), 0..9_i64)
             .prop_map(|(series, bucket_minutes, value)| {
                 Data::LoadMeasured(LoadMeasured { series, bucket_minutes, value })

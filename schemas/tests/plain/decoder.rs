@@ -133,6 +133,11 @@ fn money(code: &str) -> Result<Currency, Why> {
     }
 }
 
+fn country(code: &str) -> Result<events::Text<'static>, Why> {
+    let upper = code.chars().all(|it| it.is_ascii_uppercase());
+    if code.len() == 2 && upper { Ok(code.to_string().into()) } else { Err("country".into()) }
+}
+
 fn between(it: i64, least: i64, most: i64) -> Result<i64, Why> {
     if it < least || it > most { Err(format!("{it} is not in {least}..={most}")) } else { Ok(it) }
 }
@@ -266,6 +271,46 @@ fn typed(kind: EventType, data: &str) -> Result<(Data<'static>, Vec<String>), Wh
                 value: between(it.value, 0, MOST)?,
             };
             (Data::LoadMeasured(measured), vec![it.series.0])
+        }
+        EventType::CustomerIdentified => {
+            let it: doc::CustomerIdentified = read(data)?;
+            let said = events::Identified {
+                customer: name(&it.customer)?,
+                kind: name(&it.kind)?,
+                value: name(&it.value)?,
+                country: it.country.map(|it| country(&it.0)).transpose()?,
+            };
+            (Data::CustomerIdentified(said), vec![it.customer.0])
+        }
+        EventType::CustomerUnlinked => {
+            let it: doc::CustomerUnlinked = read(data)?;
+            let said = events::Identified {
+                customer: name(&it.customer)?,
+                kind: name(&it.kind)?,
+                value: name(&it.value)?,
+                country: it.country.map(|it| country(&it.0)).transpose()?,
+            };
+            (Data::CustomerUnlinked(said), vec![it.customer.0])
+        }
+        EventType::CustomerLinkedByHand => {
+            let it: doc::CustomerLinkedByHand = read(data)?;
+            let said = events::ByHand {
+                customer: name(&it.customer)?,
+                other: name(&it.other)?,
+                agent: names(&it.agent)?,
+                reason: texts(&it.reason)?,
+            };
+            (Data::CustomerLinkedByHand(said), vec![it.customer.0])
+        }
+        EventType::CustomerSeparatedByHand => {
+            let it: doc::CustomerSeparatedByHand = read(data)?;
+            let said = events::ByHand {
+                customer: name(&it.customer)?,
+                other: name(&it.other)?,
+                agent: names(&it.agent)?,
+                reason: texts(&it.reason)?,
+            };
+            (Data::CustomerSeparatedByHand(said), vec![it.customer.0])
         }
         EventType::InteractionRecorded => {
             let it: doc::InteractionRecorded = read(data)?;

@@ -284,6 +284,24 @@ fn data(kind: EventType, it: &mut Seeded) -> (Members, String) {
             put("bucket_minutes", integer(1, 1_440, it));
             put("value", integer(0, 10_000_000_000_000, it));
         }
+        T::CustomerIdentified | T::CustomerUnlinked => {
+            put("customer", entity.clone());
+            put("kind", identifier(it));
+            put("value", identifier(it));
+            if it.one_in(2) {
+                put("country", it.pick(&["\"DE\"", "\"FR\"", "null", "\"de\"", "\"DEU\""]).into());
+            }
+        }
+        T::CustomerLinkedByHand | T::CustomerSeparatedByHand => {
+            put("customer", entity.clone());
+            put("other", identifier(it));
+            if it.one_in(2) {
+                put("agent", or_null(identifier, it));
+            }
+            if it.one_in(2) {
+                put("reason", or_null(text, it));
+            }
+        }
         T::RecordUpserted | T::RecordDeleted => {
             put("table", identifier(it));
             put("key", entity.clone());

@@ -1,0 +1,158 @@
+//! Whose an identifier is: a lookup by any of them.
+//!
+//! # Meaning
+//! One row per (kind, value) that somebody carries: whether it is usable ([`crate::identity`] says
+//! what that is) and who carries it; and one per customer of whom a statement about identity was
+//! made, under the kind [`customer`](CUSTOMER), so that every member's id finds the person. Of one
+//! that is not usable only the number is told: it is nobody's in particular.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use compact_str::CompactString;
+use schemas::events::Event;
+use schemas::names::{Name, key_text};
+use schemas::rows::{FieldDef, FieldKind, Row, Shape, Value, ViewDef};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::identity::{self, CUSTOMER, Mark, Rank, Who};
+use crate::publish::Relation;
+use crate::{Epoch, decoded, key_id};
+
+/// The catalogue's entry.
+pub static DEF: ViewDef = ViewDef {
+    name: "identifiers",
+    words: "Whose an identifier is: a lookup by any of them.",
+    shape: Shape::Relation,
+    key: &["kind", "value"],
+    fields: &[
+        FieldDef::new(
+            "kind",
+            FieldKind::Text,
+            false,
+            true,
+            "Such as email; customer: the id of a customer.",
+        ),
+        FieldDef::new("value", FieldKind::Text, false, false, "As it is compared: normalised."),
+        FieldDef::new(
+            "person",
+            FieldKind::Text,
+            true,
+            false,
+            "The person whose it is, if it is one's and usable.",
+        ),
+        FieldDef::new("usable", FieldKind::Bool, false, true, "Whether it says who somebody is."),
+        FieldDef::new(
+            "why_not",
+            FieldKind::Text,
+            true,
+            true,
+            "blocked: the value says nothing; kind: identity.kinds has it not; too_many: more customers \
+             carry it than its kind allows.",
+        ),
+        FieldDef::new("n_customers", FieldKind::Int, false, false, "Customers who carry it."),
+        FieldDef::new("customers", FieldKind::Json, false, false, "Who they are, if it is usable."),
+        FieldDef::new(
+            "persons",
+            FieldKind::Json,
+            false,
+            false,
+            "The persons whom it names, if it is usable: several, if a link was refused.",
+        ),
+    ],
+};
+
+/// The relation.
+pub struct Identifiers;
+
+/// How an identifier stands.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) enum Stands {
+    /// Each customer who carries it, and who they are.
+    Usable(Vec<(Who, Who)>),
+    /// So many carry it.
+    Unusable(i64),
+}
+
+/// An identifier: its name, what it is worth by itself, and how it stands.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Identifier(Name, Rank, Stands);
+
+impl Identifier {
+    pub(crate) fn of((rank, name): Mark, stands: Stands) -> Identifier {
+        Identifier(name, rank, stands)
+    }
+
+    /// A customer's own id.
+    pub(crate) fn customer(who: &Who, person: Who) -> Identifier {
+        let name = Name::new(who.tenant(), &key_text(&[CUSTOMER, &key_id(who)]));
+        Identifier(name, Rank::Of(0), Stands::Usable(vec![(who.clone(), person)]))
+    }
+}
+
+fn row(name: &Name, rank: Rank, stands: &Stands) -> Row {
+    let (kind, value) = name.key().split_once('/').unwrap_or((name.key(), ""));
+    let (n, carriers): (i64, &[(Who, Who)]) = match stands {
+        Stands::Usable(all) => (all.len() as i64, all),
+        Stands::Unusable(n) => (*n, &[]),
+    };
+    let usable = matches!(stands, Stands::Usable(_));
+    let customers: BTreeSet<CompactString> = carriers.iter().map(|it| key_id(&it.0)).collect();
+    let persons: BTreeSet<CompactString> = carriers.iter().map(|it| key_id(&it.1)).collect();
+    let one = persons.first().filter(|_| persons.len() == 1);
+    let why_not = match rank {
+        _ if usable => Value::Null,
+        Rank::Blocked => Value::Text("blocked".into()),
+        Rank::Unknown => Value::Text("kind".into()),
+        Rank::Of(_) => Value::Text("too_many".into()),
+    };
+    Row {
+        values: vec![
+            Value::Text(decoded(kind)),
+            Value::Text(decoded(value)),
+            one.map_or(Value::Null, |it| Value::Text(it.clone())),
+            Value::Bool(usable),
+            why_not,
+            Value::Int(n),
+            Value::Json(json!(customers)),
+            Value::Json(json!(persons)),
+        ],
+    }
+}
+
+impl Relation for Identifiers {
+    const DEF: &'static ViewDef = &DEF;
+    type Record = Identifier;
+
+    fn name(record: &Identifier) -> Name {
+        record.0.clone()
+    }
+
+    fn row(Identifier(name, rank, stands): &Identifier) -> Row {
+        row(name, *rank, stands)
+    }
+}
+
+/// The view, plainly: of everybody's identifiers, each with its carriers.
+pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
+    let plain = identity::plain(events, now);
+    let mut rows = BTreeMap::new();
+    for (name, (rank, carriers)) in plain.marks() {
+        let usable = carriers.len() <= plain.limit(*rank);
+        let stands = match usable {
+            true => {
+                Stands::Usable(carriers.iter().map(|it| (it.clone(), plain.person(it))).collect())
+            }
+            false => Stands::Unusable(carriers.len() as i64),
+        };
+        rows.insert(name.clone(), row(name, *rank, &stands));
+    }
+    for (person, members) in plain.persons() {
+        for member in members {
+            let Identifier(name, rank, stands) = Identifier::customer(&member, person.clone());
+            let row = row(&name, rank, &stands);
+            rows.insert(name, row);
+        }
+    }
+    rows
+}

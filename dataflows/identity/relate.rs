@@ -1,0 +1,118 @@
+//! From what customers carry to who is one person, and what is told of it.
+
+use std::sync::Arc;
+
+use differential_dataflow::VecCollection;
+use differential_dataflow::operators::CountTotal;
+
+use super::level::{Conflict, Given, Of, levels};
+use super::{BY_HAND, Mark, Member, Rank, Tells, Terms, Who};
+use crate::Epoch;
+use crate::identifiers::{Identifier, Stands};
+use crate::key_id;
+use crate::profiles::Person;
+use schemas::names::{Name, key_text};
+
+/// What the three views show.
+pub(crate) struct Streams<'s> {
+    pub(crate) profiles: Of<'s, Person>,
+    pub(crate) identifiers: Of<'s, Identifier>,
+    pub(crate) conflicts: Of<'s, Conflict>,
+}
+
+/// The name of a link by hand.
+pub(super) fn pair_name(a: &Who, b: &Who) -> Name {
+    let pair = key_text(&[&key_id(a), &key_id(b)]);
+    Name::new(a.tenant(), &key_text(&[BY_HAND, &pair]))
+}
+
+/// All of it.
+pub(crate) fn relate<'s>(
+    told: VecCollection<'s, Epoch, Tells, isize>,
+    terms: Arc<Terms>,
+) -> Streams<'s> {
+    let members = told.clone().flat_map(|it| match it {
+        Tells::Member(who, member) => Some((who, member)),
+        _ => None,
+    });
+    let carries = told.clone().flat_map(|it| match it {
+        Tells::Carries(mark, who) => Some((mark, who)),
+        _ => None,
+    });
+    let said = |is_one: bool| {
+        told.clone().flat_map(move |it| match it {
+            Tells::ByHand(a, b, it) if it == is_one => Some((a, b)),
+            _ => None,
+        })
+    };
+    let (pairs, apart) = (said(true), said(false));
+
+    // How many carry each; of a usable one, who.
+    let counts = carries
+        .clone()
+        .map(|it| it.0)
+        .arrange_by_self_named("marks profiles")
+        .count_total_core::<isize>();
+    let limits = terms.clone();
+    let is_usable = move |rank: Rank, n: isize| n <= limits.limit(rank) as isize;
+    let (usable, others) = (is_usable.clone(), is_usable);
+    let usable = counts.clone().filter(move |it| usable(it.0.0, it.1));
+    let usable = usable.map(|(mark, n)| (mark, n > 1)).arrange_by_key_named("usable profiles");
+    let carried: Of<'s, (Mark, (Who, bool))> = carries
+        .arrange_by_key_named("carried profiles")
+        .join_core(usable, |mark, who, joins| Some((mark.clone(), (who.clone(), *joins))));
+    let links = carried
+        .clone()
+        .flat_map(|((rank, mark), (who, joins))| joins.then_some((who, (rank, mark))));
+    let vetoes = terms.clone();
+    let vetoes = carried
+        .clone()
+        .flat_map(move |((rank, mark), (who, _))| vetoes.is_veto(rank).then_some((who, mark)));
+
+    let both = |pairs: Of<'s, (Who, Who)>| {
+        pairs.flat_map(|(a, b)| {
+            let pair = pair_name(&a, &b);
+            [(a, pair.clone()), (b, pair)]
+        })
+    };
+    let by_hand = both(pairs);
+    let linked = links.clone().map(|it| it.0).concat(by_hand.clone().map(|it| it.0));
+    let linked = linked.threshold_named("linked profiles", |_, _| 1_isize);
+    let alone = linked.map(|it| (it.clone(), it));
+
+    let of_level = |(rank, mark): Mark, who: Who| match rank {
+        Rank::Of(place) => Some((u64::from(place) + 1, who, mark)),
+        Rank::Blocked | Rank::Unknown => None,
+    };
+    let links = links.flat_map(move |(who, mark)| of_level(mark, who));
+    let links = links.concat(by_hand.map(|(who, pair)| (0, who, pair)));
+    let given = Given { alone: alone.clone(), links, vetoes, apart };
+    let (parts, conflicts) = levels(given, terms.max_members);
+
+    // Everybody of whom something is known stands in a part; who has no link, in their own.
+    let own = members.clone().map(|it| (it.0.clone(), it.0));
+    let parts = own.concat(alone.negate()).concat(parts).arrange_by_key_named("standing profiles");
+    let people = members
+        .arrange_by_key_named("known profiles")
+        .join_core(parts, |who, member, part| Some((part.clone(), (member.clone(), who.clone()))))
+        .reduce_named("persons profiles", |_, all, person| {
+            let all = all.iter().map(|it: &(&(Member, Who), isize)| it.0);
+            person.push((Person::of(all), 1));
+        })
+        .map(|it| it.1);
+    let whose = people.clone().flat_map(|it| it.whose());
+    let own = whose.clone().map(|(who, person)| Identifier::customer(&who, person));
+    let stand = carried
+        .map(|(mark, (who, _))| (who, mark))
+        .arrange_by_key_named("carriers identifiers")
+        .join_core(whose.arrange_by_key_named("whose identifiers"), |who, mark, person| {
+            Some((mark.clone(), (who.clone(), person.clone())))
+        })
+        .reduce_named("stand identifiers", |_, all, stand| {
+            stand.push((Stands::Usable(all.iter().map(|it| it.0.clone()).collect()), 1));
+        });
+    let unusable = counts.filter(move |it| !others(it.0.0, it.1));
+    let unusable = unusable.map(|(mark, n)| (mark, Stands::Unusable(n as i64)));
+    let identifiers = stand.concat(unusable).map(|(mark, it)| Identifier::of(mark, it)).concat(own);
+    Streams { profiles: people, identifiers, conflicts }
+}
