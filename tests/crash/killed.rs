@@ -126,6 +126,8 @@ fn killed_at_any_instant() {
     process.signal("-TERM");
     let (code, _, told) = process.end();
     assert_eq!(code, 0, "{told}");
+    // Of few kills on a slow machine there may be too little.
+    assert!(kills < 100 || first_position(&folder) > 0, "nothing was cleaned meanwhile");
     // After a clean end nothing is read again.
     let (process, address) = start(&folder, 2);
     check(&address, n);

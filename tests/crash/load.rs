@@ -184,6 +184,14 @@ pub fn caught_up(address: &str, position: u64) -> Value {
     }
 }
 
+/// Of the oldest segment of the states that is there.
+pub fn first_position(folder: &Folder) -> u64 {
+    let dir = std::fs::read_dir(folder.0.join("data/state")).unwrap();
+    let names = dir.filter_map(|it| it.unwrap().file_name().into_string().ok());
+    let firsts = names.filter_map(|it| it.strip_suffix(".seg")?.parse::<u64>().ok());
+    firsts.min().expect("a segment")
+}
+
 /// Every row of a view of a tenant, by key.
 pub fn rows(address: &str, view: &str, tenant: &str) -> BTreeMap<String, Value> {
     rows_as_of(address, view, tenant).1

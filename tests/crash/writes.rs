@@ -167,14 +167,6 @@ fn hit(at: u64, how: &str) -> bool {
     reached
 }
 
-/// Of the oldest segment of the states that is there.
-fn first_position(folder: &Folder) -> u64 {
-    let dir = std::fs::read_dir(folder.0.join("data/state")).unwrap();
-    let names = dir.filter_map(|it| it.unwrap().file_name().into_string().ok());
-    let firsts = names.filter_map(|it| it.strip_suffix(".seg")?.parse::<u64>().ok());
-    firsts.min().expect("a segment")
-}
-
 /// All counts in one way. The ways share them out between them where not all are taken.
 fn at_every_write(nth: u64, how: &str) {
     let all = std::env::var("MILLSTREAM_WRITES").is_ok_and(|it| it == "all");
