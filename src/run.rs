@@ -134,7 +134,13 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
             Some(match load(&prepared, &plan.rebuild) {
                 Ok(it) => it,
                 Err(report) => {
-                    let all = damaged::instead(report, settings.state.on_damage, &covered)?;
+                    let all = damaged::instead(
+                        report,
+                        settings.state.on_damage,
+                        dir,
+                        log.as_ref(),
+                        &covered,
+                    )?;
                     // Some of what was kept may be in them already.
                     (prepared, given) = prepare()?;
                     load(&prepared, &all)?

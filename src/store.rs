@@ -54,7 +54,7 @@ use crate::segments::{self, Folder, OnDamage, Writer};
 pub use checkpoint::{BookStateAt, Checkpoints, Leaves, Parts};
 pub use fresh::{FRESH_MAX, Fresh};
 pub use incarnation::{Began, INCARNATION_FILE, Incarnation};
-pub use load::{OTHER_VIEWS, Others, Restored, lines, other_views};
+pub use load::{OTHER_VIEWS, Others, Restored, lines, lines_left, other_views};
 pub use look::{Checkpoint, Looking, Stats, ViewStats};
 pub use payload::MadeBy;
 

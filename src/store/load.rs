@@ -229,6 +229,25 @@ pub fn lines(data_dir: &Path) -> Result<Vec<BookLine>, Report> {
     Ok(newest_commit(data_dir)?.map_or_else(Vec::new, |it| it.lines))
 }
 
+/// The same of the newest checkpoint that can be read in a state that is damaged, whatever lies
+/// before or behind it. None where none can be.
+pub fn lines_left(data_dir: &Path) -> Result<Option<Vec<BookLine>>, Report> {
+    let dir = data_dir.join(super::STATE_DIR);
+    if !dir.is_dir() {
+        return Ok(None);
+    }
+    let looked = segments::look(&dir, payload::STATES, OnDamage::Skip, "the state")?;
+    for segment in looked.folder.segments().iter().rev() {
+        let blocks = blocks_of(&looked.folder, segment)?;
+        let mut commits = blocks.iter().rev().filter(|it| it.0 == payload::COMMIT);
+        let newest = commits.find_map(|it| serde_json::from_slice::<Commit>(&it.1).ok());
+        if let Some(commit) = newest {
+            return Ok(Some(commit.lines));
+        }
+    }
+    Ok(None)
+}
+
 fn newest_commit(data_dir: &Path) -> Result<Option<Commit>, Report> {
     let dir = data_dir.join(super::STATE_DIR);
     if !dir.is_dir() {

@@ -171,7 +171,7 @@ fn hit(at: u64, how: &str) -> bool {
 fn at_every_write(nth: u64, how: &str) {
     let all = std::env::var("MILLSTREAM_WRITES").is_ok_and(|it| it == "all");
     let stride = if all { 1 } else { STRIDE };
-    let (mut counts, mut at) = (1, 1 + nth * stride / 4);
+    let (mut counts, mut at) = (1, 1 + nth % stride);
     while hit(at, how) {
         counts += 1;
         at += stride;
