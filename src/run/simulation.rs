@@ -497,17 +497,13 @@ fn lives(seed: u64, order: Order, told: &mut Told) -> Result<(), String> {
 /// count of the log's records as the oracle.
 #[test]
 fn a_start_finds_one_instant_and_nothing_has_left_of_a_later_one() {
-    // `MILLSTREAM_SEED` repeats one.
-    let one = std::env::var("MILLSTREAM_SEED").ok().map(|it| it.parse::<u64>().expect("a number"));
-    let seeds = one.map_or(0..1_000, |it| it..it + 1);
+    // One that fails is repeated by naming it here alone.
+    let seeds = 0..1_000;
     let mut told = Told::default();
     for seed in seeds {
         if let Err(why) = lives(seed, Order::Right, &mut told) {
             panic!("seed {seed}: {why}");
         }
-    }
-    if one.is_some() {
-        return;
     }
     assert!(told.resumed > 0 && told.cleaned > 0 && told.emptied > 0 && told.batches > 0);
     assert!(told.lost > 0 && told.back > 0);
