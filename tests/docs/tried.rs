@@ -22,6 +22,7 @@ const PAGES: &[&str] = &[
     "docs/performance.md",
     "docs/queues.md",
     "docs/profiles.md",
+    "docs/notifications.md",
 ];
 
 /// A person looks before typing on; here curl asks again until somebody answers. What was started
@@ -92,7 +93,7 @@ fn what_is_to_be_typed_is_marked() {
         }
         marked += blocks(&text, "bash").len();
     }
-    assert_eq!(marked, 7, "each of them has its lines in this file");
+    assert_eq!(marked, 8, "each of them has its lines in this file");
 }
 
 /// Goal: what was acknowledged is there after `kill -9`, and can be backed up and restored.
@@ -155,6 +156,25 @@ fn identified_and_found() {
     assert_eq!(times(both), 1, "{said}");
     assert_eq!(times(r#""kind":"customer","value":"web-7","person":"till-3""#), 1, "{said}");
     assert_eq!(times(r#""why_not":"blocked""#), 1, "{said}");
+}
+
+/// Goal: a rule, a receiver and a stuck order as the page of notifications has them are a webhook
+/// that verifies, once, and another one when the order goes on.
+#[test]
+fn stuck_heard_and_verified() {
+    let folder = Folder::new("tried-notifications");
+    let page = block("docs/notifications.md", "bash", "order_exceptions");
+    // The receiver's port is free, too.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port().to_string();
+    drop(free);
+    let said = try_it(&folder, "", &page.replace("9000", &port));
+    assert_eq!(said.matches(r#""accepted":1"#).count(), 2, "{said}");
+    let heard = std::fs::read_to_string(folder.0.join("heard.log")).unwrap();
+    let heard: Vec<&str> = heard.lines().collect();
+    let stuck = "verified: order O-1 of C-1 is stuck (placed)";
+    assert_eq!(heard, [stuck, "verified: order O-1 goes on"], "{said}");
+    assert!(said.contains("order O-1 goes on") && said.contains("stuck"), "{said}");
 }
 
 /// Goal: a mapping is looked at as its page says. Method: the page's own mapping and record.
