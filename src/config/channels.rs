@@ -82,6 +82,10 @@ pub enum Tls {
     None,
 }
 
+/// Where `expires` is not said: later than the last attempt that the schedule of a message has
+/// (75 h 35 min, and a fifth).
+pub const EXPIRES: Duration = Duration::from_secs(4 * 86_400);
+
 /// Most people that one channel writes to.
 pub const RECIPIENTS_MAX: usize = 100;
 
@@ -156,7 +160,7 @@ pub const CHANNEL_KEYS: &[Key] = &[
     (
         "expires",
         "",
-        "\"3d\"",
+        "\"4d\"",
         "So long after it was planned a message is not sent any more: 1s to 30d.",
     ),
 ];
@@ -189,7 +193,7 @@ pub(super) fn read(
     let concurrency = it.count("concurrency", 8, 256);
     let rate = it.count("rate", 1_000, 100_000);
     let timeout = it.time("timeout", secs(15), Duration::from_millis(100), secs(60));
-    let expires = it.time("expires", secs(3 * 86_400), secs(1), secs(30 * 86_400));
+    let expires = it.time("expires", EXPIRES, secs(1), secs(30 * 86_400));
     let name = name.to_string();
     let to = to?;
     it.good().then_some(ChannelSettings {

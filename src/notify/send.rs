@@ -34,8 +34,10 @@ use crate::report::Report;
 use crate::sinks::Fault;
 use crate::sinks::breaker::{Breaker, Failure, State};
 
-/// From one attempt at a message to the next, seconds: the standard's. After the last it is refused.
-pub(super) const SCHEDULE: [u64; 8] = [5, 300, 1_800, 7_200, 18_000, 36_000, 36_000, 36_000];
+/// From one attempt at a message to the next, seconds: the standard's, 75 h 35 min in all. After the
+/// tenth attempt it is refused.
+pub(super) const SCHEDULE: [u64; 9] =
+    [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
 /// A pause is longer by up to so much of a hundred.
 const JITTER_PERCENT: u64 = 20;
 /// An answer that the log does not take is offered again after so long.
@@ -233,9 +235,8 @@ impl Channel {
                 self.waiting.mail.lock().done(&item, position);
             }
             Ended::Again { after, blame, why } => {
-                let attempts = item.attempts as usize;
+                let pause = pause_ms(item.attempts).unwrap_or(0);
                 item.attempts += 1;
-                let pause = SCHEDULE[attempts.min(SCHEDULE.len() - 1)] * 1_000;
                 let asked = after.map_or(0, |it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX));
                 item.due_ms = now.saturating_add(jittered(&mut self.seed, pause).max(asked));
                 item.why = why.chars().take(WHY_MAX).collect();
@@ -292,6 +293,12 @@ fn failed(
     }
 }
 
+/// How long after an attempt that failed, and those before it, the next one is; none: that was the
+/// last.
+fn pause_ms(attempts: u32) -> Option<u64> {
+    SCHEDULE.get(attempts as usize).map(|it| it * 1_000)
+}
+
 fn jittered(seed: &mut u64, pause_ms: u64) -> u64 {
     // xorshift: any spread does.
     *seed ^= *seed << 13;
@@ -344,7 +351,7 @@ async fn attempt(shared: &Shared, live: Arc<Live>, item: Item, held: bool) -> (I
             Ended::Gone(Some(durable(shared, event).await))
         }
         Said::Refused(why) => Ended::Refused(durable(shared, answer("refused", Some(why))).await),
-        Said::Again { why, .. } if item.attempts as usize >= SCHEDULE.len() => {
+        Said::Again { why, .. } if pause_ms(item.attempts).is_none() => {
             let event = answer("refused", Some(format!("tried to the end: {why}")));
             Ended::Done(Some(durable(shared, event).await))
         }
@@ -378,5 +385,85 @@ pub(super) async fn durable(shared: &Shared, event: Vec<u8>) -> u64 {
             crate::report::log_report!(error, report, "an answer waits for the log");
         }
         tokio::time::sleep(LOG_PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Password;
+    use crate::config::channels::{EXPIRES, To};
+    use crate::sinks::breaker::Kept;
+    use schemas::names::Name;
+
+    /// Goal: the schedule is the standard's, and a message does not expire before it is at its end,
+    /// whatever the jitter and the time-outs.
+    #[test]
+    fn the_schedule_ends_before_a_message_expires() {
+        let in_all: u64 = SCHEDULE.iter().sum();
+        assert_eq!(in_all, (75 * 60 + 35) * 60 + 5);
+        let longest = Duration::from_secs(in_all * (100 + JITTER_PERCENT) / 100);
+        let attempts = Duration::from_secs(60) * (SCHEDULE.len() as u32 + 1);
+        assert!(longest + attempts < EXPIRES, "{longest:?}");
+        // Ten attempts: a pause after each of nine, and none after the last.
+        let pauses: Vec<u64> = (0..20).map_while(pause_ms).collect();
+        assert_eq!(pauses.len(), 9);
+        assert!(pauses.is_sorted() && pauses[0] == 5_000 && pauses[8] == 86_400_000);
+    }
+
+    /// Goal: a message is tried ten times, as far apart as the schedule says, and then no more.
+    /// Method: a channel whose every attempt fails, in a time of its own.
+    #[test]
+    fn tried_to_the_end() {
+        let secret =
+            Password::Variable("S".into(), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into());
+        let settings = ChannelSettings {
+            name: "ops".into(),
+            to: To::Webhook { url: "http://receiver.test/hook".into(), secret },
+            ca_file: None,
+            allow: vec![],
+            concurrency: 1,
+            rate: 1,
+            timeout: Duration::from_secs(1),
+            expires: EXPIRES,
+        };
+        let receiver = Receiver::new(&settings, super::super::wire::system()).unwrap();
+        let live = Arc::new(Live { settings, receiver });
+        let waiting = Arc::new(Waiting::new(Standing::default(), live));
+        let mut channel = Channel { waiting: Arc::clone(&waiting), seed: 7 };
+        let mut breaker = Breaker::new(Kept::default(), 7);
+        let name = Name::new("default", "m");
+        let item = Item { name, about: "K-1".into(), attempts: 0, due_ms: 0, why: String::new() };
+        waiting.mail.lock().add(item);
+        let (mut now, mut pauses) = (1_000_000, Vec::new());
+        loop {
+            let item = waiting.mail.lock().take(now).unwrap();
+            if pause_ms(item.attempts).is_none() {
+                break;
+            }
+            let ended = Ended::Again { after: None, blame: None, why: "answered 500".into() };
+            channel.ended(item, ended, &mut breaker, now);
+            let due = waiting.mail.lock().next_due().unwrap();
+            assert_eq!(waiting.mail.lock().take(due - 1), None, "not before");
+            pauses.push(due - now);
+            now = due;
+        }
+        assert_eq!(pauses.len(), SCHEDULE.len());
+        for (pause, said) in pauses.iter().zip(SCHEDULE.map(|it| it * 1_000)) {
+            assert!((said..=said + said / 5).contains(pause), "{pause} of {said}");
+        }
+    }
+
+    /// Goal: a pause is never shorter than the schedule's and at most a fifth longer, and not always
+    /// the same.
+    #[test]
+    fn jitter_has_its_bounds() {
+        let mut seed = 7;
+        for pause in SCHEDULE.map(|it| it * 1_000) {
+            let all: Vec<u64> = (0..1_000).map(|_| jittered(&mut seed, pause)).collect();
+            let (least, most) = (all.iter().min().unwrap(), all.iter().max().unwrap());
+            assert!(*least >= pause && *most <= pause + pause / 5, "{least} {most}");
+            assert!(most - least > pause / 6, "{least} {most}");
+        }
     }
 }
