@@ -67,7 +67,8 @@ fn inner(it: Ipv6Addr) -> Option<Ipv4Addr> {
             Some(of(g, h))
         }
         (0, 0) if [c, d] == [0; 2] && e == 0xffff && f == 0 => Some(of(g, h)),
-        (0x64, 0xff9b) => Some(of(g, h)),
+        // The well-known prefix; 64:ff9b:1::/48 is for the own network's use (RFC 8215).
+        (0x64, 0xff9b) if [c, d, e, f] == [0; 4] => Some(of(g, h)),
         (0x2002, _) => Some(of(b, c)),
         (0x2001, 0) => Some(of(!g, !h)),
         _ => None,
@@ -120,6 +121,9 @@ mod tests {
             "::ffff:0:10.0.0.1",
             "64:ff9b::7f00:1",
             "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1::808:808",
+            "64:ff9b:1:ffff:ffff:ffff:808:808",
+            "64:ff9b:0:1::808:808",
             "2002:7f00:1::",
             "2002:a00:1::1",
             "2001:0:1::80ff:fffe",

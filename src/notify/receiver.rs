@@ -150,8 +150,8 @@ mod tests {
     use super::*;
     use crate::config::channels::{EmailSettings, Tls};
 
-    /// What hostile names resolve to in this test, whatever the network: some of them to loopback
-    /// only at the second time.
+    /// What hostile names resolve to in this test, whatever the network: two addresses, both of the
+    /// own network, and other ones from one time to the next.
     fn hostile() -> Resolve {
         use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
         let asked = std::sync::Arc::new(AtomicU32::new(0));
@@ -276,5 +276,68 @@ mod tests {
         }
         let nothing = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;
         assert!(nothing.is_err(), "a connection was made");
+    }
+
+    /// Goal: what is allowed is an address and not a name: the name of an allowed receiver that
+    /// resolves to another address of this machine, beside it or the next time, leads nowhere.
+    /// Method: two listeners; the allowed one hears once and closes, the other one must not be asked.
+    #[tokio::test]
+    async fn a_name_that_is_bound_again() {
+        use std::io::{Read, Write};
+        let allowed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        other.set_nonblocking(true).unwrap();
+        // Taken, so that nobody else is given it, and nobody listens there.
+        let silent = tokio::net::TcpSocket::new_v4().unwrap();
+        silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = |it: &std::net::TcpListener| it.local_addr().unwrap();
+        let (first, second) = (address(&allowed), address(&other));
+        let nobody = silent.local_addr().unwrap();
+        // Of this name: the allowed one and the other; the other alone; one where nobody listens,
+        // though it is allowed, and the other.
+        let answers = [vec![first, second], vec![second], vec![nobody, second]];
+        let answers = std::sync::Mutex::new(answers.into_iter());
+        let resolve: Resolve = std::sync::Arc::new(move |_, _| {
+            let found = answers.lock().unwrap().next().expect("asked three times");
+            Box::pin(async move { Ok(found) })
+        });
+        let settings = ChannelSettings {
+            name: "rebound".into(),
+            to: To::Webhook {
+                url: "http://receiver.test/hook".into(),
+                secret: Password::Variable(
+                    "S".into(),
+                    "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into(),
+                ),
+            },
+            ca_file: None,
+            allow: vec![first.to_string(), nobody.to_string()],
+            concurrency: 1,
+            rate: 1,
+            timeout: Duration::from_secs(60),
+            expires: Duration::from_secs(60),
+        };
+        let heard = std::thread::spawn(move || {
+            let (mut stream, _) = allowed.accept().unwrap();
+            let mut request = [0; 4_096];
+            assert!(stream.read(&mut request).unwrap() > 0);
+            stream.write_all(b"HTTP/1.1 503 So\r\nconnection: close\r\n\r\n").unwrap();
+            allowed
+        });
+        let receiver = Receiver::new(&settings, resolve).unwrap();
+        let row = json!({"message": "m"});
+        let said = receiver.tell(("t", "m"), &row, 0).await;
+        assert!(matches!(&said, Said::Again { why, .. } if why == "answered 503"), "{said:?}");
+        let allowed = heard.join().unwrap();
+        let said = receiver.tell(("t", "m"), &row, 0).await;
+        assert!(matches!(&said, Said::Never(why) if why.contains("own network")), "{said:?}");
+        let said = receiver.tell(("t", "m"), &row, 0).await;
+        assert!(matches!(&said, Said::Again { .. }), "{said:?}");
+        // Whatever was asked has been asked by now.
+        allowed.set_nonblocking(true).unwrap();
+        for listener in [allowed, other] {
+            let why = listener.accept().expect_err("a connection too many");
+            assert_eq!(why.kind(), std::io::ErrorKind::WouldBlock);
+        }
     }
 }
