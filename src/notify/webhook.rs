@@ -86,7 +86,7 @@ impl Webhook {
             Err(_) => again(format!("no answer within {:?}", self.timeout)),
             Ok(Err(why)) => blamed(&why),
             Ok(Ok(answer)) => {
-                let said = meant(answer.status(), answer.headers());
+                let said = meant(answer.status(), answer.headers(), now);
                 read_away(answer.into_body()).await;
                 said
             }
@@ -140,8 +140,8 @@ fn blame(status: StatusCode) -> Option<Fault> {
     }
 }
 
-/// What an answer means.
-pub(super) fn meant(status: StatusCode, headers: &header::HeaderMap) -> Said {
+/// What an answer means; `now`: seconds since the Unix epoch.
+pub(super) fn meant(status: StatusCode, headers: &header::HeaderMap, now: i64) -> Said {
     if status.is_success() {
         return Said::Delivered;
     }
@@ -150,11 +150,21 @@ pub(super) fn meant(status: StatusCode, headers: &header::HeaderMap) -> Said {
     }
     let waits = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
     let asked = headers.get(header::RETRY_AFTER).filter(|_| waits);
-    let seconds = asked.and_then(|it| it.to_str().ok()?.trim().parse().ok());
-    let after = seconds.map(|it| Duration::from_secs(it).min(ASKED_MAX));
+    let after = asked.and_then(|it| asked_for(it.to_str().ok()?.trim(), now));
+    let after = after.map(|it| it.min(ASKED_MAX));
     let redirect = if status.is_redirection() { " (redirects are not followed)" } else { "" };
     let why = format!("answered {}{redirect}", status.as_u16());
     Said::Again { after, blame: blame(status), why }
+}
+
+/// `Retry-After`: seconds, or an instant in one of the three spellings of HTTP.
+fn asked_for(text: &str, now: i64) -> Option<Duration> {
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let since = httpdate::parse_http_date(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    let now = Duration::from_secs(u64::try_from(now).ok()?);
+    Some(since.saturating_sub(now))
 }
 
 /// The rest of the answer, if it is short and comes soon; else the connection is given up.
@@ -170,12 +180,15 @@ mod tests {
 
     #[test]
     fn answers() {
+        // Sun, 06 Nov 1994 08:49:37 GMT
+        const NOW: i64 = 784_111_777;
         let check = |status: u16, after: Option<&str>, expected: Said| {
             let mut headers = header::HeaderMap::new();
             if let Some(it) = after {
                 headers.insert(header::RETRY_AFTER, it.parse().unwrap());
             }
-            assert_eq!(meant(StatusCode::from_u16(status).unwrap(), &headers), expected);
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(meant(status, &headers, NOW), expected);
         };
         let again = |after: Option<u64>, blame: Option<Fault>, why: &str| Said::Again {
             after: after.map(Duration::from_secs),
@@ -194,5 +207,16 @@ mod tests {
         check(500, None, again(None, None, "answered 500"));
         check(503, Some("999999"), again(Some(3_600), None, "answered 503"));
         check(503, Some("soon"), again(None, None, "answered 503"));
+        let at = |text: &str, seconds: u64| {
+            check(503, Some(text), again(Some(seconds), None, "answered 503"));
+        };
+        at("Sun, 06 Nov 1994 08:50:07 GMT", 30);
+        at("Sunday, 06-Nov-94 08:50:07 GMT", 30);
+        at("Sun Nov  6 08:50:07 1994", 30);
+        // Over already; and later than may be asked for.
+        at("Sun, 06 Nov 1994 08:49:00 GMT", 0);
+        at("Mon, 07 Nov 1994 08:49:37 GMT", 3_600);
+        check(429, Some("Sun, 06 Nov"), again(None, None, "answered 429"));
+        check(500, Some("Sun, 06 Nov 1994 08:50:07 GMT"), again(None, None, "answered 500"));
     }
 }
