@@ -41,12 +41,14 @@ pub(super) struct Groups {
     windows: HashMap<(usize, String), Window>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Window {
     end: Epoch,
     held: u64,
     /// What was held back last.
     last: String,
+    /// At a start: the end of what the newest message that was sent has opened.
+    sent: Epoch,
 }
 
 fn millis(it: Duration) -> u64 {
@@ -66,21 +68,30 @@ impl Groups {
         if group == 0 {
             return;
         }
-        let end = held_until.unwrap_or_else(|| planned_ms.saturating_add(group));
-        let held = u64::from(held_until.is_some());
-        let new = || Window { end, held: 0, last: String::new() };
-        let window = self.windows.entry((at, tenant.to_string())).or_insert_with(new);
-        // Of windows the newest; one that is known by what it holds ends when that says.
+        let window = self.windows.entry((at, tenant.to_string())).or_default();
         match held_until {
-            Some(_) if end > window.end || window.held == 0 => {
-                *window = Window { end, held, last: text.to_string() };
+            // Of windows with something in them the newest.
+            Some(until) if until > window.end || window.held == 0 => {
+                (window.end, window.held, window.last) = (until, 1, text.to_string());
             }
-            Some(_) if end == window.end => {
-                window.held += held;
+            Some(until) if until == window.end => {
+                window.held += 1;
                 window.last = text.to_string();
             }
-            None if window.held == 0 => window.end = window.end.max(end),
-            _ => {}
+            Some(_) => {}
+            None => window.sent = window.sent.max(planned_ms.saturating_add(group)),
+        }
+    }
+
+    /// All of the view was told: what is counted by a message that there is (`known`) is not counted
+    /// again, and the window is the one that the newest message opened.
+    pub(super) fn begin(&mut self, rules: &[Rule], known: impl Fn(&Name) -> bool) {
+        for ((rule, tenant), window) in &mut self.windows {
+            let is_counted =
+                || known(&Name::new(tenant, &counted((*rule, &rules[*rule]), tenant, window).id));
+            if window.held == 0 || is_counted() {
+                *window = Window { end: window.sent, ..Window::default() };
+            }
         }
     }
 
@@ -114,7 +125,7 @@ impl Groups {
                 held.insert(it.id.clone());
             } else if self.windows.len() < WINDOWS_MAX {
                 let end = now.saturating_add(group);
-                self.windows.insert(key, Window { end, held: 0, last: String::new() });
+                self.windows.insert(key, Window { end, ..Window::default() });
             }
             true
         });
@@ -131,11 +142,8 @@ impl Groups {
             }
             let it = &rules[*rule];
             out.push(counted((*rule, it), tenant, window));
-            *window = Window {
-                end: now.saturating_add(millis(it.settings.group)),
-                held: 0,
-                last: String::new(),
-            };
+            let end = now.saturating_add(millis(it.settings.group));
+            *window = Window { end, ..Window::default() };
             true
         });
     }
@@ -168,3 +176,6 @@ fn counted((at, rule): (usize, &Rule), tenant: &str, window: &Window) -> Intent 
 fn micros(ms: u64) -> i64 {
     i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1_000)
 }
+
+#[cfg(test)]
+mod tests;

@@ -195,6 +195,9 @@ impl Watcher {
         }
         *self.counts.lock() = counts;
         self.counted = epoch;
+        let is_there =
+            |it: &Name| matches!(self.view.get(it.tenant(), it.key(), epoch), Ok(Some(_)));
+        groups.begin(rules, is_there);
         self.groups = groups;
         found.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
         for (_, name, row) in &found {
