@@ -30,6 +30,11 @@ pub enum Temper {
     Late(Duration),
     /// Nothing is said until this is set; then the connection is closed.
     Until(Arc<AtomicBool>),
+    /// Nothing is said until this is set; then a good answer.
+    Once(Arc<AtomicBool>),
+    /// A good answer is written, and then this process is killed. `held`: it is stopped before, so
+    /// that it is certain not to have read the answer; else it may have read it, and marked it.
+    Kills { pid: u32, held: bool },
 }
 
 impl Temper {
@@ -65,6 +70,8 @@ pub struct Receiver {
     ledger: Arc<(Mutex<Vec<Came>>, Condvar)>,
     /// Connections that were made.
     pub connections: Arc<AtomicUsize>,
+    /// Requests that were not answered yet, and the most that there were of them at once.
+    pub at_once: Arc<(AtomicUsize, AtomicUsize)>,
 }
 
 impl Receiver {
@@ -105,21 +112,24 @@ impl Receiver {
         let ledger = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
         let connections = Arc::new(AtomicUsize::new(0));
         let mood: Arc<Mood> = Arc::new(Box::new(mood));
+        let at_once = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
         let (kept, counted) = (Arc::clone(&ledger), Arc::clone(&connections));
+        let open = Arc::clone(&at_once);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 counted.fetch_add(1, SeqCst);
                 let (kept, mood, tls) = (Arc::clone(&kept), Arc::clone(&mood), tls.clone());
+                let open = Arc::clone(&open);
                 std::thread::spawn(move || match tls {
-                    None => serve(stream, &kept, &mood),
+                    None => serve(stream, (&kept, &open), &mood),
                     Some(tls) => {
                         let shaken = ServerConnection::new(tls).unwrap();
-                        serve(StreamOwned::new(shaken, stream), &kept, &mood)
+                        serve(StreamOwned::new(shaken, stream), (&kept, &open), &mood)
                     }
                 });
             }
         });
-        Receiver { address, ledger, connections }
+        Receiver { address, ledger, connections, at_once }
     }
 
     /// All that came so far.
@@ -140,7 +150,48 @@ impl Receiver {
     }
 }
 
-fn serve(stream: impl Read + Write, kept: &(Mutex<Vec<Came>>, Condvar), mood: &Mood) -> Option<()> {
+/// Tells a process something by its name.
+fn signal(name: &str, pid: u32) {
+    let told = std::process::Command::new("kill").args([name, &pid.to_string()]).status();
+    assert!(told.unwrap().success(), "{name} {pid}");
+}
+
+/// Waits until no thread of a process goes on.
+fn until_stopped(pid: u32) {
+    let until = Instant::now() + Duration::from_secs(60);
+    let is_stopped = |stat: &str| stat.rsplit(") ").next().is_some_and(|it| it.starts_with('T'));
+    loop {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+        let stats = tasks.map(|it| std::fs::read_to_string(it.path().join("stat")));
+        if stats.into_iter().all(|it| it.is_ok_and(|it| is_stopped(&it))) {
+            return;
+        }
+        assert!(Instant::now() < until, "it does not stop");
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
+/// Counted as one that is not answered, as long as this lives.
+struct Open<'o>(&'o (AtomicUsize, AtomicUsize));
+
+impl<'o> Open<'o> {
+    fn new(counts: &'o (AtomicUsize, AtomicUsize)) -> Open<'o> {
+        counts.1.fetch_max(counts.0.fetch_add(1, SeqCst) + 1, SeqCst);
+        Open(counts)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, SeqCst);
+    }
+}
+
+fn serve(
+    stream: impl Read + Write,
+    (kept, open): (&(Mutex<Vec<Came>>, Condvar), &(AtomicUsize, AtomicUsize)),
+    mood: &Mood,
+) -> Option<()> {
     let mut reader = BufReader::new(stream);
     loop {
         let mut line = String::new();
@@ -156,6 +207,7 @@ fn serve(stream: impl Read + Write, kept: &(Mutex<Vec<Came>>, Condvar), mood: &M
         let length: usize = headers.get("content-length")?.parse().ok()?;
         let mut body = vec![0; length];
         reader.read_exact(&mut body).ok()?;
+        let open = Open::new(open);
         let mut came = Came { path, headers, body, at: SystemTime::now(), nth: 0 };
         let temper = {
             let mut all = kept.0.lock().unwrap();
@@ -166,8 +218,11 @@ fn serve(stream: impl Read + Write, kept: &(Mutex<Vec<Came>>, Condvar), mood: &M
             temper
         };
         let writer = reader.get_mut();
+        // Before the answer: whoever has read it finds this one counted no more.
+        let answered = || drop(open);
         match temper {
             Temper::Answers(status, headers) => {
+                answered();
                 let more: String =
                     headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
                 write!(writer, "HTTP/1.1 {status} So\r\n{more}content-length: 0\r\n\r\n").ok()?;
@@ -185,12 +240,31 @@ fn serve(stream: impl Read + Write, kept: &(Mutex<Vec<Came>>, Condvar), mood: &M
             }
             Temper::Late(time) => {
                 std::thread::park_timeout(time);
+                answered();
                 write!(writer, "HTTP/1.1 200 So\r\ncontent-length: 0\r\n\r\n").ok()?;
             }
             Temper::Until(set) => {
                 while !set.load(SeqCst) {
                     std::thread::park_timeout(Duration::from_millis(2));
                 }
+                return None;
+            }
+            Temper::Once(set) => {
+                while !set.load(SeqCst) {
+                    std::thread::park_timeout(Duration::from_millis(2));
+                }
+                answered();
+                write!(writer, "HTTP/1.1 200 So\r\ncontent-length: 0\r\n\r\n").ok()?;
+            }
+            Temper::Kills { pid, held } => {
+                if held {
+                    signal("-STOP", pid);
+                    until_stopped(pid);
+                }
+                let answer = b"HTTP/1.1 204 So\r\n\r\n";
+                let written = writer.write_all(answer).and_then(|()| writer.flush());
+                signal("-KILL", pid);
+                written.expect("the answer was written");
                 return None;
             }
         }
