@@ -252,3 +252,51 @@ fn gone_until_somebody_says_so() {
     tell(&address, "case.opened", &names("M", 1));
     until(&address, "it hears again", |it| states(it).get("delivered") == Some(&1));
 }
+
+/// Goal: a channel makes no more attempts in a second than its `rate`. Method: the last of seven, at
+/// two a second, cannot have left before three seconds are over; what slows this down only makes it
+/// later.
+#[test]
+fn no_faster_than_its_rate() {
+    const N: usize = 7;
+    let folder = Folder::new("notify-rate");
+    let receiver = Receiver::start(|_| Temper::status(200));
+    let text = channel("ops", &receiver, "rate = 2") + &rule("waits", "ops", "");
+    let settings = settings(&folder, &text);
+    let (_process, address) = start(&folder.0.join("data"), &settings);
+    let began = SystemTime::now();
+    tell(&address, "case.opened", &names("K", N));
+    let came = receiver.until("all", |it| it.len() == N);
+    for (n, it) in came.iter().enumerate() {
+        let took = it.at.duration_since(began).unwrap();
+        // A millisecond of grace for each; and the clocks are read in milliseconds.
+        let least = Duration::from_millis(500 * n as u64).saturating_sub(Duration::from_millis(20));
+        assert!(took >= least, "{n}: {took:?}");
+    }
+}
+
+/// Goal: a channel has no more attempts under way than its `concurrency`, and as many where so many
+/// wait. Method: a receiver that holds every answer until three are asked for, and counts those that
+/// it has not answered.
+#[test]
+fn no_more_at_once_than_its_concurrency() {
+    const N: usize = 30;
+    let folder = Folder::new("notify-concurrency");
+    let go = Arc::new(AtomicBool::new(false));
+    let held = Arc::clone(&go);
+    let receiver = Receiver::start(move |_| Temper::Once(Arc::clone(&held)));
+    let text = channel("ops", &receiver, "concurrency = 3\ntimeout = \"60s\"");
+    let settings = settings(&folder, &(text + &rule("waits", "ops", "")));
+    let data = folder.0.join("data");
+    let (_process, address) = start(&data, &settings);
+    tell(&address, "case.opened", &names("K", N));
+    receiver.until("three are under way", |it| it.len() == 3);
+    // All are decided, and a look of the channel at least has gone by with nothing more.
+    until(&address, "all wait", |it| it.len() == N);
+    until_stands(&data, "ops", "all wait", |it| it["waiting"] == N);
+    assert_eq!(receiver.came().len(), 3);
+    go.store(true, SeqCst);
+    until(&address, "all are there", |it| states(it).get("delivered") == Some(&N));
+    assert_eq!(receiver.at_once.1.load(SeqCst), 3);
+    assert_eq!(receiver.came().len(), N);
+}
