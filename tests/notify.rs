@@ -28,6 +28,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant, SystemTime};
 
 use millstream::notify::sign::{Keys, Signed};
+use postbox::{Postbox, Temper as Mood, Way};
 use process::{Folder, Process, run};
 use receiver::{Came, Receiver, Temper};
 use serde_json::{Value, json};
@@ -441,17 +442,21 @@ fn the_settings_of_the_documentation() {
 }
 
 /// Goal: no secret is ever shown. Method: one channel with its secret in a variable and one with it
-/// in a file, asked and ended; all that was printed, answered, and written into the data folder.
+/// in a file, and one of mail with a password, asked and ended; all that was printed, answered, and
+/// written into the data folder.
 #[test]
 fn no_secret_is_shown() {
     let folder = Folder::new("notify-secret");
     let receiver = Receiver::start(|_| Temper::status(500));
+    let postbox = Postbox::start(Way::Starttls, |_| Mood::Takes);
     let variable = "whsec_Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5";
     let text = channel("ops", &receiver, "")
         + &channel("env", &receiver, "")
             .replace("secret_file = \"ops.secret\"", "secret_env = \"OPS\"")
+        + &email::to("mail", &postbox, &email::with_password(&folder))
         + &rule("waits", "ops", "")
-        + &rule("also", "env", "");
+        + &rule("also", "env", "")
+        + &rule("mailed", "mail", "");
     let settings = settings(&folder, &text);
     let data = folder.0.join("data");
     let data_dir = data.display().to_string();
@@ -460,7 +465,10 @@ fn no_secret_is_shown() {
     let address = process.address(&data);
     tell(&address, "case.opened", &names("K", 1));
     receiver.until("both", |it| it.len() >= 2);
-    let mut shown = String::new();
+    let mailed = postbox.until("mail", |it| it.len() == 1).remove(0);
+    assert_eq!(mailed.user.unwrap().1, email::PASSWORD, "it was used");
+    let mut shown =
+        ["ops", "env", "mail"].map(|it| channels::stands(&data, it).to_string()).concat();
     for path in
         ["/v1/notifications", "/v1/ledger", "/metrics", "/v1/debug/dataflow", "/health/ready"]
     {
@@ -481,7 +489,13 @@ fn no_secret_is_shown() {
         }
     }
     assert!(shown.contains("case K-0 of C-1 waits"), "the canary looks in the right place");
-    for secret in [variable, SECRET] {
-        assert!(!shown.contains(&secret[6..]), "a secret was shown");
+    use base64::Engine;
+    let encoded = |it: String| base64::engine::general_purpose::STANDARD.encode(it);
+    let password = email::PASSWORD.to_string();
+    // As it stands in its file, and as it is said to a server, in either way.
+    let login = encoded(format!("\0millstream\0{password}"));
+    let secrets = [variable[6..].into(), SECRET[6..].into(), encoded(password.clone()), login];
+    for secret in secrets.into_iter().chain([password]) {
+        assert!(!shown.contains(&secret), "a secret was shown");
     }
 }

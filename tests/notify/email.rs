@@ -2,14 +2,14 @@
 //! that a stranger writes becomes a header or a tag; who is not trusted is told nothing.
 //! Method: the real binary, a server of mail of ours that speaks SMTP with and without TLS.
 
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::AtomicUsize;
 
 use super::channels::{channels, stands, until_stands};
-use super::postbox::{Mail, Postbox, Step, Temper as Mood, Way};
+use super::postbox::{Mail, Step};
 use super::*;
 
 const CA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/tls/ca.pem");
-const PASSWORD: &str = "correct horse battery staple";
+pub(super) const PASSWORD: &str = "correct horse battery staple";
 
 fn mail_to(to: &Postbox, tls: &str, more: &str) -> String {
     let address = to.address;
@@ -20,7 +20,12 @@ fn mail_to(to: &Postbox, tls: &str, more: &str) -> String {
     )
 }
 
-fn with_password(folder: &Folder) -> String {
+/// A channel of mail, by its name, with STARTTLS.
+pub(super) fn to(name: &str, postbox: &Postbox, more: &str) -> String {
+    mail_to(postbox, "starttls", more).replace("channels.ops", &format!("channels.{name}"))
+}
+
+pub(super) fn with_password(folder: &Folder) -> String {
     folder.file("mail.password", format!("{PASSWORD}\n"));
     format!("ca_file = \"{CA}\"\nuser = \"millstream\"\npassword_file = \"mail.password\"\n")
 }
