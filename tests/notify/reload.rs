@@ -3,8 +3,10 @@
 //! Method: the real binary; its settings file is written anew, and `millstream rules reload`, the
 //! route behind it and SIGHUP are told so.
 
+use std::io::{BufRead, BufReader};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use super::*;
 
@@ -47,10 +49,6 @@ fn others_decide_from_an_epoch_on() {
         assert!(out.contains(part), "{out}");
     }
     assert!(out.contains("removed   none") && out.contains("channels  more, ops"), "{out}");
-    // The epoch is one that was complete: what comes after it is judged by them.
-    let from: u64 =
-        out.split("from epoch ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
-    assert!(from <= u64::try_from(now() / 1_000).unwrap() + 60_000 && from > 0);
     tell(&address, "case.opened", &names("L", 1));
     until(&address, "said by both", |it| states(it).get("delivered") == Some(&5));
     let came = receiver.came();
@@ -108,4 +106,119 @@ fn others_decide_from_an_epoch_on() {
     tell(&address, "case.opened", &names("P", 1));
     let all = until(&address, "the next", |it| states(it).get("delivered") == Some(&18));
     assert_eq!((all.len(), receiver.came().len()), (19, n + 2));
+}
+
+/// What a stream of `cases` told: whether it has begun, and of each row that entered its key, after
+/// which epoch, and up to which.
+#[derive(Default)]
+struct Followed {
+    begun: bool,
+    entered: Vec<(String, u64, u64)>,
+}
+
+/// Follows the stream to its end, on a thread of its own.
+fn follow(address: &str) -> Arc<Mutex<Followed>> {
+    let stream = TcpStream::connect(address).unwrap();
+    let mut stream = BufReader::new(stream);
+    write!(stream.get_mut(), "GET /v1/stream?view=cases HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let followed = Arc::<Mutex<Followed>>::default();
+    let all = Arc::clone(&followed);
+    std::thread::spawn(move || {
+        let (mut before, mut at) = (0, 0);
+        let mut told = |epoch: u64| {
+            if epoch != at {
+                (before, at) = (at, epoch);
+            }
+            (before, at)
+        };
+        let (mut line, mut event) = (String::new(), String::new());
+        while stream.read_line(&mut line).is_ok_and(|it| it > 0) {
+            let text = line.trim_end();
+            if let Some(id) = text.strip_prefix("id: ") {
+                told(id.parse().unwrap());
+            } else if let Some(name) = text.strip_prefix("event: ") {
+                event = name.into();
+            } else if let Some(data) = text.strip_prefix("data: ") {
+                let data: Value = serde_json::from_str(data).unwrap();
+                let (before, at) = told(data["as_of"]["epoch"].as_u64().expect("an epoch"));
+                let mut all = all.lock().unwrap();
+                all.begun = true;
+                if event == "enter" {
+                    all.entered.push((data["key"].as_str().unwrap().into(), before, at));
+                }
+            }
+            line.clear();
+        }
+    });
+    followed
+}
+
+fn wait_until(what: &str, is: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(300);
+    while !is() {
+        assert!(Instant::now() < end, "it never came to this: {what}");
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+/// Goal: the epoch that a reload names divides what happens: of what changed up to it the old
+/// wording speaks, of what changed after it the new one, and of each exactly one. Method: cases are
+/// opened one after the other before, during and after a reload; the stream of their view says
+/// between which epochs each was opened.
+#[test]
+fn the_epoch_that_is_named_divides() {
+    // As many as one page lists.
+    const MOST: usize = 1_000;
+    let folder = Folder::new("notify-divides");
+    let receiver = Receiver::start(|_| Temper::status(200));
+    let ops = channel("ops", &receiver, "");
+    let path = settings(&folder, &(ops.clone() + &worded("waits", "ops", "one", "")));
+    let data = folder.0.join("data");
+    let (_process, address) = start(&data, &path);
+    let followed = follow(&address);
+    wait_until("the stream begins", || followed.lock().unwrap().begun);
+    let opened = Arc::new((AtomicUsize::new(0), AtomicBool::new(false)));
+    let opening = {
+        let (opened, address) = (Arc::clone(&opened), address.clone());
+        std::thread::spawn(move || {
+            while !opened.1.load(SeqCst) && opened.0.load(SeqCst) < MOST {
+                let n = opened.0.load(SeqCst);
+                tell(&address, "case.opened", &[format!("K-{n}")]);
+                opened.0.fetch_add(1, SeqCst);
+            }
+        })
+    };
+    let n = || opened.0.load(SeqCst);
+    wait_until("some are opened before", || n() >= 10);
+    settings(&folder, &(ops.clone() + &worded("waits", "ops", "two", "")));
+    let data_dir = data.display().to_string();
+    let (code, out, err) = run(&["rules", "reload", "--data-dir", &data_dir, "--config", &path]);
+    assert_eq!(code, 0, "{out}{err}");
+    let divides = out.split("from epoch ").nth(1).unwrap().split(' ').next().unwrap();
+    let divides: u64 = divides.parse().unwrap();
+    let so_far = n();
+    assert!(so_far + 10 <= MOST, "{so_far} were opened while the rules were read");
+    wait_until("some are opened after", || n() >= so_far + 10);
+    opened.1.store(true, SeqCst);
+    opening.join().unwrap();
+    wait_until("all entered", || followed.lock().unwrap().entered.len() == n());
+
+    let all = until(&address, "said", |it| states(it).get("delivered") == Some(&n()));
+    assert_eq!(all.len(), n(), "each by one wording");
+    let text = |about: &str| {
+        let found = all.values().find(|it| it["about"] == about).unwrap();
+        found["text"].as_str().unwrap().to_string()
+    };
+    let entered = std::mem::take(&mut followed.lock().unwrap().entered);
+    let (mut just_before, mut just_after) = ((0, String::new()), (u64::MAX, String::new()));
+    for (key, after, upto) in entered {
+        if upto <= divides {
+            assert_eq!(text(&key), format!("case {key} one"), "{upto} is not after {divides}");
+            just_before = just_before.max((upto, key));
+        } else if after >= divides {
+            assert_eq!(text(&key), format!("case {key} two"), "{after} is not before {divides}");
+            just_after = just_after.min((after, key));
+        }
+    }
+    assert!(just_before.0 > 0 && just_after.0 < u64::MAX, "{just_before:?} {just_after:?}");
 }
