@@ -8,6 +8,19 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use super::*;
 
+/// Cases of a round, each a message to every one of a hundred endpoints.
+const ROUND: usize = 15;
+/// What an endpoint that hangs may cost in a round above one that does not, MiB: much more than its
+/// messages need, and less than what they would take if each held on to a buffer.
+const DEAD_MIB: i64 = 48;
+
+/// What a process has in memory.
+fn resident_mib(pid: u32) -> i64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|it| it.starts_with("VmRSS")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<i64>().unwrap() / 1_024
+}
+
 /// What `millstream channels list` says of a channel.
 pub(super) fn stands(data: &Path, name: &str) -> Value {
     let data_dir = data.display().to_string();
@@ -199,18 +212,33 @@ fn one_of_a_hundred_hangs() {
         .collect();
     let settings = settings(&folder, &all);
     let data = folder.0.join("data");
-    let (_process, address) = start(&data, &settings);
+    let (process, address) = start(&data, &settings);
     const CASES: usize = 5;
     tell(&address, "case.opened", &names("K", CASES));
     let others = |it: &[Came]| it.iter().filter(|it| it.path != "/c-7").count();
     receiver.until("all others have all", |it| others(it) == 99 * CASES);
     let it = stands(&data, "c-7");
     assert_eq!((&it["delivered"], &it["waiting"]), (&json!(0), &json!(CASES)), "{it}");
+    // Memory is flat: as many again for all but the dead one, and as many as that once it lives.
+    let round = |prefix: &str| {
+        let n = others(&receiver.came());
+        let before = resident_mib(process.child.id());
+        tell(&address, "case.opened", &names(prefix, ROUND));
+        receiver.until("all others have all", |it| others(it) == n + 99 * ROUND);
+        resident_mib(process.child.id()) - before
+    };
+    round("warm");
+    let with_a_dead_one = round("L");
     over.store(true, SeqCst);
     let (code, told) = channels(&["resume", "c-7"], &data, &settings);
     assert_eq!(code, 0, "{told}");
-    let is_all = |it: &Value| it["delivered"] == CASES && it["waiting"] == 0;
+    let is_all = |it: &Value| it["delivered"] == CASES + 2 * ROUND && it["waiting"] == 0;
     until_stands(&data, "c-7", "it is told everything after all", is_all);
+    let without = round("M");
+    assert!(
+        with_a_dead_one < without + DEAD_MIB,
+        "grown by {with_a_dead_one} MiB with a dead endpoint, by {without} MiB without"
+    );
 }
 
 /// Goal: a receiver that answered 410 is not spoken to again, also by the next process; what waits
