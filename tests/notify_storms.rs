@@ -115,7 +115,31 @@ fn of(states: &BTreeMap<String, usize>, name: &str) -> usize {
     states.get(name).copied().unwrap_or(0)
 }
 
-/// The counts of `/v1/ledger` are those of the rows.
+/// Different messages that the log says were planned, by us.
+fn planned(address: &str) -> BTreeSet<String> {
+    let (mut all, mut from) = (BTreeSet::new(), None);
+    loop {
+        let from_here = from.map_or(String::new(), |it| format!("&from={it}"));
+        let path = format!("/v1/admin/log/records?limit=1000{from_here}");
+        let (status, text) = get(address, &path);
+        assert_eq!(status, 200, "{text}");
+        let page: Value = serde_json::from_str(&text).unwrap();
+        let records = page["result"].as_array().unwrap();
+        for it in records {
+            let Ok(event) = serde_json::from_str::<Value>(it["text"].as_str().unwrap_or("")) else {
+                continue;
+            };
+            if event["type"] == "message.planned" {
+                all.insert(event["data"]["message"].as_str().unwrap().to_string());
+            }
+        }
+        let Some(last) = records.last() else { return all };
+        from = Some(last["position"].as_u64().unwrap() + 1);
+    }
+}
+
+/// The counts of `/v1/ledger` are those of the rows, and together as many as there are messages in
+/// the log.
 fn balances(address: &str) {
     let end = Instant::now() + Duration::from_secs(60);
     loop {
@@ -127,11 +151,12 @@ fn balances(address: &str) {
         let told = ledger["notifications"].as_object().unwrap().iter();
         let told: BTreeMap<String, i64> =
             told.map(|it| (it.0.clone(), it.1.as_i64().unwrap())).filter(|it| it.1 != 0).collect();
-        if told == rows {
+        let n = planned(address).len();
+        if told == rows && told.values().sum::<i64>() == i64::try_from(n).unwrap() {
             return;
         }
         // The counts are of the watcher's last look.
-        assert!(Instant::now() < end, "{told:?} {rows:?}");
+        assert!(Instant::now() < end, "{told:?} {rows:?}, {n} in the log");
         std::thread::park_timeout(Duration::from_millis(20));
     }
 }
