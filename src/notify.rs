@@ -42,6 +42,7 @@ mod send; // one channel at work
 pub mod sign; // Standard Webhooks
 mod standing; // whether a receiver is tried
 mod trial; // what rules would have said
+mod unsaid; // texts that could not be made
 mod watcher; // looks, decides, writes down
 mod webhook; // one attempt by http
 mod why; // why a rule did or did not speak
@@ -68,6 +69,7 @@ use receiver::Receiver;
 use reload::Slot;
 use send::{Channel, Live, Shared, Waiting};
 use standing::Standing;
+use unsaid::Unsaid;
 use watcher::{Places, Watcher};
 
 pub use asked::{Asked, Asking, Wanted, no_notifications};
@@ -257,6 +259,7 @@ pub fn start(parts: Parts) -> Result<Option<Notifying>, Report> {
         counts: Arc::clone(&counts),
         stop: Arc::clone(&stop),
         recent: HashMap::new(),
+        unsaid: Unsaid::default(),
         groups: Groups::default(),
         counted: 0,
         places,

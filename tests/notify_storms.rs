@@ -247,7 +247,7 @@ fn a_rule_with_an_error_beside_nine() {
     rules += &rule("fails", "").replace(when, "severity.name == 'high'");
     rules += &rule("halves", "").replace("{{ case }}", "{{ case }} {{ case.name }}");
     let settings = settings(&folder, receiver.address, &rules);
-    let (_process, address) = start(&folder.0.join("data"), &settings);
+    let (process, address) = start(&folder.0.join("data"), &settings);
     tell(&address, "case.opened", &names("K", CASES));
     let all = until(&address, "nine of each", |all| {
         let states = states(all);
@@ -259,6 +259,11 @@ fn a_rule_with_an_error_beside_nine() {
     assert_eq!((&halves["text"], &halves["state"]), (&json!(""), &json!("suppressed")));
     assert_eq!(receiver.came().len(), 9 * CASES);
     balances(&address);
+    // Both are told, each now and then: of twenty the first, second, fourth, eighth and sixteenth.
+    process.signal("-TERM");
+    let (code, _, err) = process.end();
+    assert_eq!((code, err.matches("notify/template").count()), (0, 5), "{err}");
+    assert!(err.contains("notify/condition") && err.contains("rule halves, view cases"), "{err}");
 }
 
 /// Goal: what was refused is sent after all under its id, what waits can be called off, and both are

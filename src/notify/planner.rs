@@ -25,6 +25,7 @@ use super::intent::{self, Intent, Side};
 use super::language::Facts;
 use super::reload::Differs;
 use super::rule::{Rule, Rules};
+use super::unsaid::TEMPLATE;
 use crate::config::rules::On;
 use crate::messages::Epoch;
 
@@ -382,7 +383,7 @@ impl Planner {
         let (text, suppressed, reason) = match said {
             Ok(text) => (text, None, it.reason(row)),
             // Nothing half-rendered leaves; that there was something to say is kept.
-            Err(why) => (String::new(), Some("template"), format!("the text: {why}")),
+            Err(why) => (String::new(), Some(TEMPLATE), format!("the text: {why}")),
         };
         Intent {
             id: intent::id(&it.settings.name, &it.version, subject, &episode, side),

@@ -36,6 +36,7 @@ use super::planner::Planner;
 use super::reload::{Fresh, Slot};
 use super::rule::Rule;
 use super::send::Waiting;
+use super::unsaid::Unsaid;
 use crate::messages::{AppendRefused, Epoch, ReadHandle};
 use crate::report::{Report, log_report};
 
@@ -72,6 +73,8 @@ pub(super) struct Watcher {
     pub(super) stop: Arc<AtomicBool>,
     /// Decided, and not shown by the view yet: from which position on it is, and whether it is sent.
     pub(super) recent: HashMap<Name, (u64, bool)>,
+    /// Texts that could not be made.
+    pub(super) unsaid: Unsaid,
     /// Windows in which many become one.
     pub(super) groups: Groups,
     /// Of the fields of the view of intents.
@@ -493,6 +496,7 @@ impl Watcher {
             for it in block {
                 let name = Name::new(it.subject.tenant(), &it.id);
                 self.recent.insert(name, (position, it.suppressed.is_none()));
+                self.unsaid.tell(&self.planner.rules()[it.rule], it);
             }
         }
         true
