@@ -385,6 +385,41 @@ fn quiet_resolved_and_settled() {
     assert_eq!(came.len(), 5);
 }
 
+/// Goal: a start goes on with who is quiet, from what was said, not from what was taken back. Method:
+/// a case is opened, and resolved some seconds later; after another start, when the quiet time since
+/// the first message is over, and that since the second one is not, it is opened again. (Where the
+/// machine is so slow that both are over, this shows nothing.)
+#[test]
+fn quiet_since_what_was_said() {
+    const QUIET: Duration = Duration::from_secs(8);
+    let folder = Folder::new("notify-quiet-since");
+    let receiver = Receiver::start(|_| Temper::status(200));
+    let more = format!("quiet = \"{}s\"\nresolved = \"over\"", QUIET.as_secs());
+    let text = channel("ops", &receiver, "") + &rule("waits", "ops", &more);
+    let settings = settings(&folder, &text);
+    let data = folder.0.join("data");
+    let (process, address) = start(&data, &settings);
+    tell(&address, "case.opened", &names("K", 1));
+    let all = until(&address, "said", |it| states(it).get("delivered") == Some(&1));
+    let said = all.values().next().unwrap()["planned_at"].as_str().unwrap();
+    let said = schemas::time::parse_rfc3339(said).unwrap();
+    let wait_for = |time: Duration| {
+        while now() - said < time.as_micros() as i64 {
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    };
+    wait_for(QUIET / 2);
+    tell(&address, "case.resolved", &names("K", 1));
+    until(&address, "over", |it| states(it).get("delivered") == Some(&2));
+    process.signal("-TERM");
+    assert_eq!(process.end().0, 0);
+    let (_process, address) = start(&data, &settings);
+    wait_for(QUIET + QUIET / 8);
+    tell(&address, "case.opened", &names("K", 1));
+    let all = until(&address, "said again", |it| it.len() == 3);
+    assert_eq!(states(&all).get("suppressed"), None, "{all:#?}");
+}
+
 /// Goal: what is wrong with rules and channels is told before anything starts, all at once, with the
 /// nearest name; no secret among it.
 #[test]

@@ -207,6 +207,8 @@ impl Watcher {
             quiet.push((name.tenant().to_string(), row.clone()));
             self.hand(name, row);
         }
+        // That something is over is no reason to be quiet about what comes next.
+        quiet.retain(|it| it.1.values[places.corrects] == Value::Null);
         for (tenant, row) in quiet {
             let subject = Name::new(&tenant, text(&row, places.about));
             let at_ms = millis(time(&row, places.planned_at));
