@@ -63,15 +63,18 @@ impl Came {
     }
 }
 
+/// All that came, and what wakes those who wait for more.
+type Ledger = (Mutex<Vec<Came>>, Condvar);
+/// How many are not answered yet, and the most that there were.
+type AtOnce = (AtomicUsize, AtomicUsize);
 type Mood = Box<dyn Fn(&Came) -> Temper + Send + Sync>;
 
 pub struct Receiver {
     pub address: SocketAddr,
-    ledger: Arc<(Mutex<Vec<Came>>, Condvar)>,
+    ledger: Arc<Ledger>,
     /// Connections that were made.
     pub connections: Arc<AtomicUsize>,
-    /// Requests that were not answered yet, and the most that there were of them at once.
-    pub at_once: Arc<(AtomicUsize, AtomicUsize)>,
+    at_once: Arc<AtOnce>,
 }
 
 impl Receiver {
@@ -137,6 +140,11 @@ impl Receiver {
         self.ledger.0.lock().unwrap().clone()
     }
 
+    /// The most requests that were not answered yet at once.
+    pub fn most_at_once(&self) -> usize {
+        self.at_once.1.load(SeqCst)
+    }
+
     /// Waits until what came is enough.
     pub fn until(&self, what: &str, enough: impl Fn(&[Came]) -> bool) -> Vec<Came> {
         let until = Instant::now() + Duration::from_secs(300);
@@ -172,10 +180,10 @@ fn until_stopped(pid: u32) {
 }
 
 /// Counted as one that is not answered, as long as this lives.
-struct Open<'o>(&'o (AtomicUsize, AtomicUsize));
+struct Open<'o>(&'o AtOnce);
 
 impl<'o> Open<'o> {
-    fn new(counts: &'o (AtomicUsize, AtomicUsize)) -> Open<'o> {
+    fn new(counts: &'o AtOnce) -> Open<'o> {
         counts.1.fetch_max(counts.0.fetch_add(1, SeqCst) + 1, SeqCst);
         Open(counts)
     }
@@ -187,11 +195,7 @@ impl Drop for Open<'_> {
     }
 }
 
-fn serve(
-    stream: impl Read + Write,
-    (kept, open): (&(Mutex<Vec<Came>>, Condvar), &(AtomicUsize, AtomicUsize)),
-    mood: &Mood,
-) -> Option<()> {
+fn serve(stream: impl Read + Write, (kept, open): (&Ledger, &AtOnce), mood: &Mood) -> Option<()> {
     let mut reader = BufReader::new(stream);
     loop {
         let mut line = String::new();

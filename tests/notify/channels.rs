@@ -325,6 +325,6 @@ fn no_more_at_once_than_its_concurrency() {
     assert_eq!(receiver.came().len(), 3);
     go.store(true, SeqCst);
     until(&address, "all are there", |it| states(it).get("delivered") == Some(&N));
-    assert_eq!(receiver.at_once.1.load(SeqCst), 3);
+    assert_eq!(receiver.most_at_once(), 3);
     assert_eq!(receiver.came().len(), N);
 }
