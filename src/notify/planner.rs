@@ -309,7 +309,8 @@ impl Planner {
         let it = &self.rules.all[rule];
         if let Some(since) = it.since(row) {
             let age = now.saturating_sub(since.max(0).cast_unsigned() / 1_000);
-            if u128::from(age) > it.settings.max_age.as_millis() {
+            // What is to settle for longer is not too old because it did; nor after a start meanwhile.
+            if u128::from(age) > it.settings.max_age.max(it.settings.settle).as_millis() {
                 return;
             }
         }

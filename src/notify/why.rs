@@ -83,7 +83,7 @@ impl Rules {
         let since = rule.since(row).map(|it| it.max(0).cast_unsigned() / 1_000);
         if let Some(since) = since {
             let age = u128::from(about.now_ms.saturating_sub(since));
-            if age > it.max_age.as_millis() {
+            if age > it.max_age.max(it.settle).as_millis() {
                 return ("too-old", "it began longer ago than `max_age`: that is no news".into());
             }
             let due = u128::from(since) + it.settle.as_millis();
