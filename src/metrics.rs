@@ -338,6 +338,8 @@ metrics! {
     log_bytes: Whole = "log_bytes";
     /// Whether the embedded log refuses appends because it could not be written: 1 or 0.
     log_failing: Whole = "log_failing";
+    /// Whether the disk takes longer than a second over a sync of what is kept: 1 or 0.
+    disk_slow: Whole = "disk_slow";
     /// From an append to its fsync.
     log_commit: Durations = "log_commit_seconds";
 

@@ -134,16 +134,17 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
             Some(match load(&prepared, &plan.rebuild) {
                 Ok(it) => it,
                 Err(report) => {
-                    let all = damaged::instead(
+                    let rebuild = damaged::instead(
                         report,
                         settings.state.on_damage,
-                        dir,
+                        (dir, clock.now_ms()),
                         log.as_ref(),
                         &covered,
+                        &plan.rebuild,
                     )?;
                     // Some of what was kept may be in them already.
                     (prepared, given) = prepare()?;
-                    load(&prepared, &all)?
+                    load(&prepared, &rebuild)?
                 }
             })
         }
@@ -234,6 +235,8 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     }
     let stop = Arc::new(AtomicBool::new(false));
     let looking = kept.as_ref().map(Kept::looking);
+    let folders = looking.iter().flat_map(|it| it.logs().map(|it| it.1));
+    let folders = folders.chain(log.as_ref().map(LocalLog::folder)).collect();
     let leaves = match (&kept, &plan.state) {
         (Some(kept), Some(dir)) => {
             let behind = sinks::Behind {
@@ -402,6 +405,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         metrics,
         health,
         building,
+        folders,
         stop: &stop,
     })?;
     Ok(Running {

@@ -25,6 +25,7 @@
 //! Random upserts into a B-tree or LSM were measured ten to forty times dearer
 //! (`docs/decisions/embedded-log-always-on.md`).
 
+mod back;
 mod blocks;
 mod examine;
 mod folder;
@@ -38,6 +39,7 @@ mod whole;
 mod writer;
 
 pub use crate::config::OnDamage;
+pub use back::{go_back, sound};
 pub use blocks::{Bad, Block, Blocks, Source};
 pub use examine::{Damaged, Examined, Tally, examine};
 pub use folder::{Extent, Folder, Reading, Segment};

@@ -39,11 +39,13 @@ mod checkpoint; // one after the other, on a thread of its own
 mod clean; // gives old segments up
 mod fresh; // identities on their way
 mod incarnation; // which life of the state this is
+mod kept; // that there was one
 mod load; // puts it all back
 mod look; // as a person may see it
+mod older; // the newest before damage
 mod payload; // what is in the blocks
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -54,8 +56,11 @@ use crate::segments::{self, Folder, OnDamage, Writer};
 pub use checkpoint::{BookStateAt, Checkpoints, Leaves, Parts};
 pub use fresh::{FRESH_MAX, Fresh};
 pub use incarnation::{Began, INCARNATION_FILE, Incarnation};
+pub(crate) use kept::gone;
+pub use kept::{KEPT_FILE, kept};
 pub use load::{OTHER_VIEWS, Others, Restored, lines, lines_left, other_views};
 pub use look::{Checkpoint, Looking, Stats, ViewStats};
+pub use older::{Older, older};
 pub use payload::MadeBy;
 
 /// What holds states; the name of its folder in the data folder.
@@ -68,6 +73,10 @@ pub struct Store {
     state: Log,
     identities: Log,
     settings: config::State,
+    /// What both lie in.
+    data_dir: PathBuf,
+    /// The feeds that are noted in it as kept.
+    kept: Option<BTreeSet<String>>,
     /// Number of the next checkpoint.
     seq: u32,
     /// Which life of this state this is.
@@ -117,6 +126,8 @@ impl Store {
             state,
             identities,
             settings: settings.clone(),
+            data_dir: data_dir.to_path_buf(),
+            kept: kept(data_dir)?,
             seq: 1,
             incarnation: Incarnation::of(data_dir, now_ms)?,
             under: String::new(),
@@ -132,6 +143,7 @@ impl Store {
     /// Removes what is kept, so that it can be built again: in another life.
     pub fn remove(data_dir: &Path, now_ms: u64) -> Result<(), Report> {
         Incarnation::begin(data_dir, Began::Rebuilt, now_ms)?;
+        kept::forget(data_dir)?;
         for dir in [STATE_DIR, IDENTITIES_DIR] {
             let dir = data_dir.join(dir);
             remove_leftover(&dir)?;
@@ -152,6 +164,14 @@ impl Store {
     /// States are read and written under the secret that makes this of a known text.
     pub fn under(&mut self, told: String) {
         self.under = told;
+    }
+
+    /// A checkpoint of this is durable: that there was one outlives it.
+    fn note_kept(&mut self, book: &crate::messages::BookState) -> Result<(), Report> {
+        if let Some(it) = kept::note(&self.data_dir, self.kept.as_ref(), book)? {
+            self.kept = Some(it);
+        }
+        Ok(())
     }
 
     /// Who writes from now on.

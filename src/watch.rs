@@ -21,6 +21,9 @@ use crate::metrics::{Metrics, OfFeed, OfView};
 use crate::usage;
 pub use memory::Cap;
 
+/// A sync that takes longer is told.
+pub const DISK_SLOW: Duration = Duration::from_secs(1);
+
 /// How often it looks.
 pub const PERIOD: Duration = Duration::from_millis(250);
 
@@ -98,6 +101,8 @@ pub struct Watched {
     pub health: Arc<Health>,
     /// What of the files that were there at start is not read yet, or cannot be, in words.
     pub reading: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+    /// For how long the disk has been at a sync of what is kept.
+    pub syncing: Arc<dyn Fn() -> Duration + Send + Sync>,
     /// Whether reading is held back on purpose: that is no stall.
     pub held: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Longest time without a complete epoch while work waits.
@@ -132,12 +137,13 @@ impl Watched {
     /// Looks until told to stop.
     pub fn run(mut self, stop: &AtomicBool) {
         let mut seen = Seen::new(0);
-        let mut anomalies = 0;
+        let (mut anomalies, mut disk_slow) = (0, false);
         let began = crate::clock::monotonic();
         while !stop.load(SeqCst) {
             (self.note_tails)();
             self.look(&mut seen, &mut anomalies);
             self.look_at_memory(crate::clock::since(began));
+            self.look_at_disk(&mut disk_slow);
             let ready = self.health.troubles().is_empty();
             if let Some(on_look) = &self.on_look {
                 on_look(self.health.is_stalled(), ready);
@@ -146,6 +152,25 @@ impl Watched {
                 on_ready();
             }
             std::thread::park_timeout(PERIOD);
+        }
+    }
+
+    /// The alarm ends with the sync that took so long.
+    fn look_at_disk(&self, slow: &mut bool) {
+        let took = (self.syncing)();
+        if (took > DISK_SLOW) == *slow {
+            return;
+        }
+        *slow = !*slow;
+        self.metrics.disk_slow.set(i64::from(*slow));
+        if *slow {
+            tracing::warn!(
+                code = "watch/disk-slow",
+                took_ms = took.as_millis() as u64,
+                "the disk takes long over a sync: what is sent is acknowledged late"
+            );
+        } else {
+            tracing::warn!(code = "watch/disk-slow", "the disk has answered");
         }
     }
 

@@ -52,6 +52,18 @@ use schemas::names::Secret;
 use schemas::reading::{Epoch, Gone};
 
 const FLIPS: u64 = 10_000;
+/// Threads of the engines that go on reserve a good part of it; a length of four bytes that is
+/// believed asks for as much again in one flip of eight.
+const ASKED_MAX_KIB: u64 = 3 << 20;
+/// Of the test and what it starts in its own process.
+const RESIDENT_MAX_KIB: u64 = 1 << 20;
+
+/// What the system says of this process.
+fn memory_kib(name: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|it| it.strip_prefix(name)).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
 
 /// Records as they are put back, whatever they are.
 struct Recorder {
@@ -498,6 +510,11 @@ fn is_found_or_harmless() {
             cuts += 1;
         }
     }
+    // No length in what was damaged has made anybody allocate by it: what is asked for counts here,
+    // touched or not.
+    let (asked, resident) = (memory_kib("VmPeak:"), memory_kib("VmHWM:"));
+    println!("at most {asked} KiB of addresses, {resident} KiB of memory");
+    assert!(asked < ASKED_MAX_KIB && resident < RESIDENT_MAX_KIB);
     println!(
         "{FLIPS} flips and {cuts} cuts in {} files: {found} found, {harmless} harmless; {accepted} \
          states accepted, rows of {} different ones held against the plain computation",

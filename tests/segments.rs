@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex};
 
 use millstream::report::Report;
 use millstream::segments::{
-    Contents, MAX_BLOCK_BYTES, Medium, NewBlock, OnDamage, Opened, SEGMENT_HEADER_BYTES, look, open,
+    Contents, MAX_BLOCK_BYTES, Medium, NewBlock, OnDamage, Opened, SEGMENT_HEADER_BYTES, go_back,
+    look, open, sound,
 };
 use proptest::prelude::*;
 
@@ -265,6 +266,54 @@ fn one_flipped_bit_anywhere() {
 }
 
 /// Goal: what is missing as a whole is noticed, and what is not ours is refused untouched.
+/// Goal: whatever is damaged, what lies before it can be gone back to, and the log goes on there.
+/// Method: every seventh byte flipped, and each segment gone, in turn.
+#[test]
+fn before_damage_it_is_sound() {
+    let dir = TempDir::new();
+    let (blocks, _) = three_segments(&dir.0);
+    let placed = placed(&blocks);
+    let end = placed.last().map(|it| it.0 + u64::from(it.1.1)).unwrap();
+    let files = segments(&dir.0);
+    let mut seen = std::collections::BTreeSet::new();
+    let mut check = |harm: &dyn Fn(&Path), what: String| {
+        let copied = TempDir::new();
+        copy(&dir.0, &copied.0);
+        harm(&copied.0);
+        let mut before = Vec::new();
+        let mut take = |it: &millstream::segments::Block<'_>| before.push(it.header.first);
+        let (first, to) = sound(&copied.0, CONTENTS, "the test log", &mut take).unwrap();
+        // Without the first segment it begins later; the caller knows from where it needs it.
+        let of = |it: &&(u64, Known)| it.0 >= first && it.0 < to;
+        let expected: Vec<(u64, Known)> = placed.iter().filter(of).cloned().collect();
+        let firsts: Vec<u64> = expected.iter().map(|it| it.0).collect();
+        assert_eq!(before, firsts, "{what}");
+        seen.insert(to);
+        go_back(&copied.0, to, "the test log").unwrap();
+        // Again: as after a kill in between.
+        go_back(&copied.0, to, "the test log").unwrap();
+        let mut it = opened(&copied.0, OnDamage::Refuse, 600).unwrap();
+        assert_eq!(read(&it).unwrap(), expected, "{what}");
+        let next = append(&mut it, &blocks[..1]).unwrap();
+        assert_eq!(next, if expected.is_empty() { 0 } else { to }, "{what}");
+    };
+    for (n, file) in files.iter().enumerate() {
+        let name = file.file_name().unwrap();
+        for at in (0..fs::metadata(file).unwrap().len() as usize).step_by(7) {
+            let flip = |dir: &Path| {
+                let path = dir.join(name);
+                let mut bytes = fs::read(&path).unwrap();
+                bytes[at] ^= 1 << (at % 8);
+                fs::write(&path, bytes).unwrap();
+            };
+            check(&flip, format!("segment {n}, byte {at}"));
+        }
+        check(&|dir| fs::remove_file(dir.join(name)).unwrap(), format!("segment {n} gone"));
+    }
+    check(&|_| {}, "nothing".into());
+    assert!(seen.contains(&0) && seen.contains(&end) && seen.len() == blocks.len() + 1, "{seen:?}");
+}
+
 #[test]
 fn missing_and_foreign_segments() {
     let whole = TempDir::new();

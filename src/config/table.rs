@@ -227,7 +227,7 @@ pub const TABLE: &[Setting] = &[
     row(
         "state.on_damage",
         Kind::Word(|s| &mut s.state.on_damage, ["rebuild", "refuse"]),
-        "A state that is damaged at a start: `rebuild` makes it again from the log, as another incarnation, where nothing but the log was ever read and it has all of it, and stops with the place otherwise; `refuse` always stops.",
+        "A state that is damaged at a start: `rebuild` takes up the newest checkpoint before the damage where all that came since is to be read again, or makes it again from the log where nothing but the log was ever read and it has all of it, as another incarnation, and stops with the place otherwise; `refuse` always stops.",
     ),
     row(
         "rejects.max_bytes",

@@ -1,12 +1,19 @@
-//! What a start does with a state that is damaged: the log has what it was made of.
+//! What a start does with a state that is damaged or gone: an older checkpoint of it is taken up, or
+//! it is made again of what the log has.
 //!
 //! # Meaning
 //! Only damage is gone on from: bytes that are not the ones that were written, and parts that are
-//! gone. What another build wrote is whole, and stays. And only where nothing can be missing, for
-//! what is removed is gone: nothing but the log was ever read, by the newest checkpoint that can be
-//! read, and nothing else is to be read now; the log has its first record and all that the
-//! checkpoint knew, and every block of it holds. Else nothing is begun, nothing is changed, and the
-//! report says what is in the way.
+//! gone. What another build wrote is whole, and stays.
+//!
+//! An **older checkpoint** is taken up where all that it rests on is sound and everything that was
+//! read since is to be read again: the log reaches back to it, files and topics are read on from
+//! the offsets that it holds, as after a crash before the next one.
+//!
+//! Else it is **built again**, and only where nothing can be missing, for what is removed is gone:
+//! nothing but the log was ever read, by the newest checkpoint that can be read, and nothing else
+//! is to be read now; the log has its first record and all that the checkpoint knew, and every
+//! block of it holds. Else nothing is begun, nothing is changed, and the report says what is in the
+//! way.
 
 use std::path::Path;
 
@@ -19,21 +26,44 @@ use crate::report::{Report, log_report};
 use crate::store;
 
 /// Codes of reports about states of which not everything is there as it was written.
-const DAMAGED: [&str; 3] = ["segments/damaged", "store/incomplete", "store/identities-missing"];
+const DAMAGED: [&str; 4] =
+    ["segments/damaged", "store/incomplete", "store/identities-missing", "store/gone"];
 
-/// What is to be built instead of taking up what this report is about; or the report, with what
-/// is in the way.
+/// What is to be built, if anything, instead of taking up what this report is about; or the report,
+/// with what is in the way. `asked`: what was to be built anyhow.
 pub(super) fn instead(
     report: Report,
     on_damage: StateOnDamage,
-    dir: &Path,
+    (dir, now_ms): (&Path, u64),
     log: Option<&LocalLog>,
     covered: &Covered<'_>,
+    asked: &Rebuild,
 ) -> Result<Rebuild, Report> {
     if !DAMAGED.contains(&report.code) || on_damage == StateOnDamage::Refuse {
         return Err(report);
     }
-    let mut lacking = lacking(store::lines_left(dir)?.as_deref(), covered);
+    let fix = "see to the disk: bits do not flip by themselves; to be asked first, set \
+               `state.on_damage = \"refuse\"`";
+    let mut in_the_way = Vec::new();
+    if let Some(it) = store::older(dir)? {
+        in_the_way = not_read_on(&it.lines, covered);
+        if in_the_way.is_empty() {
+            let mut at = report.at.clone();
+            at.push(("taken up", format!("checkpoint {} of epoch {}", it.seq, it.epoch)));
+            let effect = "an older checkpoint is taken up, as another life of the state: what came \
+                          since is read again, nothing is lost; receivers are told everything once \
+                          more, under another incarnation";
+            let told = Report { at, effect: effect.into(), fix: fix.into(), ..report };
+            log_report!(error, told, "the state that was kept is damaged");
+            it.take_up(dir, now_ms)?;
+            return Ok(asked.clone());
+        }
+    }
+    let lines = store::lines_left(dir)?;
+    let mut lacking = match (&lines, store::kept(dir)?) {
+        (None, Some(feeds)) => not_again(feeds.iter().map(|it| (it.as_str(), None)), covered),
+        (lines, _) => lacking(lines.as_deref(), covered),
+    };
     if let Some(log) = log.filter(|_| lacking.is_empty()) {
         // A minute for 64 GiB: before anything is removed.
         tracing::warn!("the state is damaged; whether the log holds is looked at");
@@ -43,6 +73,9 @@ pub(super) fn instead(
     if !lacking.is_empty() {
         let mut report = report;
         report.at.push(("not built again, for", lacking.join("; ")));
+        if !in_the_way.is_empty() {
+            report.at.push(("no older checkpoint, for", in_the_way.join("; ")));
+        }
         report.fix = "restore a backup, or build it from what is left: `millstream run --rebuild \
                       --accept-incomplete`"
             .into();
@@ -52,32 +85,63 @@ pub(super) fn instead(
         effect: "it is built again from the log, as another life of the state: nothing is lost; \
                  receivers are told everything once more, under another incarnation"
             .into(),
-        fix: "see to the disk: bits do not flip by themselves; to be asked first, set \
-              `state.on_damage = \"refuse\"`"
-            .into(),
+        fix: fix.into(),
         ..report
     };
     log_report!(error, report, "the state that was kept is damaged");
     Ok(Rebuild { all: true, ..Rebuild::default() })
 }
 
+/// Why not everything that came after these lines is to be read again.
+fn not_read_on(lines: &[BookLine], covered: &Covered<'_>) -> Vec<String> {
+    let mut lacking = Vec::new();
+    for it in lines.iter().filter(|it| it.next > it.first) {
+        let feed = it.feed.as_str();
+        let cluster = feed.split_once('/').map(|it| it.0);
+        let of_kafka = || covered.kafka.iter().any(|it| Some(it.name.as_str()) == cluster);
+        match &covered.log {
+            Some(log) if feed == local_log::FEED => {
+                if !(log.whole_from..=log.next).contains(&it.next) {
+                    let (from, end) = (log.whole_from, log.next);
+                    lacking.push(format!("the log has {from} to {end}, it goes on at {}", it.next));
+                }
+            }
+            _ if covered.files.contains(feed) || of_kafka() => {}
+            _ => lacking.push(format!("feed {feed} was read, and is not to be read any more")),
+        }
+    }
+    lacking
+}
+
 /// Why not everything can be read once more. `lines`: what was read, by the newest checkpoint that
 /// can be.
 fn lacking(lines: Option<&[BookLine]>, covered: &Covered<'_>) -> Vec<String> {
+    let Some(lines) = lines else {
+        let mut lacking = not_again([].into_iter(), covered);
+        lacking.push("no checkpoint can be read, which would say what was read".into());
+        return lacking;
+    };
+    let read = lines.iter().filter(|it| it.next > it.first);
+    not_again(read.map(|it| (it.feed.as_str(), Some(it.next))), covered)
+}
+
+/// The same of feeds that were read, up to where that is known.
+fn not_again<'a>(
+    read: impl Iterator<Item = (&'a str, Option<u64>)>,
+    covered: &Covered<'_>,
+) -> Vec<String> {
     let mut lacking: Vec<String> = covered.all(false).err().map(|it| it.why).into_iter().collect();
     if !covered.files.is_empty() {
         lacking.push("files are read: what they no longer hold would be missing".into());
     }
     let end = covered.log.as_ref().map_or(0, |it| it.next);
-    let Some(lines) = lines else {
-        lacking.push("no checkpoint can be read, which would say what was read".into());
-        return lacking;
-    };
-    for it in lines.iter().filter(|it| it.next > it.first) {
-        if it.feed != local_log::FEED {
-            lacking.push(format!("feed {} was read, too", it.feed));
-        } else if it.next > end {
-            lacking.push(format!("the log ends at {end}, and was read up to {}", it.next));
+    for (feed, next) in read {
+        match next {
+            _ if feed != local_log::FEED => lacking.push(format!("feed {feed} was read, too")),
+            Some(next) if next > end => {
+                lacking.push(format!("the log ends at {end}, and was read up to {next}"));
+            }
+            _ => {}
         }
     }
     lacking
@@ -160,13 +224,32 @@ mod tests {
         check(0, &[], &[], Some(&[line("log", 21)]), "the log ends at 20, and was read up to 21");
     }
 
+    /// Goal: nothing that came since an older checkpoint is left out. Method: a table.
+    #[test]
+    fn only_what_is_read_again() {
+        let check = |whole_from, files: &[&'static str], line: BookLine, why: &str| {
+            let files = files.iter().copied().collect();
+            let covered = Covered { log: Some(log(whole_from)), files, kafka: &[] };
+            let found = not_read_on(&[line], &covered).join("; ");
+            assert!(found.is_empty() == why.is_empty() && found.contains(why), "{found:?}");
+        };
+        check(15, &[], line("log", 15), "");
+        check(15, &[], line("log", 20), "");
+        check(15, &[], line("log", 14), "the log has 15 to 20, it goes on at 14");
+        check(0, &[], line("log", 21), "it goes on at 21");
+        check(0, &["shop"], line("shop", 3), "");
+        check(0, &[], line("shop", 3), "feed shop was read, and is not to be read any more");
+        check(0, &[], line("shop", 0), "");
+        check(0, &[], line("k/orders", 3), "feed k/orders was read");
+    }
+
     /// Goal: what another build wrote is no damage, and whoever wants to be asked is. Method: codes.
     #[test]
     fn only_damage_and_only_if_wanted() {
         let covered = Covered { log: Some(log(0)), files: [].into(), kafka: &[] };
         let told = |code, on_damage| {
-            let dir = Path::new("/nowhere");
-            instead(report(code), on_damage, dir, None, &covered).unwrap_err()
+            let dir = (Path::new("/nowhere"), 1);
+            instead(report(code), on_damage, dir, None, &covered, &Rebuild::default()).unwrap_err()
         };
         for code in ["store/unreadable", "store/other-secret", "segments/other-version"] {
             assert_eq!(told(code, StateOnDamage::Rebuild).fix, "restore a backup");

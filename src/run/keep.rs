@@ -22,8 +22,8 @@ use crate::notify::Planned;
 use crate::rejects::RejectStore;
 use crate::report::{Report, log_report};
 use crate::store::{
-    Began, Checkpoints, Fresh, Incarnation, Leaves, Looking, MadeBy, OTHER_VIEWS, Others, Parts,
-    Restored, Store, other_views,
+    self, Began, Checkpoints, Fresh, Incarnation, Leaves, Looking, MadeBy, OTHER_VIEWS, Others,
+    Parts, Restored, Store, other_views,
 };
 
 /// Rejects are written at once; where the disk does not take them so long, the checkpoint fails.
@@ -71,6 +71,9 @@ impl Kept {
         let (mut read, mut after) = (Vec::new(), 0);
         let others = if all { None } else { other_views(dir, &keepers)? };
         if !all && others.is_none() {
+            if let Some(feeds) = store::kept(dir)? {
+                return Err(store::gone(dir, &feeds));
+            }
             covered.start(accept_incomplete)?;
         }
         if let Some(Others { seq, views: differ, lines }) = others {

@@ -15,6 +15,7 @@ use crate::ledger::Book;
 use crate::messages::{Feeds, ReadHandle};
 use crate::metrics::Metrics;
 use crate::report::Report;
+use crate::segments::Folder;
 use crate::supervise::notes::Told;
 use crate::tasks;
 use crate::watch::{Cap, Health, Watched};
@@ -36,13 +37,15 @@ pub(super) struct Behind<'a> {
     pub(super) metrics: Metrics,
     pub(super) health: Arc<Health>,
     pub(super) building: Arc<Building>,
+    /// What is written to.
+    pub(super) folders: Vec<Arc<Folder>>,
     pub(super) stop: &'a Arc<AtomicBool>,
 }
 
 /// Starts looking.
 pub(super) fn start(behind: Behind<'_>) -> Result<JoinHandle<()>, Report> {
     let Behind { settings, told, engine, book, epochs, read, feeds, log, .. } = behind;
-    let Behind { files, note_tails, dedup, metrics, health, building, stop, .. } = behind;
+    let Behind { files, note_tails, dedup, metrics, health, building, folders, stop, .. } = behind;
     let on_ready = told.map(|it| supervised::on_ready(it, &metrics, log));
     let (counted, holding) = (Arc::clone(book), Arc::clone(epochs));
     let (held_for_memory, ending) = (Arc::clone(epochs), Arc::clone(stop));
@@ -60,6 +63,7 @@ pub(super) fn start(behind: Behind<'_>) -> Result<JoinHandle<()>, Report> {
             words.extend(building.words(None));
             words
         }),
+        syncing: Arc::new(move || folders.iter().map(|it| it.syncing()).max().unwrap_or_default()),
         held: Arc::new(move || holding.is_held()),
         stall_after: settings.engine.stall_after,
         cap: Cap::new(settings.engine.memory_max),

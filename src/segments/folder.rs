@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -87,12 +88,19 @@ pub struct Folder {
     pub(super) segments: Mutex<Vec<Arc<Segment>>>,
     /// `None`: nobody has ever opened it, and it is only looked at.
     pub(super) lock: Option<FolderLock>,
+    /// Since when a sync has been under way, if one is.
+    pub(super) syncing: Mutex<Option<Instant>>,
 }
 
 impl Folder {
     /// The segments, in the order of positions.
     pub fn segments(&self) -> Vec<Arc<Segment>> {
         self.segments.lock().clone()
+    }
+
+    /// For how long a sync has been under way; zero where none is.
+    pub fn syncing(&self) -> Duration {
+        self.syncing.lock().map_or(Duration::ZERO, crate::clock::since)
     }
 
     /// Drawn when the log was made: no other has it.

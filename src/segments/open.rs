@@ -249,6 +249,7 @@ fn survey(
         log_id,
         segments: Mutex::new(segments),
         lock,
+        syncing: Mutex::new(None),
     });
     Ok(Looked { folder, notes })
 }
@@ -306,7 +307,7 @@ impl Candidate {
 
 /// The segments by first position; what was being made when the process stopped is passed over,
 /// and removed if the folder is to be written.
-fn list(dir: &Path, writes: bool) -> io::Result<Vec<(u64, PathBuf)>> {
+pub(super) fn list(dir: &Path, writes: bool) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();

@@ -210,7 +210,10 @@ impl Writer {
 
     /// Makes what was written durable: then it is there.
     fn sync(&mut self, mut active: Active, then: Extent) -> Result<(), Report> {
-        if let Err(why) = active.medium.sync() {
+        *self.folder.syncing.lock() = Some(crate::clock::monotonic());
+        let synced = active.medium.sync();
+        *self.folder.syncing.lock() = None;
+        if let Err(why) = synced {
             let end = active.segment.extent().end;
             let back_out = active.medium.cut(end).is_ok();
             let report = trouble::cannot_write(&active.segment.path, &why, back_out);

@@ -277,10 +277,11 @@ impl Maker {
         let (states, identities) = self.store.bytes();
         metrics.state_bytes.set((states + identities).cast_signed());
         // The checkpoint counts whatever becomes of this; what is not removed is tried again.
-        match self.clean(now_ms) {
+        let noted = self.last.as_ref().map_or(Ok(()), |it| self.store.note_kept(it));
+        match noted.and_then(|()| self.clean(now_ms)) {
             Ok(()) => self.cleaning_fails = false,
             Err(report) if !std::mem::replace(&mut self.cleaning_fails, true) => {
-                log_report!(error, report, "what no checkpoint needs could not be removed");
+                log_report!(error, report, "a checkpoint was made, but not tidied up after");
             }
             Err(_) => {}
         }

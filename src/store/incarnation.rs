@@ -34,7 +34,7 @@ pub enum Began {
     Made,
     /// It was built again from the log.
     Rebuilt,
-    /// A backup was put in its place.
+    /// A backup was put in its place, or an older checkpoint was taken up.
     Restored,
 }
 

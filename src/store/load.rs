@@ -232,35 +232,30 @@ pub fn lines(data_dir: &Path) -> Result<Vec<BookLine>, Report> {
 /// The same of the newest checkpoint that can be read in a state that is damaged, whatever lies
 /// before or behind it. None where none can be.
 pub fn lines_left(data_dir: &Path) -> Result<Option<Vec<BookLine>>, Report> {
-    let dir = data_dir.join(super::STATE_DIR);
-    if !dir.is_dir() {
-        return Ok(None);
-    }
-    let looked = segments::look(&dir, payload::STATES, OnDamage::Skip, "the state")?;
-    for segment in looked.folder.segments().iter().rev() {
-        let blocks = blocks_of(&looked.folder, segment)?;
-        let mut commits = blocks.iter().rev().filter(|it| it.0 == payload::COMMIT);
-        let newest = commits.find_map(|it| serde_json::from_slice::<Commit>(&it.1).ok());
-        if let Some(commit) = newest {
-            return Ok(Some(commit.lines));
-        }
-    }
-    Ok(None)
+    Ok(newest_of(data_dir, OnDamage::Skip)?.map(|it| it.lines))
 }
 
 fn newest_commit(data_dir: &Path) -> Result<Option<Commit>, Report> {
+    newest_of(data_dir, OnDamage::Refuse).map_err(super::never_skipped)
+}
+
+fn newest_of(data_dir: &Path, on_damage: OnDamage) -> Result<Option<Commit>, Report> {
     let dir = data_dir.join(super::STATE_DIR);
     if !dir.is_dir() {
         return Ok(None);
     }
     // Who asks reads all of it a moment later, if at all: once is enough.
-    let looked = segments::look_ahead(&dir, payload::STATES, OnDamage::Refuse, "the state")
-        .map_err(super::never_skipped)?;
+    let looked = segments::look_ahead(&dir, payload::STATES, on_damage, "the state")?;
     for segment in looked.folder.segments().iter().rev() {
-        let blocks = blocks_of(&looked.folder, segment).map_err(super::never_skipped)?;
-        if let Some((_, payload)) = blocks.iter().rev().find(|it| it.0 == payload::COMMIT) {
-            let commit = serde_json::from_slice(payload);
-            return commit.map(Some).map_err(|why| unreadable(segment, &why.to_string()));
+        let blocks = blocks_of(&looked.folder, segment)?;
+        for (_, payload) in blocks.iter().rev().filter(|it| it.0 == payload::COMMIT) {
+            match serde_json::from_slice(payload) {
+                Ok(it) => return Ok(Some(it)),
+                Err(why) if on_damage == OnDamage::Refuse => {
+                    return Err(unreadable(segment, &why.to_string()));
+                }
+                Err(_) => {}
+            }
         }
     }
     Ok(None)

@@ -79,6 +79,7 @@ impl World {
             metrics,
             health: Arc::new(Health::awaiting(0)),
             reading: Arc::new(Vec::new),
+            syncing: Arc::new(|| Duration::ZERO),
             held: Arc::new(move || is_held.load(SeqCst)),
             stall_after: STALL_AFTER,
             cap: Cap::new(u64::MAX),

@@ -40,12 +40,21 @@ fn a_disk_in_trouble_mends_itself() {
         std::fs::write(&flag, "").unwrap();
         // Reads go on.
         check(&address, BATCH);
+        let raised = |name: &str| {
+            while metric(&address, name) == 0 {
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+        };
         if how == "slow" {
-            assert_eq!(post(&address, BATCH, "").unwrap().0, 202);
+            let asking = address.clone();
+            let answer = std::thread::spawn(move || post(&asking, BATCH, ""));
+            raised("millstream_disk_slow");
+            assert_eq!(answer.join().unwrap().unwrap().0, 202);
         } else {
             let (status, why) = post(&address, BATCH, "").unwrap();
             assert_eq!(status, 503, "{how}: {why}");
             assert!(why.to_string().contains("segments/"), "{how}: {why}");
+            raised("millstream_log_failing");
             check(&address, BATCH);
         }
         std::fs::remove_file(&flag).unwrap();
@@ -54,6 +63,11 @@ fn a_disk_in_trouble_mends_itself() {
         }
         settled(&address);
         check(&address, 2 * BATCH);
+        for name in ["millstream_log_failing", "millstream_disk_slow"] {
+            while metric(&address, name) != 0 {
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+        }
         // A checkpoint is made of it.
         let made = metric(&address, "millstream_checkpoints_total");
         assert_eq!(post(&address, 2 * BATCH, "&wait=applied").unwrap().0, 202);
@@ -63,6 +77,7 @@ fn a_disk_in_trouble_mends_itself() {
         process.signal("-TERM");
         let (code, _, err) = process.end();
         assert_eq!(code, 0, "{how}: {err}");
+        assert_eq!(err.contains("watch/disk-slow"), how == "slow", "{err}");
         let (process, address) = start(&folder, how);
         check(&address, 3 * BATCH);
         process.signal("-TERM");

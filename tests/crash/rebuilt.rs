@@ -118,16 +118,29 @@ fn segments(folder: &Folder, log: &str) -> Vec<PathBuf> {
     all
 }
 
-fn flip(file: &Path) {
+/// Flips a bit: in the first block, or in the middle of the file.
+fn flip(file: &Path, place: Place) {
     let mut bytes = std::fs::read(file).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
+    let at = match place {
+        Place::FirstBlock => FIRST_BLOCK_BYTES / 2,
+        Place::Middle => bytes.len() / 2,
+    };
+    bytes[at] ^= 1;
     std::fs::write(file, bytes).unwrap();
 }
 
+enum Place {
+    FirstBlock,
+    Middle,
+}
+
+/// No segment's header and first block are shorter: a flip in here leaves no checkpoint before it.
+const FIRST_BLOCK_BYTES: usize = 160;
+
 /// Goal: a state of which something is damaged or gone costs a longer start and nothing else: what
 /// the log has is all there, in another life; whoever wants to be asked is. Method: a bit of the
-/// states, a bit of the identities, a segment removed; killed in the middle of the second one.
+/// states, a bit of the identities, a segment removed, all of them; killed in the middle of the
+/// second one.
 #[test]
 fn a_damaged_state_is_built_again_from_the_log() {
     let folder = Folder::new("damaged");
@@ -144,10 +157,11 @@ fn a_damaged_state_is_built_again_from_the_log() {
     let mut n_events = grow(&address, 0);
     process.signal("-TERM");
     assert_eq!(process.end().0, 0);
-    let damage: [(&str, &dyn Fn()); 3] = [
-        ("segments/damaged", &|| flip(&segments(&folder, "state")[0])),
-        ("segments/damaged", &|| flip(&segments(&folder, "identities")[0])),
+    let damage: [(&str, &dyn Fn()); 4] = [
+        ("segments/damaged", &|| flip(&segments(&folder, "state")[0], Place::FirstBlock)),
+        ("segments/damaged", &|| flip(&segments(&folder, "identities")[0], Place::FirstBlock)),
         ("store/", &|| std::fs::remove_file(&segments(&folder, "state")[0]).unwrap()),
+        ("store/gone", &|| std::fs::remove_dir_all(folder.0.join("data/state")).unwrap()),
     ];
     let refuse = ["run", "--data-dir", &data, "--listen", "127.0.0.1:0"];
     let refuse = [&refuse[..], &["--set", "state.on_damage=refuse"]].concat();
@@ -176,6 +190,55 @@ fn a_damaged_state_is_built_again_from_the_log() {
     }
 }
 
+/// Goal: where only what came last is damaged, the checkpoint before that is taken up, also where
+/// not everything could be read from the beginning: what came since is read again. Method: some
+/// events by a file, the others by HTTP; a bit in the newest states, then one in the newest
+/// identities; killed at once, and started again.
+#[test]
+fn an_older_checkpoint_is_taken_up() {
+    let folder = Folder::new("older");
+    let data = folder.path("data");
+    let texts: Vec<String> = (0..30 * BATCH).map(event).collect();
+    let feed = format!("part={}", folder.file("part.jsonl", texts.join("\n")));
+    // Nothing is cleaned: every checkpoint has all that it needs.
+    let with = ["--feed", &feed, "--set", "state.segment_bytes=4 MiB"];
+    let (mut process, mut address) = started_with(&folder, ".", 1, &with);
+    let mut n_events = 30 * BATCH;
+    // A segment for each life, at least, with many a checkpoint.
+    let grow = |address: &str, n_events: &mut u64| {
+        for _ in 0..60 {
+            assert_eq!(post(address, *n_events, "&wait=applied").unwrap().0, 202);
+            *n_events += BATCH;
+        }
+    };
+    for log in ["state", "identities"] {
+        grow(&address, &mut n_events);
+        process.signal("-TERM");
+        assert_eq!(process.end().0, 0);
+        let before = incarnation(&data);
+        flip(segments(&folder, log).last().unwrap(), Place::Middle);
+        let mut words = vec!["run", "--data-dir", &data, "--listen", "127.0.0.1:0"];
+        words.extend(["--set", "state.on_damage=refuse"]);
+        words.extend(with);
+        let (refused, _, err) = run(&words);
+        assert!(refused == 1 && err.contains("segments/damaged"), "{log}: {err}");
+        process = started_with(&folder, ".", 2, &with).0;
+        process.signal("-KILL");
+        let (_, _, err) = process.end();
+        assert!(err.contains("an older checkpoint is taken up"), "{log}: {err}");
+        (process, address) = started_with(&folder, ".", 3, &with);
+        while get(&address, "/health/ready").unwrap().0 != 200 {
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        assert_eq!(post(&address, n_events - BATCH, "&wait=applied").unwrap().0, 202);
+        check(&address, n_events);
+        assert!(incarnation(&data) > before, "{log}");
+    }
+    process.signal("-TERM");
+    let (code, _, err) = process.end();
+    assert!(code == 0 && !err.contains("damaged"), "{err}");
+}
+
 /// Goal: what cannot be made again is not removed. Method: a state of which something came by a
 /// file, damaged; a start with and without that file is refused, and changes nothing in it.
 #[test]
@@ -189,7 +252,7 @@ fn a_damaged_state_of_more_than_the_log_stays() {
     }
     process.signal("-TERM");
     assert_eq!(process.end().0, 0);
-    flip(&segments(&folder, "state")[0]);
+    flip(&segments(&folder, "state")[0], Place::FirstBlock);
     let there = || -> Vec<Vec<u8>> {
         let all = ["state", "identities"].map(|it| segments(&folder, it)).concat();
         all.iter().map(|it| std::fs::read(it).unwrap()).collect()

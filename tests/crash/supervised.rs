@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::load::*;
 use crate::process::{Folder, command};
+use crate::shim;
 
 /// The parent, ended with the test.
 struct Parent(Child);
@@ -36,6 +37,7 @@ fn supervise(folder: &Folder) -> Parent {
     let data = folder.path("data");
     let mut run = command(&["run", "--supervise", "--data-dir", &data, "--listen", "127.0.0.1:0"]);
     run.args(["--set", "state.interval=50ms", "--set", "engine.stall_after=5s"]);
+    run.env("LD_PRELOAD", shim::library()).env("SHIM_HANGS", folder.path("hangs"));
     // What it says when it goes down again and again is more than a pipe holds.
     let told = std::fs::File::create(folder.0.join("told")).unwrap();
     run.stdout(Stdio::null()).stderr(told);
@@ -124,6 +126,28 @@ fn killed_or_stopped_it_comes_back() {
     let err = std::fs::read_to_string(folder.0.join("told")).unwrap();
     assert!(get(&address, "/health/live").is_none(), "the process lives on");
     assert!(err.contains("nobody looked at its frontier any more"), "{err}");
+}
+
+/// Goal: a process that lives and answers, but whose workers stand, is replaced. Method: its worker
+/// threads are stopped in the midst of what they do, and nothing else of it.
+#[test]
+fn a_frontier_that_stands_is_a_hang() {
+    let folder = Folder::new("stands");
+    let mut parent = supervise(&folder);
+    let (address, process) = answers(&folder, &mut parent, 0);
+    assert_eq!(post(&address, 0, "&wait=applied").unwrap().0, 202);
+    let flag = folder.0.join(format!("hangs.{process}"));
+    std::fs::write(&flag, "").unwrap();
+    // It is taken all the same, and acknowledged.
+    assert_eq!(post(&address, BATCH, "").unwrap().0, 202);
+    assert_eq!(get(&address, "/health/live").unwrap().0, 200, "it lives");
+    let (address, _) = answers(&folder, &mut parent, process);
+    assert_eq!(post(&address, 2 * BATCH, "&wait=applied").unwrap().0, 202);
+    check(&address, 3 * BATCH);
+    parent.signal("-TERM");
+    assert_eq!(parent.end(), 0);
+    let err = std::fs::read_to_string(folder.0.join("told")).unwrap();
+    assert!(err.contains("the frontier stood although work waited"), "{err}");
 }
 
 #[test]
