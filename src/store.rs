@@ -50,7 +50,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config;
-use crate::report::Report;
+use crate::report::{Report, log_report};
 use crate::segments::{self, Folder, OnDamage, Writer};
 
 pub use checkpoint::{BookStateAt, Checkpoints, Leaves, Parts};
@@ -87,6 +87,8 @@ pub struct Store {
     made_by: MadeBy,
     /// Views that were built again, each with the first checkpoint whose records count.
     since: BTreeMap<String, u32>,
+    /// The first position of the identities that the newest checkpoint needs.
+    identities_from: u64,
     /// Positions of identities that belong to no checkpoint.
     dead: Vec<(u64, u64)>,
     /// The newest checkpoint with blocks in each segment, by the segment's first position.
@@ -127,12 +129,17 @@ impl Store {
             identities,
             settings: settings.clone(),
             data_dir: data_dir.to_path_buf(),
-            kept: kept(data_dir)?,
+            kept: kept(data_dir).unwrap_or_else(|report| {
+                // Where a checkpoint is there, the next one makes it anew.
+                log_report!(warn, report, "a note is damaged");
+                None
+            }),
             seq: 1,
             incarnation: Incarnation::of(data_dir, now_ms)?,
             under: String::new(),
             made_by: MadeBy::default(),
             since: BTreeMap::new(),
+            identities_from: 0,
             dead: Vec::new(),
             newest_in: BTreeMap::new(),
             record_bytes: BTreeMap::new(),
@@ -167,7 +174,7 @@ impl Store {
     }
 
     /// A checkpoint of this is durable: that there was one outlives it.
-    fn note_kept(&mut self, book: &crate::messages::BookState) -> Result<(), Report> {
+    pub(crate) fn note_kept(&mut self, book: &crate::messages::BookState) -> Result<(), Report> {
         if let Some(it) = kept::note(&self.data_dir, self.kept.as_ref(), book)? {
             self.kept = Some(it);
         }

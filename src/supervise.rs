@@ -152,20 +152,26 @@ pub fn run(it: &Supervised, end: &Arc<AtomicBool>) -> Result<u8, Report> {
         }
         told = Told { went_ms, why, restarts: told.restarts + 1, careful: suspicion.careful() };
         // While a record is looked for, an end may bring us nearer.
-        if was_ready || told.careful.is_some() && told.careful != careful_before {
-            wait = WAIT_MIN;
-        }
-        if !was_ready {
-            let until = clock::monotonic() + wait;
-            while clock::monotonic() < until && !end.load(SeqCst) {
-                std::thread::park_timeout(LOOK);
-            }
-            wait = (wait * 2).min(WAIT_MAX);
+        let nearer = told.careful.is_some() && told.careful != careful_before;
+        let now;
+        (now, wait) = back_off(wait, was_ready, nearer);
+        let until = clock::monotonic() + now;
+        while clock::monotonic() < until && !end.load(SeqCst) {
+            std::thread::park_timeout(LOOK);
         }
         if end.load(SeqCst) {
             return Ok(0);
         }
     }
+}
+
+/// How long to wait now, and the next time.
+fn back_off(wait: Duration, was_ready: bool, nearer: bool) -> (Duration, Duration) {
+    if was_ready {
+        return (Duration::ZERO, WAIT_MIN);
+    }
+    let now = if nearer { WAIT_MIN } else { wait };
+    (now, (now * 2).min(WAIT_MAX))
 }
 
 /// Looks for the record that did it.
@@ -340,5 +346,30 @@ fn lost_child(why: std::io::Error) -> Report {
         why: why.to_string(),
         effect: "the parent ends, and with it the process; nothing acknowledged is lost".into(),
         fix: "start again; if it repeats, report it".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: one that was well is started at once, however often; one that never was waits ever
+    /// longer, to a bound, and as if for the first time where a record is looked for.
+    #[test]
+    fn the_wait_grows_only_where_none_was_well() {
+        let mut wait = WAIT_MIN;
+        for _ in 0..100 {
+            let now;
+            (now, wait) = back_off(wait, true, false);
+            assert_eq!((now, wait), (Duration::ZERO, WAIT_MIN));
+        }
+        let mut waited = Vec::new();
+        for n in 0..8 {
+            let now;
+            (now, wait) = back_off(wait, false, n == 7);
+            waited.push(now.as_millis());
+        }
+        assert_eq!(waited, [200, 400, 800, 1_600, 3_200, 6_400, 10_000, 200]);
+        assert_eq!(back_off(WAIT_MAX, true, false), (Duration::ZERO, WAIT_MIN));
     }
 }

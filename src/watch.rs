@@ -21,8 +21,10 @@ use crate::metrics::{Metrics, OfFeed, OfView};
 use crate::usage;
 pub use memory::Cap;
 
-/// A sync that takes longer is told.
+/// A sync that takes longer is told (some may take a quarter of a second more).
 pub const DISK_SLOW: Duration = Duration::from_secs(1);
+/// Without such a sync for so long, the disk is well again.
+const DISK_WELL: Duration = Duration::from_secs(5);
 
 /// How often it looks.
 pub const PERIOD: Duration = Duration::from_millis(250);
@@ -137,7 +139,7 @@ impl Watched {
     /// Looks until told to stop.
     pub fn run(mut self, stop: &AtomicBool) {
         let mut seen = Seen::new(0);
-        let (mut anomalies, mut disk_slow) = (0, false);
+        let (mut anomalies, mut disk_slow) = (0, None);
         let began = crate::clock::monotonic();
         while !stop.load(SeqCst) {
             (self.note_tails)();
@@ -155,22 +157,22 @@ impl Watched {
         }
     }
 
-    /// The alarm ends with the sync that took so long.
-    fn look_at_disk(&self, slow: &mut bool) {
+    /// One alarm for syncs that follow one another. `slow`: when the last one was seen.
+    fn look_at_disk(&self, slow: &mut Option<std::time::Instant>) {
         let took = (self.syncing)();
-        if (took > DISK_SLOW) == *slow {
-            return;
-        }
-        *slow = !*slow;
-        self.metrics.disk_slow.set(i64::from(*slow));
-        if *slow {
-            tracing::warn!(
-                code = "watch/disk-slow",
-                took_ms = took.as_millis() as u64,
-                "the disk takes long over a sync: what is sent is acknowledged late"
-            );
-        } else {
-            tracing::warn!(code = "watch/disk-slow", "the disk has answered");
+        if took > DISK_SLOW {
+            if slow.replace(crate::clock::monotonic()).is_none() {
+                self.metrics.disk_slow.set(1);
+                tracing::warn!(
+                    code = "watch/disk-slow",
+                    took_ms = took.as_millis() as u64,
+                    "the disk takes long over a sync: what is sent is acknowledged late"
+                );
+            }
+        } else if slow.is_some_and(|it| crate::clock::since(it) > DISK_WELL) {
+            *slow = None;
+            self.metrics.disk_slow.set(0);
+            tracing::warn!(code = "watch/disk-slow", "the disk answers in time again");
         }
     }
 

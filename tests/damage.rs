@@ -42,7 +42,7 @@ use millstream::rejects::{self, Filter};
 use millstream::secret;
 use millstream::segments::{self, Contents, OnDamage, SEGMENT_HEADER_BYTES, SegmentHeader};
 use millstream::sinks;
-use millstream::store::{Incarnation, Store};
+use millstream::store::{self, Incarnation, Store};
 use millstream::supervise::notes;
 use process::{Folder, Process, get};
 use random::Random;
@@ -54,9 +54,9 @@ use schemas::reading::{Epoch, Gone};
 const FLIPS: u64 = 10_000;
 /// Threads of the engines that go on reserve a good part of it; a length of four bytes that is
 /// believed asks for as much again in one flip of eight.
-const ASKED_MAX_KIB: u64 = 3 << 20;
+const ASKED_MAX_KIB: u64 = 2 << 20;
 /// Of the test and what it starts in its own process.
-const RESIDENT_MAX_KIB: u64 = 1 << 20;
+const RESIDENT_MAX_KIB: u64 = 1 << 19;
 
 /// What the system says of this process.
 fn memory_kib(name: &str) -> u64 {
@@ -465,7 +465,7 @@ fn is_found_or_harmless() {
     let n_files = everything.len();
     let n_bytes = everything.iter().map(|it| std::fs::metadata(it).unwrap().len()).sum::<u64>();
     let mut random = Random(seed);
-    let (mut found, mut harmless, mut accepted) = (0, 0, 0);
+    let (mut found, mut harmless, mut accepted, mut older) = (0, 0, 0, 0);
     let mut judge = |at: usize, bytes: &[u8], what: &str, cut: bool| {
         std::fs::write(&all[at], bytes).unwrap();
         let now = read(&place, &known);
@@ -483,13 +483,29 @@ fn is_found_or_harmless() {
         } else {
             harmless += 1
         }
+        // What a start does where the newest checkpoint is damaged: the one before it.
+        let others = now.secret == Some(known.secret) && Incarnation::read(&place).is_ok();
+        let goes_back = !now.accepted && others;
+        let before = goes_back.then(|| store::older(&place).unwrap()).flatten();
+        if let Some(it) = &before {
+            it.take_up(&place, 0).unwrap();
+            let gone_on = read(&place, &known);
+            let epoch = gone_on.state.as_ref().map(|it| it.epoch);
+            assert!(gone_on.state.is_none() || epoch == Some(it.epoch), "{what}: {epoch:?}");
+            if gone_on.accepted {
+                older += 1;
+                if let Err(why) = rows.are_right(&gone_on) {
+                    panic!("{}: {what}, gone back to {}: {why}", all[at].display(), it.seq);
+                }
+            }
+        }
         // A start removes what was cut short and keeps it aside: then all is put back.
         std::fs::write(&all[at], &whole[at]).unwrap();
         let mut here = Vec::new();
         files(&place, &mut here);
         let lens =
             |of: &[PathBuf]| of.iter().map(|it| std::fs::metadata(it).unwrap().len()).sum::<u64>();
-        if here.len() != n_files || lens(&here) != n_bytes {
+        if before.is_some() || here.len() != n_files || lens(&here) != n_bytes {
             std::fs::remove_dir_all(&place).unwrap();
             copy(&dir, &place);
         }
@@ -515,9 +531,10 @@ fn is_found_or_harmless() {
     let (asked, resident) = (memory_kib("VmPeak:"), memory_kib("VmHWM:"));
     println!("at most {asked} KiB of addresses, {resident} KiB of memory");
     assert!(asked < ASKED_MAX_KIB && resident < RESIDENT_MAX_KIB);
+    assert!(older > 100, "{older} times an older checkpoint was taken up");
     println!(
         "{FLIPS} flips and {cuts} cuts in {} files: {found} found, {harmless} harmless; {accepted} \
-         states accepted, rows of {} different ones held against the plain computation",
+         states accepted, {older} gone back to an older one, rows of {} different ones held against the plain computation",
         all.len(),
         rows.judged.len()
     );

@@ -20,6 +20,7 @@ use std::path::Path;
 use super::covered::Covered;
 use super::keep::Rebuild;
 use crate::config::StateOnDamage;
+use crate::ingest::kafka;
 use crate::ingest::local_log::{self, LocalLog};
 use crate::messages::BookLine;
 use crate::report::{Report, log_report};
@@ -46,13 +47,14 @@ pub(super) fn instead(
                `state.on_damage = \"refuse\"`";
     let mut in_the_way = Vec::new();
     if let Some(it) = store::older(dir)? {
-        in_the_way = not_read_on(&it.lines, covered);
+        let newest = store::lines_left(dir)?;
+        in_the_way = not_read_on(&it.lines, newest.as_deref().unwrap_or(&[]), covered)?;
         if in_the_way.is_empty() {
             let mut at = report.at.clone();
             at.push(("taken up", format!("checkpoint {} of epoch {}", it.seq, it.epoch)));
             let effect = "an older checkpoint is taken up, as another life of the state: what came \
-                          since is read again, nothing is lost; receivers are told everything once \
-                          more, under another incarnation";
+                          since is read again from where each feed stood then; receivers are told \
+                          everything once more, under another incarnation";
             let told = Report { at, effect: effect.into(), fix: fix.into(), ..report };
             log_report!(error, told, "the state that was kept is damaged");
             it.take_up(dir, now_ms)?;
@@ -93,8 +95,28 @@ pub(super) fn instead(
 }
 
 /// Why not everything that came after these lines is to be read again.
-fn not_read_on(lines: &[BookLine], covered: &Covered<'_>) -> Vec<String> {
+/// `newest`: what the newest checkpoint says that can be read.
+fn not_read_on(
+    lines: &[BookLine],
+    newest: &[BookLine],
+    covered: &Covered<'_>,
+) -> Result<Vec<String>, Report> {
     let mut lacking = Vec::new();
+    // Where a person has decided since from where on a feed is read, that is not to be forgotten.
+    let same = |one: &BookLine, other: &BookLine| {
+        (&one.feed, one.partition) == (&other.feed, other.partition)
+    };
+    for it in newest {
+        if lines.iter().find(|older| same(older, it)).map_or(0, |older| older.reset) < it.reset {
+            lacking.push(format!("feed {} was reset since", it.feed));
+        }
+    }
+    // As if they had been read from there on only: so much is what a topic has to have.
+    let on: Vec<BookLine> =
+        lines.iter().map(|it| BookLine { first: it.next, ..it.clone() }).collect();
+    for it in covered.kafka {
+        lacking.extend(kafka::lacking(it, &on)?);
+    }
     for it in lines.iter().filter(|it| it.next > it.first) {
         let feed = it.feed.as_str();
         let cluster = feed.split_once('/').map(|it| it.0);
@@ -110,7 +132,7 @@ fn not_read_on(lines: &[BookLine], covered: &Covered<'_>) -> Vec<String> {
             _ => lacking.push(format!("feed {feed} was read, and is not to be read any more")),
         }
     }
-    lacking
+    Ok(lacking)
 }
 
 /// Why not everything can be read once more. `lines`: what was read, by the newest checkpoint that
@@ -141,6 +163,7 @@ fn not_again<'a>(
             Some(next) if next > end => {
                 lacking.push(format!("the log ends at {end}, and was read up to {next}"));
             }
+            None if end == 0 => lacking.push("the log was read, and is empty now".into()),
             _ => {}
         }
     }
@@ -230,9 +253,22 @@ mod tests {
         let check = |whole_from, files: &[&'static str], line: BookLine, why: &str| {
             let files = files.iter().copied().collect();
             let covered = Covered { log: Some(log(whole_from)), files, kafka: &[] };
-            let found = not_read_on(&[line], &covered).join("; ");
+            let found = not_read_on(&[line], &[], &covered).unwrap().join("; ");
             assert!(found.is_empty() == why.is_empty() && found.contains(why), "{found:?}");
         };
+        let covered = Covered { log: Some(log(0)), files: [].into(), kafka: &[] };
+        let since = BookLine { reset: 2, ..line("log", 20) };
+        let newest = [line("log", 18), since.clone()];
+        let found = not_read_on(&[line("log", 15)], &newest, &covered).unwrap();
+        assert_eq!(found, ["feed log was reset since"]);
+        assert_eq!(not_read_on(&[since.clone()], &[since], &covered).unwrap(), [""; 0]);
+        let gone = |next| {
+            let covered =
+                Covered { log: Some(Stats { next, ..log(0) }), files: [].into(), kafka: &[] };
+            not_again([("log", None)].into_iter(), &covered).join("; ")
+        };
+        assert_eq!(gone(1), "");
+        assert_eq!(gone(0), "the log was read, and is empty now");
         check(15, &[], line("log", 15), "");
         check(15, &[], line("log", 20), "");
         check(15, &[], line("log", 14), "the log has 15 to 20, it goes on at 14");

@@ -146,6 +146,10 @@ impl Kept {
         prepared.expect_ids(store.identities_at_most(from_ms));
         let restored = store.load(&prepared.keepers(), &take_ids, from_ms, threads, &anew)?;
         if let Some(it) = &restored {
+            // A backup has none, nor have folders of builds that made none.
+            if let Err(report) = store.note_kept(&it.book) {
+                log_report!(warn, report, "a note could not be written");
+            }
             if it.made_by != made_by {
                 let (MadeBy { version, settings }, now) = (&it.made_by, &made_by.settings);
                 // What was decided stands: a record is judged once.

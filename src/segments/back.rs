@@ -23,18 +23,24 @@ pub fn sound(
     let _lock = FolderLock::share(dir, what)?;
     let files = list(dir, false).map_err(|why| trouble::cannot_open(dir, &why))?;
     let begin = files.first().map_or(0, |it| it.0);
-    let mut next = begin;
-    for (first, path) in files {
-        let cannot = |why: io::Error| trouble::cannot_read(&path, &why);
-        let file = File::open(&path).map_err(cannot)?;
+    let (mut next, mut log_id) = (begin, None);
+    for (n, (first, path)) in files.iter().enumerate() {
+        let follower = files.get(n + 1).map(|it| it.0);
+        let cannot = |why: io::Error| trouble::cannot_read(path, &why);
+        let file = File::open(path).map_err(cannot)?;
         let Some((header, mut blocks)) = begun(file).map_err(cannot)? else { break };
-        if first != next || header.first != first || header.contents != contents {
+        let same_log = *log_id.get_or_insert(header.log_id) == header.log_id;
+        if *first != next || header.first != *first || header.contents != contents || !same_log {
             break;
         }
         loop {
             match blocks.read().map_err(cannot)? {
                 None => break,
                 Some(Ok(block)) if block.header.tag == END_TAG => {}
+                // Written by one that was told that it failed, or that had lost the log: nobody
+                // ever read it (docs/format.md).
+                Some(Ok(block)) if follower.is_some_and(|it| block.header.next() > it) => break,
+                Some(Err(_)) if follower == Some(next) => break,
                 Some(Ok(block)) => {
                     next = block.header.next();
                     take(&block);

@@ -278,7 +278,8 @@ impl Maker {
         metrics.state_bytes.set((states + identities).cast_signed());
         // The checkpoint counts whatever becomes of this; what is not removed is tried again.
         let noted = self.last.as_ref().map_or(Ok(()), |it| self.store.note_kept(it));
-        match noted.and_then(|()| self.clean(now_ms)) {
+        let cleaned = self.clean(now_ms);
+        match noted.and(cleaned) {
             Ok(()) => self.cleaning_fails = false,
             Err(report) if !std::mem::replace(&mut self.cleaning_fails, true) => {
                 log_report!(error, report, "a checkpoint was made, but not tidied up after");
@@ -295,6 +296,7 @@ impl Maker {
         let Maker { store, parts, room, retiring, .. } = self;
         let epoch = pin.epoch();
         let needs = Maker::needs(store, retiring);
+        let identities_from = Maker::identities_from(store, parts.horizon, now_ms);
         let Store {
             state,
             identities,
@@ -363,6 +365,7 @@ impl Maker {
             entities: (parts.entities)(),
             models: (parts.models)(),
             needs: Some(needs),
+            identities_from: Some(identities_from),
             identities: identities.writer.next(),
             dead: dead.clone(),
             lines: book.lines.clone(),
@@ -378,7 +381,9 @@ impl Maker {
         newest_in.insert(group.segment(), seq);
         group.add(&NewBlock::new(payload::COMMIT, 1, &bytes))?;
         parts.metrics.state_written.add(bytes.len() as u64);
-        group.end().map(|_| ())
+        group.end()?;
+        store.identities_from = identities_from;
+        Ok(())
     }
 }
 

@@ -85,15 +85,29 @@ impl Maker {
         Ok(())
     }
 
-    /// Identities beyond the horizon, or beyond what memory could hold of them, leave the disk.
-    fn forget_identities(&mut self, now_ms: u64) -> Result<(), Report> {
-        let (horizon_ms, max_bytes) = self.parts.horizon;
-        let folder = &self.store.identities.folder;
-        while let Some(oldest) = folder.oldest() {
-            let expired = oldest.extent().tally.newest_ms.saturating_add(horizon_ms) < now_ms;
-            if !expired && folder.bytes() <= max_bytes {
-                break;
+    /// The first position of the identities that a checkpoint needs that is made now: those beyond
+    /// the horizon, or beyond what memory could hold of them, are not.
+    pub(super) fn identities_from(store: &Store, horizon: (u64, u64), now_ms: u64) -> u64 {
+        let (horizon_ms, max_bytes) = horizon;
+        let folder = &store.identities.folder;
+        let segments = folder.segments();
+        let mut left = folder.bytes();
+        let Some((newest, older)) = segments.split_last() else { return 0 };
+        for it in older {
+            let extent = it.extent();
+            let expired = extent.tally.newest_ms.saturating_add(horizon_ms) < now_ms;
+            if !extent.sealed || !expired && left <= max_bytes {
+                return it.header.first;
             }
+            left -= extent.end;
+        }
+        newest.header.first
+    }
+
+    /// Identities that no checkpoint needs leave the disk: the newest, which is durable, says so.
+    fn forget_identities(&mut self, now_ms: u64) -> Result<(), Report> {
+        let (folder, from) = (&self.store.identities.folder, self.store.identities_from);
+        while folder.oldest().is_some_and(|it| it.header.first < from) {
             folder.age_out(0, now_ms)?;
         }
         let first = folder.range().0;

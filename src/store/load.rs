@@ -144,15 +144,19 @@ impl Store {
     /// A checkpoint older than the newest may have come to be the newest that can be read, when
     /// what it rested on has been given up.
     fn has_all(&self, commit: &Commit) -> Result<(), Report> {
-        let first = self.state.folder.range().0;
-        let Some(needs) = commit.needs.filter(|it| first > *it) else { return Ok(()) };
+        let begins = |it: &super::Log, needs: Option<u64>| {
+            let (first, next) = it.folder.range();
+            // (Of identities there may never have been one.)
+            let lacks = needs.filter(|it| first > *it || next == 0 && *it > 0);
+            lacks.map(|needs| (it.folder.dir.display().to_string(), needs, first))
+        };
+        let lacking = begins(&self.state, commit.needs)
+            .or_else(|| begins(&self.identities, commit.identities_from));
+        let Some((folder, needs, first)) = lacking else { return Ok(()) };
         Err(Report {
             code: "store/incomplete",
             what: "cannot take up a checkpoint of which a part is missing".into(),
-            at: vec![
-                ("folder", self.state.folder.dir.display().to_string()),
-                ("checkpoint", commit.seq.to_string()),
-            ],
+            at: vec![("folder", folder), ("checkpoint", commit.seq.to_string())],
             why: format!("expected segments from position {needs} on, found them from {first} on"),
             effect: "nothing was started; nothing was changed".into(),
             fix: "restore a backup, or let it be built again from the log: \

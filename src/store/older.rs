@@ -50,7 +50,8 @@ pub fn older(data_dir: &Path) -> Result<Option<Older>, Report> {
     // Of identities something has to stay, by which a start knows the next position.
     let sound = |it: &Commit| {
         let states = it.needs.is_some_and(|it| it >= first);
-        states && it.identities <= ids.1 && (it.identities == 0 || ids.1 > ids.0)
+        let begin = it.identities_from.is_none_or(|it| it >= ids.0);
+        states && begin && it.identities <= ids.1 && (it.identities == 0 || ids.1 > ids.0)
     };
     let newest = commits.into_iter().rev().find(|it| sound(&it.0));
     Ok(newest.map(|(it, states)| Older {

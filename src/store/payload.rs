@@ -111,6 +111,9 @@ pub(super) struct Commit {
     /// files of builds that did not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) needs: Option<u64>,
+    /// The first position of the identities that it needs. None in files of builds that did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) identities_from: Option<u64>,
     /// The next position of the identities' log.
     pub(super) identities: u64,
     /// Its positions that belong to no checkpoint.

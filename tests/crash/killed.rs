@@ -134,3 +134,35 @@ fn killed_at_any_instant() {
     process.signal("-TERM");
     assert_eq!(process.end().0, 0);
 }
+
+/// Goal: what was seen again between two checkpoints is known after a crash, too, and changes
+/// nothing. Method: a clean end; then, in a life that makes no checkpoint of its own, only what was
+/// sent before, and a kill.
+#[test]
+fn all_since_the_checkpoint_was_known() {
+    let folder = Folder::new("known");
+    let n = 10 * BATCH;
+    let (process, address) = start(&folder, 1);
+    for first in (0..n).step_by(BATCH as usize) {
+        assert_eq!(post(&address, first, "&wait=applied").unwrap().0, 202);
+    }
+    process.signal("-TERM");
+    assert_eq!(process.end().0, 0);
+    let never = ["--set", "state.interval=1min", "--set", "state.max_interval=1min"];
+    for (life, workers) in [3, 2].into_iter().enumerate() {
+        let (process, address) = started_with(&folder, ".", workers, &never);
+        for first in (0..5 * BATCH).step_by(BATCH as usize) {
+            let (status, taken) = post(&address, first, "&wait=applied").unwrap();
+            assert_eq!((status, &taken["duplicate"]), (202, &Value::from(BATCH)), "{taken}");
+        }
+        process.signal("-KILL");
+        drop(process);
+        let (process, address) = started_with(&folder, ".", 1, &never);
+        settled(&address);
+        let line = get(&address, "/v1/ledger").unwrap().1["partitions"][0].clone();
+        let again = (life as u64 + 1) * 5 * BATCH;
+        assert_eq!((&line["applied"], &line["duplicate"]), (&n.into(), &again.into()), "{line}");
+        check(&address, n);
+        process.signal("-KILL");
+    }
+}

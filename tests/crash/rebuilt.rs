@@ -110,7 +110,7 @@ fn a_view_is_built_again_beside_the_others() {
 }
 
 /// The segments of a log of the state, the first one first.
-fn segments(folder: &Folder, log: &str) -> Vec<PathBuf> {
+pub fn segments(folder: &Folder, log: &str) -> Vec<PathBuf> {
     let dir = std::fs::read_dir(folder.0.join("data").join(log)).unwrap();
     let mut all: Vec<PathBuf> = dir.map(|it| it.unwrap().path()).collect();
     all.retain(|it| it.extension().is_some_and(|it| it == "seg"));
@@ -119,7 +119,7 @@ fn segments(folder: &Folder, log: &str) -> Vec<PathBuf> {
 }
 
 /// Flips a bit: in the first block, or in the middle of the file.
-fn flip(file: &Path, place: Place) {
+pub fn flip(file: &Path, place: Place) {
     let mut bytes = std::fs::read(file).unwrap();
     let at = match place {
         Place::FirstBlock => FIRST_BLOCK_BYTES / 2,
@@ -129,7 +129,7 @@ fn flip(file: &Path, place: Place) {
     std::fs::write(file, bytes).unwrap();
 }
 
-enum Place {
+pub enum Place {
     FirstBlock,
     Middle,
 }
@@ -139,7 +139,7 @@ const FIRST_BLOCK_BYTES: usize = 160;
 
 /// Goal: a state of which something is damaged or gone costs a longer start and nothing else: what
 /// the log has is all there, in another life; whoever wants to be asked is. Method: a bit of the
-/// states, a bit of the identities, a segment removed, all of them; killed in the middle of the
+/// states, a bit of the identities, a segment of each removed, all of them; killed in the middle of the
 /// second one.
 #[test]
 fn a_damaged_state_is_built_again_from_the_log() {
@@ -157,10 +157,11 @@ fn a_damaged_state_is_built_again_from_the_log() {
     let mut n_events = grow(&address, 0);
     process.signal("-TERM");
     assert_eq!(process.end().0, 0);
-    let damage: [(&str, &dyn Fn()); 4] = [
+    let damage: [(&str, &dyn Fn()); 5] = [
         ("segments/damaged", &|| flip(&segments(&folder, "state")[0], Place::FirstBlock)),
         ("segments/damaged", &|| flip(&segments(&folder, "identities")[0], Place::FirstBlock)),
         ("store/", &|| std::fs::remove_file(&segments(&folder, "state")[0]).unwrap()),
+        ("store/", &|| std::fs::remove_file(&segments(&folder, "identities")[0]).unwrap()),
         ("store/gone", &|| std::fs::remove_dir_all(folder.0.join("data/state")).unwrap()),
     ];
     let refuse = ["run", "--data-dir", &data, "--listen", "127.0.0.1:0"];

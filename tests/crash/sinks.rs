@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::load::*;
 use crate::process::{Folder, run};
+use crate::rebuilt::{Place, flip, segments};
 
 /// Kills where nobody says how many.
 const KILLS: u64 = 15;
@@ -219,7 +220,7 @@ fn equal(seen: &Out, address: &str, tell: bool) -> bool {
 }
 
 /// Goal: a state that is older than what left of it begins another life: nothing comes twice in
-/// one. Method: the state removed, as docs/operating.md allows; the log makes it again.
+/// one. Method: the state removed, with the note that there was one; the log makes it again.
 #[test]
 fn a_state_that_was_taken_away_is_another_life() {
     let folder = Folder::new("crash-sinks-away");
@@ -256,6 +257,7 @@ fn a_state_that_was_taken_away_is_another_life() {
             for name in ["state", "identities"] {
                 std::fs::remove_dir_all(folder.0.join("data").join(name)).unwrap();
             }
+            std::fs::remove_file(folder.0.join("data/kept.json")).unwrap();
         }
     }
     // Damage in it is told with what helps: nothing reads around it.
@@ -284,4 +286,49 @@ fn a_state_that_was_taken_away_is_another_life() {
     assert!(!err.contains("on_damage"), "{err}");
     let (code, _, err) = run(&["state", "verify", "--data-dir", &folder.path("data")]);
     assert!(code == 1 && err.contains("store/damaged"), "{code}: {err}");
+}
+
+/// Goal: a state that goes back to an older checkpoint begins another life: what left since is not
+/// taken for what comes again, and in the end the receiver holds what can be read. Method: a bit of
+/// the newest states.
+#[test]
+fn what_left_since_an_older_checkpoint_is_of_another_life() {
+    let folder = Folder::new("crash-sinks-older");
+    let out = folder.0.join("out");
+    let text = format!("[sinks.files]\nkind = \"jsonl\"\npath = {:?}\n", out.display().to_string());
+    let settings = folder.file("millstream.toml", text);
+    // Nothing is cleaned: every checkpoint has all that it needs.
+    let more = ["--config", &settings, "--set", "state.segment_bytes=4 MiB"];
+    let mut seen = Out::default();
+    for life in 1..=2 {
+        let (process, address) = started_with(&folder, ".", life, &more);
+        if life == 1 {
+            for batch in 0..30 {
+                assert_eq!(
+                    post(&address, batch * BATCH, "&wait=applied").expect("an answer").0,
+                    202
+                );
+            }
+        }
+        settled(&address);
+        let lives = |it: &Out| it.rows.keys().map(|row| row.4).collect::<BTreeSet<u64>>().len();
+        let end = Instant::now() + Duration::from_secs(90);
+        while lives(&seen) < life as usize || !equal(&seen, &address, false) {
+            assert!(Instant::now() < end, "{:?}", get(&address, "/v1/admin/sinks"));
+            std::thread::park_timeout(Duration::from_millis(50));
+            seen.look(&out);
+        }
+        check(&address, 30 * BATCH);
+        process.signal("-TERM");
+        let (code, _, told) = process.end();
+        assert_eq!(code, 0, "{told}");
+        assert_eq!(told.contains("an older checkpoint is taken up"), life == 2, "{told}");
+        seen.look(&out);
+        assert_eq!(lives(&seen), life as usize, "{told}");
+        if life == 1 {
+            let newest = segments(&folder, "state");
+            flip(newest.last().unwrap(), Place::Middle);
+        }
+    }
+    seen.unchanged();
 }

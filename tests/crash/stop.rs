@@ -43,9 +43,11 @@ fn after_a_clean_end_nothing_is_read_again() {
             assert!(!producer.is_finished(), "the producer has failed");
             std::thread::yield_now();
         }
+        let began = std::time::Instant::now();
         process.signal("-TERM");
         let (code, _, err) = process.end();
         assert_eq!(code, 0, "{err}");
+        assert!(began.elapsed() < std::time::Duration::from_secs(10), "{:?}", began.elapsed());
         stage.ended.store(true, SeqCst);
         // It waits for an answer that nobody gives any more.
         drop(streams);

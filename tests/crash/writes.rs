@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::load::*;
 use crate::process::{Folder, Process, command};
-use crate::shim;
+use crate::{disk, rebuilt, shim};
 
 /// Batches of the script, each of which has its checkpoint.
 const BATCHES: u64 = 11;
@@ -179,6 +179,59 @@ fn at_every_write(nth: u64, how: &str) {
     assert!(at <= COUNTS + stride, "{how}: the script has {at} counts");
     println!("{how}: {counts} counts, the last one, {at}, beyond the end");
     assert!(counts > 3, "{how}: only {counts} counts");
+}
+
+/// Batches of a state whose newest checkpoint is damaged: too few for anything to be cleaned.
+const FEW: u64 = 4;
+
+/// Goal: who goes back to an older checkpoint and goes down in the midst of that goes back to the
+/// same one at the next start. Method: one damaged state, copied for every count.
+#[test]
+fn ended_while_it_goes_back() {
+    let damaged = Folder::new("writes-back");
+    let mut process = start(&damaged, None);
+    let at = address(&damaged, &mut process).unwrap();
+    for batch in 0..FEW {
+        assert_eq!(post(&at, batch, "&wait=applied").unwrap().0, 202);
+        while checkpoint(&at).unwrap() <= batch {
+            std::thread::park_timeout(Duration::from_millis(2));
+        }
+    }
+    process.signal("-TERM");
+    assert_eq!(process.end().0, 0);
+    rebuilt::flip(rebuilt::segments(&damaged, "state").last().unwrap(), rebuilt::Place::Middle);
+    let mut gone_back = 0;
+    for (nth, how) in ["end", "half", "enospc", "eio"].into_iter().enumerate() {
+        let mut n = 1 + nth as u64 % STRIDE;
+        loop {
+            let folder = Folder::new(&format!("writes-back-{how}-{n}"));
+            disk::copy(&damaged.0.join("data"), &folder.0.join("data"));
+            let mut process = start(&folder, Some((n, how)));
+            if address(&folder, &mut process).is_some() {
+                process.signal("-KILL");
+            }
+            process.end();
+            let reached = folder.0.join("reached").exists();
+            let mut process = start(&folder, None);
+            let Some(at) = address(&folder, &mut process) else {
+                panic!("{how} {n}: does not start: {}", process.end().2);
+            };
+            settled(&at);
+            check(&at, FEW * EVENTS);
+            assert_eq!(post(&at, FEW, "&wait=applied").unwrap().0, 202, "{how} {n}");
+            check(&at, (FEW + 1) * EVENTS);
+            process.signal("-TERM");
+            let (code, _, err) = process.end();
+            assert_eq!(code, 0, "{how} {n}: {err}");
+            gone_back += u32::from(err.contains("an older checkpoint is taken up"));
+            if !reached {
+                break;
+            }
+            n += STRIDE;
+        }
+        assert!(n > 10, "{how}: only {n} counts");
+    }
+    assert!(gone_back > 4, "{gone_back} starts after one that went down went back");
 }
 
 #[test]
