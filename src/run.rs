@@ -229,8 +229,9 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     })?;
 
     let (end, told) = tokio::sync::watch::channel(false);
+    let hangup = Arc::new(tokio::sync::Notify::new());
     if plan.told.is_some() {
-        supervised::end_with_parent(end.clone())?;
+        supervised::end_with_parent(end.clone(), Arc::clone(&hangup))?;
         supervised::remember_last_words(settings.data_dir.clone());
     }
     let stop = Arc::new(AtomicBool::new(false));
@@ -387,7 +388,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
             })?;
             let address_file = plan.folder(&settings).map(|it| it.join(ADMIN_ADDRESS));
             let again = Box::new(move || reloader.by_signal());
-            Some(serve(&settings, porch, ports, (end, told, again), address_file)?)
+            Some(serve(&settings, porch, ports, (end, told, (hangup, again)), address_file)?)
         }
     };
     let watching = watching::start(watching::Behind {

@@ -19,6 +19,8 @@
 //! # Invariants
 //! - One process at a time: the next starts when the one before has ended.
 //! - Ending the parent ends the process: cleanly if told, and when the parent is gone.
+//! - SIGHUP to the parent is passed on: a line into the process's standard input, which waits there
+//!   while it starts. Told between two processes, it is done with: the next reads its settings anew.
 //!
 //! # Why this way
 //! A restart takes less than a second and needs no other code than a start: what hangs is not
@@ -29,7 +31,7 @@ pub mod notes; // what they write down for each other
 mod suspicion; // which record brings the process down
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -84,6 +86,15 @@ pub struct Supervised {
     pub lines: Box<dyn Fn() -> Result<Vec<BookLine>, Report>>,
 }
 
+/// What the parent is told by signals.
+#[derive(Clone, Debug, Default)]
+pub struct Signalled {
+    /// To end.
+    pub end: Arc<AtomicBool>,
+    /// To have rules and channels read anew (SIGHUP).
+    pub hangup: Arc<AtomicBool>,
+}
+
 /// How a process ended.
 enum Ended {
     /// By itself, in this way.
@@ -94,14 +105,17 @@ enum Ended {
     Told(ExitStatus),
 }
 
-/// Starts it again until it ends well, or `end` is told. Gives the exit code.
-pub fn run(it: &Supervised, end: &Arc<AtomicBool>) -> Result<u8, Report> {
+/// Starts it again until it ends well, or the end is told. Gives the exit code.
+pub fn run(it: &Supervised, signalled: &Signalled) -> Result<u8, Report> {
+    let end = &signalled.end;
     let mut told = Told::default();
     let mut suspicion = Suspicion::default();
     let mut wait = WAIT_MIN;
     notes::forget_all(&it.data_dir);
     loop {
         let started = clock::monotonic();
+        // The one that starts now reads its settings after this.
+        signalled.hangup.store(false, SeqCst);
         let child = match start(it, &told) {
             // Who has just started it is told; later the system may have room again.
             Err(report) if told.restarts > 0 => {
@@ -114,7 +128,7 @@ pub fn run(it: &Supervised, end: &Arc<AtomicBool>) -> Result<u8, Report> {
             }
             it => it?,
         };
-        let (ended, was_ready) = watch(it, child, (end, &told), &mut suspicion)?;
+        let (ended, was_ready) = watch(it, child, (signalled, &told), &mut suspicion)?;
         let went_ms = clock::wall_ms();
         let last_words = notes::take_last_words(&it.data_dir);
         let (why, by_itself) = match &ended {
@@ -249,7 +263,7 @@ fn listen(said: ChildStdout, seen: &Mutex<Seen>) {
 fn watch(
     it: &Supervised,
     mut child: Child,
-    (end, told): (&Arc<AtomicBool>, &Told),
+    (signalled, told): (&Signalled, &Told),
     suspicion: &mut Suspicion,
 ) -> Result<(Ended, bool), Report> {
     let began = clock::monotonic();
@@ -293,7 +307,10 @@ fn watch(
             suspicion.passed();
             notes::forget_all(&it.data_dir);
         }
-        if told_at.is_none() && end.load(SeqCst) {
+        if told_at.is_none() && signalled.hangup.swap(false, SeqCst) {
+            pass_on_hangup(&mut child);
+        }
+        if told_at.is_none() && signalled.end.load(SeqCst) {
             told_at = Some(clock::monotonic());
             // It ends by itself when its standard input is closed.
             drop(child.stdin.take());
@@ -317,6 +334,15 @@ fn watch(
         tracing::error!("the thread that listens to the process panicked");
     }
     Ok((ended, was_ready))
+}
+
+/// It takes rules and channels anew.
+fn pass_on_hangup(child: &mut Child) {
+    let Some(stdin) = &mut child.stdin else { return };
+    if let Err(why) = stdin.write_all(b"hangup\n") {
+        // It has just ended: the next one reads its settings anew.
+        tracing::warn!(%why, "SIGHUP could not be passed on");
+    }
 }
 
 /// Hundredths of a second of processor that it has used.

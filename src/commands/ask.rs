@@ -167,6 +167,18 @@ impl Peer {
         Ok(answer)
     }
 
+    /// What must be in an answer: taken for empty, what is missing would go unseen.
+    pub fn listed<'v>(
+        &self,
+        path: &str,
+        answer: &'v Value,
+        name: &str,
+    ) -> Result<&'v [Value], Report> {
+        answer[name].as_array().map(Vec::as_slice).ok_or_else(|| {
+            self.told(path, &format!("expected a list `{name}`, found {}", answer[name]))
+        })
+    }
+
     /// No answer that could be used.
     pub fn told(&self, path: &str, why: &str) -> Report {
         Report {
@@ -261,6 +273,25 @@ mod tests {
         check("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{}\r\n0\r\n\r\n", None);
         check("HTTP/1.1 200 OK\r\n", None);
         check("", None);
+    }
+
+    /// Goal: a list that is missing is not taken for an empty one. Method: a table.
+    #[test]
+    fn a_list_that_is_missing_is_told() {
+        let peer = Peer { address: ([127, 0, 0, 1], 9).into() };
+        let check = |answer: Value, expected: Result<usize, &str>| {
+            let found = peer.listed("/v1/x", &answer, "rows");
+            assert_eq!(
+                found.as_ref().map(|it| it.len()).map_err(|it| it.code),
+                expected,
+                "{answer}"
+            );
+        };
+        check(serde_json::json!({"rows": [1]}), Ok(1));
+        check(serde_json::json!({"rows": []}), Ok(0));
+        check(serde_json::json!({"rows": null}), Err("commands/no-answer"));
+        check(serde_json::json!({"row": {}}), Err("commands/no-answer"));
+        check(serde_json::json!([]), Err("commands/no-answer"));
     }
 
     #[test]

@@ -87,6 +87,11 @@ fn mark(peer: &Peer, it: &Marked, word: &str, mut body: Value) -> Result<(), Rep
     out.end()
 }
 
+fn row_in<'v>(peer: &Peer, path: &str, told: &'v Value) -> Result<&'v Value, Report> {
+    let row = told.get("row").filter(|it| it.is_object());
+    row.ok_or_else(|| peer.told(path, &format!("expected a row, found {told}")))
+}
+
 fn list(peer: &Peer, it: &Listed) -> Result<(), Report> {
     let pairs = [
         ("tenant", Some(it.which.tenant.clone().unwrap_or_else(|| "default".into()))),
@@ -105,10 +110,18 @@ fn list(peer: &Peer, it: &Listed) -> Result<(), Report> {
         Some(key) => (format!("/v1/views/notifications/{}", ask::encoded(key)), ask::query(&pairs)),
         None => ("/v1/notifications".to_string(), ask::query(&pairs)),
     };
-    let told = peer.json(&format!("{path}{query}"))?.unwrap_or_default();
-    let rows: Vec<&Value> = match &key {
-        Some(_) => told.get("row").into_iter().collect(),
-        None => told["rows"].as_array().into_iter().flatten().map(|it| &it["row"]).collect(),
+    let path = format!("{path}{query}");
+    let told = peer.json(&path)?;
+    let told = told.as_ref();
+    let rows: Vec<&Value> = match (&key, told) {
+        // There is no such message.
+        (Some(_), None) => Vec::new(),
+        (Some(_), Some(told)) => vec![row_in(peer, &path, told)?],
+        (None, None) => return Err(peer.told(&path, "no such route: another version runs")),
+        (None, Some(told)) => {
+            let rows = peer.listed(&path, told, "rows")?;
+            rows.iter().map(|it| row_in(peer, &path, it)).collect::<Result<_, _>>()?
+        }
     };
     let json = it.which.folder.json;
     let mut out = Out::default();
@@ -122,7 +135,7 @@ fn list(peer: &Peer, it: &Listed) -> Result<(), Report> {
         out.line("none")?;
     }
     out.end()?;
-    if !told["next"].is_null() {
+    if told.is_some_and(|it| !it["next"].is_null()) {
         eprintln!("there are more: narrow it down, or page through `GET /v1/notifications`");
     }
     Ok(())

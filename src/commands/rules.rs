@@ -46,24 +46,28 @@ fn reload(folder: &Folder, chosen: &Chosen) -> Result<(), Problems> {
     }
     out.end().map_err(one)?;
     if told["reloaded"] != true {
-        let problems = told["problems"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let problems = peer.listed(path, &told, "problems").map_err(one)?;
+        if problems.is_empty() {
+            let why = format!("neither that it was done nor what hinders it: {told}");
+            return Err(one(peer.told(path, &why)));
+        }
         return Err(problems.iter().map(as_told).collect());
     }
     if folder.json {
         return Ok(());
     }
-    let names = |key: &str| {
-        let all = told[key].as_array().into_iter().flatten();
-        let all: Vec<&str> = all.filter_map(Value::as_str).collect();
-        if all.is_empty() { "none".to_string() } else { all.join(", ") }
+    let names = |key: &str| -> Result<String, Problems> {
+        let all = peer.listed(path, &told, key).map_err(one)?;
+        let all: Vec<&str> = all.iter().filter_map(Value::as_str).collect();
+        Ok(if all.is_empty() { "none".to_string() } else { all.join(", ") })
     };
     let mut out = Out::default();
     let lines = [
         format!("{} rules decide from epoch {} on", told["rules"], told["from"]),
-        format!("added     {}", names("added")),
-        format!("changed   {}", names("changed")),
-        format!("removed   {}", names("removed")),
-        format!("channels  {}", names("channels")),
+        format!("added     {}", names("added")?),
+        format!("changed   {}", names("changed")?),
+        format!("removed   {}", names("removed")?),
+        format!("channels  {}", names("channels")?),
     ];
     for line in lines {
         out.line(line).map_err(one)?;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 
 use super::chosen::Chosen;
 use super::typed;
@@ -63,10 +63,13 @@ pub fn supervised(settings: Settings) -> Result<ExitCode, Report> {
         lines: Box::new(move || store::lines(&dir)),
         data_dir: settings.data_dir,
     };
-    let end = Arc::new(AtomicBool::new(false));
-    let told = Arc::clone(&end);
-    let listening = run::listen_for_signals(move || told.store(true, SeqCst))?;
-    let code = supervise::run(&it, &end)?;
+    let told = supervise::Signalled::default();
+    let (end, hangup) = (told.clone(), told.clone());
+    let listening = run::listen_for_signals(
+        move || end.end.store(true, SeqCst),
+        move || hangup.hangup.store(true, SeqCst),
+    )?;
+    let code = supervise::run(&it, &told)?;
     drop(listening);
     Ok(ExitCode::from(code))
 }

@@ -111,16 +111,20 @@ impl Porch {
 }
 
 /// The end, whether it was told, and what is done at SIGHUP.
-pub(super) type Signals = (
-    tokio::sync::watch::Sender<bool>,
-    tokio::sync::watch::Receiver<bool>,
-    Box<dyn Fn() + Send + Sync>,
-);
+pub(super) type Signals =
+    (tokio::sync::watch::Sender<bool>, tokio::sync::watch::Receiver<bool>, OnHangup);
+
+/// SIGHUP as a parent passes it on, and what is done then.
+pub(super) type OnHangup = (Arc<tokio::sync::Notify>, Box<dyn Fn() + Send + Sync>);
 
 /// Does this at each SIGHUP, one after the other, on a thread that may wait.
-async fn on_hangup(mut hangup: tokio::signal::unix::Signal, again: Box<dyn Fn() + Send + Sync>) {
+async fn on_hangup(mut hangup: tokio::signal::unix::Signal, (passed_on, again): OnHangup) {
     let again: Arc<dyn Fn() + Send + Sync> = again.into();
-    while hangup.recv().await.is_some() {
+    loop {
+        tokio::select! {
+            heard = hangup.recv() => if heard.is_none() { return },
+            () = passed_on.notified() => {}
+        }
         tracing::info!(signal = "SIGHUP", "told to read rules and channels anew");
         let again = Arc::clone(&again);
         if tokio::task::spawn_blocking(move || again()).await.is_err() {
@@ -143,8 +147,8 @@ pub(super) fn serve(
     let signals = end.clone();
     // Listened to before anybody is told where we are: who knows that may end us at once.
     let heard = listeners();
-    let hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())
-        .map_err(|why| could_not_start(("listener", "SIGHUP"), &why))?;
+    let hangup =
+        listener_of_hangups().map_err(|why| could_not_start(("listener", "SIGHUP"), &why))?;
     crate::tasks::spawn("hangups", on_hangup(hangup, again));
     crate::tasks::spawn("signals", async move {
         match heard {
@@ -194,9 +198,11 @@ pub fn tell_address(running: &Running) {
     }
 }
 
-/// Calls this at SIGINT or SIGTERM, for as long as what is given lives.
+/// Calls `told` at SIGINT or SIGTERM, and `hangup` at each SIGHUP before, for as long as what is given
+/// lives.
 pub fn listen_for_signals(
     told: impl FnOnce() + Send + 'static,
+    hangup: impl Fn() + Send + 'static,
 ) -> Result<tokio::runtime::Runtime, Report> {
     let failed = |why| could_not_start(("runtime", "signals"), &why);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -207,10 +213,14 @@ pub fn listen_for_signals(
         .map_err(failed)?;
     let entered = runtime.enter();
     let (mut interrupt, mut terminate) = listeners().map_err(failed)?;
+    let mut hung_up = listener_of_hangups().map_err(failed)?;
     crate::tasks::spawn("signals", async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break,
+                Some(()) = hung_up.recv() => hangup(),
+            }
         }
         told();
     });
@@ -224,6 +234,10 @@ type Listeners = (tokio::signal::unix::Signal, tokio::signal::unix::Signal);
 fn listeners() -> std::io::Result<Listeners> {
     use tokio::signal::unix::{SignalKind, signal};
     Ok((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
+}
+
+fn listener_of_hangups() -> std::io::Result<tokio::signal::unix::Signal> {
+    tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())
 }
 
 /// A process that was killed leaves its address behind; nobody is to ask there.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use schemas::problem::Problem;
+use tokio::sync::Notify;
 
 use crate::epochs::{Careful, Epochs, Guard};
 use crate::ingest::local_log::LocalLog;
@@ -75,13 +76,19 @@ fn problem(why: &str) -> Problem {
     }
 }
 
-/// Ends the process cleanly when the parent closes its end of our standard input, or is gone.
-pub(super) fn end_with_parent(end: tokio::sync::watch::Sender<bool>) -> Result<(), Report> {
+/// Ends the process cleanly when the parent closes its end of our standard input, or is gone. What
+/// the parent writes there is that it was told SIGHUP; several at once are one.
+pub(super) fn end_with_parent(
+    end: tokio::sync::watch::Sender<bool>,
+    hangup: Arc<Notify>,
+) -> Result<(), Report> {
     // Not waited for: it ends with the process.
     tasks::thread("parent", move || {
-        let mut nothing = [0; 64];
+        let mut said = [0; 64];
         // Whatever it is that ends it, the parent is not there any more.
-        while std::io::stdin().read(&mut nothing).is_ok_and(|n| n > 0) {}
+        while std::io::stdin().read(&mut said).is_ok_and(|n| n > 0) {
+            hangup.notify_one();
+        }
         tracing::info!("the parent has closed its end: told to end");
         end.send_replace(true);
     })

@@ -222,3 +222,37 @@ fn the_epoch_that_is_named_divides() {
     }
     assert!(just_before.0 > 0 && just_after.0 < u64::MAX, "{just_before:?} {just_after:?}");
 }
+
+/// Goal: SIGHUP to the parent of `--supervise` is passed on to the process, which goes on as the same
+/// one. Method: the real binary, its settings written anew; a rule that speaks of what is so.
+#[test]
+fn a_parent_passes_it_on() {
+    let folder = Folder::new("notify-reload-parent");
+    let receiver = Receiver::start(|_| Temper::status(200));
+    let ops = channel("ops", &receiver, "");
+    let path = settings(&folder, &(ops.clone() + &worded("waits", "ops", "one", "")));
+    let data = folder.0.join("data");
+    let data_dir = data.display().to_string();
+    let words = [
+        "run",
+        "--supervise",
+        "--listen",
+        "127.0.0.1:0",
+        "--data-dir",
+        &data_dir,
+        "--config",
+        &path,
+    ];
+    let mut parent = Process::start(&words);
+    let address = parent.address(&data);
+    tell(&address, "case.opened", &names("K", 2));
+    until(&address, "said", |it| states(it).get("delivered") == Some(&2));
+    for (n, word) in [(4, "second"), (6, "third")] {
+        let more = worded(word, "ops", word, "already = true\n");
+        settings(&folder, &(ops.clone() + &worded("waits", "ops", "one", "") + &more));
+        parent.signal("-HUP");
+        until(&address, word, |it| states(it).get("delivered") == Some(&n));
+    }
+    parent.signal("-TERM");
+    assert_eq!(parent.end().0, 0);
+}

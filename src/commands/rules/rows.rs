@@ -77,8 +77,8 @@ impl Rows {
                     ("limit", Some(LOOKED_AT.to_string())),
                 ]);
                 let path = format!("/v1/views/{}{query}", rule.def.name);
-                let page = peer.json(&path)?.unwrap_or_default();
-                let rows = page["rows"].as_array().into_iter().flatten();
+                let page = peer.json(&path)?.ok_or_else(|| no_route(peer, &path))?;
+                let rows = peer.listed(&path, &page, "rows")?.iter();
                 rows.map(|it| row_of(rule, &it["row"], peer, &path)).collect::<Result<_, _>>()?
             }
             Rows::Folder { read, at } => {
@@ -100,9 +100,10 @@ impl Rows {
                     ("about", Some(subject.key().to_string())),
                     ("limit", Some(LOOKED_AT.to_string())),
                 ]);
-                let page = peer.json(&format!("/v1/notifications{query}"))?.unwrap_or_default();
-                let rows = page["rows"].as_array().cloned().unwrap_or_default();
-                Ok(rows.into_iter().map(|mut it| it["row"].take()).collect())
+                let path = format!("/v1/notifications{query}");
+                let page = peer.json(&path)?.ok_or_else(|| no_route(peer, &path))?;
+                let rows = peer.listed(&path, &page, "rows")?;
+                Ok(rows.iter().map(|it| it["row"].clone()).collect())
             }
             Rows::Folder { read, at } => {
                 let Some(view) = read.views.iter().find(|it| it.def().name == VIEW) else {
@@ -124,6 +125,10 @@ impl Rows {
             }
         }
     }
+}
+
+fn no_route(peer: &Peer, path: &str) -> Report {
+    peer.told(path, "no such route: another version runs, or the view is not kept")
 }
 
 fn row_of(rule: &Rule, told: &Value, peer: &Peer, path: &str) -> Result<Row, Report> {
