@@ -15,7 +15,8 @@
 //!
 //! # State
 //! One intent per name, as bytes: its text is most of it. It lives until it is forgotten; then it
-//! is its name and the answer.
+//! is its name and the answer. A channel that is dead has them wait by the million: those that nobody
+//! touches rest, packed (`served/rest.rs`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -377,6 +378,7 @@ impl Keep for Notifications {
          reason, whether attempts, attempts, whether acknowledged, at, by, whether snoozed, at, \
          whether until, until, by"
     );
+    const RESTS: bool = true;
 
     fn store(state: &State, into: &mut Vec<u8>) {
         let mut writer = Writer(into);

@@ -140,7 +140,8 @@ impl<R: Relation> Published<R> {
         let key_of =
             Arc::new(move |tenant: &str, key: &str| Some(fingerprint(&secret, tenant, key)));
         let vacant = |it: &Under<R::Record>| matches!(it, Under::Nothing);
-        let map = Served::with(workers, clock, first_lane, key_of, Slots::Reclaimed(vacant));
+        let map =
+            Served::with(workers, clock, first_lane, key_of, (Slots::Reclaimed(vacant), None));
         Arc::new(Published { map, secret, anomalies: AtomicU64::new(0) })
     }
 

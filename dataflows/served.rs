@@ -23,7 +23,8 @@
 //! # State
 //! Per entity: an entry (56 bytes and the state), 8 to 16 bytes of index, its key's text once more
 //! in the ordered index; four bytes for where the store has it, if it is kept. Per touch and epoch
-//! above the floor: the old version. A map of folds keeps an entity for ever, rows or not (an older
+//! above the floor: the old version. Entries of a map whose fold says so ([`Keep::RESTS`]) are packed
+//! once nobody touches them. A map of folds keeps an entity for ever, rows or not (an older
 //! event must not bring a deleted one back); a published map ([`crate::publish`]) gives the slots
 //! of deleted records back once the floor has passed.
 //!
@@ -43,6 +44,7 @@ mod leaving;
 mod marks;
 mod pins;
 pub(crate) mod prefetch;
+mod rest; // what nobody touches any more, packed
 mod scan;
 mod shard;
 mod writer;
@@ -54,13 +56,14 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use parking_lot::{Mutex, RwLock};
 use schemas::names::{Fingerprint, Name};
-use schemas::reading::{Gone, Keep as KeepRow, MapStats, Page, ViewReader};
+use schemas::reading::{Gone, Keep as KeepRow, MapStats, Page, Side, ViewReader};
 use schemas::rows::{Row, Value, ViewDef};
 use schemas::scanning::{Scan, Wanted};
 
 use crate::{Epoch, Fold, Keep};
 use journal::{Journal, SHARDS};
 use keys::{Born, Keys};
+use rest::Rest;
 use shard::{Loaded, Shard};
 
 pub use clock::{Clock, UNDO_MAX_BYTES};
@@ -88,6 +91,16 @@ const SAMPLE: usize = 2_048;
 /// Slots given back before the ordered index is worth sifting.
 const SIFT_MIN: u64 = 1_024;
 
+/// An entry that may rest does so when nobody has touched it for so long.
+const AWAKE_MS: u64 = 500;
+
+/// Chunks packed at a time: some thirty milliseconds of housekeeping. A million messages that come
+/// back at a start rest within ten seconds.
+const PACKED_MAX: usize = 256;
+
+/// Chunks of a shard that are looked at for one that may rest.
+const TIRED: usize = 16;
+
 /// Slots per hold of a shard's lock when everything is read.
 const STRIDE: u32 = 64;
 
@@ -98,6 +111,8 @@ pub struct Served<F: Fold> {
     first_lane: usize,
     key_of: KeyOf,
     slots: Slots<F::State>,
+    /// What nobody touches any more is packed.
+    rests: bool,
     /// Others make something of its states.
     looked_on: AtomicBool,
     /// Held by whoever looks for what the store is to be shown.
@@ -160,7 +175,7 @@ impl<F: Fold> Served<F> {
         first_lane: usize,
         key_of: KeyOf,
     ) -> Arc<Served<F>> {
-        Served::with(workers, clock, first_lane, key_of, Slots::Stay)
+        Served::with(workers, clock, first_lane, key_of, (Slots::Stay, None))
     }
 
     /// The same for a map that the store keeps (see [`schemas::keeping::StateKeeper`]).
@@ -173,7 +188,8 @@ impl<F: Fold> Served<F> {
     where
         F: Keep,
     {
-        Served::with(workers, clock, first_lane, key_of, Slots::Kept)
+        let rest = F::RESTS.then(|| Arc::new(Rest::of::<F>(Arc::clone(&key_of))));
+        Served::with(workers, clock, first_lane, key_of, (Slots::Kept, rest))
     }
 
     pub(crate) fn with(
@@ -181,11 +197,12 @@ impl<F: Fold> Served<F> {
         clock: Arc<Clock>,
         first_lane: usize,
         key_of: KeyOf,
-        slots: Slots<F::State>,
+        (slots, rest): (Slots<F::State>, Option<Arc<Rest<F::State>>>),
     ) -> Arc<Served<F>> {
         let is_kept = matches!(slots, Slots::Kept);
+        let shard = |n| RwLock::new(Shard::new(n, is_kept, rest.clone()));
         let part = || Part {
-            shards: (0..SHARDS).map(|n| RwLock::new(Shard::new(n, is_kept))).collect(),
+            shards: (0..SHARDS).map(shard).collect(),
             journal: Mutex::default(),
             keys: Keys::default(),
             rows: AtomicI64::new(0),
@@ -194,7 +211,8 @@ impl<F: Fold> Served<F> {
         };
         let parts = (0..workers).map(|_| part()).collect();
         let (looked_on, saver) = (AtomicBool::new(false), Mutex::default());
-        Arc::new(Served { parts, clock, first_lane, key_of, slots, looked_on, saver })
+        let rests = rest.is_some();
+        Arc::new(Served { parts, clock, first_lane, key_of, slots, rests, looked_on, saver })
     }
 
     /// Others make something of its states: from before the dataflow is built.
@@ -251,12 +269,30 @@ impl<F: Fold> Served<F> {
     ) {
         for (number, shard) in self.parts[worker].shards.iter().enumerate() {
             let shard = shard.read();
+            let mut look = shard.look();
             for slot in 0..shard.slots() {
-                let entry = shard.entry(slot);
+                let entry = look.entry(slot);
                 if entry.epoch != Epoch::MAX {
                     let place = Place { shard: number as u8, slot };
                     see(place, &entry.name, &entry.state, entry.epoch);
                 }
+            }
+        }
+    }
+
+    /// Packs what nobody has touched after `before`: at most so many chunks. No writer waits longer
+    /// than it takes to pack one.
+    fn put_to_rest(&self, before: Epoch, most: usize) {
+        let mut left = most;
+        for lock in self.parts.iter().flat_map(|it| &it.shards) {
+            loop {
+                if left == 0 {
+                    return;
+                }
+                let packed = lock.read().packed(TIRED, before);
+                let Some(packed) = packed else { break };
+                lock.write().lay(packed);
+                left -= 1;
             }
         }
     }
@@ -279,17 +315,20 @@ impl<F: Fold> Served<F> {
     ) -> Result<Option<Copied<F::State>>, Gone> {
         let shard = self.parts[worker].shards[place.shard as usize].read();
         self.readable(&shard, at)?;
-        let name = &shard.entry(place.slot).name;
+        let mut look = shard.look();
+        let entry = look.entry(place.slot);
+        let name = &entry.name;
         if name.key().as_bytes() != key || name.tenant() != tenant {
             return Ok(None);
         }
-        Ok(shard.version(place.slot, at).map(|it| Copied::new(name, it)))
+        Ok(shard.version(entry, at).map(|it| Copied::new(name, it)))
     }
 
     /// Whether the place still belongs to the entity with this whole name.
     fn is_at(&self, worker: usize, place: Place, text: &[u8]) -> bool {
         let shard = self.parts[worker].shards[place.shard as usize].read();
-        let name = &shard.entry(place.slot).name;
+        let mut look = shard.look();
+        let name = &look.entry(place.slot).name;
         let tenant = name.tenant().as_bytes();
         text.strip_prefix(tenant).and_then(|it| it.strip_prefix(&[0]))
             == Some(name.key().as_bytes())
@@ -304,8 +343,8 @@ impl<F: Fold> Served<F> {
             let shard = shard.read();
             let step = shard.slots().div_ceil(per_shard).max(1);
             for slot in (0..shard.slots()).step_by(step as usize) {
-                let entry = shard.entry(slot);
                 seen += 1;
+                let Some(entry) = shard.awake_entry(slot) else { continue };
                 bytes += (entry.name.heap_bytes() + F::heap_bytes(&entry.state)) as u64;
             }
         }
@@ -315,6 +354,9 @@ impl<F: Fold> Served<F> {
 
 /// Is told a name, its row before and its row after.
 type Tell<'t> = &'t mut dyn FnMut(&Name, Option<Row>, Option<Row>);
+
+/// Some fields, and whether a change is wanted by them.
+type Only<'f, 'w> = (&'f [usize], &'w mut dyn FnMut(Side<'_>, Side<'_>) -> bool);
 
 impl<F: Fold> Served<F> {
     /// One row, as that view says it (see [`ViewReader`], as for the next three).
@@ -330,8 +372,10 @@ impl<F: Fold> Served<F> {
         let copied = {
             let shard = part.shards[shard_of(hash)].read();
             self.readable(&shard, at)?;
-            shard.find(hash, key).and_then(|slot| {
-                Some(Copied::new(&shard.entry(slot).name, shard.version(slot, at)?))
+            let mut look = shard.look();
+            look.find(hash, key).and_then(|slot| {
+                let entry = look.entry(slot);
+                Some(Copied::new(&entry.name, shard.version(entry, at)?))
             })
         };
         Ok(copied.and_then(|it| it.row::<G>()))
@@ -360,34 +404,35 @@ impl<F: Fold> Served<F> {
         }
         let mut page = Page::default();
         // The key text looked at last, and whether its entity was found.
-        let mut last: Option<(&[u8], bool)> = None;
+        let mut last: Option<(Box<[u8]>, bool)> = None;
         let (mut examined, mut scratch) = (0, Vec::new());
-        let mut ends: Option<&[u8]> = None;
+        let mut ends: Option<Box<[u8]>> = None;
         while let Some(Reverse((text, n, place))) = heads.pop() {
             let (worker, walk) = &mut walks[n];
             match walk.next() {
                 Some((text, place)) => heads.push(Reverse((text, n, place))),
                 // Beyond this text the walk might have had the next one.
-                None => ends = ends.or(walk.is_cut_short().then_some(text)),
+                None if ends.is_none() && walk.is_cut_short() => ends = Some(text.clone()),
+                None => {}
             }
             // A key born again after its slot was given back may stand twice.
-            if last == Some((text, true)) {
+            if last.as_ref().is_some_and(|it| it.1 && it.0 == text) {
                 continue;
             }
-            if last.is_none_or(|it| it.0 != text) {
-                let is_end = ends.is_some_and(|it| it < text);
+            if last.as_ref().is_none_or(|it| it.0 != text) {
+                let is_end = ends.as_ref().is_some_and(|it| *it < text);
                 if page.rows.len() == limit || examined == examine || is_end {
-                    page.next = last.map(|it| String::from_utf8_lossy(it.0).into_owned());
+                    page.next = last.map(|it| String::from_utf8_lossy(&it.0).into_owned());
                     return Ok(page);
                 }
                 examined += 1;
             }
             let listed =
-                self.listed::<G>(*worker, place, (tenant, text), at, keep, &mut scratch)?;
+                self.listed::<G>(*worker, place, (tenant, &text), at, keep, &mut scratch)?;
             last = Some((text, listed.is_some()));
             page.rows.extend(listed.flatten());
         }
-        page.next = ends.map(|it| String::from_utf8_lossy(it).into_owned());
+        page.next = ends.map(|it| String::from_utf8_lossy(&it).into_owned());
         Ok(page)
     }
 
@@ -404,20 +449,22 @@ impl<F: Fold> Served<F> {
                 let mut changed = Vec::new();
                 let shard = part.shards[number].read();
                 self.readable(&shard, after)?;
+                let mut look = shard.look();
                 for undo in shard.undo_between(after, upto) {
                     // The first touch in the range shows the version before it.
                     for step in undo.steps.iter().filter(|it| it.epoch <= after) {
-                        let name = &shard.entry(step.slot).name;
-                        let old = Copied::new(name, (&step.state, step.epoch));
-                        let new = shard.version(step.slot, upto);
-                        changed.push((Some(old), new.map(|it| Copied::new(name, it))));
+                        let entry = look.entry(step.slot);
+                        let old = Copied::new(&entry.name, (&step.state, step.epoch));
+                        let new = shard.version(entry, upto);
+                        changed.push((Some(old), new.map(|it| Copied::new(&entry.name, it))));
                     }
                     for &slot in &undo.born {
-                        let new = shard.version(slot, upto);
-                        let name = &shard.entry(slot).name;
-                        changed.push((None, new.map(|it| Copied::new(name, it))));
+                        let entry = look.entry(slot);
+                        let new = shard.version(entry, upto);
+                        changed.push((None, new.map(|it| Copied::new(&entry.name, it))));
                     }
                 }
+                drop(look);
                 drop(shard);
                 for (old, new) in changed {
                     let Some(name) = old.as_ref().or(new.as_ref()).map(|it| &it.name) else {
@@ -436,6 +483,95 @@ impl<F: Fold> Served<F> {
         Ok(())
     }
 
+    /// What changed, of what is wanted by some fields.
+    fn changes_where_as<G: Fold<State = F::State>>(
+        &self,
+        (after, upto): (Epoch, Epoch),
+        (fields, wants): Only<'_, '_>,
+        emit: Tell<'_>,
+    ) -> Result<(), Gone> {
+        if !scan::are_near::<G>(fields) {
+            let some = |row: &Row| -> Vec<Value> {
+                fields
+                    .iter()
+                    .map(|it| row.values.get(*it).cloned().unwrap_or(Value::Null))
+                    .collect()
+            };
+            return self.changes_as::<G>(after, upto, &mut |name, old, new| {
+                let (before, now) = (old.as_ref().map(some), new.as_ref().map(some));
+                if wants(before.as_deref(), now.as_deref()) {
+                    emit(name, old, new);
+                }
+            });
+        }
+        for part in &self.parts {
+            let touched = part.journal.lock().touched(after, upto).ok_or_else(|| self.gone())?;
+            for number in touched.iter() {
+                // In place first, of all that was touched: slots, and the fields at both ends.
+                let (mut seen, mut values) = (Vec::new(), Vec::new());
+                let shard = part.shards[number].read();
+                self.readable(&shard, after)?;
+                let mut look = shard.look();
+                for undo in shard.undo_between(after, upto) {
+                    let steps = undo.steps.iter().filter(|it| it.epoch <= after);
+                    let olds = steps.map(|it| (it.slot, Some((&it.state, it.epoch))));
+                    let born = undo.born.iter().map(|it| (*it, None));
+                    for (slot, old) in olds.chain(born) {
+                        let entry = look.entry(slot);
+                        let mut add = |it: Option<shard::Version<'_, F::State>>| {
+                            let it = it.filter(|it| G::exists(it.0));
+                            if let Some((state, epoch)) = it {
+                                G::fields(&entry.name, state, epoch, fields, &mut values);
+                            }
+                            it.is_some()
+                        };
+                        seen.push((slot, add(old), add(shard.version(entry, upto))));
+                    }
+                }
+                drop(look);
+                drop(shard);
+                let mut rest = &values[..];
+                seen.retain(|(_, was, is)| {
+                    let mut side = |there: bool| {
+                        let (side, more) = rest.split_at(if there { fields.len() } else { 0 });
+                        rest = more;
+                        there.then_some(side)
+                    };
+                    let (old, new) = (side(*was), side(*is));
+                    (*was || *is) && wants(old, new)
+                });
+                if seen.is_empty() {
+                    continue;
+                }
+                // A slot is its entity's while an epoch is held at which it has a version.
+                let shard = part.shards[number].read();
+                self.readable(&shard, after)?;
+                let mut look = shard.look();
+                let copied: Vec<_> = (seen.iter())
+                    .map(|(slot, was, is)| {
+                        let entry = look.entry(*slot);
+                        let at = |there: bool, at: Epoch| {
+                            let version = shard.version(entry, at).filter(|_| there);
+                            version.map(|it| Copied::new(&entry.name, it))
+                        };
+                        (at(*was, after), at(*is, upto))
+                    })
+                    .collect();
+                drop(look);
+                drop(shard);
+                for (old, new) in copied {
+                    let Some(name) = old.as_ref().or(new.as_ref()).map(|it| &it.name) else {
+                        continue;
+                    };
+                    let row =
+                        |it: &Option<Copied<F::State>>| it.as_ref().and_then(Copied::row::<G>);
+                    emit(name, row(&old), row(&new));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Every row.
     fn for_each_as<G: Fold<State = F::State>>(
         &self,
@@ -448,11 +584,14 @@ impl<F: Fold> Served<F> {
                 let shard = lock.read();
                 self.readable(&shard, at)?;
                 let upto = (from + STRIDE).min(shard.slots());
+                let mut look = shard.look();
                 let copied: Vec<_> = (from..upto)
                     .filter_map(|slot| {
-                        Some(Copied::new(&shard.entry(slot).name, shard.version(slot, at)?))
+                        let entry = look.entry(slot);
+                        Some(Copied::new(&entry.name, shard.version(entry, at)?))
                     })
                     .collect();
+                drop(look);
                 drop(shard);
                 for it in copied {
                     if let Some(row) = it.row::<G>() {
@@ -509,6 +648,15 @@ impl<F: Fold> ViewReader for Served<F> {
         self.changes_as::<F>(after, upto, emit)
     }
 
+    fn changes_where(
+        &self,
+        between: (Epoch, Epoch),
+        only: (&[usize], &mut dyn FnMut(Side<'_>, Side<'_>) -> bool),
+        emit: &mut dyn FnMut(&Name, Option<Row>, Option<Row>),
+    ) -> Result<(), Gone> {
+        self.changes_where_as::<F>(between, only, emit)
+    }
+
     fn for_each(&self, at: Epoch, emit: &mut dyn FnMut(&Name, Row)) -> Result<(), Gone> {
         self.for_each_as::<F>(at, emit)
     }
@@ -562,6 +710,9 @@ impl<F: Fold> ViewReader for Served<F> {
                 part.buried.fetch_sub(buried, Relaxed);
             }
             worked |= part.keys.merge(sift, &|text, place| self.is_at(worker, place, text)) | sift;
+        }
+        if self.rests {
+            self.put_to_rest(self.clock.floor().saturating_sub(AWAKE_MS), PACKED_MAX);
         }
         worked
     }

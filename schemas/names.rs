@@ -189,6 +189,12 @@ impl Name {
         Name(CompactString::new(text))
     }
 
+    /// The tenant, NUL, and the key's text.
+    #[inline]
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
     /// The tenant.
     #[inline]
     pub fn tenant(&self) -> &str {

@@ -55,6 +55,9 @@ impl Keep<'_> {
     }
 }
 
+/// Some fields of a row before or after; none: there is no row.
+pub type Side<'a> = Option<&'a [Value]>;
+
 /// A view as readers see it: rows at one epoch.
 pub trait ViewReader: Send + Sync {
     /// Its definition.
@@ -85,6 +88,25 @@ pub trait ViewReader: Send + Sync {
         upto: Epoch,
         emit: &mut dyn FnMut(&Name, Option<Row>, Option<Row>),
     ) -> Result<(), Gone>;
+    /// The same of those only that are wanted by some fields of the row at both ends: rows are made
+    /// for no others.
+    #[allow(clippy::type_complexity)] // as above
+    fn changes_where(
+        &self,
+        (after, upto): (Epoch, Epoch),
+        (fields, wants): (&[usize], &mut dyn FnMut(Side<'_>, Side<'_>) -> bool),
+        emit: &mut dyn FnMut(&Name, Option<Row>, Option<Row>),
+    ) -> Result<(), Gone> {
+        let some = |row: &Row| -> Vec<Value> {
+            fields.iter().map(|it| row.values.get(*it).cloned().unwrap_or(Value::Null)).collect()
+        };
+        self.changes(after, upto, &mut |name, old, new| {
+            let (before, now) = (old.as_ref().map(some), new.as_ref().map(some));
+            if wants(before.as_deref(), now.as_deref()) {
+                emit(name, old, new);
+            }
+        })
+    }
     /// Every row, in no order (digests, dumps).
     fn for_each(&self, at: Epoch, emit: &mut dyn FnMut(&Name, Row)) -> Result<(), Gone>;
     /// Some fields of one row, appended to `into`; false: there is no such row.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use schemas::leaving::{Leaving, Spot, Touched, Version};
 use schemas::names::{Fingerprint, Name};
-use schemas::reading::{Gone, Keep, MapStats, Page, ViewReader};
+use schemas::reading::{Gone, Keep, MapStats, Page, Side, ViewReader};
 use schemas::rows::{Row, Value, ViewDef};
 use schemas::scanning::{Scan, Wanted};
 
@@ -71,6 +71,15 @@ impl<F: Fold, G: Fold<State = F::State>> ViewReader for Face<F, G> {
         emit: &mut dyn FnMut(&Name, Option<Row>, Option<Row>),
     ) -> Result<(), Gone> {
         self.map.changes_as::<G>(after, upto, emit)
+    }
+
+    fn changes_where(
+        &self,
+        between: (Epoch, Epoch),
+        only: (&[usize], &mut dyn FnMut(Side<'_>, Side<'_>) -> bool),
+        emit: &mut dyn FnMut(&Name, Option<Row>, Option<Row>),
+    ) -> Result<(), Gone> {
+        self.map.changes_where_as::<G>(between, only, emit)
     }
 
     fn for_each(&self, at: Epoch, emit: &mut dyn FnMut(&Name, Row)) -> Result<(), Gone> {

@@ -89,17 +89,20 @@ impl Hand {
     fn read<F: Keep>(&mut self, shard: &Shard<F::State>, slots: std::ops::Range<usize>, at: Epoch) {
         self.bytes.clear();
         self.ends.clear();
+        let mut look = shard.look();
         for n in slots {
             let slot = self.slots[n];
-            if let Some(next) = self.slots.get(n + AHEAD) {
-                prefetch(shard.entry(*next));
+            if let Some(next) = self.slots.get(n + AHEAD)
+                && let Some(next) = shard.awake_entry(*next)
+            {
+                prefetch(next);
             }
-            let entry = shard.entry(slot);
+            let entry = look.entry(slot);
             if entry.epoch > at {
                 self.back.push(slot);
             }
-            if let Some((state, epoch)) = shard.version(slot, at) {
-                write::<F>(shard.key(slot), &entry.name, state, epoch, &mut self.bytes);
+            if let Some((state, epoch)) = shard.version(entry, at) {
+                write::<F>(entry.key(), &entry.name, state, epoch, &mut self.bytes);
                 self.ends.push(self.bytes.len());
                 self.shown.push(slot);
             }
@@ -251,9 +254,12 @@ impl<F: Keep> StateKeeper for Served<F> {
         let hash = shard::hash(head.key);
         // An older record of what is there already need not be read.
         let shard = part.shards[shard_of(hash)].read();
-        if shard.find(hash, head.key).is_some_and(|slot| shard.entry(slot).epoch >= head.epoch) {
+        let mut look = shard.look();
+        let found = look.find(hash, head.key);
+        if found.is_some_and(|slot| look.entry(slot).epoch >= head.epoch) {
             return Ok(false);
         }
+        drop(look);
         drop(shard);
         let state =
             F::restore(head.state).ok_or_else(|| unreadable("the state is not of this layout"))?;

@@ -79,20 +79,22 @@ impl<F: Fold> Served<F> {
                 back.extend_from_slice(&slots[n * STRIDE as usize..]);
                 break;
             }
+            let mut look = shard.look();
             for &slot in some {
-                let entry = shard.entry(slot);
+                let entry = look.entry(slot);
                 if entry.epoch > at {
                     back.push(slot);
                 }
-                let version = shard.version(slot, at).filter(|it| it.1 > after);
+                let version = shard.version(entry, at).filter(|it| it.1 > after);
                 let Some((state, epoch)) = version else { continue };
                 let exists = G::exists(state);
                 let name = entry.name.clone();
                 // Without its row an entity need not be copied.
                 let state = if with_rows { state.clone() } else { F::State::default() };
                 let version = Copied { name, state, epoch };
-                seen.push(Seen { slot, key: shard.key(slot), exists, version });
+                seen.push(Seen { slot, key: entry.key(), exists, version });
             }
+            drop(look);
             drop(shard);
             for it in seen {
                 emit(Touched {
@@ -146,11 +148,12 @@ impl<F: Fold> Served<F> {
         let copied = {
             let shard = self.parts[worker].shards[number].read();
             self.readable(&shard, at)?;
-            if shard.entry(slot).epoch == Epoch::MAX || shard.key(slot) != key {
+            let mut look = shard.look();
+            let entry = look.entry(slot);
+            if entry.epoch == Epoch::MAX || entry.key() != key {
                 return Ok(None);
             }
-            let name = &shard.entry(slot).name;
-            shard.version(slot, at).map(|it| Copied::new(name, it))
+            shard.version(entry, at).map(|it| Copied::new(&entry.name, it))
         };
         Ok(copied.map(|it| {
             let row = it.row::<G>();
@@ -200,16 +203,18 @@ impl<F: Fold> Leaving for Served<F> {
                     self.readable(&shard, at)?;
                     let upto = (from + STRIDE).min(shard.slots());
                     let mut found = Vec::new();
+                    let mut look = shard.look();
                     for slot in from..upto {
-                        let entry = shard.entry(slot);
+                        let entry = look.entry(slot);
                         let is_free = entry.epoch == Epoch::MAX;
-                        if let Some((_, epoch)) = shard.version(slot, at)
+                        if let Some((_, epoch)) = shard.version(entry, at)
                             && epoch > after
                             && !is_free
                         {
-                            found.push((slot, shard.key(slot), epoch));
+                            found.push((slot, entry.key(), epoch));
                         }
                     }
+                    drop(look);
                     drop(shard);
                     for (slot, key, epoch) in found {
                         emit(spot(worker, number, slot), key, epoch);

@@ -26,6 +26,11 @@ fn is_near<F: Fold>(field: usize) -> bool {
     field < 64 && F::NEAR >> field & 1 == 1
 }
 
+/// Whether all of these fields are.
+pub(super) fn are_near<F: Fold>(fields: &[usize]) -> bool {
+    fields.iter().all(|it| is_near::<F>(*it))
+}
+
 /// Whether an entity passes, its fields made one by one in `scratch`.
 fn passes<'t, F: Fold>(
     mut tests: impl Iterator<Item = &'t Test>,
@@ -61,12 +66,14 @@ impl<F: Fold> Served<F> {
         let shard = part.shards[scan.shard % SHARDS].read();
         self.readable(&shard, at)?;
         let upto = scan.slot.saturating_add(STRIDE).min(shard.slots());
+        let mut look = shard.look();
         for slot in scan.slot..upto {
-            let name = &shard.entry(slot).name;
+            let entry = look.entry(slot);
+            let name = &entry.name;
             if name.tenant() != tenant {
                 continue;
             }
-            let Some(version) = shard.version(slot, at).filter(|it| G::exists(it.0)) else {
+            let Some(version) = shard.version(entry, at).filter(|it| G::exists(it.0)) else {
                 continue;
             };
             let tests = wanted.tests.iter().filter(near);
@@ -83,6 +90,7 @@ impl<F: Fold> Served<F> {
         (scan.slot, scan.shard) =
             if upto == shard.slots() { (0, scan.shard + 1) } else { (upto, scan.shard) };
         scan.over = scan.shard == self.parts.len() * SHARDS;
+        drop(look);
         drop(shard);
         for it in copied {
             let tests = wanted.tests.iter().filter(|it| !near(it));
@@ -141,11 +149,13 @@ impl<F: Fold> Served<F> {
     ) -> Result<Option<bool>, Gone> {
         let shard = self.parts[worker].shards[place.shard as usize].read();
         self.readable(&shard, at)?;
-        let name = &shard.entry(place.slot).name;
+        let mut look = shard.look();
+        let entry = look.entry(place.slot);
+        let name = &entry.name;
         if name.key().as_bytes() != key || name.tenant() != tenant {
             return Ok(None);
         }
-        Ok(shard.version(place.slot, at).map(|(state, epoch)| {
+        Ok(shard.version(entry, at).map(|(state, epoch)| {
             let there = G::exists(state);
             if there {
                 G::fields(name, state, epoch, fields, into);
@@ -167,9 +177,11 @@ impl<F: Fold> Served<F> {
         let part = &self.parts[(route(key) % self.parts.len() as u64) as usize];
         let shard = part.shards[shard_of(hash)].read();
         self.readable(&shard, at)?;
-        let Some(slot) = shard.find(hash, key) else { return Ok(false) };
-        let name = &shard.entry(slot).name;
-        let Some(version) = shard.version(slot, at).filter(|it| G::exists(it.0)) else {
+        let mut look = shard.look();
+        let Some(slot) = look.find(hash, key) else { return Ok(false) };
+        let entry = look.entry(slot);
+        let name = &entry.name;
+        let Some(version) = shard.version(entry, at).filter(|it| G::exists(it.0)) else {
             return Ok(false);
         };
         if fields.iter().all(|it| is_near::<G>(*it)) {
@@ -177,6 +189,7 @@ impl<F: Fold> Served<F> {
             return Ok(true);
         }
         let it = Copied::new(name, version);
+        drop(look);
         drop(shard);
         G::fields(&it.name, &it.state, it.epoch, fields, into);
         Ok(true)

@@ -16,23 +16,30 @@
 //! - A dead slot (no row, in a map that reclaims) is given away only when the floor has passed
 //!   its last epoch, that is when no list names it any more.
 //!
+//! - A chunk *rests* ([`Rest`]) when nobody has touched any of its entries for a while and no list
+//!   names one of them: then it is bytes. Reading it unpacks one entry, touching it all of them.
+//!
 //! # State
 //! Grows with its entities; chunks are small (64 entries) and never move, the index word holds
 //! the position too, so that growing touches no entry. Undo lists live until the floor passes.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use schemas::names::{Fingerprint, Name};
 
 use super::marks::Marks;
 use super::prefetch::prefetch;
+use super::rest::{Opened, Rest};
 use crate::Epoch;
 
 /// No slot, no step.
 pub(crate) const NONE: u32 = u32::MAX;
 
 /// Entries per chunk: growing a shard allocates this many, and nothing is ever copied.
-const CHUNK: usize = 64;
+/// In the tests here each entry rests for itself.
+pub(super) const CHUNK: usize = if cfg!(test) { 1 } else { 64 };
 
 /// An emptied undo list larger than this goes back to the allocator instead of being reused:
 /// one epoch of a backlog must not set the memory of all that follow.
@@ -55,6 +62,25 @@ pub(crate) struct Entry<S> {
     prev: u32,
     pub(crate) name: Name,
     pub(crate) state: S,
+}
+
+impl<S> Entry<S> {
+    /// One without history.
+    pub(super) fn new(key: Fingerprint, name: Name, state: S, epoch: Epoch) -> Entry<S> {
+        Entry { key: halves(key), epoch, prev: NONE, name, state }
+    }
+
+    /// Its key.
+    pub(crate) fn key(&self) -> Fingerprint {
+        let [low, high] = self.key;
+        u128::from(high) << 64 | u128::from(low)
+    }
+}
+
+/// Entries that lie together.
+enum Chunk<S> {
+    Awake(Vec<Entry<S>>),
+    Resting(Box<[u8]>),
 }
 
 /// What an entity was before an epoch touched it.
@@ -91,7 +117,12 @@ pub(crate) struct Shard<S> {
     /// Entries the index takes before it doubles, in 128ths of its length.
     load: usize,
     filled: usize,
-    chunks: Vec<Vec<Entry<S>>>,
+    chunks: Vec<Chunk<S>>,
+    /// Bytes of those that rest.
+    resting: usize,
+    /// Where it is looked next for one that may rest.
+    tired: AtomicUsize,
+    rest: Option<Arc<Rest<S>>>,
     slots: u32,
     free: Vec<u32>,
     dead: VecDeque<(Epoch, u32)>,
@@ -116,12 +147,16 @@ fn tag_of(hash: u64) -> u64 {
 
 impl<S> Shard<S> {
     /// Empty. Shards double at different loads, so that they do not all do it in one epoch.
-    pub(crate) fn new(number: usize, is_kept: bool) -> Shard<S> {
+    /// `rest`: how its entries rest, if they do.
+    pub(crate) fn new(number: usize, is_kept: bool, rest: Option<Arc<Rest<S>>>) -> Shard<S> {
         Shard {
             index: vec![0; 8],
             load: 64 + number * 11 % 37,
             filled: 0,
             chunks: Vec::new(),
+            resting: 0,
+            tired: AtomicUsize::new(0),
+            rest,
             slots: 0,
             free: Vec::new(),
             dead: VecDeque::new(),
@@ -151,20 +186,83 @@ impl<S> Shard<S> {
     /// Bytes of index and slab, without what names and states keep outside.
     pub(crate) fn bytes(&self) -> usize {
         self.index.len() * 8
-            + self.chunks.len() * (CHUNK * size_of::<Entry<S>>() + size_of::<Vec<Entry<S>>>())
+            + self.chunks.capacity() * size_of::<Chunk<S>>()
+            + self.awake() * CHUNK * size_of::<Entry<S>>()
+            + self.resting
             + self.free.capacity() * 4
             + self.marks.as_ref().map_or(0, Marks::bytes)
             + self.leaving.iter().flatten().map(Marks::bytes).sum::<usize>()
     }
 
+    /// Chunks that do not rest.
+    fn awake(&self) -> usize {
+        match self.rest {
+            None => self.chunks.len(),
+            Some(_) => self.chunks.iter().filter(|it| matches!(it, Chunk::Awake(_))).count(),
+        }
+    }
+
+    /// Whether this slot's entry is bytes.
+    pub(crate) fn rests(&self, slot: u32) -> bool {
+        self.awake_entry(slot).is_none()
+    }
+
+    /// The entry, unless it rests.
     #[inline]
-    pub(crate) fn entry(&self, slot: u32) -> &Entry<S> {
-        &self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
+    pub(crate) fn awake_entry(&self, slot: u32) -> Option<&Entry<S>> {
+        match &self.chunks[slot as usize / CHUNK] {
+            Chunk::Awake(entries) => Some(&entries[slot as usize % CHUNK]),
+            Chunk::Resting(_) => None,
+        }
+    }
+
+    /// To look at entries, also at those that rest.
+    #[inline]
+    pub(crate) fn look(&self) -> Look<'_, S> {
+        Look { shard: self, opened: None }
     }
 
     #[inline]
     fn entry_mut(&mut self, slot: u32) -> &mut Entry<S> {
-        &mut self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
+        let chunk = &mut self.chunks[slot as usize / CHUNK];
+        if let Chunk::Resting(bytes) = chunk
+            && let Some(rest) = &self.rest
+        {
+            self.resting -= bytes.len();
+            *chunk = Chunk::Awake(rest.unpacked(bytes));
+        }
+        match chunk {
+            Chunk::Awake(entries) => &mut entries[slot as usize % CHUNK],
+            Chunk::Resting(_) => unreachable!("only what rests knows how"),
+        }
+    }
+
+    /// Of the next so many chunks the first that may rest, packed: nobody touched one of its entries
+    /// after `before`, and no list names one.
+    pub(crate) fn packed(&self, most: usize, before: Epoch) -> Option<Packed> {
+        let (n, rest) = (self.chunks.len(), self.rest.as_ref()?);
+        let before = before.min(self.trimmed);
+        let from = Some(self.tired.load(Relaxed)).filter(|it| *it < n).unwrap_or(0);
+        for at in (from..n).take(most) {
+            let Chunk::Awake(entries) = &self.chunks[at] else { continue };
+            if entries.len() < CHUNK || entries.iter().any(|it| it.epoch > before) {
+                continue;
+            }
+            self.tired.store(at + 1, Relaxed);
+            let newest = entries.iter().map(|it| it.epoch).max()?;
+            return rest.packed(entries).map(|bytes| Packed { at, newest, bytes });
+        }
+        self.tired.store(from + most, Relaxed);
+        None
+    }
+
+    /// Puts a chunk to rest, unless it was touched since it was packed.
+    pub(crate) fn lay(&mut self, it: Packed) {
+        let Chunk::Awake(entries) = &self.chunks[it.at] else { return };
+        if entries.iter().map(|it| it.epoch).max() == Some(it.newest) {
+            self.resting += it.bytes.len();
+            self.chunks[it.at] = Chunk::Resting(it.bytes);
+        }
     }
 
     /// Brings the index word of this hash near.
@@ -177,26 +275,16 @@ impl<S> Shard<S> {
     #[inline]
     pub(crate) fn guess(&self, hash: u64) -> u32 {
         let slot = self.probe(hash, |_| true).unwrap_or(NONE);
-        if slot != NONE {
-            prefetch(self.entry(slot));
+        if slot != NONE
+            && let Some(entry) = self.awake_entry(slot)
+        {
+            prefetch(entry);
         }
         slot
     }
 
-    /// The key of this slot.
-    pub(crate) fn key(&self, slot: u32) -> Fingerprint {
-        let [low, high] = self.entry(slot).key;
-        u128::from(high) << 64 | u128::from(low)
-    }
-
-    /// The slot of this key.
     #[inline]
-    pub(crate) fn find(&self, hash: u64, key: Fingerprint) -> Option<u32> {
-        self.probe(hash, |slot| self.entry(slot).key == halves(key))
-    }
-
-    #[inline]
-    fn probe(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+    fn probe(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
         let mask = self.index.len() - 1;
         let mut at = tag_of(hash) as usize & mask;
         loop {
@@ -211,9 +299,8 @@ impl<S> Shard<S> {
         }
     }
 
-    /// The entity of this slot as it was at an epoch not below the floor.
-    pub(crate) fn version(&self, slot: u32, at: Epoch) -> Option<Version<'_, S>> {
-        let entry = self.entry(slot);
+    /// An entity as it was at an epoch not below the floor.
+    pub(crate) fn version<'a>(&'a self, entry: &'a Entry<S>, at: Epoch) -> Option<Version<'a, S>> {
         if entry.epoch <= at {
             return Some((&entry.state, entry.epoch));
         }
@@ -332,10 +419,12 @@ impl<S: Clone + Default> Shard<S> {
         while let Some((epoch, slot)) = self.dead.front().copied().filter(|it| it.0 <= floor) {
             self.dead.pop_front();
             // Touched again since (then it is marked again, if it is dead again).
-            if self.entry(slot).epoch != epoch {
+            let entry = self.entry_mut(slot);
+            if entry.epoch != epoch {
                 continue;
             }
-            self.remove(hash(self.key(slot)), slot);
+            let hash = hash(entry.key());
+            self.remove(hash, slot);
             let entry = self.entry_mut(slot);
             (entry.epoch, entry.prev) = (Epoch::MAX, NONE);
             entry.name = Name::default();
@@ -375,8 +464,9 @@ impl<S: Clone + Default> Shard<S> {
         name: &Name,
         change: impl FnOnce(&mut S),
     ) {
-        let known = guess != NONE && self.entry(guess).key == halves(key);
-        let found = if known { Some(guess) } else { self.find(hash, key) };
+        let known =
+            guess != NONE && self.awake_entry(guess).is_some_and(|it| it.key == halves(key));
+        let found = if known { Some(guess) } else { self.look().find(hash, key) };
         if let Some(slot) = found {
             change(self.keep(slot));
             return;
@@ -384,8 +474,7 @@ impl<S: Clone + Default> Shard<S> {
         let Some(epoch) = self.undo.back().map(|it| it.epoch) else { return };
         let mut state = S::default();
         change(&mut state);
-        let slot =
-            self.place(Entry { key: halves(key), epoch, prev: NONE, name: name.clone(), state });
+        let slot = self.place(Entry::new(key, name.clone(), state, epoch));
         self.insert(hash, slot);
         if let Some(undo) = self.undo.back_mut() {
             undo.born.push(slot);
@@ -398,7 +487,13 @@ impl<S: Clone + Default> Shard<S> {
     /// Marks an entity as touched in the opened epoch: its old version goes to the undo list.
     #[inline]
     pub(crate) fn keep(&mut self, slot: u32) -> &mut S {
-        let entry = &mut self.chunks[slot as usize / CHUNK][slot as usize % CHUNK];
+        if self.rests(slot) {
+            self.entry_mut(slot);
+        }
+        let Chunk::Awake(entries) = &mut self.chunks[slot as usize / CHUNK] else {
+            unreachable!("it was woken")
+        };
+        let entry = &mut entries[slot as usize % CHUNK];
         if let Some(undo) = self.undo.back_mut().filter(|it| it.epoch != entry.epoch) {
             let (epoch, prev) = (entry.epoch, entry.prev);
             undo.steps.push(Step { epoch, prev, slot, state: entry.state.clone() });
@@ -422,7 +517,8 @@ impl<S: Clone + Default> Shard<S> {
         let hash = hash(key);
         self.trimmed = self.trimmed.max(epoch);
         self.leaving.iter_mut().flatten().for_each(|it| it.told(epoch));
-        if let Some(slot) = self.find(hash, key) {
+        let found = self.look().find(hash, key);
+        if let Some(slot) = found {
             let entry = self.entry_mut(slot);
             if entry.epoch >= epoch {
                 return Loaded::Known;
@@ -430,7 +526,7 @@ impl<S: Clone + Default> Shard<S> {
             entry.epoch = epoch;
             return Loaded::Newer(slot, std::mem::replace(&mut entry.state, state));
         }
-        let slot = self.place(Entry { key: halves(key), epoch, prev: NONE, name, state });
+        let slot = self.place(Entry::new(key, name, state, epoch));
         self.insert(hash, slot);
         Loaded::New(slot)
     }
@@ -442,10 +538,54 @@ impl<S: Clone + Default> Shard<S> {
         }
         let slot = self.slots;
         if (slot as usize).is_multiple_of(CHUNK) {
-            self.chunks.push(Vec::with_capacity(CHUNK));
+            self.chunks.push(Chunk::Awake(Vec::with_capacity(CHUNK)));
         }
-        self.chunks[slot as usize / CHUNK].push(entry);
+        // One that is not full does not rest.
+        if let Chunk::Awake(entries) = &mut self.chunks[slot as usize / CHUNK] {
+            entries.push(entry);
+        }
         self.slots += 1;
         slot
+    }
+}
+
+/// A chunk that may rest.
+pub(crate) struct Packed {
+    at: usize,
+    newest: Epoch,
+    bytes: Box<[u8]>,
+}
+
+/// Looks at entries of a shard; of those that rest it keeps the chunk opened that it looked at last.
+pub(crate) struct Look<'s, S> {
+    shard: &'s Shard<S>,
+    opened: Option<(usize, Opened<S>)>,
+}
+
+impl<S> Look<'_, S> {
+    /// The entry of this slot.
+    #[inline]
+    pub(crate) fn entry(&mut self, slot: u32) -> &Entry<S> {
+        let shard = self.shard;
+        match (&shard.chunks[slot as usize / CHUNK], &shard.rest) {
+            (Chunk::Awake(entries), _) => &entries[slot as usize % CHUNK],
+            (Chunk::Resting(bytes), Some(rest)) => self.opened(slot as usize, bytes, rest),
+            (Chunk::Resting(_), None) => unreachable!("only what rests knows how"),
+        }
+    }
+
+    #[cold]
+    fn opened(&mut self, slot: usize, bytes: &[u8], rest: &Rest<S>) -> &Entry<S> {
+        let (chunk, n) = (slot / CHUNK, slot % CHUNK);
+        let opened = self.opened.take().filter(|it| it.0 == chunk);
+        let opened = opened.unwrap_or_else(|| (chunk, rest.opened(bytes)));
+        rest.entry(&mut self.opened.insert(opened).1, n)
+    }
+
+    /// The slot of this key.
+    #[inline]
+    pub(crate) fn find(&mut self, hash: u64, key: Fingerprint) -> Option<u32> {
+        let shard = self.shard;
+        shard.probe(hash, |slot| self.entry(slot).key == halves(key))
     }
 }

@@ -102,7 +102,9 @@ impl Bench {
 
     pub(super) fn with(workers: usize, undo_max_bytes: u64, slots: Slots<State>) -> Bench {
         let clock = Clock::new(workers, undo_max_bytes);
-        let map = Served::<Account>::with(workers, clock.clone(), 0, key_of(), slots);
+        let stays = !matches!(slots, Slots::Reclaimed(_));
+        let rest = stays.then(|| Arc::new(Rest::of::<Account>(key_of())));
+        let map = Served::<Account>::with(workers, clock.clone(), 0, key_of(), (slots, rest));
         let writers = (0..workers).map(|it| Writer::new(map.clone(), it)).collect();
         Bench { clock, map, writers }
     }
@@ -211,6 +213,25 @@ fn check_changes(map: &Served<Account>, model: &Model, after: Epoch, upto: Epoch
         .map(|name| (name.clone(), (old.get(name).cloned(), new.get(name).cloned())))
         .collect();
     assert_eq!(found, wanted, "changes from {after} to {upto}");
+    // Of some of them, by a field that is near and by one that is not.
+    for fields in [[1], [2]] {
+        let value = |row: &Option<Row>| row.as_ref().map(|it| it.values[fields[0]].clone());
+        let is_wanted = |old: Option<Value>, new: Option<Value>| {
+            old != new
+                && [old, new].iter().flatten().any(|it| matches!(it, Value::Int(it) if it % 3 == 0))
+        };
+        let mut found = BTreeMap::new();
+        let mut wants = |old: Side<'_>, new: Side<'_>| {
+            is_wanted(old.map(|it| it[0].clone()), new.map(|it| it[0].clone()))
+        };
+        map.changes_where((after, upto), (&fields, &mut wants), &mut |name, old, new| {
+            assert!(found.insert(name.clone(), (old, new)).is_none(), "{name:?} twice");
+        })
+        .unwrap();
+        let mut wanted = wanted.clone();
+        wanted.retain(|_, (old, new)| is_wanted(value(old), value(new)));
+        assert_eq!(found, wanted, "of changes from {after} to {upto} by {fields:?}");
+    }
 }
 
 pub(super) const KEYS: u8 = 12;
@@ -221,6 +242,7 @@ enum Act {
     Lease,
     Release(usize),
     Merge,
+    Rest(usize),
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
@@ -230,14 +252,16 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         2 => Just(Act::Lease),
         2 => (0..8_usize).prop_map(Act::Release),
         1 => Just(Act::Merge),
+        3 => (1..40_usize).prop_map(Act::Rest),
     ];
     prop::collection::vec(act, 1..60)
 }
 
 proptest! {
     /// Goal: at every held epoch, every way of reading answers as a map of whole versions would,
-    /// with one worker or three, whether deleted entities are given back or not. Method: random
-    /// histories with leases that come and go, all checked after each epoch.
+    /// with one worker or three, whether deleted entities are given back or not, whatever rests.
+    /// Method: random histories with leases that come and go, entries put to rest in between, all
+    /// checked after each epoch.
     #[test]
     fn model(acts in acts(), workers in 1..4_usize, reclaim: bool) {
         let mut bench = Bench::new(workers, u64::MAX, reclaim);
@@ -272,6 +296,7 @@ proptest! {
                 Act::Merge => {
                     bench.map.merge_index();
                 }
+                Act::Rest(most) => bench.map.put_to_rest(Epoch::MAX, most),
                 _ => continue,
             }
             for at in held.iter().copied().chain([epoch]) {
@@ -372,6 +397,7 @@ fn readers_see_one_instant() {
             }
             bench.epoch(epoch, &moves);
             map.merge_index();
+            map.put_to_rest(Epoch::MAX, 100);
         }
         stop.store(true, SeqCst);
         readers.into_iter().for_each(|it| it.join().unwrap());

@@ -148,7 +148,8 @@ impl<F: Fold> Writer<F> {
         let map = self.map.clone();
         for place in places {
             let mut shard = map.parts[self.worker].shards[place.shard as usize].write();
-            let entry = shard.entry(place.slot);
+            let mut look = shard.look();
+            let entry = look.entry(place.slot);
             let due = || super::due::<F>(&entry.state, entry.epoch, map.is_looked_on());
             if entry.epoch < epoch && due() == Some(epoch) {
                 let at = At { number: place.shard as usize, epoch, updates: 1 };
@@ -261,8 +262,9 @@ impl<F: Fold> Writer<F> {
         let mut bytes = 0;
         if let Some(undo) = shard.undo_last() {
             let place = |slot| Place { shard: number as u8, slot };
+            let mut look = shard.look();
             for step in &undo.steps[before.0..] {
-                let entry = shard.entry(step.slot);
+                let entry = look.entry(step.slot);
                 bytes += size_of_val(step) + F::heap_bytes(&step.state);
                 let (was, is) = (F::exists(&step.state), F::exists(&entry.state));
                 if was != is {
@@ -279,7 +281,7 @@ impl<F: Fold> Writer<F> {
                 });
             }
             for &slot in &undo.born[before.1..] {
-                let entry = shard.entry(slot);
+                let entry = look.entry(slot);
                 bytes += size_of::<u32>();
                 if F::exists(&entry.state) {
                     self.gain(&entry.name, 1);
@@ -334,7 +336,9 @@ fn walk<F: Fold, U>(
             near(shard, next);
         }
         for guess in guesses.into_iter().filter(|it| *it != NONE) {
-            F::bring_near(&shard.entry(guess).state);
+            if let Some(entry) = shard.awake_entry(guess) {
+                F::bring_near(&entry.state);
+            }
         }
         for (guess, spot) in guesses.into_iter().zip(group) {
             let it = &batches[spot.batch as usize][spot.at as usize];

@@ -116,6 +116,9 @@ impl World {
     fn apply(&mut self, said: &Said) {
         self.epoch += 1;
         self.bench.epoch(self.epoch, &updates(said));
+        if self.epoch.is_multiple_of(2) {
+            self.bench.map.put_to_rest(Epoch::MAX, 1_000);
+        }
         self.model.epoch(self.epoch, &updates(said));
     }
 

@@ -53,6 +53,9 @@ impl World {
             })
             .collect();
         self.bench.epoch(self.epoch, &updates);
+        if self.epoch.is_multiple_of(2) {
+            self.bench.map.put_to_rest(Epoch::MAX, 1_000);
+        }
         self.model.epoch(self.epoch, &updates);
     }
 
