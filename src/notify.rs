@@ -40,6 +40,7 @@ mod reload; // others in place of those
 pub mod rotate; // another secret
 mod send; // one channel at work
 pub mod sign; // Standard Webhooks
+mod sieve; // which rules a change can concern
 mod standing; // whether a receiver is tried
 mod trial; // what rules would have said
 mod unsaid; // texts that could not be made

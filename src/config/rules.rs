@@ -14,7 +14,7 @@ use super::named::{Key, Reader};
 use super::problem::{Place, Trouble};
 
 /// A `[rules.NAME]`, checked as far as it can be without the catalogue.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleSettings {
     /// Unique.
     pub name: String,
@@ -48,6 +48,13 @@ pub struct RuleSettings {
     pub already: bool,
     /// Where it was said.
     pub place: Place,
+}
+
+impl RuleSettings {
+    /// Whether another says the same, wherever it stands.
+    pub fn says_the_same(&self, other: &RuleSettings) -> bool {
+        RuleSettings { place: other.place.clone(), ..self.clone() } == *other
+    }
 }
 
 /// Which change.
@@ -122,20 +129,28 @@ pub const RULE_KEYS: &[Key] = &[
         "settle",
         "",
         "\"5s\"",
-        "Said only if it is still so, so long after `since`. 100ms to 30d; at once if absent.",
+        "Said only if it is still so, so long after `since`. 100ms to 30d; at once if absent. Not with `on = \"leave\"`.",
     ),
     (
         "max_age",
         "",
         "\"1d\"",
-        "Nothing is said of an episode that began (`since`) longer ago: a history that is read late is no news. 1s to 365d.",
+        "Nothing is said of an episode that began (`since`) longer ago: a history that is read late is no news. 1s to 365d. Not with `on = \"leave\"`.",
     ),
     (
         "already",
         "",
         "false",
-        "Also of what is so when the process starts, if it was not said before.",
+        "Also of what is so when the process starts, or when the rule comes by a reload, if it was not said before. Not with `on = \"leave\"`.",
     ),
+];
+
+/// Keys that say nothing of a row that is left, and why.
+const NOT_OF_LEAVING: &[(&str, &str)] = &[
+    ("resolved", "what is left has no end"),
+    ("settle", "what is left is over at once"),
+    ("max_age", "it tells how long ago something began, not when it was left"),
+    ("already", "what is so was not left"),
 ];
 
 /// Reads a `[rules.NAME]`; `None` if something is wrong, and all of it is in `wrong`.
@@ -173,9 +188,13 @@ pub(super) fn read(
         let expected = "`since` beside it: the field that says since when";
         it.say(Trouble::Conflict, place.clone(), key, expected, "no `since`", None);
     }
-    if on == On::Leave && resolved.is_some() {
-        let expected = "it with `on = \"enter\"` only: what is left has no end";
-        it.say(Trouble::Conflict, place.clone(), "resolved", expected, "\"leave\"", None);
+    if on == On::Leave {
+        for (key, why) in NOT_OF_LEAVING {
+            if it.said(key) {
+                let expected = format!("it with `on = \"enter\"` only: {why}");
+                it.say(Trouble::Conflict, place.clone(), key, &expected, "\"leave\"", None);
+            }
+        }
     }
     let good = it.good();
     let rule = RuleSettings {
@@ -212,4 +231,38 @@ pub(super) fn no_channel(rule: &RuleSettings, channels: &[&str]) -> Option<Wrong
     let setting = format!("rules.{}.channel", rule.name);
     let found = format!("{:?}", rule.channel);
     Some((Trouble::Value, rule.place.clone(), setting, expected, found, meant))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: what would say nothing of a row that is left is refused, not read and forgotten. Method:
+    /// each such key, with either word.
+    #[test]
+    fn what_is_left_does_not_settle() {
+        let read = |on: &str, more: &str| {
+            let text = format!(
+                "on = \"{on}\"\nview = \"cases\"\nwhen = \"n > 1\"\nepisode = [\"since\"]\n\
+                 since = \"since\"\nchannel = \"ops\"\ntext = \"so\"\n{more}"
+            );
+            let table = DeTable::parse(&text).unwrap();
+            let (place, at) = (Place::Flag("test".into()), |_| Place::Flag("test".into()));
+            let mut wrong = Vec::new();
+            let rule = super::read(("r", place), table.get_ref(), &at, &mut wrong);
+            assert_eq!(rule.is_some(), wrong.is_empty());
+            wrong.into_iter().map(|it| it.2).collect::<Vec<_>>()
+        };
+        for (key, value) in [
+            ("resolved", "\"so\""),
+            ("settle", "\"5s\""),
+            ("max_age", "\"1d\""),
+            ("already", "true"),
+        ] {
+            let more = format!("{key} = {value}\n");
+            assert!(read("enter", &more).is_empty(), "{key}");
+            assert_eq!(read("leave", &more), [format!("rules.r.{key}")]);
+        }
+        assert!(read("leave", "quiet = \"1min\"\ngroup = \"1min\"\n").is_empty());
+    }
 }

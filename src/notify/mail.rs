@@ -92,6 +92,11 @@ impl Mail {
         }
     }
 
+    /// The view has some: it is to be looked through.
+    pub(super) fn look(&mut self) {
+        self.more = true;
+    }
+
     /// Whether the view should be looked through.
     pub(super) fn wants_more(&self) -> bool {
         self.more && self.known.len() <= WINDOW / 2

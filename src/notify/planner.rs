@@ -17,6 +17,7 @@
 //! again, and are at a start.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use schemas::names::Name;
 use schemas::rows::{Row, ViewDef};
@@ -25,6 +26,7 @@ use super::intent::{self, Intent, Side};
 use super::language::Facts;
 use super::reload::Differs;
 use super::rule::{Rule, Rules};
+use super::sieve::{Seen, Sieve};
 use super::unsaid::TEMPLATE;
 use crate::config::rules::On;
 use crate::messages::Epoch;
@@ -39,8 +41,8 @@ const QUIET_LOOK: usize = 65_536;
 /// What rules make of changes.
 pub(super) struct Planner {
     rules: Rules,
-    /// Of each view its rules.
-    of_view: HashMap<usize, Vec<usize>>,
+    /// Of each view which of its rules a change can concern.
+    of_view: HashMap<usize, Arc<Sieve>>,
     settling: BTreeMap<(Epoch, u64), Settling>,
     n_settling: u64,
     /// When a rule last spoke of a subject, milliseconds.
@@ -61,6 +63,10 @@ struct Settling {
 /// A row of a view now.
 pub(super) type RowNow<'a> = dyn Fn(usize, &Name) -> Option<Row> + 'a;
 
+fn millis(it: std::time::Duration) -> u64 {
+    u64::try_from(it.as_millis()).unwrap_or(u64::MAX / 2)
+}
+
 fn with_facts<'r>(def: &'static ViewDef, row: Option<&'r Row>) -> Option<(&'r Row, Facts)> {
     row.map(|it| (it, Facts::of(def, it)))
 }
@@ -68,10 +74,16 @@ fn with_facts<'r>(def: &'static ViewDef, row: Option<&'r Row>) -> Option<(&'r Ro
 impl Planner {
     /// Nothing waits yet.
     pub(super) fn new(rules: Rules) -> Planner {
-        let mut of_view: HashMap<usize, Vec<usize>> = HashMap::new();
-        for (n, rule) in rules.all.iter().enumerate() {
-            of_view.entry(rule.view).or_default().push(n);
+        let mut seen: HashMap<usize, Vec<Seen<'_>>> = HashMap::new();
+        for (n, it) in rules.all.iter().enumerate() {
+            let one = Seen { rule: n, when: &it.settings.when, fields: it.decides() };
+            seen.entry(it.view).or_default().push(one);
         }
+        let sieve = |all: &[Seen<'_>]| {
+            let def = all.first().map(|it| rules.all[it.rule].def);
+            Arc::new(def.map_or_else(Sieve::default, |def| Sieve::of(all, def)))
+        };
+        let of_view = seen.iter().map(|(view, all)| (*view, sieve(all))).collect();
         Planner {
             failed: vec![0; rules.all.len()],
             rules,
@@ -89,6 +101,11 @@ impl Planner {
         &self.rules.all
     }
 
+    /// Which rules of a view a change can concern.
+    pub(super) fn sieve(&self, view: usize) -> Arc<Sieve> {
+        self.of_view.get(&view).map(Arc::clone).unwrap_or_default()
+    }
+
     /// The views that are watched.
     pub(super) fn views(&self) -> Vec<usize> {
         self.of_view.keys().copied().collect()
@@ -103,7 +120,7 @@ impl Planner {
         now: Epoch,
         out: &mut Vec<Intent>,
     ) {
-        let Some(rules) = self.of_view.get(&view).cloned() else { return };
+        let rules = self.sieve(view).of_rows(old, new);
         let Some(def) = rules.first().map(|it| self.rules.all[*it].def) else { return };
         let (old, new) = (with_facts(def, old), with_facts(def, new));
         for rule in rules {
@@ -150,7 +167,7 @@ impl Planner {
         (at, anew): (Epoch, bool),
         out: &mut Vec<Intent>,
     ) {
-        let Some(rules) = self.of_view.get(&view).cloned() else { return };
+        let rules = self.sieve(view).of_rows(None, Some(row));
         let Some(def) = rules.first().map(|it| self.rules.all[*it].def) else { return };
         let facts = Facts::of(def, row);
         for rule in rules {
@@ -172,7 +189,8 @@ impl Planner {
     }
 
     /// Goes on where others were: what settles by the same wording, and who is quiet by the same name.
-    /// Gives what is other than before, and where rules of before stand now.
+    /// What settles is due by the new `settle`. Gives what is other than before (in anything that is
+    /// set), and where rules of before stand now.
     pub(super) fn take_over(&mut self, old: Planner) -> (Differs, HashMap<usize, usize>) {
         let (mut differs, mut places) = (Differs::default(), HashMap::new());
         let mut same = HashMap::new();
@@ -185,9 +203,11 @@ impl Planner {
                 continue;
             };
             places.insert(before, n);
-            if old.rules.all[before].version == it.version {
-                same.insert(before, n);
-            } else {
+            let was = &old.rules.all[before];
+            if was.version == it.version {
+                same.insert(before, (n, millis(was.settings.settle)));
+            }
+            if !was.settings.says_the_same(&it.settings) {
                 differs.changed.push(name.clone());
                 self.fresh.push(n);
             }
@@ -199,7 +219,12 @@ impl Planner {
         }
         let settling = old.settling.into_iter();
         self.settling = settling
-            .filter_map(|(due, it)| Some((due, Settling { rule: *same.get(&it.rule)?, ..it })))
+            .filter_map(|((due, n), it)| {
+                let (rule, settle) = *same.get(&it.rule)?;
+                let now = millis(self.rules.all[rule].settings.settle);
+                let due = due.saturating_sub(settle).saturating_add(now);
+                Some(((due, n), Settling { rule, ..it }))
+            })
             .collect();
         self.n_settling = old.n_settling;
         let quiet = old.quiet.into_iter();
@@ -241,16 +266,16 @@ impl Planner {
 
     /// Whether a start has to look at every row of a view.
     pub(super) fn looks_at_all(&self, view: usize, anew: bool) -> bool {
-        let rules = self.of_view.get(&view).into_iter().flatten().map(|it| &self.rules.all[*it]);
+        let rules = self.rules.all.iter().filter(|it| it.view == view);
         let mut settings = rules.map(|it| &it.settings);
         settings.any(|it| it.already || anew && it.since.is_some() || !it.settle.is_zero())
     }
 
-    /// A rule spoke of a subject: what the view of intents says at a start.
-    pub(super) fn spoke(&mut self, rule: &str, subject: &Name, at_ms: u64) {
-        let place = self.rules.all.iter().position(|it| it.settings.name == rule);
-        if let Some(rule) = place.filter(|it| !self.rules.all[*it].settings.quiet.is_zero()) {
-            let newest = self.quiet.entry((rule, subject.clone())).or_default();
+    /// When which rule spoke of which subjects last, milliseconds: what the view of intents says at a
+    /// start.
+    pub(super) fn spoke(&mut self, last: HashMap<(usize, Name), u64>) {
+        for (key, at_ms) in last {
+            let newest = self.quiet.entry(key).or_default();
             *newest = at_ms.max(*newest);
         }
     }
@@ -295,7 +320,7 @@ impl Planner {
             return 0;
         }
         let since = rule.since(row).unwrap_or(0).max(0).cast_unsigned() / 1_000;
-        since + u64::try_from(rule.settings.settle.as_millis()).unwrap_or(u64::MAX / 2)
+        since + millis(rule.settings.settle)
     }
 
     fn enter(

@@ -146,6 +146,11 @@ impl Rules {
 }
 
 impl Rule {
+    /// The places of the fields that decide whether it speaks.
+    pub(super) fn decides(&self) -> Vec<usize> {
+        self.asks.iter().chain(&self.episode).copied().collect()
+    }
+
     /// Whether a row is meant.
     pub(super) fn holds(&self, facts: &Facts) -> Result<bool, String> {
         self.condition.holds(facts)

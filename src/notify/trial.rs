@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use schemas::reading::Gone;
+use schemas::reading::{Gone, Side};
 use serde_json::{Value, json};
 
 use super::group::Groups;
@@ -90,9 +90,15 @@ impl Trial {
                     planner.found(view, name, &row, (last, false), &mut intents);
                 })?;
             }
-            reader.changes(last, now, &mut |name, old, new| {
-                planner.see(view, name, (old.as_ref(), new.as_ref()), now, &mut intents);
-            })?;
+            let sieve = planner.sieve(view);
+            let mut wants = |old: Side<'_>, new: Side<'_>| sieve.wants(old, new);
+            reader.changes_where(
+                (last, now),
+                (&sieve.fields, &mut wants),
+                &mut |name, old, new| {
+                    planner.see(view, name, (old.as_ref(), new.as_ref()), now, &mut intents);
+                },
+            )?;
         }
         let row = |view: usize, name: &schemas::names::Name| {
             read.views[view].get(name.tenant(), name.key(), now).ok().flatten()

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use schemas::names::Name;
-use schemas::reading::{Gone, Pin, ViewReader};
+use schemas::reading::{Gone, Pin, Side, ViewReader};
 use schemas::rows::{Row, Value};
 
 use super::AppendFacts;
@@ -171,10 +171,11 @@ impl Watcher {
             std::thread::park_timeout(LOOK);
         };
         let epoch = pin.epoch();
-        let (mut found, mut quiet) = (Vec::new(), Vec::new());
+        // Rows are not gathered: there may be millions.
+        let (mut spoke, mut homeless) = (HashMap::<(usize, Name), u64>::new(), Vec::new());
         let places = self.places;
         let (mut counts, mut groups) = (Counts::new(), Groups::default());
-        let rules = self.planner.rules();
+        let (rules, channels) = (self.planner.rules(), &self.channels);
         let of_name: HashMap<&str, (usize, &Rule)> =
             rules.iter().enumerate().map(|it| (it.1.settings.name.as_str(), it)).collect();
         let read = self.view.for_each(epoch, &mut |name, row| {
@@ -187,10 +188,22 @@ impl Watcher {
                 let at_ms = millis(time(&row, places.planned_at));
                 groups.was(*rule, name.tenant(), (at_ms, until), text(&row, places.text));
             }
-            match text(&row, places.state) {
-                "planned" => found.push((time(&row, places.planned_at), name.clone(), row)),
-                "suppressed" => {}
-                _ => quiet.push((name.tenant().to_string(), row)),
+            let state = text(&row, places.state);
+            if state == "planned" {
+                match channels.get(text(&row, places.channel)) {
+                    Some(waiting) => waiting.mail.lock().look(),
+                    None => homeless.push(name.clone()),
+                }
+            }
+            // That something is over is no reason to be quiet about what comes next.
+            let speaks = state != "suppressed" && row.values[places.corrects] == Value::Null;
+            let rule = of_name.get(text(&row, places.rule));
+            if let Some((rule, it)) = rule.filter(|_| speaks)
+                && !it.settings.quiet.is_zero()
+            {
+                let subject = Name::new(name.tenant(), text(&row, places.about));
+                let newest = spoke.entry((*rule, subject)).or_default();
+                *newest = millis(time(&row, places.planned_at)).max(*newest);
             }
         });
         if read.is_err() {
@@ -202,18 +215,9 @@ impl Watcher {
             |it: &Name| matches!(self.view.get(it.tenant(), it.key(), epoch), Ok(Some(_)));
         groups.begin(rules, is_there);
         self.groups = groups;
-        found.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-        for (_, name, row) in &found {
-            quiet.push((name.tenant().to_string(), row.clone()));
-            self.hand(name, row);
-        }
-        // That something is over is no reason to be quiet about what comes next.
-        quiet.retain(|it| it.1.values[places.corrects] == Value::Null);
-        for (tenant, row) in quiet {
-            let subject = Name::new(&tenant, text(&row, places.about));
-            let at_ms = millis(time(&row, places.planned_at));
-            self.planner.spoke(text(&row, places.rule), &subject, at_ms);
-        }
+        self.planner.spoke(spoke);
+        self.refuse(&homeless);
+        self.refill();
         let fresh = self.look_at_all(epoch);
         let fresh = self.grouped(fresh, epoch);
         if self.from == 0 || self.from >= epoch {
@@ -244,14 +248,14 @@ impl Watcher {
             let pin = self.read.instants.pin();
             let read = self.view.for_each(pin.epoch(), &mut |name, row| {
                 if text(&row, places.state) == "planned" && gone(text(&row, places.channel)) {
-                    found.push((name.clone(), row));
+                    found.push(name.clone());
                 }
             });
             if read.is_err() {
                 self.lost(self.view.def().name, at, pin.epoch());
             }
             drop(pin);
-            found.into_iter().for_each(|(name, row)| self.hand(&name, &row));
+            self.refuse(&found);
         }
         let mut intents = Vec::new();
         for view in self.planner.views() {
@@ -315,10 +319,16 @@ impl Watcher {
             if (self.is_building)(reader.def().name) {
                 continue;
             }
+            let sieve = self.planner.sieve(view);
             let planner = &mut self.planner;
-            let read = reader.changes(last, epoch, &mut |name, old, new| {
-                planner.see(view, name, (old.as_ref(), new.as_ref()), epoch, &mut intents);
-            });
+            let mut wants = |old: Side<'_>, new: Side<'_>| sieve.wants(old, new);
+            let read = reader.changes_where(
+                (last, epoch),
+                (&sieve.fields, &mut wants),
+                &mut |name, old, new| {
+                    planner.see(view, name, (old.as_ref(), new.as_ref()), epoch, &mut intents);
+                },
+            );
             if let Err(Gone { .. }) = read {
                 self.lost(reader.def().name, last, epoch);
             }
@@ -384,16 +394,27 @@ impl Watcher {
                 waiting.mail.lock().add(item(name, row, self.places));
                 waiting.bell.notify_one();
             }
-            None => {
-                let event = Answer {
+            None => self.refuse(std::slice::from_ref(name)),
+        }
+    }
+
+    /// Of messages whose channel the settings do not have.
+    fn refuse(&mut self, names: &[Name]) {
+        for block in names.chunks(BLOCK) {
+            let at = micros((self.now_ms)());
+            let events = block.iter().map(|name| {
+                let answer = Answer {
                     message: (name.tenant(), name.key()),
                     outcome: "refused",
                     reason: Some("the settings have no such channel"),
                     attempts: 0,
-                    at: micros((self.now_ms)()),
+                    at,
                 };
-                let event = event.event();
-                self.write(vec![event]);
+                answer.event()
+            });
+            let events = events.collect();
+            if self.write(events).is_none() {
+                return;
             }
         }
     }
