@@ -48,10 +48,18 @@ pub(crate) struct Rest<S> {
 
 /// A chunk, decompressed; one of its entries is unpacked at a time.
 pub(crate) struct Opened<S> {
-    bytes: Vec<u8>,
-    /// Where each entry ends.
-    ends: [u32; CHUNK],
+    plain: Vec<u8>,
+    digits: Vec<u8>,
+    spots: [Spot; CHUNK],
     entry: Option<(usize, Entry<S>)>,
+}
+
+/// Where an entry lies, and from where on the digits of its name do, if it has some.
+#[derive(Clone, Copy, Default)]
+struct Spot {
+    start: u32,
+    end: u32,
+    digits: u32,
 }
 
 /// The end of a name that is so many hexadecimal digits: what stands before, and they as bytes.
@@ -110,53 +118,51 @@ impl<S> Rest<S> {
         Some(bytes.into())
     }
 
-    /// Decompressed: the entries, each with its whole name.
+    /// Decompressed: where each entry lies, and the digits of its name.
     pub(super) fn opened(&self, bytes: &[u8]) -> Opened<S> {
         let mut from = Reader(bytes);
         let (n_table, n_plain) = (from.count() as usize, from.count() as usize);
-        let mut table = Reader(from.bytes(n_table));
+        let digits = from.bytes(n_table).to_vec();
         let plain = DECOMPRESSOR.with_borrow_mut(|it| {
             let it = it.get_or_insert_with(|| Decompressor::new().expect("memory for its tables"));
             it.decompress(from.0, n_plain).expect("what was compressed here")
         });
-        let (mut bytes, mut ends) = (Vec::with_capacity(n_plain + 3 * n_table), [0; CHUNK]);
-        let mut from = Reader(&plain);
-        for end in &mut ends {
-            let n = from.count() as usize;
-            let mut entry = Reader(from.bytes(n));
-            let has_digits = entry.count() != 0;
-            let mut name = entry.text().to_string();
-            if has_digits {
-                let digit = |it: u8| char::from(b"0123456789abcdef"[usize::from(it)]);
-                for byte in table.bytes(DIGITS / 2) {
-                    name.push(digit(byte >> 4));
-                    name.push(digit(byte & 15));
-                }
-            }
-            Writer(&mut bytes).text(&name);
-            bytes.extend_from_slice(entry.0);
-            *end = bytes.len() as u32;
+        let mut spots = [Spot::default(); CHUNK];
+        let (mut rest, mut of_table) = (Reader(&plain), 0);
+        for it in &mut spots {
+            let n = rest.count() as usize;
+            let start = plain.len() - rest.0.len();
+            let has_digits = Reader(rest.bytes(n)).count() != 0;
+            *it = Spot { start: start as u32, end: (start + n) as u32, digits: of_table };
+            of_table += if has_digits { (DIGITS / 2) as u32 } else { 0 };
         }
-        Opened { bytes, ends, entry: None }
+        Opened { plain, digits, spots, entry: None }
     }
 
     /// One of them.
     pub(super) fn entry<'o>(&self, opened: &'o mut Opened<S>, n: usize) -> &'o Entry<S> {
         let entry = opened.entry.take().filter(|it| it.0 == n);
-        let entry = entry.unwrap_or_else(|| (n, self.made(&opened.bytes, &opened.ends, n)));
+        let entry = entry.unwrap_or_else(|| (n, self.made(opened, n)));
         &opened.entry.insert(entry).1
     }
 
     /// All of them.
     pub(super) fn unpacked(&self, bytes: &[u8]) -> Vec<Entry<S>> {
         let opened = self.opened(bytes);
-        (0..CHUNK).map(|n| self.made(&opened.bytes, &opened.ends, n)).collect()
+        (0..CHUNK).map(|n| self.made(&opened, n)).collect()
     }
 
-    fn made(&self, bytes: &[u8], ends: &[u32; CHUNK], n: usize) -> Entry<S> {
-        let start = if n == 0 { 0 } else { ends[n - 1] as usize };
-        let mut from = Reader(&bytes[start..ends[n] as usize]);
-        let name = Name::from_text(from.text());
+    fn made(&self, opened: &Opened<S>, n: usize) -> Entry<S> {
+        let Spot { start, end, digits } = opened.spots[n];
+        let mut from = Reader(&opened.plain[start as usize..end as usize]);
+        let has_digits = from.count() != 0;
+        let mut name = String::from(from.text());
+        if has_digits {
+            let digits = &opened.digits[digits as usize..][..DIGITS / 2];
+            let digits = digits.iter().flat_map(|it| [it >> 4, it & 15]);
+            name.extend(digits.map(|it| char::from(b"0123456789abcdef"[usize::from(it)])));
+        }
+        let name = Name::from_text(&name);
         let epoch: Epoch = from.count();
         let state = (self.restore)(from.0).expect("a state that was stored here");
         let key = self.key(&name).expect("it was made of the name when it was packed");

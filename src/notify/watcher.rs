@@ -352,7 +352,10 @@ impl Watcher {
     /// The view of intents: what is planned goes to its channel, and everything is counted.
     fn follow(&mut self, last: Epoch, epoch: Epoch) {
         let places = self.places;
-        let mut planned = Vec::new();
+        // Of each channel what is new, as long as its window has room for it: rows are not gathered.
+        let mut planned: HashMap<String, Vec<(i64, Item)>> = HashMap::new();
+        let mut homeless = Vec::new();
+        let channels = &self.channels;
         let counts = Arc::clone(&self.counts);
         let mut counts = counts.lock();
         // A start counts all there is, and then looks from an epoch before that on.
@@ -368,8 +371,17 @@ impl Watcher {
                 *counts.entry(was).or_default() -= 1;
             }
             if let (Some(is), Some(row)) = (is, new) {
-                if is == "planned" {
-                    planned.push((time(&row, places.planned_at), name.clone(), row));
+                let channel = text(&row, places.channel);
+                match channels.get(channel).filter(|_| is == "planned") {
+                    Some(_) => {
+                        let of_channel = planned.entry(channel.to_string()).or_default();
+                        if of_channel.len() <= WINDOW {
+                            let item = item(name, &row, places);
+                            of_channel.push((time(&row, places.planned_at), item));
+                        }
+                    }
+                    None if is == "planned" => homeless.push(name.clone()),
+                    None => {}
                 }
                 if counting {
                     *counts.entry(is).or_default() += 1;
@@ -380,22 +392,20 @@ impl Watcher {
         if read.is_err() {
             self.lost(self.view.def().name, last, epoch);
         }
-        planned.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-        for (_, name, row) in planned {
-            self.hand(&name, &row);
-        }
-    }
-
-    /// To its channel. One that the settings no longer have refuses it.
-    fn hand(&mut self, name: &Name, row: &Row) {
-        let channel = text(row, self.places.channel);
-        match self.channels.get(channel) {
-            Some(waiting) => {
-                waiting.mail.lock().add(item(name, row, self.places));
-                waiting.bell.notify_one();
+        for (channel, mut items) in planned {
+            let Some(waiting) = self.channels.get(&channel) else { continue };
+            let mut mail = waiting.mail.lock();
+            if items.len() > WINDOW {
+                // They are not the oldest: those are looked for in the view.
+                mail.look();
+            } else {
+                items.sort_by(|a, b| (a.0, &a.1.name).cmp(&(b.0, &b.1.name)));
+                items.into_iter().for_each(|it| mail.add(it.1));
             }
-            None => self.refuse(std::slice::from_ref(name)),
+            drop(mail);
+            waiting.bell.notify_one();
         }
+        self.refuse(&homeless);
     }
 
     /// Of messages whose channel the settings do not have.
