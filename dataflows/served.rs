@@ -85,6 +85,9 @@ pub(crate) enum Slots<S> {
     Reclaimed(fn(&S) -> bool),
 }
 
+/// What becomes of slots, and how what lies in them rests, if it does.
+pub(crate) type Room<S> = (Slots<S>, Option<Arc<Rest<S>>>);
+
 /// Entries looked at to estimate what states and names keep outside themselves.
 const SAMPLE: usize = 2_048;
 
@@ -197,7 +200,7 @@ impl<F: Fold> Served<F> {
         clock: Arc<Clock>,
         first_lane: usize,
         key_of: KeyOf,
-        (slots, rest): (Slots<F::State>, Option<Arc<Rest<F::State>>>),
+        (slots, rest): Room<F::State>,
     ) -> Arc<Served<F>> {
         let is_kept = matches!(slots, Slots::Kept);
         let shard = |n| RwLock::new(Shard::new(n, is_kept, rest.clone()));
