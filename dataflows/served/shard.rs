@@ -39,7 +39,7 @@ pub(crate) const NONE: u32 = u32::MAX;
 
 /// Entries per chunk: growing a shard allocates this many, and nothing is ever copied.
 /// In the tests here each entry rests for itself.
-pub(super) const CHUNK: usize = if cfg!(test) { 1 } else { 64 };
+pub(super) const CHUNK: usize = if cfg!(test) { 2 } else { 64 };
 
 /// An emptied undo list larger than this goes back to the allocator instead of being reused:
 /// one epoch of a backlog must not set the memory of all that follow.
