@@ -38,7 +38,7 @@ use crate::Epoch;
 pub(crate) const NONE: u32 = u32::MAX;
 
 /// Entries per chunk: growing a shard allocates this many, and nothing is ever copied.
-/// In the tests here each entry rests for itself.
+/// In the tests here two rest together.
 pub(super) const CHUNK: usize = if cfg!(test) { 2 } else { 64 };
 
 /// An emptied undo list larger than this goes back to the allocator instead of being reused:
