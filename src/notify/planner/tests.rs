@@ -311,7 +311,7 @@ fn the_sieve_changes_nothing() {
         for look in 1..40 {
             let at = START + 1_000 * look;
             let (mut found, mut expected) = (Vec::new(), Vec::new());
-            for subject in 0..SUBJECTS {
+            for (subject, held) in now.iter_mut().enumerate() {
                 let next = (any(6) > 0).then(|| {
                     let text = |it: &str| Value::Text(it.into());
                     let values = vec![
@@ -323,8 +323,8 @@ fn the_sieve_changes_nothing() {
                     ];
                     Row { values }
                 });
-                let next = if any(3) == 0 { now[subject].clone() } else { next };
-                let old = std::mem::replace(&mut now[subject], next.clone());
+                let next = if any(3) == 0 { held.clone() } else { next };
+                let old = std::mem::replace(&mut *held, next.clone());
                 let (before, after) = (old.as_ref(), next.as_ref());
                 sieved.see(0, &name(subject), (before, after), at, &mut found);
                 open.see(0, &name(subject), (before, after), at, &mut expected);
