@@ -64,7 +64,6 @@ fn killed_at_any_instant() {
             std::thread::park_timeout(Duration::from_millis(random.below(40)));
         }
         process.signal("-KILL");
-        let died = Instant::now();
         drop(process);
         if let Some(mut backup) = backing_up {
             // What counts as one is whole; the answer that it was made may have been lost.
@@ -87,6 +86,8 @@ fn killed_at_any_instant() {
             std::thread::park_timeout(Duration::from_millis(random.below(60)));
             process.signal("-KILL");
         }
+        // It has been dead for as long as a backup took to end and be restored: nobody's wait.
+        let died = Instant::now();
         let address;
         (process, address) = start(&folder, workers);
         let acknowledged = stage.acknowledged.load(SeqCst);
