@@ -12,6 +12,7 @@
 //! Open orders, open cases and some delivered orders, each bounded; a customer costs nothing but
 //! a count.
 
+mod persons; // who is one person
 mod random; // numbers from a seed
 mod words; // sentences from a grammar
 
@@ -169,6 +170,7 @@ impl World {
             690..705 if !self.delivered.is_empty() => self.give_back(random),
             705..730 => self.open_case(base, random),
             730..780 if !self.waiting.is_empty() => self.work_on_case(random),
+            780..820 => persons::said(self.someone(base, random), base, random),
             _ => self.interact(base, random),
         }
     }

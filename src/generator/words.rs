@@ -21,6 +21,8 @@ pub(super) const QUEUES: &[&str] = &["orders", "delivery", "billing"];
 pub(super) const SKILLS: &[&str] = &["german", "french", "english", "repairs"];
 pub(super) const CANCELLED: &[&str] = &["ordered twice", "found it cheaper", "took too long"];
 pub(super) const RETURNED: &[&str] = &["broken", "too small", "not as pictured", "a gift too many"];
+pub(super) const BY_HAND: &[&str] =
+    &["said so on the phone", "same bill", "asked for it in writing"];
 pub(super) const RESOLVED: &[&str] = &["sent again", "paid back", "explained", "repaired"];
 
 const FIRST: &[&str] = &[
