@@ -12,6 +12,7 @@
 //! Open orders, open cases and some delivered orders, each bounded; a customer costs nothing but
 //! a count.
 
+mod past; // what was measured before
 mod persons; // who is one person
 mod random; // numbers from a seed
 mod words; // sentences from a grammar
@@ -25,6 +26,7 @@ use schemas::events::{
 };
 use schemas::names::Currency;
 
+pub use past::past;
 use random::Random;
 
 /// The tenants; events alternate between them at random, two to one.

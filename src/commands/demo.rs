@@ -6,6 +6,8 @@
 //! served. The generator keeps its own pace by the clock; when the log or the engine cannot keep
 //! up, the lag on the line of progress grows, and nothing is lost.
 //!
+//! Two weeks of calls by the hour are said first, into an empty log: there is a forecast at once.
+//!
 //! A second start reads the same log again and goes on: numbers of new customers and orders begin
 //! above the log's end, so that nothing is repeated.
 
@@ -14,7 +16,7 @@ use std::time::{Duration, Instant};
 use super::out::{Out, Reader};
 use super::typed::Demo;
 use crate::config::Settings;
-use crate::generator::{Generator, Shape, TENANTS};
+use crate::generator::{self, Generator, Shape, TENANTS};
 use crate::messages::{Append, AppendRefused, Appended};
 use crate::report::Report;
 use crate::run::{self, Plan, Running};
@@ -53,6 +55,9 @@ fn play(it: &Demo, running: &Running, append: &dyn Append, data_dir: &str) -> Re
     let mut events = Generator::new(shape);
     // The keys that the lines name are there before the lines are.
     put(append, events.by_ref().take(4).collect())?;
+    if base == 0 {
+        put(append, generator::past(start_ms).collect())?;
+    }
     hello(running, &events, data_dir, &mut out)?;
     let mut lines = Lines::new(running, started);
     let until = |last: Duration| it.duration.is_none_or(|it| last < it);

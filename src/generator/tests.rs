@@ -92,3 +92,22 @@ fn a_later_base_repeats_nothing() {
     };
     assert!(names(first).is_disjoint(&names(later)));
 }
+
+/// Goal: two weeks of calls, of the contract, each hour once, whoever asks and when. Method: the
+/// past of two instants of one hour, and of the next.
+#[test]
+fn the_past_is_of_its_hours_alone() {
+    let of = |start_ms: u64| past(start_ms).collect::<Vec<_>>();
+    let some = of(1_767_225_600_000);
+    assert_eq!(some, of(1_767_225_600_000 + 3_599_999));
+    let next = of(1_767_225_600_000 + 3_600_000);
+    assert_eq!(some[TENANTS.len()..], next[..next.len() - TENANTS.len()]);
+    let mut ids = BTreeSet::new();
+    for record in &some {
+        let event = structured(record).unwrap_or_else(|why| panic!("{why}: {record:?}"));
+        assert!(ids.insert((event.tenant.to_string(), event.id.to_string())));
+        let Data::LoadMeasured(it) = &event.data else { panic!("{event:?}") };
+        assert!((0..200).contains(&it.value) && it.bucket_minutes == 60, "{it:?}");
+    }
+    assert_eq!(ids.len(), 14 * 24 * TENANTS.len());
+}

@@ -23,6 +23,7 @@ const PAGES: &[&str] = &[
     "docs/queues.md",
     "docs/profiles.md",
     "docs/notifications.md",
+    "docs/tour.md",
 ];
 
 /// A person looks before typing on; here curl asks again until somebody answers. What was started
@@ -93,7 +94,7 @@ fn what_is_to_be_typed_is_marked() {
         }
         marked += blocks(&text, "bash").len();
     }
-    assert_eq!(marked, 8, "each of them has its lines in this file");
+    assert_eq!(marked, 14, "each of them has its lines in this file");
 }
 
 /// Goal: what was acknowledged is there after `kill -9`, and can be backed up and restored.
@@ -175,6 +176,33 @@ fn stuck_heard_and_verified() {
     let stuck = "verified: order O-1 of C-1 is stuck (placed)";
     assert_eq!(heard, [stuck, "verified: order O-1 goes on"], "{said}");
     assert!(said.contains("order O-1 goes on") && said.contains("stuck"), "{said}");
+}
+
+/// Goal: the tour shows what it says it does, group by group. Method: all of its blocks as one.
+#[test]
+fn the_tour_is_taken() {
+    let folder = Folder::new("tried-tour");
+    let page = read("docs/tour.md");
+    let said = try_it(&folder, "", &blocks(&page, "bash").concat());
+    let says = |words: &str| assert!(said.contains(words), "{words}: {said}");
+    // Persons with two members; identifiers that join nobody; who carries which.
+    let two: Vec<&str> =
+        said.lines().filter(|it| it.starts_with("C-") && it.contains("[\"C-")).collect();
+    assert!(!two.is_empty() && two.len() <= 3, "{said}");
+    ["too_many", "blocked", r#""value":"A-1""#].into_iter().for_each(says);
+    // Texts, health, orders.
+    says(r#""label":"negative""#);
+    says(r#""model":"lexicon-en 1""#);
+    says(r#""reasons":[{"points""#);
+    ["We have your order.", "returned "].into_iter().for_each(says);
+    // Twenty-four hours, each with its band.
+    let forecast = said.lines().find(|it| it.contains(r#""view":"load_forecast""#)).unwrap();
+    assert_eq!(forecast.matches(r#""p90""#).count(), 24, "{forecast}");
+    says("calls ");
+    says(r#""queue":"billing""#);
+    assert_eq!(said.matches(r#""did":"claimed""#).count(), 1, "{said}");
+    let queues: Vec<&str> = said.lines().filter(|it| it.starts_with("billing ")).collect();
+    assert_eq!(queues.len(), 1, "{said}");
 }
 
 /// Goal: a mapping is looked at as its page says. Method: the page's own mapping and record.
