@@ -35,6 +35,7 @@ use crate::model_quality::{self, ModelQuality};
 use crate::mood::Heard;
 use crate::notifications::Notifications;
 use crate::order_exceptions::OrderExceptions;
+use crate::order_kpis::{Delivered, OrderKpis};
 use crate::order_visibility::OrderVisibility;
 use crate::orders::Orders;
 use crate::orders_by_status::{Moves, OrdersByStatus};
@@ -55,13 +56,13 @@ use crate::volume::Volume;
 use crate::{Addressed, Epoch, Fold, Keep};
 use crate::{
     cases, claims, customers, identifiers, identity, identity_conflicts, load_forecast,
-    notifications, order_exceptions, order_visibility, orders, orders_by_status, priority_queue,
-    profiles, queue_load, queues, records, sla, top_customers, volume,
+    notifications, order_exceptions, order_kpis, order_visibility, orders, orders_by_status,
+    priority_queue, profiles, queue_load, queues, records, sla, top_customers, volume,
 };
 
 /// Every view of this build, in the order of the documentation.
 pub fn definitions() -> &'static [&'static ViewDef] {
-    static ALL: [&ViewDef; 24] = [
+    static ALL: [&ViewDef; 25] = [
         &customers::DEF,
         &orders::DEF,
         &cases::DEF,
@@ -86,6 +87,7 @@ pub fn definitions() -> &'static [&'static ViewDef] {
         &profiles::DEF,
         &identifiers::DEF,
         &identity_conflicts::DEF,
+        &order_kpis::DEF,
     ];
     &ALL
 }
@@ -94,7 +96,7 @@ pub fn definitions() -> &'static [&'static ViewDef] {
 pub type Reference = fn(&[Event<'static>], Epoch) -> BTreeMap<Name, Row>;
 
 /// Of each view its plain computation, in the catalogue's order.
-pub fn references() -> [Reference; 24] {
+pub fn references() -> [Reference; 25] {
     [
         customers::reference,
         orders::reference,
@@ -120,6 +122,7 @@ pub fn references() -> [Reference; 24] {
         profiles::reference,
         identifiers::reference,
         identity_conflicts::reference,
+        order_kpis::reference,
     ]
 }
 
@@ -159,11 +162,12 @@ impl ViewSet {
     const PROFILES: u32 = 2_097_152;
     const IDENTIFIERS: u32 = 4_194_304;
     const IDENTITY_CONFLICTS: u32 = 8_388_608;
+    const ORDER_KPIS: u32 = 16_777_216;
     /// Those that show another view's states: they have no lane of their own on the clock.
     const FACES: u32 = ViewSet::ORDER_VISIBILITY;
 
     /// Relations, each with a fold whose rows it is made from; the first is the one it is about.
-    const NEEDS: [(u32, u32); 15] = [
+    const NEEDS: [(u32, u32); 16] = [
         (ViewSet::ORDERS_BY_STATUS, ViewSet::ORDERS),
         (ViewSet::TOP_CUSTOMERS, ViewSet::CUSTOMERS),
         (ViewSet::PRIORITY_QUEUE, ViewSet::CASES),
@@ -179,6 +183,7 @@ impl ViewSet {
         (ViewSet::PROFILES, ViewSet::CUSTOMERS),
         (ViewSet::IDENTIFIERS, ViewSet::CUSTOMERS),
         (ViewSet::IDENTITY_CONFLICTS, ViewSet::CUSTOMERS),
+        (ViewSet::ORDER_KPIS, ViewSet::ORDERS),
     ];
 
     /// The fold whose rows a view is made from; itself, if it is none's.
@@ -257,6 +262,7 @@ pub struct Views {
     profiles: Option<Arc<Published<Profiles>>>,
     identifiers: Option<Arc<Published<Identifiers>>>,
     identity_conflicts: Option<Arc<Published<IdentityConflicts>>>,
+    order_kpis: Option<Arc<Published<OrderKpis>>>,
 }
 
 impl Views {
@@ -336,6 +342,7 @@ impl Views {
         let profiles = maker.published(ViewSet::PROFILES);
         let identifiers = maker.published(ViewSet::IDENTIFIERS);
         let identity_conflicts = maker.published(ViewSet::IDENTITY_CONFLICTS);
+        let order_kpis = maker.published(ViewSet::ORDER_KPIS);
         Arc::new(Views {
             clock,
             secret,
@@ -366,6 +373,7 @@ impl Views {
             profiles,
             identifiers,
             identity_conflicts,
+            order_kpis,
         })
     }
 
@@ -406,7 +414,8 @@ impl Views {
         let people = self.profiles.as_ref().map_or(0, |it| it.anomalies())
             + self.identifiers.as_ref().map_or(0, |it| it.anomalies())
             + self.identity_conflicts.as_ref().map_or(0, |it| it.anomalies());
-        by_status + top + waiting + sla + load + wrong + people
+        let delivered = self.order_kpis.as_ref().map_or(0, |it| it.anomalies());
+        by_status + top + waiting + sla + load + wrong + people + delivered
     }
 }
 
@@ -561,10 +570,16 @@ impl Sources {
             if let Some(map) = &views.orders {
                 let moves = views.orders_by_status.as_ref().map(|_| Moves::default());
                 let wrong = views.order_exceptions.as_ref().map(|_| OrderExceptions);
-                let others = Both(asks.then_some(Late), wrong);
+                let delivered = views.order_kpis.as_ref().map(|_| Delivered::default());
+                let others = Both(asks.then_some(Late), Some(Both(wrong, delivered)));
                 let (its_door, moved) = door(scope, map, index, Both(moves, Some(others)), &probe);
                 let (moves, said) = split(moved);
-                let (said, wrong) = split(said);
+                let (said, others) = split(said);
+                let (wrong, delivered) = split(others);
+                if let Some(kpis) = &views.order_kpis {
+                    let summed = order_kpis::relate(delivered);
+                    publish(summed, kpis.clone(), index).probe_with(&probe);
+                }
                 if let Some(exceptions) = &views.order_exceptions {
                     publish(wrong, exceptions.clone(), index).probe_with(&probe);
                 }

@@ -18,6 +18,7 @@
 //!  cases, customers, orders, health ─▶ [`queues`] ─▶ relate priority_queue, sla ─▶ publish ─▶ served maps
 //!  customers ─▶ [`identity`], level by level ─▶ profiles, identifiers, identity_conflicts ─▶ publish ─▶ served maps
 //!  orders ───────────────────────────────▶ relate order_exceptions ────▶ publish ─▶ served map
+//!  orders ─(delivered, summed)─▶ relate order_kpis ──────────────────────▶ publish ─▶ served map
 //!  cases, claims ────────────────────────▶ relate queue_load ──────────▶ publish ─▶ served map
 //! ```
 //!
@@ -25,7 +26,7 @@
 //! [`sentiment`], [`sentiment_by_customer`], [`sentiment_by_product`], [`sentiment_by_day`],
 //! [`model_quality`], [`claims`], [`notifications`], [`load_forecast`], [`health`] (folds);
 //! [`orders_by_status`], [`top_customers`],
-//! [`priority_queue`], [`sla`], [`queue_load`], [`order_exceptions`],
+//! [`priority_queue`], [`sla`], [`queue_load`], [`order_exceptions`], [`order_kpis`],
 //! [`profiles`], [`identifiers`], [`identity_conflicts`] (relations);
 //! [`order_visibility`] (another look at the states of `orders`).
 
@@ -60,6 +61,7 @@ pub mod load_forecast;
 pub mod health;
 pub mod order_visibility;
 pub mod order_exceptions;
+pub mod order_kpis;
 pub mod identity; // which customers are one person: what the next three are made from
 pub mod profiles;
 pub mod identifiers;

@@ -65,6 +65,7 @@ pub const MIGRATIONS: &[Migration] = &[
     ("0023_profiles", include_str!("clickhouse/0023_profiles.sql")),
     ("0024_identifiers", include_str!("clickhouse/0024_identifiers.sql")),
     ("0025_identity_conflicts", include_str!("clickhouse/0025_identity_conflicts.sql")),
+    ("0028_order_kpis", include_str!("clickhouse/0028_order_kpis.sql")),
 ];
 
 /// How a statement of a migration may begin, and what the name of its table or view stands behind: each may
@@ -127,6 +128,8 @@ pub const FEW_WORDS: &[(&str, &str)] = &[
     ("profiles", "time_zone"),
     ("identifiers", "kind"),
     ("identity_conflicts", "kind"),
+    ("order_kpis", "ship_from"),
+    ("order_kpis", "ship_to"),
 ];
 
 /// Text fields whose words are a closed list.

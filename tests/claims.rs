@@ -180,8 +180,18 @@ fn leases_end_and_keys_are_remembered() {
     };
     let shown = get(&address, "/v1/queues/q");
     assert_eq!((&shown["n_waiting"], &shown["cases"][0]["case"]), (&json!(1), &json!("K-0000")));
+    // One waits: it has waited longest, up to the instant that is shown.
+    assert_eq!(shown["oldest_opened_at"], shown["cases"][0]["opened_at"]);
+    let micros = |it: &Value| schemas::time::parse_rfc3339(it.as_str().unwrap()).unwrap();
+    let waited = (micros(&shown["at"]) - micros(&shown["oldest_opened_at"])) / 1_000_000;
+    assert_eq!(shown["longest_wait_seconds"], json!(waited.max(0)), "{shown}");
     let (status, told) = claim("k1", "ann", &[]);
     assert_eq!((status, &told["case"]), (200, &Value::Null), "no skill, no case: {told}");
+    let empty = get(&address, "/v1/queues/nobody-waits");
+    assert_eq!(
+        (&empty["oldest_opened_at"], &empty["longest_wait_seconds"]),
+        (&Value::Null, &Value::Null)
+    );
     let (_, ann) = claim("k2", "ann", &["french", "welding"]);
     assert_eq!(ann["case"], "K-0000", "{ann}");
     assert_eq!(claim("k3", "bob", &["french"]).1["case"], Value::Null, "it is taken");

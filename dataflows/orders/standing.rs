@@ -86,6 +86,28 @@ impl State {
         rest.count() as usize
     }
 
+    /// Where its first line leaves from, and where it goes, as far as was said.
+    pub(crate) fn first_places(&self) -> [Option<&str>; 2] {
+        let Some(facts) = self.facts.as_ref().filter(|_| self.placed) else { return [None; 2] };
+        let mut rest = Facts::unpack(facts).rest;
+        let (_tie, _customer, _channel) = (rest.text(), rest.text(), rest.maybe());
+        if rest.count() == 0 {
+            return [None; 2];
+        }
+        let (_sku, _quantity, _price) = (rest.text(), rest.int(), rest.int());
+        [rest.maybe(), rest.maybe()]
+    }
+
+    /// When it was placed.
+    pub(crate) fn placed_at(&self) -> Option<i64> {
+        self.placed.then_some(self.facts_at)
+    }
+
+    /// Whether it, or a line of it, was ever said to be a problem.
+    pub(crate) fn was_a_problem(&self) -> bool {
+        self.timeline.entries().any(|it| it.status == Status::Problem)
+    }
+
     /// What single statements say.
     pub(crate) fn said_of(&self) -> Said {
         let mut said = Said { lines: vec![None; self.n_lines()], ..Said::default() };

@@ -110,6 +110,7 @@ pub(super) fn order(
     let at = pin.epoch();
     let picks = picks(load, of_queue, at)?;
     let (open, _): (Vec<Open>, Vec<Case>) = of(cases, of_queue, at)?.into_iter().unzip();
+    let oldest = open.iter().map(|it| it.opened_at).min();
     let order = policy.order(&open, micros(at), picks);
     let mut rows: Vec<Row> = Vec::with_capacity(limit.min(order.len()));
     for place in order.into_iter().take(limit) {
@@ -117,7 +118,7 @@ pub(super) fn order(
         let row = cases.get(of_queue.0, &key, at).map_err(|_| Refused::NoView("priority_queue"))?;
         rows.extend(row);
     }
-    Ok(Ordered { as_of: (read.as_of)(at), picks, n_waiting: open.len(), rows })
+    Ok(Ordered { as_of: (read.as_of)(at), picks, n_waiting: open.len(), oldest, rows })
 }
 
 /// An epoch as an instant of event time.

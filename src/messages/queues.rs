@@ -95,6 +95,8 @@ pub struct Ordered {
     pub picks: u64,
     /// How many wait.
     pub n_waiting: usize,
+    /// When the one that has waited longest was opened, microseconds since the Unix epoch.
+    pub oldest: Option<i64>,
     /// The first of them, in order: rows of `priority_queue`.
     pub rows: Vec<schemas::rows::Row>,
 }

@@ -33,13 +33,15 @@ pub(super) async fn order(
     let of = queue.clone();
     let work = move || asking.ports.queues.order(caller.tenant(), &of, limit).map_err(refusal);
     let ordered = desk.long.read(work).await?;
-    let Ordered { as_of, picks, n_waiting, rows } = ordered;
+    let Ordered { as_of, picks, n_waiting, oldest, rows } = ordered;
     let def = desk.view("priority_queue")?.def();
     let mut body = Vec::with_capacity(256 + rows.len() * 512);
     body.extend(b"{\"as_of\":");
     push_json(&mut body, &AsOfJson(as_of));
     let told = json!({
         "queue": queue, "at": epoch_time(as_of.epoch), "n_claims": picks, "n_waiting": n_waiting,
+        "oldest_opened_at": oldest.map(rfc3339),
+        "longest_wait_seconds": oldest.map(|it| waited(as_of.epoch, it)),
     });
     for (name, value) in told.as_object().into_iter().flatten() {
         body.push(b',');
@@ -54,6 +56,12 @@ pub(super) async fn order(
     }
     body.extend(b"]}");
     Ok(json_response(StatusCode::OK, body))
+}
+
+/// Seconds from an instant (microseconds) to an epoch (milliseconds); what is to come has not waited.
+fn waited(epoch: u64, since: i64) -> i64 {
+    let now = i64::try_from(epoch).unwrap_or(i64::MAX);
+    (now.saturating_sub(since.div_euclid(1_000)) / 1_000).max(0)
 }
 
 fn name(captures: &Captures) -> Result<String, Refusal> {
