@@ -25,6 +25,8 @@ use timely::worker::Worker;
 use crate::cases::Cases;
 use crate::claims::Claims;
 use crate::customers::Customers;
+use crate::erased::Erased;
+use crate::erasures::Erasures;
 use crate::fold::{Both, Nobody, Project, fold, split};
 use crate::health::{self, Health};
 use crate::identifiers::Identifiers;
@@ -54,14 +56,14 @@ use crate::top_customers::{Candidates, TopCustomers};
 use crate::volume::Volume;
 use crate::{Addressed, Epoch, Fold, Keep};
 use crate::{
-    cases, claims, customers, identifiers, identity, identity_conflicts, load_forecast,
+    cases, claims, customers, erasures, identifiers, identity, identity_conflicts, load_forecast,
     notifications, order_exceptions, order_visibility, orders, orders_by_status, priority_queue,
     profiles, queue_load, queues, records, sla, top_customers, volume,
 };
 
 /// Every view of this build, in the order of the documentation.
 pub fn definitions() -> &'static [&'static ViewDef] {
-    static ALL: [&ViewDef; 24] = [
+    static ALL: [&ViewDef; 25] = [
         &customers::DEF,
         &orders::DEF,
         &cases::DEF,
@@ -86,6 +88,7 @@ pub fn definitions() -> &'static [&'static ViewDef] {
         &profiles::DEF,
         &identifiers::DEF,
         &identity_conflicts::DEF,
+        &erasures::DEF,
     ];
     &ALL
 }
@@ -94,7 +97,7 @@ pub fn definitions() -> &'static [&'static ViewDef] {
 pub type Reference = fn(&[Event<'static>], Epoch) -> BTreeMap<Name, Row>;
 
 /// Of each view its plain computation, in the catalogue's order.
-pub fn references() -> [Reference; 24] {
+pub fn references() -> [Reference; 25] {
     [
         customers::reference,
         orders::reference,
@@ -120,6 +123,7 @@ pub fn references() -> [Reference; 24] {
         profiles::reference,
         identifiers::reference,
         identity_conflicts::reference,
+        erasures::reference,
     ]
 }
 
@@ -159,6 +163,7 @@ impl ViewSet {
     const PROFILES: u32 = 2_097_152;
     const IDENTIFIERS: u32 = 4_194_304;
     const IDENTITY_CONFLICTS: u32 = 8_388_608;
+    const ERASURES: u32 = 16_777_216;
     /// Those that show another view's states: they have no lane of their own on the clock.
     const FACES: u32 = ViewSet::ORDER_VISIBILITY;
 
@@ -195,7 +200,8 @@ impl ViewSet {
 
     /// These, or the name that is not a view / the fold that a relation lacks, in words.
     pub fn parse(names: &[&str]) -> Result<ViewSet, String> {
-        let mut chosen = ViewSet(0);
+        // Who was erased is kept whatever else is: it keeps their data from coming back.
+        let mut chosen = ViewSet(Self::ERASURES);
         for name in names {
             let Some(place) = definitions().iter().position(|it| it.name == *name) else {
                 let known: Vec<_> = definitions().iter().map(|it| it.name).collect();
@@ -231,6 +237,7 @@ pub struct Views {
     clock: Arc<Clock>,
     secret: Secret,
     terms: Arc<Terms>,
+    erased: Arc<Erased>,
     readers: Vec<Arc<dyn ViewReader>>,
     keepers: Vec<Arc<dyn StateKeeper>>,
     leaving: Vec<Arc<dyn Leaving>>,
@@ -257,6 +264,7 @@ pub struct Views {
     profiles: Option<Arc<Published<Profiles>>>,
     identifiers: Option<Arc<Published<Identifiers>>>,
     identity_conflicts: Option<Arc<Published<IdentityConflicts>>>,
+    erasures: Option<Arc<Served<Erasures>>>,
 }
 
 impl Views {
@@ -300,7 +308,9 @@ impl Views {
         let clock = Clock::new(lanes, undo_max_bytes);
         let (mut readers, mut keepers) = (Vec::new(), Vec::new());
         let mut leaving = Vec::new();
+        let erased = Erased::new(secret);
         let mut maker = Maker {
+            erased: &erased,
             chosen,
             workers,
             secret,
@@ -336,10 +346,12 @@ impl Views {
         let profiles = maker.published(ViewSet::PROFILES);
         let identifiers = maker.published(ViewSet::IDENTIFIERS);
         let identity_conflicts = maker.published(ViewSet::IDENTITY_CONFLICTS);
+        let erasures = maker.served(ViewSet::ERASURES, Kind::Customer);
         Arc::new(Views {
             clock,
             secret,
             terms: Arc::new(terms),
+            erased,
             readers,
             keepers,
             leaving,
@@ -366,12 +378,32 @@ impl Views {
             profiles,
             identifiers,
             identity_conflicts,
+            erasures,
         })
     }
 
     /// The clock of all of them.
     pub fn clock(&self) -> &Arc<Clock> {
         &self.clock
+    }
+
+    /// Who is erased.
+    pub fn erased(&self) -> &Arc<Erased> {
+        &self.erased
+    }
+
+    /// Those who were erased before the process began: from the states that were put back.
+    fn recall_erased(&self) {
+        let Some(map) = &self.erasures else { return };
+        let mut known = Vec::new();
+        map.each_key(|key, state| {
+            if Erasures::exists(state) {
+                known.push(key);
+            }
+        });
+        if !known.is_empty() {
+            self.erased.add(&known, 0);
+        }
     }
 
     /// As readers see them, in the catalogue's order.
@@ -412,6 +444,7 @@ impl Views {
 
 /// Makes maps, each with the next lanes of the clock.
 struct Maker<'m> {
+    erased: &'m Arc<Erased>,
     chosen: ViewSet,
     workers: usize,
     secret: Secret,
@@ -440,6 +473,7 @@ impl Maker<'_> {
                 map
             }
         };
+        map.look_for(self.erased);
         self.readers.push(map.clone());
         self.leaving.push(map.clone());
         Some(map)
@@ -503,6 +537,9 @@ impl<U: Clone + 'static> Door<U> {
 /// One worker's end of the dataflow: where updates go in, and how far it has come.
 pub struct Sources {
     secret: Secret,
+    erased: Arc<Erased>,
+    /// That is open.
+    epoch: Epoch,
     probe: ProbeHandle<Epoch>,
     customers: Option<Door<customers::Update>>,
     orders: Option<Door<orders::Update>>,
@@ -518,6 +555,7 @@ pub struct Sources {
     notifications: Option<Door<notifications::Update>>,
     load_forecast: Option<Door<load_forecast::Update>>,
     health: Option<Door<health::Update>>,
+    erasures: Option<Door<erasures::Update>>,
     /// Of the open epoch.
     counts: Counts,
 }
@@ -526,6 +564,7 @@ impl Sources {
     /// Builds the dataflow of the chosen views on this worker.
     pub fn build(worker: &mut Worker, views: &Arc<Views>) -> Sources {
         let index = worker.index();
+        views.recall_erased();
         worker.dataflow_named("views", |scope| {
             let probe = ProbeHandle::new();
             // Whether somebody asks for cases with their people.
@@ -635,8 +674,12 @@ impl Sources {
                 views.notifications.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
             let load_forecast =
                 views.load_forecast.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
+            let erasures =
+                views.erasures.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
             Sources {
                 secret: views.secret,
+                erased: views.erased.clone(),
+                epoch: 0,
                 probe,
                 customers,
                 orders,
@@ -652,6 +695,7 @@ impl Sources {
                 notifications,
                 load_forecast,
                 health,
+                erasures,
                 counts: Counts::default(),
             }
         })
@@ -660,6 +704,11 @@ impl Sources {
     /// Sends (and empties) the updates at the open epoch. Volume counts stay until the epoch is
     /// sealed by `advance_to`, so that they are summed once per epoch.
     pub fn send(&mut self, updates: &mut Updates) {
+        if !updates.erasures.is_empty() {
+            // Before anything of the epoch is complete, every fold is to know.
+            let who: Vec<_> = updates.erasures.iter().map(|it| it.key).collect();
+            self.erased.add(&who, self.epoch);
+        }
         give(&mut self.customers, &mut updates.customers);
         give(&mut self.orders, &mut updates.orders);
         give(&mut self.cases, &mut updates.cases);
@@ -673,6 +722,7 @@ impl Sources {
         give(&mut self.notifications, &mut updates.notifications);
         give(&mut self.load_forecast, &mut updates.load_forecast);
         give(&mut self.health, &mut updates.health);
+        give(&mut self.erasures, &mut updates.erasures);
         self.counts.take(&mut updates.volume);
     }
 
@@ -695,6 +745,8 @@ impl Sources {
         advance(&mut self.notifications, epoch);
         advance(&mut self.load_forecast, epoch);
         advance(&mut self.health, epoch);
+        advance(&mut self.erasures, epoch);
+        self.epoch = epoch;
     }
 
     /// The frontier of everything: `less_than(&e)` while some epoch below `e` is not complete.
