@@ -6,6 +6,8 @@
 //! complete when every chosen view of every worker has applied it. A relation is fed by the fold it
 //! reads, on the same worker, in the same dataflow.
 
+mod door; // where updates go in
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,18 +18,19 @@ use schemas::leaving::Leaving;
 use schemas::names::{Kind, Name, Secret};
 use schemas::reading::ViewReader;
 use schemas::rows::{Row, ViewDef};
-use timely::container::CapacityContainerBuilder;
+use timely::dataflow::ProbeHandle;
+use timely::dataflow::operators::Probe;
 use timely::dataflow::operators::vec::Map;
-use timely::dataflow::operators::{Input, Probe};
-use timely::dataflow::{InputHandle, ProbeHandle, Scope};
 use timely::worker::Worker;
+
+use door::{Door, advance, door, give};
 
 use crate::cases::Cases;
 use crate::claims::Claims;
 use crate::customers::Customers;
 use crate::erased::Erased;
 use crate::erasures::Erasures;
-use crate::fold::{Both, Nobody, Project, fold, split};
+use crate::fold::{Both, Nobody, Project, split};
 use crate::health::{self, Health};
 use crate::identifiers::Identifiers;
 use crate::identity_conflicts::IdentityConflicts;
@@ -54,7 +57,7 @@ use crate::served::{Clock, Face, KeyOf, Served};
 use crate::sla::Slas;
 use crate::top_customers::{Candidates, TopCustomers};
 use crate::volume::Volume;
-use crate::{Addressed, Epoch, Fold, Keep};
+use crate::{Epoch, Fold, Keep};
 use crate::{
     cases, claims, customers, erasures, identifiers, identity, identity_conflicts, load_forecast,
     notifications, order_exceptions, order_visibility, orders, orders_by_status, priority_queue,
@@ -501,39 +504,6 @@ impl Maker<'_> {
     }
 }
 
-/// Where the updates of one fold go in.
-///
-/// The newest batch is held back until the next one comes or the epoch is sealed: timely passes
-/// the sealing on to the exchange only if something was sent since the worker's last step. Were
-/// it all sent before that step, what the exchange has gathered for other workers would stay
-/// there, and the epoch would never be complete.
-struct Door<U: Clone + 'static> {
-    input: InputHandle<Epoch, CapacityContainerBuilder<Vec<Addressed<U>>>>,
-    held: Vec<Addressed<U>>,
-}
-
-impl<U: Clone + 'static> Door<U> {
-    /// Sends and empties the updates; they come back with room for as many.
-    fn send(&mut self, updates: &mut Vec<Addressed<U>>) {
-        if updates.is_empty() {
-            return;
-        }
-        std::mem::swap(&mut self.held, updates);
-        self.input.send_batch(updates);
-        updates.clear();
-        let room = self.held.len();
-        if updates.capacity() < room {
-            updates.reserve_exact(room + room / 8);
-        }
-    }
-
-    fn advance_to(&mut self, epoch: Epoch) {
-        self.input.send_batch(&mut self.held);
-        self.held.clear();
-        self.input.advance_to(epoch);
-    }
-}
-
 /// One worker's end of the dataflow: where updates go in, and how far it has come.
 pub struct Sources {
     secret: Secret,
@@ -785,31 +755,5 @@ impl<'s> Waiting<'s> {
             days: days.as_collection(),
             loads: loads.as_collection(),
         }
-    }
-}
-
-/// A fold with its input.
-fn door<'s, F: Fold, P: Project<F>>(
-    scope: Scope<'s, Epoch>,
-    map: &Arc<Served<F>>,
-    worker: usize,
-    project: P,
-    probe: &ProbeHandle<Epoch>,
-) -> (Door<F::Update>, Moved<'s, F, P>) {
-    let (input, updates) = scope.new_input::<Vec<Addressed<F::Update>>>();
-    let moved = fold(updates, map.clone(), worker, project).probe_with(probe);
-    (Door { input, held: Vec::new() }, moved)
-}
-
-fn give<U: Clone + 'static>(door: &mut Option<Door<U>>, updates: &mut Vec<Addressed<U>>) {
-    match door {
-        Some(door) => door.send(updates),
-        None => updates.clear(),
-    }
-}
-
-fn advance<U: Clone + 'static>(door: &mut Option<Door<U>>, epoch: Epoch) {
-    if let Some(door) = door {
-        door.advance_to(epoch);
     }
 }
