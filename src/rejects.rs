@@ -222,6 +222,15 @@ impl RejectStore {
         index
     }
 
+    /// Overwrites the bytes of rejects that are `theirs`; what was found in them, too. Gives how many
+    /// that were. Their places, reasons and numbers stay.
+    pub fn blank(&self, theirs: Arc<dyn Fn(&[u8]) -> bool + Send + Sync>) -> Result<u64, Report> {
+        let (done, waits) = bounded(1);
+        let asked = self.inner.queue.send(keeper::Work::Blank(theirs, done));
+        // Closed meanwhile: what is not overwritten now is at the next start.
+        if asked.is_err() { Ok(0) } else { waits.recv().unwrap_or(Ok(0)) }
+    }
+
     /// Waits until all that was taken is durable; `false` if that took longer than `limit`.
     pub fn flush(&self, limit: Duration) -> bool {
         let (done, waits) = bounded(1);

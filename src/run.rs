@@ -22,6 +22,7 @@ mod asked; // what somebody asked to be built again
 mod covered; // whether it can be
 mod damaged; // what becomes of a state that cannot be read
 mod ends; // how threads end
+pub mod erasing; // what is kept of erased customers, taken out of the files
 mod feeds; // how what is read is read
 mod files; // files on their way through threads
 mod folder; // what is durable, opened
@@ -258,7 +259,9 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     };
     let (sinks, leaves) = leaves.unzip();
     let log_needed = log.as_ref().map(LocalLog::needed);
-    let beside = keep::Beside { log: log_needed, planned: planned.clone() };
+    let forget = erasing::Forget::default();
+    let asked = (Arc::clone(&forget.asked), Arc::clone(&forget.done));
+    let beside = keep::Beside { log: log_needed, planned: planned.clone(), forget: asked };
     let checkpoints = match kept {
         Some(kept) => Some(kept.start(
             &settings,
@@ -391,6 +394,19 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
             Some(serve(&settings, porch, ports, (end, told, (hangup, again)), address_file)?)
         }
     };
+    let erasing = match (&log, &plan.state) {
+        (Some(log), Some(dir)) => Some(erasing::start(erasing::Behind {
+            dir: dir.clone(),
+            read: read.clone(),
+            erased: Box::new(engine.erased()),
+            log: Arc::clone(&log.0),
+            rejects: rejects.clone(),
+            forget,
+            now_ms: now_by(&clock),
+            stop: Arc::clone(&stop),
+        })?),
+        _ => None,
+    };
     let watching = watching::start(watching::Behind {
         settings: &settings,
         told: plan.told.as_ref(),
@@ -427,6 +443,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         rejects,
         serving,
         watching,
+        erasing,
         within: settings.serve.drain_timeout + running::CLOSE,
         _lock: lock,
     })

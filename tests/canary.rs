@@ -3,6 +3,8 @@
 //! in rows, relations and rejects; every route of the table is asked as `b`, in every way that
 //! could find it, and every answer is searched. (`tests/serve/routes.rs` has the same for the HTTP
 //! room alone.)
+//!
+//! And that nothing of an erased customer is found: not in an answer, not in a file.
 
 #![allow(missing_docs, clippy::disallowed_methods)]
 
@@ -475,4 +477,189 @@ fn nothing_of_another_tenants_is_found_in_a_running_engine() {
         }
     }
     running.stop().unwrap();
+}
+
+/// In what is about the customer who is erased, and nowhere else.
+const SECRET: &str = "secret-7b2d";
+const WHO: &str = "C-17";
+
+/// What is known of a customer, in every way that a person's data comes in: statements that name
+/// them, statements about their order and case that name nobody.
+fn life(who: &str, secret: &str) -> Vec<Value> {
+    let said = [
+        (
+            "customer.registered",
+            json!({"customer": who, "name": secret, "email": format!("{secret}@example.org"), "attributes": {"note": secret}}),
+        ),
+        (
+            "customer.identified",
+            json!({"customer": who, "kind": "email", "value": format!("{secret}@example.org")}),
+        ),
+        (
+            "customer.linked_by_hand",
+            json!({"customer": "D-2", "other": who, "agent": secret, "reason": secret}),
+        ),
+        (
+            "order.placed",
+            json!({"order": format!("O-{who}"), "customer": who, "currency": "EUR", "channel": secret,
+            "lines": [{"sku": secret, "quantity": 1, "unit_price": 100}]}),
+        ),
+        ("order.status_changed", json!({"order": format!("O-{who}"), "status": "problem"})),
+        ("order.cancelled", json!({"order": format!("O-{who}"), "reason": secret})),
+        ("feedback.submitted", json!({"customer": who, "text": format!("not good, {secret}")})),
+        (
+            "case.opened",
+            json!({"case": format!("T-{who}"), "customer": who, "severity": 2, "queue": "q", "text": secret}),
+        ),
+        ("case.resolved", json!({"case": format!("T-{who}"), "resolution": secret})),
+        (
+            "interaction.recorded",
+            json!({"customer": who, "channel": "web", "action": secret, "text": secret}),
+        ),
+    ];
+    let event = |(kind, data): (&str, Value)| {
+        json!({
+            "specversion": "1.0", "type": kind, "source": "s", "id": format!("e-{}", event_id()),
+            "tenant": "default", "time": "2026-01-02T00:00:00Z", "data": data,
+        })
+    };
+    said.into_iter().map(event).collect()
+}
+
+/// Files below a folder in which these bytes stand.
+fn found_in(dir: &std::path::Path, bytes: &[u8]) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![dir.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            // What was there a moment ago may be gone: the store removes its own.
+            match std::fs::read(&path) {
+                _ if path.is_dir() => folders.push(path),
+                Ok(it) if it.windows(bytes.len()).any(|it| it == bytes) => {
+                    found.push(path.display().to_string());
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+/// Waits until it is so.
+fn until(what: &str, mut is_so: impl FnMut() -> Result<(), String>) {
+    let end = Instant::now() + Duration::from_secs(120);
+    while let Err(found) = is_so() {
+        assert!(Instant::now() < end, "{what}: {found}");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+/// Every answer to a question without parameters, and every page of every view.
+fn nothing_is_answered(address: SocketAddr) {
+    let clean = |path: &str, text: &str| assert!(!text.contains(SECRET), "{path}: {text}");
+    keys(address, "default", |view, page| clean(view, page));
+    let plain = ROUTES.iter().filter(|it| it.method == "GET" && !it.path.contains('{'));
+    for route in plain.filter(|it| it.path != "/v1/stream") {
+        clean(route.path, &ask(address, "GET", route.path, "default", "").1);
+    }
+    let (status, text) = ask(address, "GET", "/v1/rejects?limit=1000", "default", "");
+    assert_eq!(status, 200);
+    clean("/v1/rejects", &text);
+}
+
+#[test]
+fn nothing_of_an_erased_customer_is_found() {
+    use millstream::run::erasing::Done;
+    let dir = TempDir::new();
+    let data = dir.0.join("data");
+    // A reject that names them, and one that is not even JSON.
+    let feed = format!(
+        "{{\"id\":\"1\",\"data\":{{\"customer\":\"{WHO}\",\"nam\":\"{SECRET}\"}}}}\n\
+         {{\"id\":\"2\",\"customer\":\"{WHO}\",\"name\":\"{SECRET}\n"
+    );
+    let engine = running(&dir, &feed);
+    let address = engine.address().unwrap();
+    for event in life(WHO, SECRET).iter().chain(&life("D-2", "other")) {
+        take(&engine, event);
+    }
+    until("the rejects are kept", || {
+        let text = ask(address, "GET", "/v1/rejects?limit=1000", "default", "").1;
+        if text.matches(SECRET).count() >= 4 { Ok(()) } else { Err(text) }
+    });
+    // The search finds what is there.
+    let mut shown = BTreeSet::new();
+    let before = keys(address, "default", |view, page| {
+        if page.contains(SECRET) {
+            shown.insert(view.to_string());
+        }
+    });
+    for view in ["customers", "orders", "cases", "identifiers", "profiles"] {
+        assert!(shown.contains(view), "{view} shows nothing: {shown:?}");
+    }
+    until("it is in files", || {
+        let found = found_in(&data, SECRET.as_bytes());
+        let is_in = |it: &str| found.iter().any(|path| path.contains(it));
+        if ["/log/", "/state/", "/rejects/"].into_iter().all(is_in) {
+            Ok(())
+        } else {
+            Err(found.concat())
+        }
+    });
+
+    let erased = json!({
+        "specversion": "1.0", "type": "customer.erased", "source": "desk", "id": "r-1",
+        "tenant": "default", "time": "2026-01-03T00:00:00Z", "data": {"customers": [WHO]},
+    });
+    take(&engine, &erased);
+    // From the epoch of the erasure on; the rejects follow.
+    keys(address, "default", |view, page| assert!(!page.contains(SECRET), "{view}: {page}"));
+    let done = || Done::read(&data).unwrap();
+    until("all is gone through", || {
+        let done = done();
+        let is_done = |it: &millstream::run::erasing::Certificate| {
+            it.log_at_ms.is_some() && it.rejects_at_ms.is_some() && it.state_at_ms.is_some()
+        };
+        match &done.customers[..] {
+            [it] if is_done(it) => Ok(()),
+            _ => Err(format!("{done:?}")),
+        }
+    });
+    nothing_is_answered(address);
+    let after = keys(address, "default", |_, _| {});
+    assert_eq!(after["erasures"], [WHO]);
+    for (view, keys) in &after {
+        let theirs = |it: &&String| it.contains(WHO);
+        let fact = usize::from(view == "erasures");
+        assert_eq!(keys.iter().filter(theirs).count(), fact, "{view}: {keys:?}");
+    }
+    assert_eq!(after["volume"].len(), before["volume"].len() + 1, "counts stay, and count this");
+    assert!(after["customers"].contains(&"D-2".to_string()), "nobody else is erased");
+    let it = done().customers.remove(0);
+    assert_eq!((&*it.tenant, &*it.customer, &*it.id), ("default", WHO, "r-1"));
+    assert_eq!((it.log_records, done().rejects), (10, 4), "every record, every reject of theirs");
+    assert_eq!(found_in(&data, SECRET.as_bytes()), [""; 0]);
+
+    // What comes later is rejected, without its bytes; its record leaves with the segment's end.
+    let mut late = life(WHO, SECRET).remove(0);
+    late["time"] = json!("2026-01-04T00:00:00Z");
+    take(&engine, &late);
+    until("it is rejected", || {
+        let text = ask(address, "GET", "/v1/rejects?limit=1000", "default", "").1;
+        if text.contains("engine/erased") { Ok(()) } else { Err(text) }
+    });
+    nothing_is_answered(address);
+    // (It is counted where counts are without a person.)
+    let after = keys(address, "default", |_, _| {});
+    engine.stop().unwrap();
+    let engine = running(&dir, &feed);
+    let address = engine.address().unwrap();
+    until("the late record is blanked", || {
+        let found = found_in(&data, SECRET.as_bytes());
+        if found.is_empty() { Ok(()) } else { Err(found.concat()) }
+    });
+    nothing_is_answered(address);
+    assert_eq!(keys(address, "default", |_, _| {}), after, "a restart brings nothing back");
+    engine.stop().unwrap();
+    assert_eq!(found_in(&data, SECRET.as_bytes()), [""; 0]);
 }
