@@ -45,6 +45,7 @@ use crate::report::Report;
 use crate::segments::{self, Contents, Folder, OnDamage};
 
 use index::Index;
+pub use keeper::Theirs;
 pub use kept::{Kept, Looking};
 pub use record::{Count, Filter, Page, Reject};
 pub use retry::{Retried, Select, Skipped};
@@ -224,7 +225,7 @@ impl RejectStore {
 
     /// Overwrites the bytes of rejects that are `theirs`; what was found in them, too. Gives how many
     /// that were. Their places, reasons and numbers stay.
-    pub fn blank(&self, theirs: Arc<dyn Fn(&[u8]) -> bool + Send + Sync>) -> Result<u64, Report> {
+    pub fn blank(&self, theirs: Theirs) -> Result<u64, Report> {
         let (done, waits) = bounded(1);
         let asked = self.inner.queue.send(keeper::Work::Blank(theirs, done));
         // Closed meanwhile: what is not overwritten now is at the next start.

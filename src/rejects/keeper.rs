@@ -37,7 +37,7 @@ pub(super) enum Work {
 }
 
 /// Whether the bytes of a reject are to be overwritten.
-pub(super) type Theirs = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
+pub type Theirs = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
 
 /// Where rejects are kept.
 pub(super) enum Keep {
