@@ -219,7 +219,17 @@ impl<F: Fold> Served<F> {
         let (looked_on, saver) = (AtomicBool::new(false), Mutex::default());
         let rests = rest.is_some();
         let erased = OnceLock::new();
-        Arc::new(Served { parts, clock, first_lane, key_of, slots, rests, looked_on, erased, saver })
+        Arc::new(Served {
+            parts,
+            clock,
+            first_lane,
+            key_of,
+            slots,
+            rests,
+            looked_on,
+            erased,
+            saver,
+        })
     }
 
     /// Others make something of its states: from before the dataflow is built.

@@ -127,15 +127,15 @@ impl<F: Fold> Writer<F> {
             slots.clear();
             // Only this worker writes here: what is found by reading stands until it is written.
             let shard = lock.read();
+            let mut look = shard.look();
             for slot in 0..shard.slots() {
-                let entry = shard.entry(slot);
+                let entry = look.entry(slot);
                 let is_there = entry.epoch != Epoch::MAX;
-                if is_there
-                    && F::settle(shard.key(slot), &entry.name, &entry.state, &gone).is_some()
-                {
+                if is_there && F::settle(entry.key(), &entry.name, &entry.state, &gone).is_some() {
                     slots.push(slot);
                 }
             }
+            drop(look);
             drop(shard);
             if slots.is_empty() {
                 continue;
@@ -370,8 +370,11 @@ fn settle<F: Fold>(shard: &mut Shard<F::State>, before: (usize, usize), gone: &G
     let steps = undo.steps[before.0..].iter().map(|it| it.slot);
     let slots: Vec<u32> = steps.chain(undo.born[before.1..].iter().copied()).collect();
     for slot in slots {
-        let entry = shard.entry(slot);
-        if let Some(left) = F::settle(shard.key(slot), &entry.name, &entry.state, gone) {
+        let mut look = shard.look();
+        let entry = look.entry(slot);
+        let left = F::settle(entry.key(), &entry.name, &entry.state, gone);
+        drop(look);
+        if let Some(left) = left {
             *shard.keep(slot) = left;
         }
     }
