@@ -108,13 +108,17 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
 
     engine::judge_by(&settings.health);
     engine::join_by(&settings.identity);
+    let there = match &plan.state {
+        Some(dir) => Some(erasing::there::There::open(dir, now_by(&clock))?),
+        None => None,
+    };
     let prepare = || {
         let is_kept = plan.state.is_some();
         let prepared = Prepared::new(&settings.engine, &settings.queues, secret, is_kept)?;
         // Without a state that is kept nothing leaves: what left could not be told from what is new.
         let views: Vec<_> = prepared.leaving().iter().map(|it| it.def()).collect();
         let mut given =
-            plan.state.as_ref().map_or_else(Vec::new, |_| sinks::given(&settings, &views, &secret));
+            there.as_ref().map_or_else(Vec::new, |it| sinks::given(&settings, &views, &secret, it));
         given.extend(plan.state.iter().flat_map(|_| plan.sinks.clone()));
         sinks::prepare(&prepared.leaving(), &given);
         Ok::<_, Report>((prepared, given))
@@ -402,6 +406,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
             log: Arc::clone(&log.0),
             rejects: rejects.clone(),
             forget,
+            outbox: sinks.as_ref().map(Sinks::outbox),
             now_ms: now_by(&clock),
             stop: Arc::clone(&stop),
         })?),

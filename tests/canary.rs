@@ -10,6 +10,8 @@
 
 #[path = "../benches/common/mod.rs"]
 mod http;
+#[path = "common/life.rs"]
+mod life;
 #[path = "support/temp_dir.rs"]
 mod temp_dir;
 
@@ -19,7 +21,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use http::{Client, post};
-use millstream::config::Settings;
+use life::life;
+use millstream::config::sinks::{Sort, To};
+use millstream::config::{Settings, SinkSettings};
 use millstream::run::{Plan, Running, Source, start};
 use millstream::serve::routes::{Class, ROUTES};
 use serde_json::{Value, json};
@@ -89,10 +93,30 @@ fn event_id() -> u64 {
 }
 
 fn running(dir: &TempDir, feed: &str) -> Running {
+    running_with(dir, feed, Vec::new())
+}
+
+/// Files of everything, beside the data folder.
+fn files(dir: &TempDir) -> SinkSettings {
+    SinkSettings {
+        name: "files".into(),
+        take: vec![Sort::Rows, Sort::Changes, Sort::Events],
+        views: Vec::new(),
+        max_bytes: 1 << 30,
+        batch_rows: 1_000,
+        batch_bytes: 1 << 20,
+        flush_every: Duration::from_millis(50),
+        timeout: Duration::from_secs(30),
+        to: To::Jsonl(dir.0.join("out")),
+    }
+}
+
+fn running_with(dir: &TempDir, feed: &str, sinks: Vec<SinkSettings>) -> Running {
     let path = dir.0.join("feed.jsonl");
     std::fs::write(&path, feed).unwrap();
     let mut settings = Settings::default_in(&dir.0.join("data"));
     settings.serve.listen = "127.0.0.1:0".parse().unwrap();
+    settings.sinks = sinks;
     let source = |name: &str, mapping| Source {
         name: name.into(),
         path: path.clone(),
@@ -483,49 +507,6 @@ fn nothing_of_another_tenants_is_found_in_a_running_engine() {
 const SECRET: &str = "secret-7b2d";
 const WHO: &str = "C-17";
 
-/// What is known of a customer, in every way that a person's data comes in: statements that name
-/// them, statements about their order and case that name nobody.
-fn life(who: &str, secret: &str) -> Vec<Value> {
-    let said = [
-        (
-            "customer.registered",
-            json!({"customer": who, "name": secret, "email": format!("{secret}@example.org"), "attributes": {"note": secret}}),
-        ),
-        (
-            "customer.identified",
-            json!({"customer": who, "kind": "email", "value": format!("{secret}@example.org")}),
-        ),
-        (
-            "customer.linked_by_hand",
-            json!({"customer": "D-2", "other": who, "agent": secret, "reason": secret}),
-        ),
-        (
-            "order.placed",
-            json!({"order": format!("O-{who}"), "customer": who, "currency": "EUR", "channel": secret,
-            "lines": [{"sku": secret, "quantity": 1, "unit_price": 100}]}),
-        ),
-        ("order.status_changed", json!({"order": format!("O-{who}"), "status": "problem"})),
-        ("order.cancelled", json!({"order": format!("O-{who}"), "reason": secret})),
-        ("feedback.submitted", json!({"customer": who, "text": format!("not good, {secret}")})),
-        (
-            "case.opened",
-            json!({"case": format!("T-{who}"), "customer": who, "severity": 2, "queue": "q", "text": secret}),
-        ),
-        ("case.resolved", json!({"case": format!("T-{who}"), "resolution": secret})),
-        (
-            "interaction.recorded",
-            json!({"customer": who, "channel": "web", "action": secret, "text": secret}),
-        ),
-    ];
-    let event = |(kind, data): (&str, Value)| {
-        json!({
-            "specversion": "1.0", "type": kind, "source": "s", "id": format!("e-{}", event_id()),
-            "tenant": "default", "time": "2026-01-02T00:00:00Z", "data": data,
-        })
-    };
-    said.into_iter().map(event).collect()
-}
-
 /// Files below a folder in which these bytes stand.
 fn found_in(dir: &std::path::Path, bytes: &[u8]) -> Vec<String> {
     let mut found = Vec::new();
@@ -578,7 +559,7 @@ fn nothing_of_an_erased_customer_is_found() {
         "{{\"id\":\"1\",\"data\":{{\"customer\":\"{WHO}\",\"nam\":\"{SECRET}\"}}}}\n\
          {{\"id\":\"2\",\"customer\":\"{WHO}\",\"name\":\"{SECRET}\n"
     );
-    let engine = running(&dir, &feed);
+    let engine = running_with(&dir, &feed, vec![files(&dir)]);
     let address = engine.address().unwrap();
     for event in life(WHO, SECRET).iter().chain(&life("D-2", "other")) {
         take(&engine, event);
@@ -600,7 +581,7 @@ fn nothing_of_an_erased_customer_is_found() {
     until("it is in files", || {
         let found = found_in(&data, SECRET.as_bytes());
         let is_in = |it: &str| found.iter().any(|path| path.contains(it));
-        if ["/log/", "/state/", "/rejects/"].into_iter().all(is_in) {
+        if ["/log/", "/state/", "/rejects/", "/sinks/"].into_iter().all(is_in) {
             Ok(())
         } else {
             Err(found.concat())
@@ -618,7 +599,8 @@ fn nothing_of_an_erased_customer_is_found() {
     until("all is gone through", || {
         let done = done();
         let is_done = |it: &millstream::run::erasing::Certificate| {
-            it.log_at_ms.is_some() && it.rejects_at_ms.is_some() && it.state_at_ms.is_some()
+            let at = [it.log_at_ms, it.rejects_at_ms, it.state_at_ms, it.outbox_at_ms];
+            at.iter().all(Option::is_some)
         };
         match &done.customers[..] {
             [it] if is_done(it) => Ok(()),
@@ -639,6 +621,13 @@ fn nothing_of_an_erased_customer_is_found() {
     assert_eq!((&*it.tenant, &*it.customer, &*it.id), ("default", WHO, "r-1"));
     assert_eq!((it.log_records, done().rejects), (10, 4), "every record, every reject of theirs");
     assert_eq!(found_in(&data, SECRET.as_bytes()), [""; 0]);
+    // A receiver hears of it behind all that it was handed of them.
+    let number = |path: &String| path.rsplit('/').next().unwrap()[..20].parse::<u64>().unwrap();
+    let out = dir.0.join("out");
+    let facts = found_in(&out.join("rows/erasures"), WHO.as_bytes());
+    let data_of_theirs = found_in(&out, SECRET.as_bytes());
+    assert!(facts.len() == 1 && data_of_theirs.len() > 5, "{facts:?} {data_of_theirs:?}");
+    assert!(data_of_theirs.iter().all(|it| number(it) < number(&facts[0])), "{facts:?}");
 
     // What comes later is rejected, without its bytes; its record leaves with the segment's end.
     let mut late = life(WHO, SECRET).remove(0);
@@ -652,7 +641,7 @@ fn nothing_of_an_erased_customer_is_found() {
     // (It is counted where counts are without a person.)
     let after = keys(address, "default", |_, _| {});
     engine.stop().unwrap();
-    let engine = running(&dir, &feed);
+    let engine = running_with(&dir, &feed, vec![files(&dir)]);
     let address = engine.address().unwrap();
     until("the late record is blanked", || {
         let found = found_in(&data, SECRET.as_bytes());

@@ -33,6 +33,7 @@ pub const SMALL: &[&str] = &[
     resets::FILE,
     ASIDE_FILE,
     erasing::FILE,
+    erasing::there::FILE,
     shelf::LIST_PATH,
     shelf::DIR,
 ];

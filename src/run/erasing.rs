@@ -4,7 +4,9 @@
 //!  view erasures ─who─▶ this thread ─▶ the embedded log: their records are blanked, segment by segment
 //!                                   ├▶ the rejects: theirs are blanked
 //!                                   ├▶ the state: what is no longer the newest leaves the disk
+//!                                   ├▶ the outboxes: what was gathered before leaves it once delivered
 //!                                   └▶ erasure.json: what, where, how many, when
+//!  sinks that can remove ──▶ erasure-sinks.json: the same of their receivers (there)
 //! ```
 //!
 //! # Meaning
@@ -21,6 +23,9 @@
 //! # When it fails
 //! It is told once and tried again. A crash leaves each file as it was or as it is to be, and the
 //! next start goes through all of them again.
+
+pub mod shown; // both, for who asks
+pub mod there; // what receivers removed
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -40,6 +45,7 @@ use crate::messages::ReadHandle;
 use crate::rejects::RejectStore;
 use crate::report::{Report, log_report};
 use crate::segments;
+use crate::sinks::Outbox;
 use crate::tasks;
 
 /// What was done, in the data folder.
@@ -69,6 +75,8 @@ pub(super) struct Behind {
     pub(super) log: Arc<LocalLog>,
     pub(super) rejects: RejectStore,
     pub(super) forget: Forget,
+    /// What waits for sinks; none: there is no sink.
+    pub(super) outbox: Option<Arc<Outbox>>,
     pub(super) now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
     pub(super) stop: Arc<AtomicBool>,
 }
@@ -97,6 +105,9 @@ pub struct Certificate {
     pub rejects_at_ms: Option<u64>,
     /// When the last older state had left the disk.
     pub state_at_ms: Option<u64>,
+    /// When the last that was gathered for sinks before had left the disk: it was delivered.
+    #[serde(default)]
+    pub outbox_at_ms: Option<u64>,
 }
 
 /// The file.
@@ -154,6 +165,8 @@ struct Erasing {
     blanked: HashSet<u64>,
     /// Which time the state was asked to forget, not done yet.
     forgets: Option<u64>,
+    /// What was gathered for sinks before is leaving.
+    leaving: bool,
 }
 
 impl Erasing {
@@ -165,6 +178,7 @@ impl Erasing {
             shown: HashSet::new(),
             blanked: HashSet::new(),
             forgets: None,
+            leaving: false,
         }
     }
 
@@ -198,10 +212,21 @@ impl Erasing {
         if let Some(asked) = self.forgets
             && self.behind.forget.done.load(SeqCst) >= asked
         {
-            self.forgets = None;
+            // What is gathered from here on has nothing of theirs.
+            if let Some(outbox) = &self.behind.outbox {
+                outbox.forget()?;
+            }
+            (self.forgets, self.leaving) = (None, true);
             let now = Some((self.behind.now_ms)());
             let open = done.customers.iter_mut().filter(|it| it.state_at_ms.is_none());
             open.for_each(|it| it.state_at_ms = now);
+        }
+        if self.leaving && self.behind.outbox.as_ref().is_none_or(|it| it.has_forgotten()) {
+            self.leaving = false;
+            let now = Some((self.behind.now_ms)());
+            let open = done.customers.iter_mut().filter(|it| it.outbox_at_ms.is_none());
+            let open = open.filter(|it| it.state_at_ms.is_some());
+            open.for_each(|it| it.outbox_at_ms = now);
         }
         if done.customers.iter().any(|it| it.rejects_at_ms.is_none()) {
             let ids = Arc::clone(&self.who.ids);
