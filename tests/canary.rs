@@ -536,17 +536,54 @@ fn until(what: &str, mut is_so: impl FnMut() -> Result<(), String>) {
     }
 }
 
-/// Every answer to a question without parameters, and every page of every view.
-fn nothing_is_answered(address: SocketAddr) {
+/// An answer to who names no tenant.
+fn plainly(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut text).unwrap();
+    text
+}
+
+/// Every answer: to a question without parameters, every page of every view, each row that there was,
+/// tables by SQL, the beginning of a stream. `log`: records of the log and of rejects, too.
+fn nothing_is_answered(address: SocketAddr, before: &BTreeMap<String, Vec<String>>, log: bool) {
     let clean = |path: &str, text: &str| assert!(!text.contains(SECRET), "{path}: {text}");
     keys(address, "default", |view, page| clean(view, page));
     let plain = ROUTES.iter().filter(|it| it.method == "GET" && !it.path.contains('{'));
     for route in plain.filter(|it| it.path != "/v1/stream") {
         clean(route.path, &ask(address, "GET", route.path, "default", "").1);
+        if log {
+            clean(route.path, &plainly(address, route.path));
+        }
     }
     let (status, text) = ask(address, "GET", "/v1/rejects?limit=1000", "default", "");
     assert_eq!(status, 200);
     clean("/v1/rejects", &text);
+    let said = plainly(address, &format!("/v1/admin/erasures?customer={WHO}"));
+    assert!(said.starts_with("HTTP/1.1 200"), "{said}");
+    assert!(said.contains("\"erased_at\"") && said.contains(WHO), "{said}");
+    let (mut asked, mut statements) = (0, String::new());
+    for (view, keys) in before {
+        statements.push_str(&format!("SELECT * FROM \"{view}\";"));
+        for key in keys.iter().filter(|it| it.contains(WHO) || it.contains(SECRET)) {
+            let path = format!("/v1/views/{view}/{}", encoded(key));
+            let (status, text) = ask(address, "GET", &path, "default", "");
+            assert_eq!(status, 404, "{path}: {text}");
+            clean(&path, &text.replace(key, ""));
+            asked += 1;
+        }
+        let mut stream = BufReader::new(TcpStream::connect(address).unwrap());
+        stream.get_ref().set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let head = format!("GET /v1/stream?tenant=default&view={view} HTTP/1.1\r\nhost: x\r\n\r\n");
+        stream.get_mut().write_all(head.as_bytes()).unwrap();
+        clean(view, &streamed(&mut stream, "event: snapshot"));
+    }
+    assert!(asked >= 5, "{before:?}");
+    let body = json!({"sql": statements}).to_string();
+    let (status, text) = ask(address, "POST", "/v1/sql", "default", &body);
+    assert_eq!(status, 200, "{text}");
+    clean("/v1/sql", &text);
 }
 
 #[test]
@@ -607,7 +644,7 @@ fn nothing_of_an_erased_customer_is_found() {
             _ => Err(format!("{done:?}")),
         }
     });
-    nothing_is_answered(address);
+    nothing_is_answered(address, &before, true);
     let after = keys(address, "default", |_, _| {});
     assert_eq!(after["erasures"], [WHO]);
     for (view, keys) in &after {
@@ -624,7 +661,10 @@ fn nothing_of_an_erased_customer_is_found() {
     // A receiver hears of it behind all that it was handed of them.
     let number = |path: &String| path.rsplit('/').next().unwrap()[..20].parse::<u64>().unwrap();
     let out = dir.0.join("out");
-    let facts = found_in(&out.join("rows/erasures"), WHO.as_bytes());
+    let facts = || found_in(&out, b"\"customer\":\"C-17\",\"erased_at\"");
+    let facts = || facts().into_iter().filter(|it| it.contains("/rows/")).collect::<Vec<_>>();
+    until("a receiver is told", || if facts().is_empty() { Err(String::new()) } else { Ok(()) });
+    let facts = facts();
     let data_of_theirs = found_in(&out, SECRET.as_bytes());
     assert!(facts.len() == 1 && data_of_theirs.len() > 5, "{facts:?} {data_of_theirs:?}");
     assert!(data_of_theirs.iter().all(|it| number(it) < number(&facts[0])), "{facts:?}");
@@ -637,7 +677,7 @@ fn nothing_of_an_erased_customer_is_found() {
         let text = ask(address, "GET", "/v1/rejects?limit=1000", "default", "").1;
         if text.contains("engine/erased") { Ok(()) } else { Err(text) }
     });
-    nothing_is_answered(address);
+    nothing_is_answered(address, &before, false);
     // (It is counted where counts are without a person.)
     let after = keys(address, "default", |_, _| {});
     engine.stop().unwrap();
@@ -647,7 +687,7 @@ fn nothing_of_an_erased_customer_is_found() {
         let found = found_in(&data, SECRET.as_bytes());
         if found.is_empty() { Ok(()) } else { Err(found.concat()) }
     });
-    nothing_is_answered(address);
+    nothing_is_answered(address, &before, true);
     assert_eq!(keys(address, "default", |_, _| {}), after, "a restart brings nothing back");
     engine.stop().unwrap();
     assert_eq!(found_in(&data, SECRET.as_bytes()), [""; 0]);
