@@ -6,7 +6,7 @@
 //!
 //! And that nothing of an erased customer is found: not in an answer, not in a file.
 
-#![allow(missing_docs, clippy::disallowed_methods)]
+#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods)]
 
 #[path = "../benches/common/mod.rs"]
 mod http;
