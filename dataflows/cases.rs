@@ -12,7 +12,8 @@
 //! is open again, in its old place, unless something newer was said.
 //!
 //! # State
-//! At most five statements, shared with the older versions of the entry that readers may hold.
+//! Of a case of which any statement names a customer who was erased nothing is left but that it is
+//! gone. Else at most five statements, shared with the older versions of the entry that readers may hold.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ use schemas::rows::{FieldDef, FieldKind, Row, Shape, Value, ViewDef};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use crate::erased::{About, Gone, Plain};
+use crate::owners::Others;
 use crate::stamps::{Stamp, text_bytes};
 use crate::{Epoch, Fold, near_or_row};
 
@@ -159,6 +162,8 @@ pub struct Case {
     queued: Option<Arc<Assigned>>,
     /// The newest customer that an assignment or a resolution names.
     named: Option<Arc<Named>>,
+    /// Customers who were named, beside those two who stand.
+    others: Others,
 }
 
 impl Update {
@@ -203,10 +208,16 @@ impl Update {
     }
 }
 
-/// Puts the statement in, if it is newer than the one that stands.
-fn newest<T>(stands: &mut Option<Arc<T>>, said: &Arc<T>, stamp: impl Fn(&T) -> &Stamp) {
-    if stands.as_ref().is_none_or(|it| stamp(it) < stamp(said)) {
-        *stands = Some(said.clone());
+/// Puts the statement in, if it is newer than the one that stands; gives the one that does not
+/// stand, if there are two.
+fn newest<T>(
+    stands: &mut Option<Arc<T>>,
+    said: &Arc<T>,
+    stamp: impl Fn(&T) -> &Stamp,
+) -> Option<Arc<T>> {
+    match stands {
+        Some(it) if stamp(it) >= stamp(said) => Some(said.clone()),
+        _ => stands.replace(said.clone()),
     }
 }
 
@@ -218,27 +229,56 @@ impl Fold for Cases {
     fn apply(state: &mut Case, update: &Update) {
         let named = match update {
             Update::Opened(it) => {
-                newest(&mut state.opened, it, |it| &it.stamp);
+                if let Some(other) = newest(&mut state.opened, it, |it| &it.stamp)
+                    && state.opened.as_ref().is_some_and(|it| it.owner != other.owner)
+                {
+                    state.others.add(other.owner);
+                }
                 None
             }
             Update::Assigned(it) => {
-                newest(&mut state.assigned, it, |it| &it.stamp);
+                drop(newest(&mut state.assigned, it, |it| &it.stamp));
                 if it.queue.is_some() {
-                    newest(&mut state.queued, it, |it| &it.stamp);
+                    drop(newest(&mut state.queued, it, |it| &it.stamp));
                 }
                 it.named.as_ref()
             }
             Update::Resolved(it) => {
-                newest(&mut state.resolved, it, |it| &it.stamp);
+                drop(newest(&mut state.resolved, it, |it| &it.stamp));
                 it.named.as_ref()
             }
         };
-        if let Some(it) = named {
-            newest(&mut state.named, it, |it| &it.stamp);
+        if let Some(it) = named
+            && let Some(other) = newest(&mut state.named, it, |it| &it.stamp)
+            && state.named.as_ref().is_some_and(|it| it.owner != other.owner)
+        {
+            state.others.add(other.owner);
         }
     }
 
+    #[inline]
+    fn exists(state: &Case) -> bool {
+        !state.others.is_gone()
+    }
+
+    const OWNED: bool = true;
+
+    fn settle(_: Fingerprint, _: &Name, state: &Case, gone: &Gone) -> Option<Case> {
+        let opened = state.opened.iter().map(|it| it.owner);
+        let named = state.named.iter().map(|it| it.owner);
+        let mut all = opened.chain(named).chain(state.others.each());
+        all.any(|it| gone.has(it)).then(|| Case { others: Others::gone(), ..Case::default() })
+    }
+
+    #[inline]
+    fn is_gone(state: &Case) -> bool {
+        state.others.is_gone()
+    }
+
     fn row(name: &Name, state: &Case, now: Epoch) -> Option<Row> {
+        if state.others.is_gone() {
+            return None;
+        }
         let Case { opened, assigned, resolved, .. } = state;
         let (opened, assigned, resolved) =
             (opened.as_deref(), assigned.as_deref(), resolved.as_deref());
@@ -305,7 +345,8 @@ impl Fold for Cases {
         let named = state.named.as_ref().map_or(0, |it| {
             16 + size_of::<Named>() + it.stamp.heap_bytes() + text_bytes(&it.customer)
         });
-        opened + assigned(&state.assigned) + assigned(&state.queued) + resolved + named
+        let others = state.others.heap_bytes();
+        others + opened + assigned(&state.assigned) + assigned(&state.queued) + resolved + named
     }
 }
 
@@ -362,6 +403,8 @@ pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
         };
         cases.entry((&event.tenant, case)).or_default().push(event);
     }
+    let gone = Plain::of(events);
+    cases.retain(|(tenant, case), _| !gone.has_thing(tenant, About::Case(case)));
     let mut rows = BTreeMap::new();
     for ((tenant, case), mut said) in cases {
         said.sort_by_key(|it| (it.time, &it.id, &it.source));

@@ -6,6 +6,8 @@
 //! complete when every chosen view of every worker has applied it. A relation is fed by the fold it
 //! reads, on the same worker, in the same dataflow.
 
+mod door; // where updates go in
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,16 +18,19 @@ use schemas::leaving::Leaving;
 use schemas::names::{Kind, Name, Secret};
 use schemas::reading::ViewReader;
 use schemas::rows::{Row, ViewDef};
-use timely::container::CapacityContainerBuilder;
+use timely::dataflow::ProbeHandle;
+use timely::dataflow::operators::Probe;
 use timely::dataflow::operators::vec::Map;
-use timely::dataflow::operators::{Input, Probe};
-use timely::dataflow::{InputHandle, ProbeHandle, Scope};
 use timely::worker::Worker;
+
+use door::{Door, advance, door, give};
 
 use crate::cases::Cases;
 use crate::claims::Claims;
 use crate::customers::Customers;
-use crate::fold::{Both, Nobody, Project, fold, split};
+use crate::erased::Erased;
+use crate::erasures::Erasures;
+use crate::fold::{Both, Nobody, Project, split};
 use crate::health::{self, Health};
 use crate::identifiers::Identifiers;
 use crate::identity_conflicts::IdentityConflicts;
@@ -53,16 +58,16 @@ use crate::served::{Clock, Face, KeyOf, Served};
 use crate::sla::Slas;
 use crate::top_customers::{Candidates, TopCustomers};
 use crate::volume::Volume;
-use crate::{Addressed, Epoch, Fold, Keep};
+use crate::{Epoch, Fold, Keep};
 use crate::{
-    cases, claims, customers, identifiers, identity, identity_conflicts, load_forecast,
+    cases, claims, customers, erasures, identifiers, identity, identity_conflicts, load_forecast,
     notifications, order_exceptions, order_kpis, order_visibility, orders, orders_by_status,
     priority_queue, profiles, queue_load, queues, records, sla, top_customers, volume,
 };
 
 /// Every view of this build, in the order of the documentation.
 pub fn definitions() -> &'static [&'static ViewDef] {
-    static ALL: [&ViewDef; 25] = [
+    static ALL: [&ViewDef; 26] = [
         &customers::DEF,
         &orders::DEF,
         &cases::DEF,
@@ -87,6 +92,7 @@ pub fn definitions() -> &'static [&'static ViewDef] {
         &profiles::DEF,
         &identifiers::DEF,
         &identity_conflicts::DEF,
+        &erasures::DEF,
         &order_kpis::DEF,
     ];
     &ALL
@@ -96,7 +102,7 @@ pub fn definitions() -> &'static [&'static ViewDef] {
 pub type Reference = fn(&[Event<'static>], Epoch) -> BTreeMap<Name, Row>;
 
 /// Of each view its plain computation, in the catalogue's order.
-pub fn references() -> [Reference; 25] {
+pub fn references() -> [Reference; 26] {
     [
         customers::reference,
         orders::reference,
@@ -122,6 +128,7 @@ pub fn references() -> [Reference; 25] {
         profiles::reference,
         identifiers::reference,
         identity_conflicts::reference,
+        erasures::reference,
         order_kpis::reference,
     ]
 }
@@ -162,7 +169,8 @@ impl ViewSet {
     const PROFILES: u32 = 2_097_152;
     const IDENTIFIERS: u32 = 4_194_304;
     const IDENTITY_CONFLICTS: u32 = 8_388_608;
-    const ORDER_KPIS: u32 = 16_777_216;
+    const ERASURES: u32 = 16_777_216;
+    const ORDER_KPIS: u32 = 33_554_432;
     /// Those that show another view's states: they have no lane of their own on the clock.
     const FACES: u32 = ViewSet::ORDER_VISIBILITY;
 
@@ -200,7 +208,8 @@ impl ViewSet {
 
     /// These, or the name that is not a view / the fold that a relation lacks, in words.
     pub fn parse(names: &[&str]) -> Result<ViewSet, String> {
-        let mut chosen = ViewSet(0);
+        // Who was erased is kept whatever else is: it keeps their data from coming back.
+        let mut chosen = ViewSet(Self::ERASURES);
         for name in names {
             let Some(place) = definitions().iter().position(|it| it.name == *name) else {
                 let known: Vec<_> = definitions().iter().map(|it| it.name).collect();
@@ -236,6 +245,7 @@ pub struct Views {
     clock: Arc<Clock>,
     secret: Secret,
     terms: Arc<Terms>,
+    erased: Arc<Erased>,
     readers: Vec<Arc<dyn ViewReader>>,
     keepers: Vec<Arc<dyn StateKeeper>>,
     leaving: Vec<Arc<dyn Leaving>>,
@@ -262,6 +272,7 @@ pub struct Views {
     profiles: Option<Arc<Published<Profiles>>>,
     identifiers: Option<Arc<Published<Identifiers>>>,
     identity_conflicts: Option<Arc<Published<IdentityConflicts>>>,
+    erasures: Option<Arc<Served<Erasures>>>,
     order_kpis: Option<Arc<Published<OrderKpis>>>,
 }
 
@@ -306,7 +317,9 @@ impl Views {
         let clock = Clock::new(lanes, undo_max_bytes);
         let (mut readers, mut keepers) = (Vec::new(), Vec::new());
         let mut leaving = Vec::new();
+        let erased = Erased::new(secret);
         let mut maker = Maker {
+            erased: &erased,
             chosen,
             workers,
             secret,
@@ -342,11 +355,13 @@ impl Views {
         let profiles = maker.published(ViewSet::PROFILES);
         let identifiers = maker.published(ViewSet::IDENTIFIERS);
         let identity_conflicts = maker.published(ViewSet::IDENTITY_CONFLICTS);
+        let erasures = maker.served(ViewSet::ERASURES, Kind::Customer);
         let order_kpis = maker.published(ViewSet::ORDER_KPIS);
         Arc::new(Views {
             clock,
             secret,
             terms: Arc::new(terms),
+            erased,
             readers,
             keepers,
             leaving,
@@ -373,6 +388,7 @@ impl Views {
             profiles,
             identifiers,
             identity_conflicts,
+            erasures,
             order_kpis,
         })
     }
@@ -380,6 +396,25 @@ impl Views {
     /// The clock of all of them.
     pub fn clock(&self) -> &Arc<Clock> {
         &self.clock
+    }
+
+    /// Who is erased.
+    pub fn erased(&self) -> &Arc<Erased> {
+        &self.erased
+    }
+
+    /// Those who were erased before the process began: from the states that were put back.
+    fn recall_erased(&self) {
+        let Some(map) = &self.erasures else { return };
+        let mut known = Vec::new();
+        map.each_key(|key, state| {
+            if Erasures::exists(state) {
+                known.push(key);
+            }
+        });
+        if !known.is_empty() {
+            self.erased.add(&known, 0);
+        }
     }
 
     /// As readers see them, in the catalogue's order.
@@ -421,6 +456,7 @@ impl Views {
 
 /// Makes maps, each with the next lanes of the clock.
 struct Maker<'m> {
+    erased: &'m Arc<Erased>,
     chosen: ViewSet,
     workers: usize,
     secret: Secret,
@@ -449,6 +485,7 @@ impl Maker<'_> {
                 map
             }
         };
+        map.look_for(self.erased);
         self.readers.push(map.clone());
         self.leaving.push(map.clone());
         Some(map)
@@ -476,42 +513,12 @@ impl Maker<'_> {
     }
 }
 
-/// Where the updates of one fold go in.
-///
-/// The newest batch is held back until the next one comes or the epoch is sealed: timely passes
-/// the sealing on to the exchange only if something was sent since the worker's last step. Were
-/// it all sent before that step, what the exchange has gathered for other workers would stay
-/// there, and the epoch would never be complete.
-struct Door<U: Clone + 'static> {
-    input: InputHandle<Epoch, CapacityContainerBuilder<Vec<Addressed<U>>>>,
-    held: Vec<Addressed<U>>,
-}
-
-impl<U: Clone + 'static> Door<U> {
-    /// Sends and empties the updates; they come back with room for as many.
-    fn send(&mut self, updates: &mut Vec<Addressed<U>>) {
-        if updates.is_empty() {
-            return;
-        }
-        std::mem::swap(&mut self.held, updates);
-        self.input.send_batch(updates);
-        updates.clear();
-        let room = self.held.len();
-        if updates.capacity() < room {
-            updates.reserve_exact(room + room / 8);
-        }
-    }
-
-    fn advance_to(&mut self, epoch: Epoch) {
-        self.input.send_batch(&mut self.held);
-        self.held.clear();
-        self.input.advance_to(epoch);
-    }
-}
-
 /// One worker's end of the dataflow: where updates go in, and how far it has come.
 pub struct Sources {
     secret: Secret,
+    erased: Arc<Erased>,
+    /// That is open.
+    epoch: Epoch,
     probe: ProbeHandle<Epoch>,
     customers: Option<Door<customers::Update>>,
     orders: Option<Door<orders::Update>>,
@@ -527,6 +534,7 @@ pub struct Sources {
     notifications: Option<Door<notifications::Update>>,
     load_forecast: Option<Door<load_forecast::Update>>,
     health: Option<Door<health::Update>>,
+    erasures: Option<Door<erasures::Update>>,
     /// Of the open epoch.
     counts: Counts,
 }
@@ -535,6 +543,7 @@ impl Sources {
     /// Builds the dataflow of the chosen views on this worker.
     pub fn build(worker: &mut Worker, views: &Arc<Views>) -> Sources {
         let index = worker.index();
+        views.recall_erased();
         worker.dataflow_named("views", |scope| {
             let probe = ProbeHandle::new();
             // Whether somebody asks for cases with their people.
@@ -650,8 +659,12 @@ impl Sources {
                 views.notifications.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
             let load_forecast =
                 views.load_forecast.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
+            let erasures =
+                views.erasures.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
             Sources {
                 secret: views.secret,
+                erased: views.erased.clone(),
+                epoch: 0,
                 probe,
                 customers,
                 orders,
@@ -667,6 +680,7 @@ impl Sources {
                 notifications,
                 load_forecast,
                 health,
+                erasures,
                 counts: Counts::default(),
             }
         })
@@ -675,6 +689,11 @@ impl Sources {
     /// Sends (and empties) the updates at the open epoch. Volume counts stay until the epoch is
     /// sealed by `advance_to`, so that they are summed once per epoch.
     pub fn send(&mut self, updates: &mut Updates) {
+        if !updates.erasures.is_empty() {
+            // Before anything of the epoch is complete, every fold is to know.
+            let who: Vec<_> = updates.erasures.iter().map(|it| it.key).collect();
+            self.erased.add(&who, self.epoch);
+        }
         give(&mut self.customers, &mut updates.customers);
         give(&mut self.orders, &mut updates.orders);
         give(&mut self.cases, &mut updates.cases);
@@ -688,6 +707,7 @@ impl Sources {
         give(&mut self.notifications, &mut updates.notifications);
         give(&mut self.load_forecast, &mut updates.load_forecast);
         give(&mut self.health, &mut updates.health);
+        give(&mut self.erasures, &mut updates.erasures);
         self.counts.take(&mut updates.volume);
     }
 
@@ -710,6 +730,8 @@ impl Sources {
         advance(&mut self.notifications, epoch);
         advance(&mut self.load_forecast, epoch);
         advance(&mut self.health, epoch);
+        advance(&mut self.erasures, epoch);
+        self.epoch = epoch;
     }
 
     /// The frontier of everything: `less_than(&e)` while some epoch below `e` is not complete.
@@ -748,31 +770,5 @@ impl<'s> Waiting<'s> {
             days: days.as_collection(),
             loads: loads.as_collection(),
         }
-    }
-}
-
-/// A fold with its input.
-fn door<'s, F: Fold, P: Project<F>>(
-    scope: Scope<'s, Epoch>,
-    map: &Arc<Served<F>>,
-    worker: usize,
-    project: P,
-    probe: &ProbeHandle<Epoch>,
-) -> (Door<F::Update>, Moved<'s, F, P>) {
-    let (input, updates) = scope.new_input::<Vec<Addressed<F::Update>>>();
-    let moved = fold(updates, map.clone(), worker, project).probe_with(probe);
-    (Door { input, held: Vec::new() }, moved)
-}
-
-fn give<U: Clone + 'static>(door: &mut Option<Door<U>>, updates: &mut Vec<Addressed<U>>) {
-    match door {
-        Some(door) => door.send(updates),
-        None => updates.clear(),
-    }
-}
-
-fn advance<U: Clone + 'static>(door: &mut Option<Door<U>>, epoch: Epoch) {
-    if let Some(door) = door {
-        door.advance_to(epoch);
     }
 }

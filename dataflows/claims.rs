@@ -159,6 +159,8 @@ impl Fold for Claims {
         state.decided.is_some()
     }
 
+    const OWNED: bool = true;
+
     fn owner(state: &State) -> Option<Fingerprint> {
         state.decided.as_ref().map(|it| it.owner).filter(|it| *it != 0)
     }
@@ -217,7 +219,8 @@ impl Keep for Claims {
 /// The view, plainly: the desk's events by id, the first of each.
 pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> {
     let mut rows = BTreeMap::new();
-    for event in events.iter().filter(|it| it.source == DESK) {
+    let gone = crate::erased::Plain::of(events);
+    for event in events.iter().filter(|it| it.source == DESK && !gone.names(it)) {
         let text = |it: &str| Value::Text(it.into());
         let (did, case, agent, queue, until) = match &event.data {
             Data::CaseAssigned(it) => {

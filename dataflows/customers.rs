@@ -25,16 +25,18 @@
 //! each; what was said of who the customer is ([`crate::identity`]) beside the reversals. Of
 //! attributes by free name the [`MAX_NAMES`] first, in the order of their text, are kept; of cases
 //! the [`MAX_CASES`] spoken of last, by event time. The owner is the customer itself: the entity's
-//! own fingerprint, which the map keeps, so [`Fold::owner`] says nothing here.
+//! own fingerprint, which the map keeps, so [`Fold::owner`] says nothing here. Of one who was erased
+//! an empty state is left.
 
 use std::sync::Arc;
 
 use compact_str::CompactString;
 use schemas::events::{Customer, Data, Event, Field};
-use schemas::names::{Currency, Name};
+use schemas::names::{Currency, Fingerprint, Name};
 use schemas::rows::{Row, Value, ViewDef};
 use serde::{Deserialize, Serialize};
 
+use crate::erased::Gone;
 use crate::identity::known::{self, Known};
 use crate::identity::{self, Member};
 use crate::stamps::Stamp;
@@ -160,6 +162,7 @@ impl Update {
             Data::RecordUpserted(_) | Data::RecordDeleted(_) | Data::LoadMeasured(_) => {
                 return None;
             }
+            Data::CustomerErased(_) => return None,
         };
         Some((customer, Update { at: event.time, said }))
     }
@@ -268,7 +271,28 @@ impl Fold for Customers {
         }
     }
 
+    /// Every statement is an event: a state of none is that of one who was erased.
+    #[inline]
+    fn exists(state: &State) -> bool {
+        state.n_events > 0
+    }
+
+    const OWNED: bool = true;
+
+    fn settle(key: Fingerprint, name: &Name, state: &State, gone: &Gone) -> Option<State> {
+        if gone.has(key) {
+            return Self::exists(state).then(State::default);
+        }
+        let known = state.known()?.without(name.tenant(), gone)?;
+        let mut left = state.clone();
+        left.rare().known = known.is_said().then(|| Arc::new(known));
+        Some(left)
+    }
+
     fn row(name: &Name, state: &State, _now: Epoch) -> Option<Row> {
+        if !Self::exists(state) {
+            return None;
+        }
         let mut facts = Facts::new(crate::key_id(name));
         if let Some(profile) = &state.profile {
             facts.fixed = profile.all_fixed();

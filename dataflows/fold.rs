@@ -44,6 +44,7 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::operator::Operator;
 
+use crate::erased::Watched;
 use crate::served::{self, Served, Touch, Writer, route};
 use crate::{Addressed, Epoch, Fold};
 use timers::Timers;
@@ -76,6 +77,14 @@ pub trait Project<F: Fold>: 'static {
     ) {
         self.change(name, old.map(|it| it.0), new.0, emit);
     }
+    /// Whether an erasure took away what cannot be made up for but by looking at every entity.
+    fn asks_again(&self) -> bool {
+        false
+    }
+    /// Then: one of all entities of this worker, as it is now.
+    fn again(&mut self, _: &Name, _: &F::State, _: &mut dyn FnMut(Self::Data, Self::Diff)) {}
+    /// And that was the last of them.
+    fn was_told_again(&mut self) {}
     /// Called once after the last change of an instant: what was summed up over it, so that a
     /// relation of few groups need not emit for each entity.
     fn seal(&mut self, _emit: &mut dyn FnMut(Self::Data, Self::Diff)) {}
@@ -103,6 +112,9 @@ impl<F: Fold> Project<F> for Nobody {
 ///
 /// At frontier `f` the epochs up to `f - 1` are applied, and every timer due up to then has
 /// fired at its own instant (`epoch == due`).
+///
+/// At an instant with an erasure the states of those who are erased are emptied; what comes about
+/// them later is taken in and emptied within the same instant. See [`crate::erased`].
 pub fn fold<'s, F: Fold, P: Project<F>>(
     updates: Stream<'s, Epoch, Vec<Addressed<F::Update>>>,
     map: Arc<Served<F>>,
@@ -139,6 +151,8 @@ struct Step<F: Fold, P: Project<F>> {
     open: Epoch,
     /// Entities of the map before the first step.
     loaded: Option<(Arc<Served<F>>, usize)>,
+    /// Whom it looks for among its states.
+    erased: Option<Watched>,
 }
 
 /// What looks at each touched entity: timers and projection.
@@ -166,9 +180,25 @@ impl<F: Fold, P: Project<F>> Watch<F, P> {
     }
 }
 
+impl<F: Fold, P: Project<F>> Watch<F, P> {
+    /// After an erasure: shows every entity of this worker to a projection that asks for it.
+    #[cold]
+    fn look_again(&mut self, writer: &Writer<F>, epoch: Epoch) {
+        let Watch { project, changes, .. } = self;
+        if !project.asks_again() {
+            return;
+        }
+        writer.each_newest(|name, state| {
+            project.again(name, state, &mut |data, diff| changes.push((data, epoch, diff)));
+        });
+        project.was_told_again();
+    }
+}
+
 impl<F: Fold, P: Project<F>> Step<F, P> {
     fn new(map: Arc<Served<F>>, worker: usize, project: P, first: Capability<Epoch>) -> Step<F, P> {
         Step {
+            erased: map.erased().filter(|_| F::OWNED).map(Watched::new),
             pending: BTreeMap::new(),
             writer: Writer::new(map.clone(), worker),
             watch: Watch {
@@ -200,14 +230,27 @@ impl<F: Fold, P: Project<F>> Step<F, P> {
         }
         let mut due = Vec::new();
         while let Some(epoch) = self.next_instant(end) {
-            let Step { pending, writer, watch, .. } = self;
+            let Step { pending, writer, watch, erased, .. } = self;
+            if let Some(erased) = erased {
+                writer.settle_by(erased.at(epoch));
+            }
             if let Some(batches) = pending.remove(&epoch) {
                 let mut see = |touch: Touch<'_, F::State>| watch.see(epoch, touch);
-                writer.apply(epoch, &batches, &F::apply, &mut see);
+                let apply = |state: &mut F::State, update: &F::Update| {
+                    if !F::is_gone(state) {
+                        F::apply(state, update);
+                    }
+                };
+                writer.apply(epoch, &batches, &apply, &mut see);
             }
             if watch.timers.next(end) == Some(epoch) {
                 watch.timers.take(epoch, &mut due);
                 writer.fire(epoch, &due, &mut |touch| watch.see(epoch, touch));
+            }
+            // Last: what was touched at this instant is settled already, and is shown once.
+            if erased.as_mut().is_some_and(|it| it.take(epoch)) {
+                writer.erase(epoch, &mut |touch| watch.see(epoch, touch));
+                watch.look_again(writer, epoch);
             }
             writer.finish(epoch);
             self.send(epoch, &mut send);
@@ -225,7 +268,8 @@ impl<F: Fold, P: Project<F>> Step<F, P> {
     fn next_instant(&mut self, end: Epoch) -> Option<Epoch> {
         let data = self.pending.first_key_value().map(|it| *it.0).filter(|it| *it < end);
         let due = self.watch.timers.next(end);
-        data.into_iter().chain(due).min()
+        let erased = self.erased.as_ref().and_then(|it| it.next(end));
+        data.into_iter().chain(due).chain(erased).min()
     }
 
     /// Sends what changed at an instant, summed.

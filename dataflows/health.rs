@@ -43,11 +43,12 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 use schemas::events::{Data, Event, OrderReversed, Status};
-use schemas::names::{Currency, Kind, Name};
+use schemas::names::{Currency, Fingerprint, Kind, Name};
 use schemas::rows::{FieldDef, FieldKind, Row, Shape, Value, ViewDef};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::erased::Gone;
 use crate::models::sentiment::hash_of;
 use crate::packed::Writer;
 use crate::served::layout;
@@ -322,6 +323,13 @@ impl Fold for Health {
         let all: Vec<usize> = (0..DEF.fields.len()).collect();
         let facts = state.facts();
         values(name, &facts, facts.day_at(now), &all).map(|values| Row { values })
+    }
+
+    const OWNED: bool = true;
+
+    /// The key is the customer's own.
+    fn settle(key: Fingerprint, _: &Name, state: &State, gone: &Gone) -> Option<State> {
+        (state.0.is_some() && gone.has(key)).then(State::default)
     }
 
     fn exists(state: &State) -> bool {

@@ -24,8 +24,8 @@ use crate::opinions::Opinions;
 use crate::sentiment::{self, Said};
 use crate::sentiment_by_day;
 use crate::{
-    Addressed, cases, claims, customers, health, load_forecast, notifications, orders, records,
-    volume,
+    Addressed, cases, claims, customers, erasures, health, load_forecast, notifications, orders,
+    records, volume,
 };
 
 /// The updates of a slice of events, waiting to be sent: one vector per fold, `volume` pre-summed.
@@ -46,6 +46,7 @@ pub struct Updates {
     pub(crate) notifications: Vec<Addressed<notifications::Update>>,
     pub(crate) load_forecast: Vec<Addressed<load_forecast::Update>>,
     pub(crate) health: Vec<Addressed<health::Update>>,
+    pub(crate) erasures: Vec<Addressed<erasures::Update>>,
     texts: Texts,
     scratch: Vec<u8>,
 }
@@ -72,6 +73,9 @@ impl Updates {
                 update,
                 secret,
             ));
+        }
+        if let Data::CustomerErased(it) = &event.data {
+            return self.route_erased(event, &it.customers, secret);
         }
         let amount = match &event.data {
             Data::OrderPlaced(it) => orders::amount_of(it),
@@ -148,6 +152,16 @@ impl Updates {
             && let Some(text) = text_of(event)
         {
             self.route_text(event, text, owner, secret, views);
+        }
+    }
+
+    /// Who is erased, to whoever has to know: whatever views are kept.
+    #[cold]
+    fn route_erased(&mut self, event: &Event<'_>, customers: &[Cow<'_, str>], secret: &Secret) {
+        for customer in customers {
+            let key = secret.fingerprint(&event.tenant, Kind::Customer, &[customer]);
+            let name = self.texts.name(&event.tenant, customer);
+            self.erasures.push(Addressed { key, name, update: erasures::Update::of(event) });
         }
     }
 

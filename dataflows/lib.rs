@@ -11,6 +11,7 @@
 //!             ├─▶ fold load_forecast ┼────────────▶ served map
 //!             ├─▶ fold health ─────┼─┼────────────▶ served map
 //!  opinions ──┼─▶ 5 folds ─────────┼─┼────────────▶ served maps
+//!             ├─▶ fold erasures ───┼─┼────────────▶ served map, and [`erased`] for all folds
 //!             ├─▶ fold claims ─────┼─┼────────────▶ served map
 //!             └─▶ fold notifications ┼────────────▶ served map
 //!                                  │ └─▶ relate orders_by_status ─▶ publish ─▶ served map
@@ -24,7 +25,8 @@
 //!
 //! The views, a line each: [`customers`], [`orders`], [`cases`], [`volume`], [`records`],
 //! [`sentiment`], [`sentiment_by_customer`], [`sentiment_by_product`], [`sentiment_by_day`],
-//! [`model_quality`], [`claims`], [`notifications`], [`load_forecast`], [`health`] (folds);
+//! [`model_quality`], [`claims`], [`notifications`], [`load_forecast`], [`health`], [`erasures`]
+//! (folds);
 //! [`orders_by_status`], [`top_customers`],
 //! [`priority_queue`], [`sla`], [`queue_load`], [`order_exceptions`], [`order_kpis`],
 //! [`profiles`], [`identifiers`], [`identity_conflicts`] (relations);
@@ -34,6 +36,7 @@ pub mod models; // what is learnt from events, and what is said with it
 pub mod served; // the multi-version map that folds write and readers read
 pub mod fold; // the one operator of kind *fold*
 pub mod publish; // serves a relation's output in a map of the same kind
+pub mod erased; // whom nobody is to know any more
 pub mod dedup; // identities already applied, bounded by horizon and memory
 pub mod inputs; // one event into the updates of every view
 pub mod catalogue; // every view: its definition and its reader
@@ -66,6 +69,8 @@ pub mod identity; // which customers are one person: what the next three are mad
 pub mod profiles;
 pub mod identifiers;
 pub mod identity_conflicts;
+pub mod erasures; // that a customer was erased
+mod owners; // whose an entity was said to be, and that it is gone
 mod packed; // facts packed into one allocation
 mod stamps; // which of two statements is the newer
 mod sums; // sums of money by currency
@@ -132,6 +137,27 @@ pub trait Fold: Send + Sync + 'static {
     /// Whose data it is: the customer's fingerprint, if any.
     fn owner(_state: &Self::State) -> Option<Fingerprint> {
         None
+    }
+
+    /// Whether some of its states are about a customer: then erasures are looked for among them.
+    const OWNED: bool = false;
+
+    /// What is left of a state once some customers are erased; none: it stays as it is. Of what is
+    /// gone nothing is left but that, and it stays so. See [`erased`].
+    fn settle(
+        _key: Fingerprint,
+        _name: &Name,
+        state: &Self::State,
+        gone: &erased::Gone,
+    ) -> Option<Self::State> {
+        let owner = Self::owner(state)?;
+        gone.has(owner).then(Self::State::default)
+    }
+
+    /// Whether it is gone and takes nothing in any more; where a default state is as good as gone,
+    /// nobody asks.
+    fn is_gone(_state: &Self::State) -> bool {
+        false
     }
 
     /// Asks for the memory outside the state that [`Fold::apply`] will look at, if it has some:

@@ -27,6 +27,8 @@ use schemas::names::{Fingerprint, Name, key_text};
 use schemas::rows::{FieldDef, FieldKind, Row, Shape, Value, ViewDef};
 use serde::{Deserialize, Serialize};
 
+use crate::erased::{About, Gone, Plain};
+use crate::owners::Others;
 use crate::packed::{Checked, Reader, Writer};
 use crate::served::layout;
 use crate::{Epoch, Fold, Keep};
@@ -135,6 +137,8 @@ struct Marks {
     acknowledged: Option<Mark>,
     /// The last.
     snoozed: Option<Mark>,
+    /// Customers whom plans name that do not stand.
+    others: Others,
 }
 
 /// What is known of an intent.
@@ -278,8 +282,14 @@ impl Fold for Notifications {
     fn apply(state: &mut State, update: &Update) {
         match update {
             Update::Planned(it) => {
-                if state.planned.as_ref().is_none_or(|stands| it < stands) {
-                    state.planned = Some(it.clone());
+                let other = match &state.planned {
+                    Some(stands) if it >= stands => Some(it.clone()),
+                    _ => state.planned.replace(it.clone()),
+                };
+                if let Some(other) = other
+                    && state.planned.as_ref().is_some_and(|it| it.owner != other.owner)
+                {
+                    state.marks_mut().others.add(other.owner);
                 }
             }
             Update::Answered(it) => {
@@ -351,6 +361,21 @@ impl Fold for Notifications {
         state.planned.is_some() && state.outcome() != Some(FORGOTTEN)
     }
 
+    const OWNED: bool = true;
+
+    fn settle(_: Fingerprint, _: &Name, state: &State, gone: &Gone) -> Option<State> {
+        let others = state.marks.iter().flat_map(|it| it.others.each());
+        Self::owner(state).into_iter().chain(others).any(|it| gone.has(it)).then(|| {
+            let marks = Marks { others: Others::gone(), ..Marks::default() };
+            State { marks: Some(Arc::new(marks)), ..State::default() }
+        })
+    }
+
+    #[inline]
+    fn is_gone(state: &State) -> bool {
+        state.marks.as_ref().is_some_and(|it| it.others.is_gone())
+    }
+
     fn owner(state: &State) -> Option<Fingerprint> {
         state.planned.as_ref().map(|it| it.owner).filter(|it| *it != 0)
     }
@@ -364,7 +389,7 @@ impl Fold for Notifications {
         let marks = state.marks.as_ref().map_or(0, |it| {
             let all = [&it.acknowledged, &it.snoozed].into_iter().flatten();
             let by = all.filter_map(|it| it.by.as_ref()).map(crate::stamps::text_bytes);
-            16 + size_of::<Marks>() + by.sum::<usize>()
+            16 + size_of::<Marks>() + by.sum::<usize>() + it.others.heap_bytes()
         });
         plan + answer + marks
     }
@@ -372,11 +397,12 @@ impl Fold for Notifications {
 
 impl Keep for Notifications {
     const LAYOUT: &'static str = layout!(
-        "notifications 2: whether planned, at, owner, plan (rule, version, view, about, episode, \
+        "notifications 3: whether planned, at, owner, plan (rule, version, view, about, episode, \
          channel, severity, text, reason, corrects, suppressed, customer, due, expires), whether \
          answered, at, outcome (planned, delivered, refused, expired, suppressed, forgotten), \
          reason, whether attempts, attempts, whether acknowledged, at, by, whether snoozed, at, \
-         whether until, until, by"
+         whether until, until, by, others whom plans name (0: none; 1: it is gone; else how many and \
+         one, and each)"
     );
     const RESTS: bool = true;
 
@@ -416,6 +442,7 @@ impl Keep for Notifications {
             }
             writer.maybe(it.by.as_deref());
         }
+        marks.map_or(&Others::default(), |it| &it.others).store(&mut writer);
     }
 
     fn restore(bytes: &[u8]) -> Option<State> {
@@ -457,6 +484,10 @@ impl Keep for Notifications {
             let until = if flag(&mut from)? { Some(from.int()?) } else { None };
             let by = from.maybe()?.map(CompactString::from);
             marks.get_or_insert_with(Marks::default).snoozed = Some(Mark { at, until, by });
+        }
+        let others = Others::restore(&mut from)?;
+        if !others.is_none() {
+            marks.get_or_insert_with(Marks::default).others = others;
         }
         from.end()?;
         Some(State { planned, answer, marks: marks.map(Arc::new) })
@@ -513,6 +544,8 @@ pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
     let text = |it: &str| Value::Text(it.into());
     let some = |it: Option<&str>| it.map_or(Value::Null, |it| Value::Text(it.into()));
     let time = |it: Option<i64>| it.map_or(Value::Null, Value::Time);
+    let gone = Plain::of(events);
+    plans.retain(|name, _| !gone.has_thing(name.tenant(), About::Message(&crate::key_id(name))));
     let mut rows = BTreeMap::new();
     for (name, mut all) in plans {
         // Of plans of one instant the least as it is stored: any rule does, if it is one rule.

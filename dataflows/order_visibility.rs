@@ -124,6 +124,11 @@ impl Fold for OrderVisibility {
 
     fn apply(_: &mut State, (): &()) {}
 
+    #[inline]
+    fn exists(state: &State) -> bool {
+        Orders::exists(state)
+    }
+
     fn row(name: &Name, state: &State, now: Epoch) -> Option<Row> {
         let order = <Orders as Fold>::row(name, state, now)?;
         let said = state.said_of();

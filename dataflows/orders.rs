@@ -12,6 +12,8 @@
 //! Late: not delivered or cancelled by the promised instant, and that instant has passed, or the
 //! delivery or cancellation came after it. The first delivery and the first cancellation count.
 //!
+//! An order of which any statement names a customer who was erased is gone, whoever else is named.
+//!
 //! # State
 //! 104 bytes in place; the timeline, the facts and the reversals behind one allocation each.
 //! Lines are bounded by the contract, the timeline as [`crate::timeline`] says.
@@ -24,6 +26,8 @@ use schemas::names::{Currency, Fingerprint, Name};
 use schemas::rows::{Row, Value, ViewDef};
 use serde::{Deserialize, Serialize};
 
+use crate::erased::Gone;
+use crate::owners::Others;
 use crate::packed::{Reader, Writer};
 use crate::served::prefetch::prefetch_shared;
 use crate::stamps::{Stamp, text_bytes};
@@ -210,10 +214,13 @@ impl Default for State {
     }
 }
 
+/// What few orders have.
 #[derive(Clone, Debug, Default)]
 struct Reversals {
     cancelled: Reversed,
     returned: Reversed,
+    /// Customers who were named, beside the one who stands.
+    others: Others,
 }
 
 /// Amounts are sums; the reason is the newest that was given.
@@ -276,9 +283,32 @@ impl State {
         }
     }
 
+    /// Whoever is named and is not the one who stands is remembered: `replaced` by whom the one
+    /// who stood so far, else whom was named in vain.
+    #[inline]
+    fn other(&mut self, owner: Fingerprint, replaced: bool) {
+        let Some(facts) = &self.facts else { return };
+        let stands = Facts::unpack(facts).owner;
+        if owner != 0 && stands != owner {
+            let other = if replaced { stands } else { owner };
+            Arc::make_mut(self.reversals.get_or_insert_default()).others.add(other);
+        }
+    }
+
+    /// Whether it went with a customer who was erased.
+    #[inline]
+    pub(crate) fn is_gone(&self) -> bool {
+        self.reversals.as_ref().is_some_and(|it| it.others.is_gone())
+    }
+
     #[inline]
     fn named(&mut self, stamp: &Stamp, customer: &str, owner: Fingerprint) {
-        if self.placed || customer.is_empty() || !self.outranked_by(false, stamp) {
+        if customer.is_empty() {
+            return;
+        }
+        let stands = !self.placed && self.outranked_by(false, stamp);
+        self.other(owner, stands);
+        if !stands {
             return;
         }
         self.facts_at = stamp.at;
@@ -332,7 +362,9 @@ impl Fold for Orders {
             }
             Said::Placed { amount, promised_at, currency, packed } => {
                 state.said(stamp, Status::Placed, 0);
-                if state.outranked_by(true, stamp) {
+                let stands = state.outranked_by(true, stamp);
+                state.other(Facts::unpack(packed).owner, stands);
+                if stands {
                     (state.amount, state.currency) = (*amount, *currency);
                     state.promised_at = *promised_at;
                     (state.placed, state.facts_at) = (true, stamp.at);
@@ -348,7 +380,27 @@ impl Fold for Orders {
     }
 
     fn row(name: &Name, state: &State, now: Epoch) -> Option<Row> {
-        Some(rows::row(name, state, now))
+        (!state.is_gone()).then(|| rows::row(name, state, now))
+    }
+
+    #[inline]
+    fn exists(state: &State) -> bool {
+        !state.is_gone()
+    }
+
+    const OWNED: bool = true;
+
+    fn settle(_: Fingerprint, _: &Name, state: &State, gone: &Gone) -> Option<State> {
+        let others = state.reversals.iter().flat_map(|it| it.others.each());
+        Self::owner(state).into_iter().chain(others).any(|it| gone.has(it)).then(|| {
+            let reversals = Reversals { others: Others::gone(), ..Reversals::default() };
+            State { reversals: Some(Arc::new(reversals)), ..State::default() }
+        })
+    }
+
+    #[inline]
+    fn is_gone(state: &State) -> bool {
+        state.is_gone()
     }
 
     const NEAR: u64 = rows::NEAR;
@@ -394,7 +446,8 @@ impl Fold for Orders {
                 it.amounts.heap_bytes()
                     + reason.map_or(0, |it| it.0.heap_bytes() + text_bytes(&it.1))
             };
-            16 + size_of::<Reversals>() + one(&it.cancelled) + one(&it.returned)
+            let others = it.others.heap_bytes();
+            16 + size_of::<Reversals>() + one(&it.cancelled) + one(&it.returned) + others
         });
         let facts = state.facts.as_ref().map_or(0, |it| 16 + it.len());
         state.timeline.heap_bytes() + facts + reversals

@@ -161,9 +161,9 @@ impl Project<Orders> for Moves {
         new: &orders::State,
         _emit: &mut dyn FnMut(Group, Totals),
     ) {
-        let stands = |it: &orders::State| (it.money(), it.status());
-        let (old, new) = (old.map(stands), stands(new));
-        if old == Some(new) {
+        let stands = |it: &orders::State| (!it.is_gone()).then(|| (it.money(), it.status()));
+        let (old, new) = (old.and_then(stands), stands(new));
+        if old == new {
             return;
         }
         let mut add = |((currency, amount), status): ((Currency, i64), Option<Status>), n: i64| {
@@ -174,7 +174,9 @@ impl Project<Orders> for Moves {
         if let Some(old) = old {
             add(old, -1);
         }
-        add(new, 1);
+        if let Some(new) = new {
+            add(new, 1);
+        }
     }
 
     fn seal(&mut self, emit: &mut dyn FnMut(Group, Totals)) {

@@ -170,6 +170,8 @@ impl Fold for Sentiment {
         state.0.is_some()
     }
 
+    const OWNED: bool = true;
+
     fn owner(state: &State) -> Option<Fingerprint> {
         state.0.as_ref().map(|it| it.owner).filter(|it| *it != 0)
     }
@@ -272,7 +274,8 @@ fn row(source: CompactString, id: CompactString, it: &Said) -> Row {
 /// The view, plainly: each text by itself.
 pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> {
     let mut rows = BTreeMap::new();
-    for event in events {
+    let gone = crate::erased::Plain::of(events);
+    for event in events.iter().filter(|it| !gone.names(it)) {
         let Some(text) = text_of(event) else { continue };
         let (said, model) = plainly(text);
         let name = Name::new(&event.tenant, &key_text(&[&event.source, &event.id]));

@@ -86,6 +86,8 @@ impl Fold for SentimentByCustomer {
         state.is_there()
     }
 
+    const OWNED: bool = true;
+
     fn owner(state: &Mood) -> Option<Fingerprint> {
         state.owner()
     }
@@ -112,7 +114,8 @@ impl Keep for SentimentByCustomer {
 /// The view, plainly: the texts of each customer.
 pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> {
     let mut texts: BTreeMap<(&str, &str), Vec<_>> = BTreeMap::new();
-    for event in events {
+    let gone = crate::erased::Plain::of(events);
+    for event in events.iter().filter(|it| !gone.names(it)) {
         let (Some(text), Some(customer)) = (text_of(event), about(event).0) else { continue };
         let key = key_text(&[&event.source, &event.id]);
         let of = texts.entry((&event.tenant, customer)).or_default();

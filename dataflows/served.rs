@@ -51,8 +51,8 @@ mod writer;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 use schemas::names::{Fingerprint, Name};
@@ -60,6 +60,7 @@ use schemas::reading::{Gone, Keep as KeepRow, MapStats, Page, Side, ViewReader};
 use schemas::rows::{Row, Value, ViewDef};
 use schemas::scanning::{Scan, Wanted};
 
+use crate::erased::Erased;
 use crate::{Epoch, Fold, Keep};
 use journal::{Journal, SHARDS};
 use keys::{Born, Keys};
@@ -118,6 +119,8 @@ pub struct Served<F: Fold> {
     rests: bool,
     /// Others make something of its states.
     looked_on: AtomicBool,
+    /// Whom nobody is to know.
+    erased: OnceLock<Arc<Erased>>,
     /// Held by whoever looks for what the store is to be shown.
     saver: Mutex<keeping::Hand>,
 }
@@ -215,12 +218,32 @@ impl<F: Fold> Served<F> {
         let parts = (0..workers).map(|_| part()).collect();
         let (looked_on, saver) = (AtomicBool::new(false), Mutex::default());
         let rests = rest.is_some();
-        Arc::new(Served { parts, clock, first_lane, key_of, slots, rests, looked_on, saver })
+        let erased = OnceLock::new();
+        Arc::new(Served {
+            parts,
+            clock,
+            first_lane,
+            key_of,
+            slots,
+            rests,
+            looked_on,
+            erased,
+            saver,
+        })
     }
 
     /// Others make something of its states: from before the dataflow is built.
     pub(crate) fn look_on(&self) {
         self.looked_on.store(true, Relaxed);
+    }
+
+    /// Whose states are to be emptied: from before the dataflow is built.
+    pub(crate) fn look_for(&self, erased: &Arc<Erased>) {
+        self.erased.get_or_init(|| erased.clone());
+    }
+
+    pub(crate) fn erased(&self) -> Option<Arc<Erased>> {
+        self.erased.get().cloned()
     }
 
     pub(crate) fn is_looked_on(&self) -> bool {
@@ -296,6 +319,20 @@ impl<F: Fold> Served<F> {
                 let Some(packed) = packed else { break };
                 lock.write().lay(packed);
                 left -= 1;
+            }
+        }
+    }
+
+    /// Every entity of all workers, newest, by its fingerprint.
+    pub(crate) fn each_key(&self, mut see: impl FnMut(Fingerprint, &F::State)) {
+        for lock in self.parts.iter().flat_map(|it| &it.shards) {
+            let shard = lock.read();
+            let mut look = shard.look();
+            for slot in 0..shard.slots() {
+                let entry = look.entry(slot);
+                if entry.epoch != Epoch::MAX {
+                    see(entry.key(), &entry.state);
+                }
             }
         }
     }

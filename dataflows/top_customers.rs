@@ -91,6 +91,9 @@ pub type Record = (Group, (u16, Candidate));
 #[derive(Default)]
 pub struct Candidates {
     groups: HashMap<Group, BTreeSet<Candidate>, foldhash::fast::FixedState>,
+    /// Groups that lost one of theirs while somebody stood behind them: who follows is not known
+    /// but by looking at everybody.
+    lost: Vec<Group>,
 }
 
 impl Project<Customers> for Candidates {
@@ -108,6 +111,12 @@ impl Project<Customers> for Candidates {
         if old.is_some_and(|it| it.spend.is_same_as(&new.spend)) {
             return;
         }
+        if !<Customers as crate::Fold>::exists(new) {
+            for (currency, spend) in old.into_iter().flat_map(|it| it.spend.each()) {
+                self.erased(name, currency, spend, emit);
+            }
+            return;
+        }
         for (currency, spend) in new.spend.each() {
             let before = old.and_then(|it| it.spend.get(currency));
             if before != Some(spend) {
@@ -115,9 +124,51 @@ impl Project<Customers> for Candidates {
             }
         }
     }
+
+    fn asks_again(&self) -> bool {
+        !self.lost.is_empty()
+    }
+
+    fn again(
+        &mut self,
+        name: &Name,
+        state: &State,
+        emit: &mut dyn FnMut((Group, Candidate), isize),
+    ) {
+        for (currency, spend) in state.spend.each() {
+            let is_it = |it: &Group| it.1 == currency && it.0 == name.tenant();
+            if self.lost.iter().any(is_it) {
+                self.moved(name, currency, Some(spend), spend, emit);
+            }
+        }
+    }
+
+    fn was_told_again(&mut self) {
+        self.lost.clear();
+    }
 }
 
 impl Candidates {
+    #[cold]
+    fn erased(
+        &mut self,
+        name: &Name,
+        currency: Currency,
+        spend: i64,
+        emit: &mut dyn FnMut((Group, Candidate), isize),
+    ) {
+        let group = (CompactString::from(name.tenant()), currency);
+        let Some(first) = self.groups.get_mut(&group) else { return };
+        let was_full = first.len() >= PLACES;
+        let candidate = (Reverse(spend), crate::key_id(name));
+        if first.remove(&candidate) {
+            emit((group.clone(), candidate), -1);
+            if was_full && !self.lost.contains(&group) {
+                self.lost.push(group);
+            }
+        }
+    }
+
     fn moved(
         &mut self,
         name: &Name,
@@ -126,7 +177,7 @@ impl Candidates {
         spend: i64,
         emit: &mut dyn FnMut((Group, Candidate), isize),
     ) {
-        debug_assert!(before.is_none_or(|it| it < spend), "spend never falls");
+        debug_assert!(before.is_none_or(|it| it <= spend), "spend never falls");
         let group = (CompactString::from(name.tenant()), currency);
         let first = self.groups.entry(group.clone()).or_default();
         let full = first.len() >= PLACES;
@@ -191,7 +242,8 @@ impl Relation for TopCustomers {
 /// The view, plainly: everybody's spend, sorted.
 pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> {
     let mut spend: BTreeMap<(&str, &str, &str), i64> = BTreeMap::new();
-    for event in events {
+    let gone = crate::erased::Plain::of(events);
+    for event in events.iter().filter(|it| !gone.names(it)) {
         if let Data::OrderPlaced(it) = &event.data {
             let amount: i64 = it.lines.iter().map(|it| it.quantity * it.unit_price).sum();
             *spend.entry((&event.tenant, it.currency.as_str(), &it.customer)).or_insert(0) +=

@@ -65,6 +65,7 @@ pub const MIGRATIONS: &[Migration] = &[
     ("0023_profiles", include_str!("clickhouse/0023_profiles.sql")),
     ("0024_identifiers", include_str!("clickhouse/0024_identifiers.sql")),
     ("0025_identity_conflicts", include_str!("clickhouse/0025_identity_conflicts.sql")),
+    ("0026_erasures", include_str!("clickhouse/0026_erasures.sql")),
     ("0028_order_kpis", include_str!("clickhouse/0028_order_kpis.sql")),
 ];
 

@@ -7,10 +7,10 @@
 use serde_json::{Map, Value, json};
 
 use crate::events::{
-    ByHand, CaseAssigned, CaseOpened, CaseResolved, Customer, Data, Event, FeedbackSubmitted,
-    Field, Identified, InteractionRecorded, Line, LoadMeasured, MessageAnswered, MessageMarked,
-    MessagePlanned, OrderPlaced, OrderReversed, OrderStatusChanged, RecordDeleted, RecordUpserted,
-    Text,
+    ByHand, CaseAssigned, CaseOpened, CaseResolved, Customer, Data, Erased, Event,
+    FeedbackSubmitted, Field, Identified, InteractionRecorded, Line, LoadMeasured, MessageAnswered,
+    MessageMarked, MessagePlanned, OrderPlaced, OrderReversed, OrderStatusChanged, RecordDeleted,
+    RecordUpserted, Text,
 };
 use crate::names::DEFAULT_TENANT;
 use crate::time::rfc3339;
@@ -213,6 +213,10 @@ fn data<'a>(data: &'a Data<'_>) -> (Option<&'a str>, Map<String, Value>) {
             out.text("agent", agent);
             out.text("reason", reason);
             Some(customer)
+        }
+        Data::CustomerErased(Erased { customers }) => {
+            out.put("customers", customers.iter().map(|it| json!(it)).collect::<Vec<_>>());
+            customers.first().map(|it| &**it)
         }
     };
     (subject, out.0)

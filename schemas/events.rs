@@ -13,7 +13,7 @@ use std::borrow::Cow;
 
 use crate::names::Currency;
 
-pub use crate::identity::{ByHand, Identified};
+pub use crate::identity::{ByHand, Erased, Identified, MAX_ERASED};
 pub use crate::messages::{MARKS, MessageAnswered, MessageMarked, MessagePlanned, OUTCOMES};
 pub use crate::records::{RecordDeleted, RecordUpserted};
 
@@ -96,6 +96,8 @@ pub enum Data<'a> {
     CustomerLinkedByHand(ByHand<'a>),
     /// `customer.separated_by_hand`
     CustomerSeparatedByHand(ByHand<'a>),
+    /// `customer.erased`
+    CustomerErased(Erased<'a>),
 }
 
 /// The types of this contract, in one list; the order is part of no format.
@@ -144,11 +146,13 @@ pub enum EventType {
     CustomerLinkedByHand,
     /// `customer.separated_by_hand`
     CustomerSeparatedByHand,
+    /// `customer.erased`
+    CustomerErased,
 }
 
 impl EventType {
     /// Every type.
-    pub const ALL: [EventType; 21] = [
+    pub const ALL: [EventType; 22] = [
         EventType::CustomerRegistered,
         EventType::CustomerUpdated,
         EventType::OrderPlaced,
@@ -170,6 +174,7 @@ impl EventType {
         EventType::CustomerUnlinked,
         EventType::CustomerLinkedByHand,
         EventType::CustomerSeparatedByHand,
+        EventType::CustomerErased,
     ];
 
     /// The name on the wire.
@@ -196,6 +201,7 @@ impl EventType {
             EventType::CustomerUnlinked => "customer.unlinked",
             EventType::CustomerLinkedByHand => "customer.linked_by_hand",
             EventType::CustomerSeparatedByHand => "customer.separated_by_hand",
+            EventType::CustomerErased => "customer.erased",
         }
     }
 
@@ -223,6 +229,7 @@ impl EventType {
             "customer.unlinked" => EventType::CustomerUnlinked,
             "customer.linked_by_hand" => EventType::CustomerLinkedByHand,
             "customer.separated_by_hand" => EventType::CustomerSeparatedByHand,
+            "customer.erased" => EventType::CustomerErased,
             _ => return None,
         })
     }
@@ -254,6 +261,7 @@ impl Data<'_> {
             Data::CustomerUnlinked(_) => EventType::CustomerUnlinked,
             Data::CustomerLinkedByHand(_) => EventType::CustomerLinkedByHand,
             Data::CustomerSeparatedByHand(_) => EventType::CustomerSeparatedByHand,
+            Data::CustomerErased(_) => EventType::CustomerErased,
         }
     }
 }

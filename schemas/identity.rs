@@ -1,11 +1,15 @@
 //! Who is who: what identifies a customer (`customer.identified`, `customer.unlinked`), and what a
-//! person said of two customers (`customer.linked_by_hand`, `customer.separated_by_hand`).
+//! person said of two customers (`customer.linked_by_hand`, `customer.separated_by_hand`), and who is
+//! to be forgotten (`customer.erased`).
 //!
 //! # Meaning
 //! Of the statements about one customer and one identifier the newest by event time stands, and so
 //! it does of those about a pair of customers, whichever of the two is named first.
 
 use crate::events::Text;
+
+/// Most customers that one event erases.
+pub const MAX_ERASED: usize = 32;
 
 /// `customer.identified`, `customer.unlinked`
 #[derive(Clone, Debug, PartialEq)]
@@ -31,4 +35,11 @@ pub struct ByHand<'a> {
     pub agent: Option<Text<'a>>,
     /// Why, in words.
     pub reason: Option<Text<'a>>,
+}
+
+/// `customer.erased`: what is about these customers goes, and nothing about them comes any more.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Erased<'a> {
+    /// 1 to [`MAX_ERASED`] customers; the subject is one of them.
+    pub customers: Vec<Text<'a>>,
 }

@@ -9,6 +9,7 @@ pub mod time; // event time in microseconds, RFC 3339 both ways
 pub mod events; // the typed events of the contract
 pub mod messages; // of them: what rules decided to say, and what became of it
 pub mod identity; // of them: which customers are one person
+pub mod concerns; // of them: whom and what one is about
 pub mod records; // of them: what a foreign table's change stream says
 pub mod own; // of them: what only Millstream itself may say
 pub mod limits; // what a single value may be

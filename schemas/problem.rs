@@ -18,6 +18,7 @@ pub struct Problem {
 /// Every code that a record can be rejected with.
 pub const CODES: &[&str] = &[
     "engine/brought-down",
+    "engine/erased",
     "engine/future-time",
     "schemas/identifier",
     "schemas/not-json",
@@ -35,6 +36,16 @@ impl Problem {
     /// An event says what only Millstream itself may say.
     pub fn reserved(pointer: &str, expected: String, found: String) -> Problem {
         Problem { code: "schemas/reserved", pointer: pointer.into(), expected, found }
+    }
+
+    /// An event names a customer who was erased. Nothing of the event is in it.
+    pub fn erased() -> Problem {
+        Problem {
+            code: "engine/erased",
+            pointer: String::new(),
+            expected: "an event about somebody who was not erased".into(),
+            found: "one about a customer who was".into(),
+        }
     }
 
     /// An event's time is after the latest that it may have, both in microseconds: the append (or

@@ -11,6 +11,7 @@ pub mod channels; // how channels stand, and what is done about them
 pub mod check; // settings and mappings: every problem at once
 pub mod chosen; // from what was typed to what is needed
 pub mod demo; // the generator and everything else in one process
+pub mod erasure; // what was done about customers who were erased
 pub mod eval; // what would have been done, on recorded events
 pub mod feed; // where the feeds stand, and where a topic is to begin
 pub mod folder; // a data folder that no process has open
@@ -89,6 +90,7 @@ fn obey(typed: Typed, variables: Vec<(String, String)>) -> Result<ExitCode, Prob
         Command::Map(it) => map::main(&it, &chosen),
         Command::Log { what } => log::main(&what, &chosen),
         Command::State { what } => state::main(&what, &chosen),
+        Command::Erasure(what) => erasure::main(&what, &chosen),
         Command::Backup(it) => backup::main(&it, &chosen),
         Command::Restore(it) => backup::restore(&it, &chosen),
         Command::Feed { what } => feed::main(&what, &chosen),

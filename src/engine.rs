@@ -206,6 +206,12 @@ impl Engine {
         move || shared.views.anomalies()
     }
 
+    /// How many customers are erased.
+    pub fn erased(&self) -> impl Fn() -> usize + Send + Sync + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || shared.views.erased().len()
+    }
+
     /// Waits until every record of every feed is in a complete epoch, all feeds having ended.
     pub fn join(self) -> Result<(), Report> {
         // They may sleep for as long as an idle period is, and nobody else wakes them for the end.

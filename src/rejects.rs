@@ -45,6 +45,7 @@ use crate::report::Report;
 use crate::segments::{self, Contents, Folder, OnDamage};
 
 use index::Index;
+pub use keeper::Theirs;
 pub use kept::{Kept, Looking};
 pub use record::{Count, Filter, Page, Reject};
 pub use retry::{Retried, Select, Skipped};
@@ -220,6 +221,15 @@ impl RejectStore {
             index.not_kept(&name, code, n);
         }
         index
+    }
+
+    /// Overwrites the bytes of rejects that are `theirs`; what was found in them, too. Gives how many
+    /// that were. Their places, reasons and numbers stay.
+    pub fn blank(&self, theirs: Theirs) -> Result<u64, Report> {
+        let (done, waits) = bounded(1);
+        let asked = self.inner.queue.send(keeper::Work::Blank(theirs, done));
+        // Closed meanwhile: what is not overwritten now is at the next start.
+        if asked.is_err() { Ok(0) } else { waits.recv().unwrap_or(Ok(0)) }
     }
 
     /// Waits until all that was taken is durable; `false` if that took longer than `limit`.

@@ -22,6 +22,7 @@ mod asked; // what somebody asked to be built again
 mod covered; // whether it can be
 mod damaged; // what becomes of a state that cannot be read
 mod ends; // how threads end
+pub mod erasing; // what is kept of erased customers, taken out of the files
 mod feeds; // how what is read is read
 mod files; // files on their way through threads
 mod folder; // what is durable, opened
@@ -107,13 +108,17 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
 
     engine::judge_by(&settings.health);
     engine::join_by(&settings.identity);
+    let there = match &plan.state {
+        Some(dir) => Some(erasing::there::There::open(dir, now_by(&clock))?),
+        None => None,
+    };
     let prepare = || {
         let is_kept = plan.state.is_some();
         let prepared = Prepared::new(&settings.engine, &settings.queues, secret, is_kept)?;
         // Without a state that is kept nothing leaves: what left could not be told from what is new.
         let views: Vec<_> = prepared.leaving().iter().map(|it| it.def()).collect();
         let mut given =
-            plan.state.as_ref().map_or_else(Vec::new, |_| sinks::given(&settings, &views, &secret));
+            there.as_ref().map_or_else(Vec::new, |it| sinks::given(&settings, &views, &secret, it));
         given.extend(plan.state.iter().flat_map(|_| plan.sinks.clone()));
         sinks::prepare(&prepared.leaving(), &given);
         Ok::<_, Report>((prepared, given))
@@ -258,7 +263,9 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     };
     let (sinks, leaves) = leaves.unzip();
     let log_needed = log.as_ref().map(LocalLog::needed);
-    let beside = keep::Beside { log: log_needed, planned: planned.clone() };
+    let forget = erasing::Forget::default();
+    let asked = (Arc::clone(&forget.asked), Arc::clone(&forget.done));
+    let beside = keep::Beside { log: log_needed, planned: planned.clone(), forget: asked };
     let checkpoints = match kept {
         Some(kept) => Some(kept.start(
             &settings,
@@ -391,6 +398,20 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
             Some(serve(&settings, porch, ports, (end, told, (hangup, again)), address_file)?)
         }
     };
+    let erasing = match (&log, &plan.state) {
+        (Some(log), Some(dir)) => Some(erasing::start(erasing::Behind {
+            dir: dir.clone(),
+            read: read.clone(),
+            erased: Box::new(engine.erased()),
+            log: Arc::clone(&log.0),
+            rejects: rejects.clone(),
+            forget,
+            outbox: sinks.as_ref().map(Sinks::outbox),
+            now_ms: now_by(&clock),
+            stop: Arc::clone(&stop),
+        })?),
+        _ => None,
+    };
     let watching = watching::start(watching::Behind {
         settings: &settings,
         told: plan.told.as_ref(),
@@ -427,6 +448,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         rejects,
         serving,
         watching,
+        erasing,
         within: settings.serve.drain_timeout + running::CLOSE,
         _lock: lock,
     })

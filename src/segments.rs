@@ -32,6 +32,7 @@ mod folder;
 mod format;
 mod lock;
 mod open;
+mod overwrite;
 mod retain;
 mod trouble;
 mod verify;

@@ -229,6 +229,11 @@ pub enum AdminAction {
         /// Which, as JSON.
         asked: String,
     },
+    /// What was done about customers who were erased.
+    Erasures {
+        /// Only those with this id.
+        customer: Option<String>,
+    },
     /// How the sinks stand.
     Sinks,
     /// What a sink's receiver will not take.

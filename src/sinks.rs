@@ -21,6 +21,9 @@
 //!   of a key come in their order. Inside one call a sink may do several things at once. One that says
 //!   so ([`Sink::takes_two`]) may be handed the next batch, if it is of another stream and no mark,
 //!   while one is on its way.
+//! - **Who was erased comes behind** ([`Stream::is_behind`]): when the row of an erasure is handed over,
+//!   everything of earlier epochs was, and nothing that comes later has their data. So a sink that
+//!   can removes what its receiver has of them before it says that the batch is durable.
 //! - **It may be dropped at any await** (after [`Limits::timeout`], or at the end): what has become
 //!   of the batch is then not known, and it is handed over again.
 //! - **It says whose fault a failure is** ([`Delivery`]), and never guesses: what it does not know
@@ -146,6 +149,33 @@ pub trait Sink: Send + Sync {
 
     /// One attempt at one batch; see the contract above.
     fn deliver<'a>(&'a self, batch: &'a Batch) -> Delivering<'a>;
+}
+
+/// What a receiver had of an erased customer, and has no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemovedThere {
+    /// Whose customer.
+    pub tenant: String,
+    /// The customer's id.
+    pub customer: String,
+    /// The id of the batch that said so.
+    pub by: String,
+    /// Rows that went.
+    pub rows: u64,
+    /// Of these, events.
+    pub events: u64,
+}
+
+/// Where that is written down.
+pub trait Certificates: Send + Sync {
+    /// Whether this is done, by this batch.
+    fn has(&self, by: &str, tenant: &str, customer: &str) -> bool;
+    /// It is done.
+    fn note(&self, it: RemovedThere);
+    /// What was noted is durable when this returns.
+    fn write(&self) -> Result<(), Report>;
+    /// Events that were removed, of all who were erased.
+    fn events(&self) -> u64;
 }
 
 /// What a receiver must have.

@@ -558,3 +558,70 @@ fn looking_is_shared() {
     });
     look().unwrap();
 }
+
+/// Goal: what is overwritten is gone from the file, and nothing else is another: positions, places,
+/// lengths, the other blocks; also for one who opens it again, and for one who was reading. Method:
+/// three segments, the newest not ended; every second block of them is overwritten.
+#[test]
+fn overwritten_blocks_keep_their_places() {
+    let dir = TempDir::new();
+    let blocks: Vec<Known> = (0..60).map(|i| block(i, 50 + i)).collect();
+    let mut it = opened(&dir.0, OnDamage::Refuse, 1_500).unwrap();
+    for known in &blocks {
+        append(&mut it, std::slice::from_ref(known)).unwrap();
+    }
+    let before = read(&it).unwrap();
+    let all = it.folder.segments();
+    assert!(all.len() >= 3, "{}", all.len());
+    let length = |path: &Path| fs::metadata(path).unwrap().len();
+    let lengths: Vec<u64> = all.iter().map(|it| length(&it.path)).collect();
+    let mut reading = all[0].open().unwrap().unwrap();
+    let (mut n, mut expected) = (0, 0);
+    for (place, segment) in all.iter().enumerate() {
+        let is_newest = place + 1 == all.len();
+        let changed = it.folder.overwrite(segment, |header, payload| {
+            let is_to_go = header.first % 2 == 0;
+            if is_to_go {
+                payload.fill(b' ');
+                expected += 1;
+            }
+            Ok(is_to_go)
+        });
+        let changed = changed.unwrap();
+        assert!(changed > 0 || is_newest, "{place}");
+        assert!(changed == 0 || !is_newest, "the one that is being written is left alone");
+        n += changed;
+    }
+    assert_eq!(n, expected);
+    let ended = all[all.len() - 1].header.first;
+    let overwritten = |known: &[(u64, Known)]| -> Vec<(u64, Known)> {
+        let mut known = known.to_vec();
+        let to_go = known.iter_mut().filter(|it| it.0 % 2 == 0 && it.0 < ended);
+        to_go.for_each(|it| it.1.2.fill(b' '));
+        known
+    };
+    assert_eq!(read(&it).unwrap(), overwritten(&before));
+    assert_eq!(all.iter().map(|it| length(&it.path)).collect::<Vec<_>>(), lengths);
+    // Who had the old file open reads it to its end.
+    let mut seen = 0;
+    while let Some(block) = reading.read().unwrap() {
+        let block = block.expect("good");
+        seen += u64::from(block.header.count > 0);
+        assert!(block.header.count == 0 || !block.payload.contains(&b' '));
+    }
+    assert!(seen > 1);
+    // Once more: nothing that was overwritten is there to be found.
+    let again = it.folder.overwrite(&all[0], |_, payload| Ok(payload.is_empty())).unwrap();
+    assert_eq!(again, 0);
+    append(&mut it, &[block(60, 9)]).unwrap();
+    drop(it);
+    // A copy that was being made when the process ended is removed.
+    let aside = all[0].path.with_extension("new");
+    fs::write(&aside, "half").unwrap();
+    let it = opened(&dir.0, OnDamage::Refuse, 1_500).unwrap();
+    assert!(it.notes.is_empty(), "{:?}", it.notes);
+    assert!(!aside.exists());
+    let found = read(&it).unwrap();
+    assert_eq!(found[..before.len()], overwritten(&before)[..]);
+    assert_eq!(found.len(), before.len() + 1);
+}

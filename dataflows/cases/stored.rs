@@ -11,6 +11,7 @@ use schemas::events::MAX_SKILLS;
 
 use super::{Assigned, Case, Cases, Named, Opened, Resolved};
 use crate::Keep;
+use crate::owners::Others;
 use crate::packed::{Checked, Writer};
 use crate::served::layout;
 use crate::stamps::Stamp;
@@ -24,16 +25,18 @@ const QUEUED: u8 = 8;
 /// It is the newest.
 const QUEUED_TOO: u8 = 16;
 const NAMED: u8 = 32;
+const OTHERS: u8 = 64;
 
 impl Keep for Cases {
     const LAYOUT: &'static str = layout!(
-        "cases 2: flags, opened (stamp, owner, customer, queue, text, skills, severity), assigned \
+        "cases 3: flags, opened (stamp, owner, customer, queue, text, skills, severity), assigned \
          (stamp, agent, queue, whether until, until), resolved (stamp, resolution), queued (as assigned), named (stamp, \
-         owner, customer)"
+         owner, customer), others who were named (0: none; 1: it is gone; else how many and one, \
+         and each)"
     );
 
     fn store(state: &Case, into: &mut Vec<u8>) {
-        let Case { opened, assigned, resolved, queued, named } = state;
+        let Case { opened, assigned, resolved, queued, named, others } = state;
         let too = matches!((assigned, queued), (Some(a), Some(q)) if a.stamp == q.stamp && a.queue == q.queue);
         let queued = queued.as_ref().filter(|_| !too);
         let mut flags = 0;
@@ -44,6 +47,7 @@ impl Keep for Cases {
         flag(QUEUED, queued.is_some());
         flag(QUEUED_TOO, too);
         flag(NAMED, named.is_some());
+        flag(OTHERS, !others.is_none());
         into.push(flags);
         let mut writer = Writer(into);
         if let Some(it) = opened {
@@ -64,11 +68,14 @@ impl Keep for Cases {
             writer.id(it.owner);
             writer.text(&it.customer);
         }
+        if !others.is_none() {
+            others.store(&mut writer);
+        }
     }
 
     fn restore(bytes: &[u8]) -> Option<Case> {
         let mut from = Checked(bytes);
-        let flags = from.byte().filter(|it| it >> 6 == 0)?;
+        let flags = from.byte().filter(|it| it >> 7 == 0)?;
         let mut case = Case::default();
         if flags & OPENED != 0 {
             case.opened = Some(Arc::new(Opened::restore(&mut from)?));
@@ -92,6 +99,9 @@ impl Keep for Cases {
             let owner = from.id()?;
             let customer = from.text()?.into();
             case.named = Some(Arc::new(Named { stamp, owner, customer }));
+        }
+        if flags & OTHERS != 0 {
+            case.others = Others::restore(&mut from).filter(|it| !it.is_none())?;
         }
         from.end()?;
         Some(case)

@@ -10,9 +10,11 @@ use schemas::rows::Row;
 use super::rows::Facts;
 use super::{MAX_CASES, MAX_NAMES, fixed};
 use crate::Epoch;
+use crate::erased::Plain;
 
 /// The view over these events.
 pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> {
+    let gone = Plain::of(events);
     let mut sorted: Vec<&Event<'static>> = events.iter().collect();
     sorted.sort_by_key(|it| (it.time, &it.id, &it.source));
     /// The row, the newest value of each free attribute, of each case the place of the newest
@@ -42,8 +44,10 @@ pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> 
             }
             Data::MessagePlanned(_) | Data::MessageAnswered(_) | Data::MessageMarked(_) => None,
             Data::RecordUpserted(_) | Data::RecordDeleted(_) | Data::LoadMeasured(_) => None,
+            Data::CustomerErased(_) => None,
         };
-        for customer in customer.into_iter().chain(other) {
+        let named = customer.into_iter().chain(other);
+        for customer in named.filter(|it| !gone.has(&event.tenant, it)) {
             let (facts, attributes, cases) =
                 all.entry((&event.tenant, customer)).or_insert_with(|| {
                     (Facts::new(customer.as_ref().into()), BTreeMap::new(), BTreeMap::new())
@@ -99,7 +103,8 @@ pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> 
                 | Data::CustomerIdentified(_)
                 | Data::CustomerUnlinked(_)
                 | Data::CustomerLinkedByHand(_)
-                | Data::CustomerSeparatedByHand(_) => {}
+                | Data::CustomerSeparatedByHand(_)
+                | Data::CustomerErased(_) => {}
             }
         }
     }

@@ -63,6 +63,29 @@ where
         }
     }
 
+    fn asks_again(&self) -> bool {
+        self.0.as_ref().is_some_and(A::asks_again) || self.1.as_ref().is_some_and(B::asks_again)
+    }
+
+    fn again(
+        &mut self,
+        name: &Name,
+        state: &F::State,
+        emit: &mut dyn FnMut(Self::Data, Self::Diff),
+    ) {
+        if let Some(it) = &mut self.0 {
+            it.again(name, state, &mut |data, diff| first::<F, A, B>(emit, data, diff));
+        }
+        if let Some(it) = &mut self.1 {
+            it.again(name, state, &mut |data, diff| second::<F, A, B>(emit, data, diff));
+        }
+    }
+
+    fn was_told_again(&mut self) {
+        self.0.iter_mut().for_each(A::was_told_again);
+        self.1.iter_mut().for_each(B::was_told_again);
+    }
+
     fn seal(&mut self, emit: &mut dyn FnMut(Self::Data, Self::Diff)) {
         if let Some(it) = &mut self.0 {
             it.seal(&mut |data, diff| first::<F, A, B>(emit, data, diff));

@@ -53,7 +53,8 @@ pub(crate) fn standings(
 /// What is known of each customer.
 fn each(events: &[Event<'static>]) -> BTreeMap<Name, Facts> {
     let mut customers: BTreeMap<(&str, &str), Plain<'_>> = BTreeMap::new();
-    for event in events {
+    let gone = crate::erased::Plain::of(events);
+    for event in events.iter().filter(|it| !gone.names(it)) {
         let at = event.time.div_euclid(1_000);
         let amount = |it: &OrderReversed<'_>, sign| {
             it.currency.zip(it.amount).map(|it| (it.0, 0, sign * it.1))

@@ -14,6 +14,7 @@ use schemas::events::{ByHand, Event, Identified};
 use serde::{Deserialize, Serialize};
 
 use super::normalised;
+use crate::erased::Gone;
 use crate::packed::{Checked, Writer};
 use crate::stamps::{Stamp, text_bytes};
 
@@ -110,6 +111,22 @@ impl Known {
                 }
             }
         }
+    }
+
+    /// What is left without what was said of customers who are erased; none: nothing was.
+    pub(crate) fn without(&self, tenant: &str, gone: &Gone) -> Option<Known> {
+        let is_gone = |it: &(CompactString, Pair)| gone.has_id(tenant, &it.0);
+        if !self.by_hand.iter().any(is_gone) {
+            return None;
+        }
+        let mut left = self.clone();
+        left.by_hand.retain(|it| !is_gone(it));
+        Some(left)
+    }
+
+    /// Whether anything is said.
+    pub(crate) fn is_said(&self) -> bool {
+        !self.marks.is_empty() || !self.by_hand.is_empty()
     }
 
     fn mark(&mut self, kind: &CompactString, value: &CompactString, statement: &Statement) {

@@ -65,7 +65,8 @@ impl<'e> Plain<'e> {
     fn listen(&mut self) {
         let mut sorted: Vec<&'e Event<'static>> = self.events.iter().collect();
         sorted.sort_by_key(|it| (it.time, &it.id, &it.source));
-        for event in sorted {
+        let gone = crate::erased::Plain::of(self.events);
+        for event in sorted.into_iter().filter(|it| !gone.names(it)) {
             let stamp = (event.time, &*event.id, &*event.source);
             let who = |id: &str| Name::new(&event.tenant, &key_text(&[id]));
             match &event.data {

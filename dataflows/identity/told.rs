@@ -73,9 +73,14 @@ impl Project<Customers> for Told {
         new: &State,
         emit: &mut dyn FnMut(Tells, isize),
     ) {
-        // Nothing is ever unsaid: who is not known now was not before.
-        if let Some(known) = new.known() {
-            self.changed(name, old, new, known, emit);
+        // Nothing is ever unsaid, but what was said of one who was erased.
+        match (new.known(), old.and_then(|it| Some((it, it.known()?)))) {
+            (Some(known), _) => self.changed(name, old, new, known, emit),
+            (None, Some((old, known))) => {
+                emit(Tells::Member(name.clone(), old.member(known)), -1);
+                self.tell(name, known, &mut |it| emit(it, -1));
+            }
+            (None, None) => {}
         }
     }
 }

@@ -8,6 +8,7 @@ use schemas::rows::Row;
 
 use super::rows::{Facts, Line};
 use crate::Epoch;
+use crate::erased::{About, Plain};
 
 /// The view over these events at this instant.
 pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
@@ -22,6 +23,8 @@ pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
         orders.entry((&event.tenant, order)).or_default().push(event);
     }
     let mut rows = BTreeMap::new();
+    let gone = Plain::of(events);
+    orders.retain(|(tenant, order), _| !gone.has_thing(tenant, About::Order(order)));
     for ((tenant, order), mut said) in orders {
         said.sort_by_key(|it| (it.time, &it.id, &it.source));
         let facts = one(order, &said, now as i64 * 1_000);

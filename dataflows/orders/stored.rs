@@ -12,6 +12,7 @@ use schemas::names::Currency;
 
 use super::{NEVER, Orders, Reversals, Reversed, State};
 use crate::Keep;
+use crate::owners::Others;
 use crate::packed::{Checked, Writer};
 use crate::served::layout;
 use crate::stamps::Stamp;
@@ -29,10 +30,11 @@ const REVERSALS: u8 = 64;
 
 impl Keep for Orders {
     const LAYOUT: &'static str = layout!(
-        "orders 1: flags, timeline (placed, paid, in_production, quality_checked, shipped, \
+        "orders 2: flags, timeline (placed, paid, in_production, quality_checked, shipped, \
          out_for_delivery, delivered, cancelled, returned, problem), facts_at and facts (owner, \
          tie, customer; of a placed one channel, lines), amount and currency, promised_at, \
-         delivered_at, cancelled_at, returned_at, reversals (amounts, reason)"
+         delivered_at, cancelled_at, returned_at, reversals (amounts, reason), others who were \
+         named (0: none; 1: it is gone; else how many and one, and each)"
     );
 
     fn store(state: &State, into: &mut Vec<u8>) {
@@ -60,6 +62,7 @@ impl Keep for Orders {
         if let Some(it) = &state.reversals {
             it.cancelled.store(&mut writer);
             it.returned.store(&mut writer);
+            it.others.store(&mut writer);
         }
     }
 
@@ -94,7 +97,8 @@ impl Keep for Orders {
         if has(REVERSALS) {
             let cancelled = Reversed::restore(&mut from)?;
             let returned = Reversed::restore(&mut from)?;
-            state.reversals = Some(Arc::new(Reversals { cancelled, returned }));
+            let others = Others::restore(&mut from)?;
+            state.reversals = Some(Arc::new(Reversals { cancelled, returned, others }));
         }
         from.end()?;
         Some(state)

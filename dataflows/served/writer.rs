@@ -19,6 +19,7 @@ use super::keys::{Born, Place};
 use super::prefetch::prefetch;
 use super::shard::{self, NONE, Shard, Version};
 use super::{Served, Slots, shard_of};
+use crate::erased::Gone;
 use crate::{Addressed, Epoch, Fold};
 use schemas::names::Name;
 
@@ -75,6 +76,8 @@ pub(crate) struct Writer<F: Fold> {
     last: Epoch,
     /// Shards that may hold undo below the floor.
     stale: ShardSet,
+    /// Who is erased as of the open instant.
+    gone: Option<Gone>,
 }
 
 impl<F: Fold> Writer<F> {
@@ -93,6 +96,7 @@ impl<F: Fold> Writer<F> {
             freed: 0,
             last: 0,
             stale: ShardSet::default(),
+            gone: None,
         }
     }
 
@@ -101,6 +105,50 @@ impl<F: Fold> Writer<F> {
         self.floor = self.map.clock.floor();
         let stale = self.map.parts[self.worker].journal.lock().trim(self.floor);
         self.stale.add_all(stale);
+    }
+
+    /// From now on what is touched is settled: states of those who are erased are emptied.
+    pub(crate) fn settle_by(&mut self, gone: Option<&Gone>) {
+        self.gone = gone.cloned();
+    }
+
+    /// Every entity of this worker, newest.
+    pub(crate) fn each_newest(&self, mut see: impl FnMut(&Name, &F::State)) {
+        self.map.each_newest(self.worker, |_, name, state, _| see(name, state));
+    }
+
+    /// Empties every state of those who are erased.
+    #[cold]
+    pub(crate) fn erase(&mut self, epoch: Epoch, touched: &mut impl FnMut(Touch<'_, F::State>)) {
+        let Some(gone) = self.gone.clone() else { return };
+        let map = self.map.clone();
+        let mut slots = Vec::new();
+        for (number, lock) in map.parts[self.worker].shards.iter().enumerate() {
+            slots.clear();
+            // Only this worker writes here: what is found by reading stands until it is written.
+            let shard = lock.read();
+            let mut look = shard.look();
+            for slot in 0..shard.slots() {
+                let entry = look.entry(slot);
+                let is_there = entry.epoch != Epoch::MAX;
+                if is_there && F::settle(entry.key(), &entry.name, &entry.state, &gone).is_some() {
+                    slots.push(slot);
+                }
+            }
+            drop(look);
+            drop(shard);
+            if slots.is_empty() {
+                continue;
+            }
+            let mut shard = lock.write();
+            let at = At { number, epoch, updates: slots.len() };
+            // What is touched is settled.
+            self.change(&mut shard, at, touched, |shard| {
+                for slot in &slots {
+                    shard.keep(*slot);
+                }
+            });
+        }
     }
 
     /// Applies all updates of an instant.
@@ -253,6 +301,11 @@ impl<F: Fold> Writer<F> {
         self.shards.add(number);
         let before = shard.undo_last().map_or((0, 0), |it| (it.steps.len(), it.born.len()));
         make(shard);
+        if F::OWNED
+            && let Some(gone) = &self.gone
+        {
+            settle::<F>(shard, before, gone);
+        }
         let vacant = match &self.map.slots {
             Slots::Reclaimed(vacant) => Some(*vacant),
             Slots::Stay | Slots::Kept => None,
@@ -307,6 +360,23 @@ impl<F: Fold> Writer<F> {
     fn gain(&mut self, name: &Name, rows: i64) {
         self.rows += rows;
         *self.gains.entry_ref(name.tenant()).or_default() += rows;
+    }
+}
+
+/// Empties what was touched in the opened instant since `before` (steps, births) and is of those
+/// who are erased.
+fn settle<F: Fold>(shard: &mut Shard<F::State>, before: (usize, usize), gone: &Gone) {
+    let Some(undo) = shard.undo_last() else { return };
+    let steps = undo.steps[before.0..].iter().map(|it| it.slot);
+    let slots: Vec<u32> = steps.chain(undo.born[before.1..].iter().copied()).collect();
+    for slot in slots {
+        let mut look = shard.look();
+        let entry = look.entry(slot);
+        let left = F::settle(entry.key(), &entry.name, &entry.state, gone);
+        drop(look);
+        if let Some(left) = left {
+            *shard.keep(slot) = left;
+        }
     }
 }
 

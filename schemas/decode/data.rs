@@ -51,6 +51,7 @@ pub(super) fn data<'a>(
         EventType::CustomerSeparatedByHand => {
             Data::CustomerSeparatedByHand(identity::by_hand(s, tell)?)
         }
+        EventType::CustomerErased => Data::CustomerErased(identity::erased(s, tell)?),
     });
     Ok(())
 }
@@ -358,7 +359,7 @@ fn skills<'a>(s: &mut Scanner<'a>, tell: &mut impl Tell) -> Result<Vec<Text<'a>>
         return Ok(out);
     }
     s.array(|s| -> Result<(), Stop> {
-        out.push(identifier(s, tell, At::Skill(out.len()))?);
+        out.push(identifier(s, tell, At::Element("skills", out.len()))?);
         Ok(())
     })?;
     if out.len() > MAX_SKILLS {

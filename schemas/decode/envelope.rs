@@ -301,6 +301,11 @@ fn about(subject: &str, data: &Data<'_>, tell: &mut impl Tell) -> Result<(), Sto
         Data::CustomerLinkedByHand(it) | Data::CustomerSeparatedByHand(it) => {
             ("customer", &it.customer)
         }
+        Data::CustomerErased(it) => match it.customers.first() {
+            Some(_) if it.customers.iter().any(|it| it == subject) => return Ok(()),
+            Some(first) => ("customer", first),
+            None => return Ok(()), // told already
+        },
     };
     if id == subject || id.is_empty() {
         return Ok(());

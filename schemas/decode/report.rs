@@ -90,8 +90,8 @@ pub(super) enum At<'p> {
     InLine(usize, &'p str),
     /// A customer's attribute.
     Named(&'p str),
-    /// A skill of a case.
-    Skill(usize),
+    /// One of the texts of a list.
+    Element(&'p str, usize),
 }
 
 impl fmt::Display for At<'_> {
@@ -104,7 +104,7 @@ impl fmt::Display for At<'_> {
             At::Line(n) => write!(f, "/data/lines/{n}"),
             At::InLine(n, name) => write!(f, "/data/lines/{n}/{}", part(name)),
             At::Named(name) => write!(f, "/data/attributes/{}", part(name)),
-            At::Skill(n) => write!(f, "/data/skills/{n}"),
+            At::Element(name, n) => write!(f, "/data/{name}/{n}"),
         }
     }
 }

@@ -3,9 +3,9 @@
 use std::ops::RangeInclusive;
 
 use crate::events::{
-    ByHand, CaseAssigned, CaseOpened, CaseResolved, Customer, Data, Event, EventType,
+    ByHand, CaseAssigned, CaseOpened, CaseResolved, Customer, Data, Erased, Event, EventType,
     FeedbackSubmitted, Identified, InteractionRecorded, Line, LoadMeasured, MAX_ATTRIBUTES,
-    MAX_LINES, MAX_SKILLS, MessageAnswered, MessageMarked, MessagePlanned, OrderPlaced,
+    MAX_ERASED, MAX_LINES, MAX_SKILLS, MessageAnswered, MessageMarked, MessagePlanned, OrderPlaced,
     OrderReversed, OrderStatusChanged, RecordDeleted, RecordUpserted, Text,
 };
 use crate::json::Scanner;
@@ -165,7 +165,7 @@ impl Becomes {
                 severity: it.must_integer(2, "severity", &SEVERITY)? as u8,
                 text: it.may(3, "text", Frames::text)?,
                 queue: it.must(4, "queue", Frames::identifier)?,
-                skills: self.skills(frames)?,
+                skills: self.texts(frames)?,
             }),
             EventType::CaseAssigned => Data::CaseAssigned(CaseAssigned {
                 case: it.must(0, "case", Frames::identifier)?,
@@ -235,6 +235,7 @@ impl Becomes {
             EventType::CustomerUnlinked => Data::CustomerUnlinked(identified(it)?),
             EventType::CustomerLinkedByHand => Data::CustomerLinkedByHand(by_hand(it)?),
             EventType::CustomerSeparatedByHand => Data::CustomerSeparatedByHand(by_hand(it)?),
+            EventType::CustomerErased => Data::CustomerErased(self.erased(frames)?),
         })
     }
 
@@ -314,23 +315,43 @@ impl Becomes {
         }
     }
 
-    fn skills<'a>(&'a self, frames: &Frames<'_, 'a>) -> Result<Vec<Text<'a>>, Fault> {
-        let mut skills = Vec::new();
+    /// Skills of a case, or customers: at most as many of the one as of the other.
+    fn texts<'a>(&'a self, frames: &Frames<'_, 'a>) -> Result<Vec<Text<'a>>, Fault> {
+        const { assert!(MAX_SKILLS == MAX_ERASED) };
+        let mut texts = Vec::new();
         match &self.texts {
             Some(Texts::Fixed(fields)) => {
                 for field in fields {
-                    skills.extend(frames.identifier(field)?);
+                    texts.extend(frames.identifier(field)?);
                 }
             }
             Some(Texts::Each(each, field)) if frames.slot(each.array).is_present() => {
                 each.elements(frames, MAX_SKILLS, |frames| {
-                    skills.extend(frames.identifier(field)?);
+                    texts.extend(frames.identifier(field)?);
                     Ok(())
                 })?;
             }
             Some(Texts::Each(..)) | None => {}
         }
-        Ok(skills)
+        Ok(texts)
+    }
+
+    #[cold]
+    fn erased<'a>(&'a self, frames: &Frames<'_, 'a>) -> Result<Erased<'a>, Fault> {
+        let customers = self.texts(frames)?;
+        if customers.is_empty() {
+            let pointer = match &self.texts {
+                Some(Texts::Each(each, _)) => frames.pointer(each.array),
+                _ => String::new(),
+            };
+            return Err(Box::new(Problem {
+                code: "schemas/out-of-range",
+                pointer,
+                expected: format!("1 to {MAX_ERASED} customers"),
+                found: "none".into(),
+            }));
+        }
+        Ok(Erased { customers })
     }
 }
 

@@ -222,6 +222,8 @@ static BY_HAND: [Spec; 4] = [
     may("reason", Kind::Text),
 ];
 
+static ERASED: [Spec; 1] = [must("customers", Kind::Texts)];
+
 /// The data fields of a type.
 pub(super) fn fields(event: EventType) -> &'static [Spec] {
     match event {
@@ -242,5 +244,6 @@ pub(super) fn fields(event: EventType) -> &'static [Spec] {
         EventType::LoadMeasured => &LOAD_MEASURED,
         EventType::CustomerIdentified | EventType::CustomerUnlinked => &IDENTIFIED,
         EventType::CustomerLinkedByHand | EventType::CustomerSeparatedByHand => &BY_HAND,
+        EventType::CustomerErased => &ERASED,
     }
 }

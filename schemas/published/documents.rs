@@ -393,6 +393,15 @@ pub struct CustomerSeparatedByHand {
     pub reason: Option<FreeText>,
 }
 
+/// What is about these customers is to go, for good: nothing about them is taken any more.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CustomerErased {
+    /// Their ids; the event's subject is one of them.
+    #[schemars(length(min = 1, max = 32))]
+    pub customers: Vec<Identifier>,
+}
+
 /// A record of a foreign table, whole, as it is from now on.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -173,6 +173,7 @@ fn events() -> Vec<Data<'static>> {
             agent: some("ann"),
             reason: some("the same face"),
         }),
+        Data::CustomerErased(Erased { customers: vec!["C-1".into(), "C-2".into()] }),
         Data::CustomerSeparatedByHand(ByHand {
             customer: "C-1".into(),
             other: "C-2".into(),

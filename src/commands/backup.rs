@@ -20,14 +20,23 @@ use crate::config::Settings;
 use crate::ingest::resets;
 use crate::models::shelf;
 use crate::report::Report;
+use crate::run::erasing;
 use crate::secret;
 use crate::store::INCARNATION_FILE;
 use crate::supervise::notes::ASIDE_FILE;
 
 /// Small files of a data folder that a backup holds. The list of models comes before their bodies:
 /// what it names is there by then.
-pub const SMALL: &[&str] =
-    &[secret::FILE, INCARNATION_FILE, resets::FILE, ASIDE_FILE, shelf::LIST_PATH, shelf::DIR];
+pub const SMALL: &[&str] = &[
+    secret::FILE,
+    INCARNATION_FILE,
+    resets::FILE,
+    ASIDE_FILE,
+    erasing::FILE,
+    erasing::there::FILE,
+    shelf::LIST_PATH,
+    shelf::DIR,
+];
 
 /// Makes one.
 pub fn main(it: &Backup, chosen: &Chosen) -> Result<(), Problems> {

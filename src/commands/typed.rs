@@ -5,6 +5,7 @@
 //! clap reads words; units, paths, files and what goes together are read by `config`, in one
 //! place, so that a flag, a variable and a line of the file mean the same.
 
+pub mod erasure; // what was done about customers who were erased
 pub mod eval; // what would have been done
 pub mod model; // learning, and what a model says
 pub mod produce; // the longest list of flags, by itself
@@ -203,6 +204,9 @@ pub enum Command {
         #[command(subcommand)]
         what: model::Model,
     },
+    /// Say of customers who were erased what was done: what, where, how many, when
+    #[command(subcommand, after_help = "Example:\n  millstream erasure show --json")]
+    Erasure(erasure::Erasure),
     /// Copy everything durable into an empty folder, also while it is being written
     #[command(after_help = "Example:\n  millstream backup backup-of-today")]
     Backup(Backup),

@@ -4,7 +4,8 @@
 //!
 //! # Meaning
 //! Each record ends in exactly one count: applied if at least one of its events is new,
-//! duplicate if none is, skipped, or rejected. A record is taken whole or not at all. *Late* is
+//! duplicate if none is, skipped, or rejected. A record whose new events are all about customers who
+//! were erased is rejected, without its bytes. A record is taken whole or not at all. *Late* is
 //! judged against what of the partition had been decoded before: with several workers, chunks
 //! decoded at the same time do not see each other, so its count may differ; no row depends on it.
 //! A record that the embedded log took is not judged by size, time or who says it again
@@ -19,6 +20,7 @@ use std::borrow::Cow;
 
 use dataflows::catalogue::ViewSet;
 use dataflows::dedup::Dedup;
+use dataflows::erased::Erased;
 use dataflows::inputs::Updates;
 use schemas::decode;
 use schemas::events::Event;
@@ -69,6 +71,8 @@ pub(crate) struct Needs<'a> {
     pub(crate) tell_fresh: bool,
     /// Whether the events that are applied are to be handed on.
     pub(crate) keep_applied: bool,
+    /// Who is erased. What comes about them is rejected, without its bytes.
+    pub(crate) erased: &'a Erased,
 }
 
 /// What became of a chunk, besides the updates.
@@ -316,14 +320,17 @@ where
         let late_after = self.needs.judgement.late_after;
         let mut at = 0;
         for staged in self.staged.drain(..) {
-            let (mut applied, mut late) = (false, false);
+            let (mut applied, mut late, mut erased) = (false, false, false);
             for _ in 0..staged.events {
                 let event = &self.events[at];
                 if fresh[at] {
-                    applied = true;
-                    late |= event.time < self.outcome.newest - late_after;
+                    // Counts without a person, and that an order is theirs, come of it all the same.
                     self.updates.route(event, secret, self.needs.views);
-                    if self.needs.keep_applied {
+                    let is_theirs = self.needs.erased.names(event);
+                    erased |= is_theirs;
+                    applied |= !is_theirs;
+                    late |= !is_theirs && event.time < self.outcome.newest - late_after;
+                    if self.needs.keep_applied && !is_theirs {
                         let taken = &mut self.outcome.taken;
                         match staged.native {
                             Some(bytes) => taken.bytes.extend_from_slice(bytes),
@@ -339,6 +346,20 @@ where
                 counts.applied += 1;
                 counts.late += u64::from(late);
                 counts.retried += u64::from(staged.retried);
+            } else if erased {
+                counts.rejected += 1;
+                counts.rejected_again += u64::from(staged.retried);
+                if self.keep_places {
+                    self.outcome.places.push((staged.offset, NotNew::Rejected));
+                }
+                self.outcome.rejected.push(Rejected {
+                    partition: self.chunk.partition,
+                    offset: staged.offset,
+                    appended_ms: staged.appended_ms,
+                    problem: Problem::erased(),
+                    bytes: Vec::new(),
+                    origin: None,
+                });
             } else {
                 counts.duplicate += 1;
                 if self.keep_places {

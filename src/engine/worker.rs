@@ -153,6 +153,7 @@ fn decode(
         takes_own: feed.takes_own,
         tell_fresh: shared.on_fresh.is_some(),
         keep_applied: shared.on_applied.is_some(),
+        erased: shared.views.erased(),
     };
     // Not read yet in this life: what was put back says.
     let known = shared.newest_event.lock().get(&chunk.partition).copied();
@@ -198,6 +199,7 @@ fn decode_again(shared: &Shared, chunk: &Chunk, scratch: &mut Scratch, updates: 
         takes_own: feed.takes_own,
         tell_fresh: false,
         keep_applied: false,
+        erased: shared.views.erased(),
     };
     decoder::decode_chunk(chunk, &needs, i64::MIN / 2, false, scratch, updates);
 }

@@ -20,6 +20,7 @@
 //! A full or failing disk refuses the appends waiting for it with its report; nothing of them is
 //! kept; the next append tries again.
 
+mod blank;
 mod follow;
 mod record;
 mod retention;
@@ -42,6 +43,7 @@ use crate::metrics::Durations;
 use crate::report::Report;
 use crate::segments::{self, Contents, Folder, OnDamage};
 
+pub use blank::Judged;
 pub use follow::Following;
 pub use record::Kind;
 pub use show::{Looking, OnRecord, Shown, Stats};
@@ -86,6 +88,8 @@ struct Shared {
     settings: config::Log,
     clock: Clock,
     retention: retention::Bell,
+    /// The segment that is being written is to be ended.
+    end_segment: AtomicBool,
     /// From this position on everything is kept: a start would read it.
     needed: AtomicU64,
     /// More lies there than may, and all of it is needed.
@@ -119,6 +123,7 @@ impl LocalLog {
             settings: settings.clone(),
             clock,
             retention: retention::Bell::default(),
+            end_segment: AtomicBool::new(false),
             needed: AtomicU64::new(0),
             overfull: AtomicBool::new(false),
             commits: OnceLock::new(),

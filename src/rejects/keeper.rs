@@ -28,11 +28,16 @@ pub(super) enum Work {
     Keep(Box<Rejected>),
     /// These were retried.
     Mark(Vec<(u64, u64)>, Sender<()>),
+    /// Overwrite what is in these.
+    Blank(Theirs, Sender<Result<u64, Report>>),
     /// Answer once all before is durable.
     Flush(Sender<()>),
     /// Write what waits, and end.
     Close,
 }
+
+/// Whether the bytes of a reject are to be overwritten.
+pub type Theirs = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
 
 /// Where rejects are kept.
 pub(super) enum Keep {
@@ -171,6 +176,11 @@ impl Keeper {
                     self.note(index::RETRIED, &index::Marks(marks.clone()));
                     self.shared.kept.index().mark(&marks);
                     answer(&done);
+                }
+                Some(Work::Blank(is_theirs, done)) => {
+                    if done.send(self.blank(&is_theirs)).is_err() {
+                        tracing::debug!("who asked the keeper of rejects has gone");
+                    }
                 }
                 Some(Work::Flush(done)) => answer(&done),
                 Some(Work::Keep(_)) | None => {}
@@ -317,6 +327,20 @@ impl Keeper {
         matches!(self.keep, Keep::Memory { .. }) || self.append(&[(tag, &payload)]).is_some()
     }
 
+    /// Overwrites the bytes of rejects that are theirs, and what their reports say was found.
+    fn blank(&mut self, is_theirs: &Theirs) -> Result<u64, Report> {
+        let Keep::Disk(writer) = &mut self.keep else { return Ok(0) };
+        let Some(folder) = self.shared.kept.folder().cloned() else { return Ok(0) };
+        writer.roll()?;
+        let mut n = 0;
+        for segment in folder.segments() {
+            n += folder.overwrite(&segment, |header, payload| {
+                Ok(header.tag == index::REJECT && blank(payload, is_theirs))
+            })?;
+        }
+        Ok(n)
+    }
+
     /// Lets go of the oldest segments while there is too much: first it is written down what was
     /// in them, then they are removed. A crash between leaves segments that opening removes.
     fn let_go(&mut self) {
@@ -347,4 +371,64 @@ fn answer(done: &Sender<()>) {
 
 fn tell(report: &Report) {
     log_report!(error, *report, "rejects could not be written; they wait");
+}
+
+/// Overwrites a reject that is theirs, if it is: its length stays.
+fn blank(payload: &mut [u8], is_theirs: &Theirs) -> bool {
+    let Some((head, at)) = super::record::head(payload) else { return false };
+    let has_text = payload[at..].iter().any(|it| *it != b' ');
+    let is_told = !(head.found.is_empty() && head.expected.is_empty() && head.pointer.is_empty());
+    if !(has_text && is_theirs(&payload[at..]) || is_told && is_theirs(head.found.as_bytes())) {
+        return false;
+    }
+    payload[at..].fill(b' ');
+    let none = String::new;
+    let head = Head { found: none(), expected: none(), pointer: none(), ..head };
+    let json = serde_json::to_vec(&head).expect("plain fields");
+    // Shorter by what was taken out; JSON may end in spaces.
+    let room = &mut payload[4..at];
+    room.fill(b' ');
+    if let Some(room) = room.get_mut(..json.len()) {
+        room.copy_from_slice(&json);
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: of a reject that is blanked nothing of the record is left, its place and its reason
+    /// are, and its length stays. Method: one whose report repeats the record; another's.
+    #[test]
+    fn a_blanked_reject_says_nothing_of_the_record() {
+        let head = Head {
+            feed: "orders".into(),
+            partition: 1,
+            offset: 7,
+            appended_ms: 1,
+            rejected_ms: 2,
+            code: "schemas/identifier".into(),
+            pointer: "/data/name".into(),
+            expected: "an identifier, \"C-1\"".into(),
+            found: "\"secret\"".into(),
+            origin: None,
+            mapping: None,
+        };
+        let whole = encode(&head, b"{\"customer\":\"C-1\",\"text\":\"secret\"}");
+        let mut payload = whole.clone();
+        let others: Theirs = Arc::new(|it| memchr::memmem::find(it, b"C-2").is_some());
+        assert!(!blank(&mut payload, &others));
+        assert_eq!(payload, whole);
+        let theirs: Theirs = Arc::new(|it| memchr::memmem::find(it, b"C-1").is_some());
+        assert!(blank(&mut payload, &theirs));
+        assert_eq!(payload.len(), whole.len());
+        for word in [b"secret".as_slice(), b"C-1", b"/data/name"] {
+            assert_eq!(memchr::memmem::find(&payload, word), None);
+        }
+        let reject = super::super::record::decode(3, &payload, None).unwrap();
+        assert_eq!((reject.head.offset, &*reject.head.code), (7, "schemas/identifier"));
+        assert!(reject.bytes.iter().all(|it| *it == b' '));
+        assert!(!blank(&mut payload, &theirs), "once");
+    }
 }

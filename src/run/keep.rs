@@ -44,6 +44,8 @@ pub(super) struct Beside {
     pub(super) log: Option<Needed>,
     /// Rules: what they decide is durable first.
     pub(super) planned: Option<Arc<Planned>>,
+    /// Asked to forget, and how far that is done.
+    pub(super) forget: (Arc<AtomicU64>, Arc<AtomicU64>),
 }
 
 impl Kept {
@@ -211,7 +213,7 @@ impl Kept {
         ),
         metrics: &Metrics,
         (rejects, building, ending): (&RejectStore, &Arc<Building>, &Arc<AtomicBool>),
-        (models, leaving, Beside { log, planned }): (&Arc<Models>, Option<Leaves>, Beside),
+        (models, leaving, Beside { log, planned, forget }): (&Arc<Models>, Option<Leaves>, Beside),
     ) -> Result<Checkpoints, Report> {
         let read = engine.read_handle();
         let (views, book) = (Arc::clone(&read.views), Arc::clone(book));
@@ -257,6 +259,8 @@ impl Kept {
                     log.from(position(it));
                 }
             }),
+            forget: forget.0,
+            forgot: forget.1,
             metrics: metrics.clone(),
         };
         Checkpoints::start(self.store, parts, self.restored.map(|it| it.book))

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+use super::erasing::shown::{Shown, shown};
 use super::notifying::Reloader;
 use super::publishing::{Models, Publisher};
 use super::rebuild::Building;
@@ -17,7 +18,7 @@ use crate::commands::feed;
 use crate::commands::log::record;
 use crate::commands::rejects::find;
 use crate::commands::state::verified;
-use crate::config::Settings;
+use crate::config::{Settings, SinkSettings};
 use crate::desk;
 use crate::engine::{Engine, OperatorLine};
 use crate::epochs::{Epochs, Hold};
@@ -156,6 +157,7 @@ pub(super) fn of(behind: Behind<'_>) -> Result<Ports, Report> {
             resets,
             state,
             sinks,
+            given: settings.sinks.clone(),
             messages,
             channels,
             reloader,
@@ -309,6 +311,8 @@ struct Admin {
     resets: Option<Arc<Resets>>,
     state: Option<Looking>,
     sinks: Option<Asking>,
+    /// As the settings say.
+    given: Vec<SinkSettings>,
     messages: Option<notify::Asking>,
     channels: Option<notify::AskingChannels>,
     reloader: Reloader,
@@ -400,6 +404,13 @@ impl AdminPort for Admin {
                     let asked = serde_json::from_str(&asked)
                         .map_err(|why| untellable(&format!("the parameter `asked`: {why}")))?;
                     Ok(publisher.publish(&asked)?.as_json())
+                }))
+            }
+            AdminAction::Erasures { customer } => {
+                let (dir, sinks) = (self.data_dir.clone(), self.given.clone());
+                Box::pin(on_disk(move || {
+                    let all = shown(dir.as_ref(), &sinks, customer.as_deref())?;
+                    Ok(all.iter().map(Shown::json).collect())
                 }))
             }
             AdminAction::Sinks => {

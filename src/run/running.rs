@@ -50,6 +50,7 @@ pub struct Running {
     pub(super) rejects: RejectStore,
     pub(super) serving: Option<Serving>,
     pub(super) watching: JoinHandle<()>,
+    pub(super) erasing: Option<JoinHandle<()>>,
     /// How long the end may take: requests and streams have theirs, the rest has [`CLOSE`].
     pub(super) within: Duration,
     pub(super) _lock: Option<FolderLock>,
@@ -160,6 +161,11 @@ impl Running {
             drain((log, following), &self.book, &self.epochs, until);
         }
         self.stop.store(true, SeqCst);
+        // Before the log and the rejects are closed under it.
+        if let Some(it) = self.erasing {
+            it.thread().unpark();
+            joined("erasing", it.join().map(Ok))?;
+        }
         // What is read already is to get through, whatever the disk does.
         self.epochs.hold(Hold::Checkpoints, false);
         self.epochs.hold(Hold::Memory, false);

@@ -228,6 +228,8 @@ impl Outside {
             entities: Arc::new(|| vec![("plain".into(), ENTITIES)]),
             models: Arc::new(Vec::new),
             rejects: Arc::new(|| true),
+            forget: Arc::default(),
+            forgot: Arc::default(),
             hold: Arc::new(|_| {}),
             now_ms: Arc::new(|| 1_000),
             building: Arc::new(|_| false),

@@ -8,6 +8,7 @@ use schemas::leaving::Leaving;
 use schemas::names::{Kind, Secret};
 use schemas::rows::ViewDef;
 
+use super::erasing::there::There;
 use super::rebuild::Building;
 use crate::clock::SteadyClock;
 use crate::config::sinks::{Sort, To};
@@ -29,12 +30,14 @@ pub(super) fn given(
     settings: &Settings,
     views: &[&'static ViewDef],
     secret: &Secret,
+    there: &Arc<There>,
 ) -> Vec<Given> {
     let make = |it: &SinkSettings| {
         let sink: Arc<dyn Sink> = match &it.to {
             To::Jsonl(path) => Arc::new(Jsonl::new(path, declared("jsonl", it, views))),
             To::ClickHouse(to) => {
-                Arc::new(ClickHouse::new(to, declared("clickhouse", it, views), writer(secret)))
+                let sink = ClickHouse::new(to, declared("clickhouse", it, views), writer(secret));
+                Arc::new(sink.certified_by(there.of(&it.name)))
             }
         };
         Given { name: it.name.clone(), sink, max_bytes: it.max_bytes }
@@ -65,6 +68,9 @@ fn declared(kind: &'static str, it: &SinkSettings, views: &[&'static ViewDef]) -
         streams.extend(it.take.contains(&Sort::Changes).then_some(Stream::Changes(def)));
     }
     streams.extend(it.take.contains(&Sort::Events).then_some(Stream::Events));
+    // Whoever can remove is told who was erased, whatever else is taken.
+    let erased = views.iter().map(|it| Stream::Rows(it)).find(Stream::is_behind);
+    streams.extend(erased.filter(|it| kind == "clickhouse" && !streams.contains(it)));
     streams.push(Stream::Marks);
     let limits = Limits {
         rows: it.batch_rows,

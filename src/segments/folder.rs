@@ -90,6 +90,8 @@ pub struct Folder {
     pub(super) lock: Option<FolderLock>,
     /// Since when a sync has been under way, if one is.
     pub(super) syncing: Mutex<Option<Instant>>,
+    /// Held by whoever makes a segment anew: to age it out, to overwrite what is in it.
+    pub(super) rewriting: Mutex<()>,
 }
 
 impl Folder {

@@ -250,6 +250,7 @@ fn survey(
         segments: Mutex::new(segments),
         lock,
         syncing: Mutex::new(None),
+        rewriting: Mutex::default(),
     });
     Ok(Looked { folder, notes })
 }

@@ -41,6 +41,7 @@ impl Folder {
     /// One thread at a time.
     pub fn age_out(&self, kept: u64, now_ms: u64) -> Result<(), Report> {
         self.expect_ours()?;
+        let _one = self.rewriting.lock();
         let Some(old) = self.oldest() else { return Ok(()) };
         let before = {
             let segments = self.segments.lock();

@@ -229,6 +229,9 @@ pub(super) async fn admin(
         Endpoint::AdminPublish => {
             AdminAction::Publish { asked: query.take("asked")?.unwrap_or_default().to_string() }
         }
+        Endpoint::AdminErasures => {
+            AdminAction::Erasures { customer: query.take("customer")?.map(String::from) }
+        }
         Endpoint::AdminSinks => AdminAction::Sinks,
         Endpoint::AdminAside => {
             AdminAction::Aside { sink: query.take("sink")?.unwrap_or_default().to_string() }

@@ -597,6 +597,18 @@ pub static ROUTES: &[Route] = &[
         answers: &[(200, "the model that was published"), PARAMETERS, LOOPBACK, FAILED],
     },
     Route {
+        endpoint: Endpoint::AdminErasures,
+        method: "GET",
+        path: "/v1/admin/erasures",
+        class: Class::Loopback,
+        words: "What was done about customers who were erased: where, how many, when.",
+        parameters: &[query("customer", "only those with this id")],
+        filters: false,
+        body: &[],
+        answer: JSON,
+        answers: &[(200, "the certificates"), PARAMETERS, LOOPBACK, FAILED],
+    },
+    Route {
         endpoint: Endpoint::AdminSinks,
         method: "GET",
         path: "/v1/admin/sinks",

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::batch::{Batch, Part, Stream};
+use super::batch::{Batch, Part, Stream, Value as Of};
 use super::coding::Items;
 use crate::messages::Epoch;
 use crate::report::Report;
@@ -60,6 +60,27 @@ impl Kept {
             upto: self.upto,
             items: Items::of(bytes)?,
             part: Part(Some(0..1)),
+        })
+    }
+
+    /// Whether it names one of those who were erased, by these rows.
+    pub(super) fn is_of_one_of(&self, streams: &[Stream], erased: &Batch) -> bool {
+        let Some(batch) = self.batch(streams).filter(|it| !it.stream.is_behind()) else {
+            return false;
+        };
+        erased.rows().filter(|it| !it.is_deleted()).any(|erased| {
+            let Some(Of::Text(id)) = erased.values().next() else { return false };
+            let quoted = Value::from(id).to_string();
+            let row = batch.rows().any(|it| {
+                let says = |of: Of<'_>| match of {
+                    Of::Text(text) => text == id,
+                    Of::Json(json) => json.contains(&quoted),
+                    _ => false,
+                };
+                it.tenant == erased.tenant && (it.key == erased.key || it.values().any(says))
+            });
+            let quotes = |json: &[u8]| json.windows(quoted.len()).any(|it| it == quoted.as_bytes());
+            row || batch.events().any(|it| quotes(it.json))
         })
     }
 

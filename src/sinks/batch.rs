@@ -52,6 +52,17 @@ impl Stream {
     }
 }
 
+/// Who was erased: the view of that name.
+const ERASED: &str = "erasures";
+
+impl Stream {
+    /// Whether its rows say who was erased: they are handed over behind all earlier rows of
+    /// everybody, so that a receiver may remove what it has of them when they come.
+    pub fn is_behind(&self) -> bool {
+        matches!(self, Stream::Rows(def) if def.name == ERASED)
+    }
+}
+
 impl PartialEq for Stream {
     fn eq(&self, other: &Stream) -> bool {
         (self.sort(), self.view()) == (other.sort(), other.view())

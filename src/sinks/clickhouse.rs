@@ -15,7 +15,8 @@
 //! key): read with FINAL, `count() = uniqExact(row_id)` in every table. Tests: `tests/live/`.
 //!
 //! # Invariants
-//! - Nothing but inserts and questions: tables are made by `millstream migrate` ([`migrate`]).
+//! - Nothing but inserts and questions, and removing what is of erased customers ([`erase`]): tables are
+//!   made by `millstream migrate` ([`migrate`]).
 //! - A database has one writer: the process that came last ([`fit`]). One that is superseded is
 //!   refused, as is a database of another deployment.
 //!
@@ -24,6 +25,7 @@
 //! [`Delivery::Retry`]: the block may be there, and the same token tells.
 
 mod coding; // rows, events and marks as RowBinary
+mod erase; // what the tables have of who was erased
 mod faults; // what an error means
 mod fit; // whether the tables are as they must be, and who writes there
 pub mod migrate; // tables made and changed
@@ -42,9 +44,14 @@ use serde_json::Value;
 
 use crate::config::ClickHouseSettings;
 use crate::report::Report;
-use crate::sinks::{Against, Batch, Declared, Delivering, Delivery, Fault, Sink, Stream};
+use crate::sinks::{
+    Against, Batch, Certificates, Declared, Delivering, Delivery, Fault, RemovedThere, Sink,
+    Stream, Value as Field,
+};
 use crate::tasks;
+use erase::Removed;
 
+pub use erase::KEYS_MAX;
 pub use fit::Writer;
 pub use server::{Server, Told};
 pub(crate) use wire::{client_config, trusted};
@@ -58,6 +65,10 @@ pub struct ClickHouse {
     layouts: BTreeMap<String, coding::Layout>,
     /// Made by `ready`, with the password as it was then.
     server: Mutex<Option<Server>>,
+    /// Where what was removed is written down.
+    certificates: Arc<dyn Certificates>,
+    /// What was removed by attempts that came to nothing, by tenant and customer.
+    removed: Mutex<BTreeMap<(String, String), Removed>>,
 }
 
 impl ClickHouse {
@@ -71,7 +82,20 @@ impl ClickHouse {
         };
         let layouts = declared.streams.iter().map(|it| (it.to_string(), layout(it))).collect();
         let settings = settings.clone();
-        ClickHouse { settings, declared, writer, layouts, server: Mutex::new(None) }
+        ClickHouse {
+            settings,
+            declared,
+            writer,
+            layouts,
+            server: Mutex::new(None),
+            certificates: Arc::new(Unwritten),
+            removed: Mutex::default(),
+        }
+    }
+
+    /// What is removed of erased customers is written down there.
+    pub fn certified_by(self, certificates: Arc<dyn Certificates>) -> ClickHouse {
+        ClickHouse { certificates, ..self }
     }
 
     async fn look(&self) -> Result<(), Told> {
@@ -93,7 +117,64 @@ impl ClickHouse {
             layout.ok_or_else(|| Told::unknown(format!("no table for {}", batch.stream)))?;
         let bytes = layout.encode(batch).map_err(Told::data)?;
         fit::still_ours_lately(&server, &self.writer).await?;
+        if batch.stream.is_behind() {
+            self.erase(&server, batch).await?;
+        }
         server.insert(layout, &batch.id, bytes).await
+    }
+
+    /// Removes what the tables have of those whom these rows name. One after the other: who is done
+    /// is, whatever becomes of the batch.
+    async fn erase(&self, server: &Server, batch: &Batch) -> Result<(), Told> {
+        for row in batch.rows() {
+            let Some(Field::Text(customer)) = row.values().next() else { continue };
+            let of = (row.tenant.to_string(), customer.to_string());
+            if self.certificates.has(&batch.id, row.tenant, customer) {
+                continue;
+            }
+            // What an attempt that is dropped has removed is counted: it is not there any more.
+            let counted = self.removed.lock().get(&of).copied().unwrap_or_default();
+            let mut counting = Counting { of: &of, removed: counted, all: &self.removed };
+            erase::erase(server, (row.tenant, customer), row.epoch, &mut counting.removed).await?;
+            let Removed { rows, events } = counting.removed;
+            drop(counting);
+            self.removed.lock().remove(&of);
+            let by = batch.id.clone();
+            let (tenant, customer) = of;
+            self.certificates.note(RemovedThere { tenant, customer, by, rows, events });
+        }
+        self.certificates.write().map_err(|report| {
+            Told::new(None, faults::BUSY, format!("the certificate: {}", report.why))
+        })
+    }
+}
+
+/// Keeps what was counted, also when the attempt is dropped.
+struct Counting<'c> {
+    of: &'c (String, String),
+    removed: Removed,
+    all: &'c Mutex<BTreeMap<(String, String), Removed>>,
+}
+
+impl Drop for Counting<'_> {
+    fn drop(&mut self) {
+        self.all.lock().insert(self.of.clone(), self.removed);
+    }
+}
+
+/// Nobody asks.
+struct Unwritten;
+
+impl Certificates for Unwritten {
+    fn has(&self, _: &str, _: &str, _: &str) -> bool {
+        false
+    }
+    fn note(&self, _: RemovedThere) {}
+    fn write(&self) -> Result<(), Report> {
+        Ok(())
+    }
+    fn events(&self) -> u64 {
+        0
     }
 }
 
@@ -122,7 +203,8 @@ impl Sink for ClickHouse {
                 Stream::Changes(_) => Table::Changes,
                 Stream::Rows(_) => Table::Rows,
                 Stream::Events => {
-                    let counted = verify::events(&server, against.events);
+                    let counted =
+                        verify::events(&server, against.events, self.certificates.events());
                     all.push(runtime.block_on(counted).map_err(told)?);
                     continue;
                 }

@@ -223,6 +223,7 @@ impl Desk {
             self.anew = (self.book.next, false);
             self.unwritten = true;
         }
+        self.pass_over();
         let mut shared = self.lane.shared.lock();
         shared.told.delivered = self.book.delivered;
         shared.told.in_flight = self.in_flight.len();
@@ -230,6 +231,28 @@ impl Desk {
         shared.told.marked = self.book.marked;
         shared.told.whole = self.book.is_whole();
         shared.told.events = self.book.events.as_ref().map(EventsTold::counted);
+    }
+
+    /// Where what lies below a position is to leave the disk, and nothing of it waits, it is not
+    /// needed any more.
+    fn pass_over(&mut self) {
+        let leaves = self.lane.leaves.load(SeqCst);
+        if leaves <= self.book.read || self.lane.unread() > 0 {
+            return;
+        }
+        let mut waits = false;
+        let seen = self.lane.log.each(self.book.read, leaves, |at, tag, _| {
+            waits |= tag == book::GATHERED && !self.book.is_void(at);
+            Ok(())
+        });
+        match seen {
+            Ok(()) if !waits => {
+                self.book.read = leaves;
+                self.unwritten = true;
+            }
+            Ok(()) => {}
+            Err(report) => self.failed(&report),
+        }
     }
 
     /// Whether a flush is due; `lags`: reading has more than can be taken in; `pinned`: rows that wait
@@ -286,6 +309,18 @@ impl Desk {
         }
     }
 
+    /// Up to which epoch every row was taken, but those of this stream.
+    fn all_taken(&self, book: &Book, but: &Stream) -> Epoch {
+        let mut shared = self.lane.shared.lock();
+        let others = shared.waiting.iter_mut().filter(|it| *it.0 != but.view());
+        let upto = others.map(|(view, it)| match it.is_lost() {
+            // What waits is behind the cursor.
+            true => book.rows.get(*view).map_or(0, |it| it.epoch.saturating_sub(1)),
+            false => it.first().map_or(Epoch::MAX, |it| it.epoch.saturating_sub(1)),
+        });
+        upto.min().unwrap_or(Epoch::MAX)
+    }
+
     /// Fixes what was prepared, and hands it over.
     pub(super) fn fix(&mut self, outbox: &Outbox, prepared: Prepared) {
         match self.try_fix(outbox, prepared) {
@@ -322,14 +357,25 @@ impl Desk {
         let (covered, unread) = self.take_gathered(&mut book, &mut flush, durable)?;
         book.covered = book.covered.max(covered);
         if let Some(pin) = pin {
-            for stream in self.lane.declared.streams.clone() {
-                if matches!(stream, Stream::Rows(_)) && flush.bytes < FLUSH_BYTES {
-                    self.take_rows(outbox, &mut book, &mut flush, &stream, (pin, durable))?;
+            let streams = self.lane.declared.streams.clone();
+            let rows = streams.iter().filter(|it| matches!(it, Stream::Rows(_)));
+            let (behind, before): (Vec<_>, Vec<_>) = rows.partition(|it| it.is_behind());
+            for stream in before {
+                if flush.bytes < FLUSH_BYTES {
+                    self.take_rows(outbox, &mut book, &mut flush, stream, (pin, durable))?;
                 }
+            }
+            // Who was erased: behind all that was touched before.
+            for stream in behind {
+                let upto = self.all_taken(&book, stream).min(covered).min(durable);
+                self.take_rows(outbox, &mut book, &mut flush, stream, (pin, upto))?;
             }
         }
         // In the order in which the sink wants them, whatever they were made of.
-        let place = |it: &Batch| self.lane.declared.streams.iter().position(|s| *s == it.stream);
+        let place = |it: &Batch| {
+            let place = self.lane.declared.streams.iter().position(|s| *s == it.stream);
+            (it.stream.is_behind(), place)
+        };
         let mut made: Vec<(Batch, Source)> = flush.batches.into_iter().zip(flush.sources).collect();
         made.sort_by_key(|it| place(&it.0));
         if self.lane.takes(&Stream::Marks) && book.wants_mark(covered) {

@@ -54,6 +54,8 @@ pub(super) struct Lane {
     pub(super) anew: AtomicBool,
     /// Its book is on the disk as it was made at the start.
     pub(super) noted: AtomicBool,
+    /// What lies below this position is to leave the disk as soon as it was delivered.
+    pub(super) leaves: AtomicU64,
     /// Told to the sink's thread: what was asked of it has changed.
     pub(super) ask: Notify,
     pub(super) probe: AtomicBool,

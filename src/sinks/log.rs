@@ -103,6 +103,13 @@ impl Log {
         Ok(())
     }
 
+    /// Ends the segment that is being written; gives the position at which the next one begins.
+    pub(super) fn end_segment(&self) -> Result<u64, Report> {
+        let mut writer = self.writer.lock();
+        writer.roll()?;
+        Ok(writer.next())
+    }
+
     /// Ends the segment that is being written.
     pub(super) fn close(&self) -> Result<(), Report> {
         self.writer.lock().roll()

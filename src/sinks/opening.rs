@@ -125,6 +125,7 @@ pub(super) fn open_lane(
         ask: Notify::new(),
         probe: AtomicBool::new(false),
         retry_aside: AtomicBool::new(false),
+        leaves: AtomicU64::new(0),
     });
     Ok(Opened { lane, book, batches, hole, passed })
 }

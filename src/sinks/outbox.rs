@@ -358,6 +358,21 @@ impl Outbox {
         Ok(())
     }
 
+    /// What was gathered until now leaves the disk as soon as it was delivered, not in its time:
+    /// somebody was erased.
+    pub fn forget(&self) -> Result<(), Report> {
+        for lane in &self.lanes {
+            lane.leaves.fetch_max(lane.log.end_segment()?, SeqCst);
+        }
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Whether it has.
+    pub fn has_forgotten(&self) -> bool {
+        self.lanes.iter().all(|it| it.log.folder.range().0 >= it.leaves.load(SeqCst))
+    }
+
     /// Everything that this sink takes is to be delivered once more.
     pub(super) fn begin_anew(&self, lane: usize) {
         let mut gathering = self.gathering.lock();

@@ -116,7 +116,7 @@ impl Runner {
         let Ok(next) = self.batches.try_recv() else {
             return self.deliver(batch, None).await;
         };
-        if next.stream == batch.stream || next.stream == Stream::Marks {
+        if next.stream == batch.stream || next.stream == Stream::Marks || next.stream.is_behind() {
             self.next = Some(next);
             return self.deliver(batch, None).await;
         }
@@ -152,6 +152,7 @@ impl Runner {
         let mut pieces = vec![batch];
         while let Some(piece) = pieces.pop() {
             match self.attempt(&piece, known.take()).await? {
+                Came::Durable if piece.stream.is_behind() => self.forget_aside(&piece).await?,
                 Came::Durable => {}
                 Came::Data(report) => match piece.halves() {
                     Some([first, second]) => pieces.extend([second, first]),
@@ -323,6 +324,23 @@ impl Runner {
         }
         self.wait().await?;
         Ok(false)
+    }
+
+    /// What stands aside of those who were erased goes.
+    async fn forget_aside(&mut self, erased: &Batch) -> Result<(), Ending> {
+        loop {
+            let streams = &self.lane.declared.streams;
+            match self.lane.aside.remove(|it| it.is_of_one_of(streams, erased)) {
+                Ok(0) => return Ok(()),
+                Ok(n) => {
+                    let sink = &self.lane.name;
+                    tracing::warn!(sink, n, "items of erased customers stood aside, and are gone");
+                    return Ok(());
+                }
+                Err(report) => self.failed(Failure::Surroundings(None), &report),
+            }
+            self.wait().await?;
+        }
     }
 
     /// Somebody asked for something while nothing was on its way.

@@ -93,6 +93,11 @@ pub struct Parts {
     pub horizon: (u64, u64),
     /// Told what is durable from now on.
     pub kept: Arc<dyn Fn(&BookState) + Send + Sync>,
+    /// Raised when what is no longer the newest is to leave the disk at once, not in its time:
+    /// somebody was erased.
+    pub forget: Arc<AtomicU64>,
+    /// What [`Parts::forget`] was when it was last done.
+    pub forgot: Arc<AtomicU64>,
     /// How it is going.
     pub metrics: Metrics,
 }
@@ -141,6 +146,8 @@ pub(super) struct Maker {
     room: Vec<u8>,
     /// Segments of which nothing is needed once this checkpoint and one more have been made.
     pub(super) retiring: Vec<super::clean::Retiring>,
+    /// What is asked to be forgotten, and the position before which all segments retire for it.
+    pub(super) forgets: (u64, u64),
 }
 
 impl Maker {
@@ -159,6 +166,7 @@ impl Maker {
             n_building: 0,
             room,
             retiring,
+            forgets: (0, 0),
         }
     }
 
@@ -247,7 +255,8 @@ impl Maker {
             Some(it) => (it.gather)(epoch)?,
             None => false,
         };
-        let is_same = self.last.as_ref().is_some_and(same) && self.retiring.is_empty();
+        let forgets = self.parts.forget.load(SeqCst) != self.parts.forgot.load(SeqCst);
+        let is_same = self.last.as_ref().is_some_and(same) && self.retiring.is_empty() && !forgets;
         if epoch == 0 || is_same && !leaves {
             return Ok(());
         }

@@ -7,10 +7,14 @@
 //! two checkpoints can always be read. Each says from which segment on it needs them: one that is
 //! older, and comes to be the newest because files were cut or lost, is refused at a start.
 //!
+//! When somebody was erased, every segment from before retires so, a few at a time: of their states
+//! only that they are gone is the newest.
+//!
 //! # Why this way
 //! A number of four bytes per entity says which checkpoint wrote it last. No segment is read.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 
 use super::Store;
 use super::checkpoint::Maker;
@@ -56,6 +60,16 @@ impl Maker {
             store.newest_in.remove(&first);
             self.retiring.remove(0);
         }
+        let asked = self.parts.forget.load(SeqCst);
+        if asked != self.forgets.0 {
+            // The checkpoint just made has what is to be forgotten as gone.
+            store.state.writer.roll()?;
+            self.forgets = (asked, store.state.writer.next());
+        }
+        let below = self.forgets.1;
+        if store.state.folder.range().0 >= below {
+            self.parts.forgot.store(self.forgets.0, SeqCst);
+        }
         if !self.retiring.is_empty() {
             return Ok(());
         }
@@ -70,10 +84,11 @@ impl Maker {
         // As much again as lives in one segment for each that goes: a slice at a time.
         for segment in store.state.folder.segments() {
             let extent = segment.extent();
-            if left <= wanted || !extent.sealed || self.retiring.len() >= 4 {
+            let is_to_go = left > wanted || segment.header.first < below;
+            if !is_to_go || !extent.sealed || self.retiring.len() >= 4 {
                 break;
             }
-            left -= extent.end;
+            left = left.saturating_sub(extent.end);
             self.retiring.push(Retiring { first: segment.header.first, left: 2 });
         }
         let Some(last) = self.retiring.last() else { return Ok(()) };

@@ -11,7 +11,7 @@
 //!
 //! The tests are in `contract` (what every sink passes), `once` (each row once), `answers` (whose fault an answer is), `broken` (a
 //! server or a way to it that misbehaves), `tables` (migrations, columns, users); with a whole
-//! process: `killed`, `outage`, `lives`, `analytics` and `document` (what the pages say).
+//! process: `erased`, `killed`, `outage`, `lives`, `analytics` and `document` (what the pages say).
 //! Each test has a database of its own, so that they run beside each other.
 
 #![allow(missing_docs, unreachable_pub, clippy::disallowed_methods)]
@@ -22,6 +22,8 @@ mod cases;
 mod common;
 #[path = "../common/sinks.rs"]
 mod kit;
+#[path = "../common/life.rs"]
+mod life;
 #[path = "../common/random.rs"]
 mod random;
 #[path = "../support/temp_dir.rs"]
@@ -42,6 +44,7 @@ mod wait;
 mod analytics; // the fifteen questions
 mod answers; // whose fault
 mod document; // docs/clickhouse.md, typed
+mod erased; // what the tables have of who was erased
 mod broken; // between the first byte and the acknowledgement
 mod carried; // tables carried forward
 mod contract; // the kit that every sink passes

@@ -122,7 +122,7 @@ impl Real {
     pub fn database(&self, name: &str) -> Database<'_> {
         let database = Database { real: self, name: wait::unique(name).replace('-', "_") };
         database.migrate();
-        for role in ["SELECT, INSERT ON {} TO writer", "SELECT ON {} TO analyst"] {
+        for role in ["SELECT, INSERT, ALTER DELETE ON {} TO writer", "SELECT ON {} TO analyst"] {
             let on = format!("{}.*", database.name);
             database.run(&format!("GRANT {}", role.replace("{}", &on)));
         }

@@ -118,7 +118,9 @@ fn the_shipped_roles_may_what_they_are_for() {
     }
     may("writer", "SELECT count() FROM volume", true);
     may("writer", "DROP TABLE volume_rows", false);
-    may("writer", "ALTER TABLE volume_rows DELETE WHERE 1", false);
+    may("writer", "ALTER TABLE volume_rows DELETE WHERE 1", true);
+    may("writer", "ALTER TABLE volume_rows UPDATE n_events = 1 WHERE 1", false);
+    may("writer", "TRUNCATE TABLE volume_rows", false);
     may("writer", "CREATE TABLE t (a Int8) ENGINE = Memory", false);
 }
 

@@ -2,6 +2,8 @@
 
 #![allow(missing_docs, unreachable_pub, clippy::disallowed_methods)]
 
+#[path = "../common/life.rs"]
+mod life;
 #[path = "../common/process.rs"]
 mod process;
 #[path = "../common/random.rs"]
@@ -17,6 +19,7 @@ mod stop; // told to end
 mod rebuilt; // a view, beside the others
 mod shim; // between the program and the disk
 mod writes; // every one of them, as the last or failing
+mod erased; // somebody, and what is gone back to then
 mod disk; // full, not to be written, slow
 mod taken_over; // by another, while it was stopped
 mod load; // what they are loaded with, and held against

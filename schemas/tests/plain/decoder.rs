@@ -312,6 +312,13 @@ fn typed(kind: EventType, data: &str) -> Result<(Data<'static>, Vec<String>), Wh
             };
             (Data::CustomerSeparatedByHand(said), vec![it.customer.0])
         }
+        EventType::CustomerErased => {
+            let it: doc::CustomerErased = read(data)?;
+            between(it.customers.len() as i64, 1, 32)?;
+            let customers = it.customers.iter().map(name).collect::<Result<_, _>>()?;
+            let all = it.customers.into_iter().map(|it| it.0).collect();
+            (Data::CustomerErased(events::Erased { customers }), all)
+        }
         EventType::InteractionRecorded => {
             let it: doc::InteractionRecorded = read(data)?;
             let recorded = events::InteractionRecorded {

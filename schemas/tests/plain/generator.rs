@@ -302,6 +302,14 @@ fn data(kind: EventType, it: &mut Seeded) -> (Members, String) {
                 put("reason", or_null(text, it));
             }
         }
+        T::CustomerErased => {
+            let n = if it.one_in(9) { it.pick(&["0", "33"]).parse().unwrap() } else { it.below(4) };
+            let mut all: Vec<String> = (0..n).map(|_| identifier(it)).collect();
+            if n < 32 && !it.one_in(9) {
+                all.push(entity.clone());
+            }
+            put("customers", format!("[{}]", all.join(",")));
+        }
         T::RecordUpserted | T::RecordDeleted => {
             put("table", identifier(it));
             put("key", entity.clone());

@@ -119,6 +119,13 @@ pub(super) fn run(shared: &Arc<Shared>, mut writer: Writer) {
     let segment_age = u64::try_from(shared.settings.retention.as_millis() / 8).unwrap_or(u64::MAX);
     while let Some(group) = shared.group(last, patience) {
         let now = (shared.clock)();
+        let is_asked = shared.end_segment.swap(false, Ordering::SeqCst);
+        if is_asked
+            && writer.active_since().is_some()
+            && let Err(report) = writer.roll()
+        {
+            tell(shared, &report);
+        }
         if writer.active_since().is_some_and(|it| it.saturating_add(segment_age) < now) {
             if let Err(report) = writer.roll() {
                 tell(shared, &report);

@@ -186,7 +186,7 @@ async fn engines(server: &Server) -> Result<BTreeMap<String, String>, Told> {
     Ok(rows.iter().map(|it| (text(it, "name").into(), text(it, "engine_full").into())).collect())
 }
 
-async fn columns(server: &Server) -> Result<BTreeMap<(String, String), String>, Told> {
+pub(super) async fn columns(server: &Server) -> Result<BTreeMap<(String, String), String>, Told> {
     let sql = "SELECT table, name, type FROM system.columns WHERE database = {database:String}";
     let rows = server.rows(sql, &[("database", server.database())]).await?;
     let column =

@@ -90,7 +90,12 @@ pub(super) async fn view(
 }
 
 /// The events, counted: their contents are not compared.
-pub(super) async fn events(server: &Server, counted: Option<Counted>) -> Result<Value, Told> {
+/// `erased`: how many were removed since with customers who were erased.
+pub(super) async fn events(
+    server: &Server,
+    counted: Option<Counted>,
+    erased: u64,
+) -> Result<Value, Told> {
     let table = Layout::events().table;
     let Some(Counted { from, upto, n }) = counted else {
         let why = "no event has been counted yet: ask again";
@@ -113,11 +118,13 @@ pub(super) async fn events(server: &Server, counted: Option<Counted>) -> Result<
         "counted": format!("counted since {since}"),
         "above_epoch": from,
         "upto_epoch": upto,
-        "n_missing": n.saturating_sub(there),
+        "n_erased": erased,
+        "n_missing": n.saturating_sub(there + erased),
         "n_differing": there.saturating_sub(n),
         "missing": [],
         "differing": [],
-        "equal": n == there,
+        // Those that were removed may be of before it was counted.
+        "equal": there <= n && n <= there + erased,
     }))
 }
 
