@@ -16,20 +16,21 @@ use schemas::leaving::Leaving;
 use schemas::names::{Kind, Name, Secret};
 use schemas::reading::ViewReader;
 use schemas::rows::{Row, ViewDef};
-use timely::container::CapacityContainerBuilder;
+use timely::dataflow::ProbeHandle;
+use timely::dataflow::operators::Probe;
 use timely::dataflow::operators::vec::Map;
-use timely::dataflow::operators::{Input, Probe};
-use timely::dataflow::{InputHandle, ProbeHandle, Scope};
 use timely::worker::Worker;
 
+use crate::capacity::Capacity;
+use crate::capacity_advice::CapacityAdvice;
 use crate::cases::Cases;
 use crate::claims::Claims;
 use crate::customers::Customers;
-use crate::fold::{Both, Nobody, Project, fold, split};
+use crate::fold::{Both, Nobody, split};
 use crate::health::{self, Health};
 use crate::identifiers::Identifiers;
 use crate::identity_conflicts::IdentityConflicts;
-use crate::inputs::{Counts, Updates, fingerprint_of};
+use crate::inputs::{Counts, CountsInto, Updates, fingerprint_of};
 use crate::load_forecast::LoadForecast;
 use crate::model_quality::{self, ModelQuality};
 use crate::mood::Heard;
@@ -52,16 +53,20 @@ use crate::served::{Clock, Face, KeyOf, Served};
 use crate::sla::Slas;
 use crate::top_customers::{Candidates, TopCustomers};
 use crate::volume::Volume;
-use crate::{Addressed, Epoch, Fold, Keep};
+use crate::{Epoch, Fold, Keep};
 use crate::{
-    cases, claims, customers, identifiers, identity, identity_conflicts, load_forecast,
-    notifications, order_exceptions, order_visibility, orders, orders_by_status, priority_queue,
-    profiles, queue_load, queues, records, sla, top_customers, volume,
+    capacity, capacity_advice, cases, claims, customers, identifiers, identity, identity_conflicts,
+    load_forecast, notifications, order_exceptions, order_visibility, orders, orders_by_status,
+    priority_queue, profiles, queue_load, queues, records, sla, top_customers, volume,
 };
+
+mod door; // where updates go in
+
+use door::{Door, advance, door, give, held};
 
 /// Every view of this build, in the order of the documentation.
 pub fn definitions() -> &'static [&'static ViewDef] {
-    static ALL: [&ViewDef; 24] = [
+    static ALL: [&ViewDef; 26] = [
         &customers::DEF,
         &orders::DEF,
         &cases::DEF,
@@ -86,6 +91,8 @@ pub fn definitions() -> &'static [&'static ViewDef] {
         &profiles::DEF,
         &identifiers::DEF,
         &identity_conflicts::DEF,
+        &capacity::DEF,
+        &capacity_advice::DEF,
     ];
     &ALL
 }
@@ -94,7 +101,7 @@ pub fn definitions() -> &'static [&'static ViewDef] {
 pub type Reference = fn(&[Event<'static>], Epoch) -> BTreeMap<Name, Row>;
 
 /// Of each view its plain computation, in the catalogue's order.
-pub fn references() -> [Reference; 24] {
+pub fn references() -> [Reference; 26] {
     [
         customers::reference,
         orders::reference,
@@ -120,6 +127,8 @@ pub fn references() -> [Reference; 24] {
         profiles::reference,
         identifiers::reference,
         identity_conflicts::reference,
+        capacity::reference,
+        capacity_advice::reference,
     ]
 }
 
@@ -159,11 +168,15 @@ impl ViewSet {
     const PROFILES: u32 = 2_097_152;
     const IDENTIFIERS: u32 = 4_194_304;
     const IDENTITY_CONFLICTS: u32 = 8_388_608;
+    pub(crate) const CAPACITY: u32 = 16_777_216;
+    const CAPACITY_ADVICE: u32 = 33_554_432;
     /// Those that show another view's states: they have no lane of their own on the clock.
-    const FACES: u32 = ViewSet::ORDER_VISIBILITY;
+    const FACES: u32 = ViewSet::ORDER_VISIBILITY | ViewSet::CAPACITY_ADVICE;
+    /// Those for which events are counted.
+    pub(crate) const COUNTED: u32 = ViewSet::VOLUME | ViewSet::LOAD_FORECAST | ViewSet::CAPACITY;
 
     /// Relations, each with a fold whose rows it is made from; the first is the one it is about.
-    const NEEDS: [(u32, u32); 15] = [
+    const NEEDS: [(u32, u32); 16] = [
         (ViewSet::ORDERS_BY_STATUS, ViewSet::ORDERS),
         (ViewSet::TOP_CUSTOMERS, ViewSet::CUSTOMERS),
         (ViewSet::PRIORITY_QUEUE, ViewSet::CASES),
@@ -179,6 +192,7 @@ impl ViewSet {
         (ViewSet::PROFILES, ViewSet::CUSTOMERS),
         (ViewSet::IDENTIFIERS, ViewSet::CUSTOMERS),
         (ViewSet::IDENTITY_CONFLICTS, ViewSet::CUSTOMERS),
+        (ViewSet::CAPACITY_ADVICE, ViewSet::CAPACITY),
     ];
 
     /// The fold whose rows a view is made from; itself, if it is none's.
@@ -257,6 +271,7 @@ pub struct Views {
     profiles: Option<Arc<Published<Profiles>>>,
     identifiers: Option<Arc<Published<Identifiers>>>,
     identity_conflicts: Option<Arc<Published<IdentityConflicts>>>,
+    capacity: Option<Arc<Served<Capacity>>>,
 }
 
 impl Views {
@@ -336,6 +351,8 @@ impl Views {
         let profiles = maker.published(ViewSet::PROFILES);
         let identifiers = maker.published(ViewSet::IDENTIFIERS);
         let identity_conflicts = maker.published(ViewSet::IDENTITY_CONFLICTS);
+        let capacity = maker.served(ViewSet::CAPACITY, Kind::Process);
+        maker.face::<_, CapacityAdvice>(ViewSet::CAPACITY_ADVICE, capacity.as_ref());
         Arc::new(Views {
             clock,
             secret,
@@ -366,6 +383,7 @@ impl Views {
             profiles,
             identifiers,
             identity_conflicts,
+            capacity,
         })
     }
 
@@ -467,39 +485,6 @@ impl Maker<'_> {
     }
 }
 
-/// Where the updates of one fold go in.
-///
-/// The newest batch is held back until the next one comes or the epoch is sealed: timely passes
-/// the sealing on to the exchange only if something was sent since the worker's last step. Were
-/// it all sent before that step, what the exchange has gathered for other workers would stay
-/// there, and the epoch would never be complete.
-struct Door<U: Clone + 'static> {
-    input: InputHandle<Epoch, CapacityContainerBuilder<Vec<Addressed<U>>>>,
-    held: Vec<Addressed<U>>,
-}
-
-impl<U: Clone + 'static> Door<U> {
-    /// Sends and empties the updates; they come back with room for as many.
-    fn send(&mut self, updates: &mut Vec<Addressed<U>>) {
-        if updates.is_empty() {
-            return;
-        }
-        std::mem::swap(&mut self.held, updates);
-        self.input.send_batch(updates);
-        updates.clear();
-        let room = self.held.len();
-        if updates.capacity() < room {
-            updates.reserve_exact(room + room / 8);
-        }
-    }
-
-    fn advance_to(&mut self, epoch: Epoch) {
-        self.input.send_batch(&mut self.held);
-        self.held.clear();
-        self.input.advance_to(epoch);
-    }
-}
-
 /// One worker's end of the dataflow: where updates go in, and how far it has come.
 pub struct Sources {
     secret: Secret,
@@ -518,8 +503,10 @@ pub struct Sources {
     notifications: Option<Door<notifications::Update>>,
     load_forecast: Option<Door<load_forecast::Update>>,
     health: Option<Door<health::Update>>,
-    /// Of the open epoch.
-    counts: Counts,
+    capacity: Option<Door<capacity::Update>>,
+    /// Of the open epoch, by the views that they are for: what is read once more is for those alone
+    /// that are built again.
+    counts: Vec<(u32, Counts)>,
 }
 
 impl Sources {
@@ -635,6 +622,8 @@ impl Sources {
                 views.notifications.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
             let load_forecast =
                 views.load_forecast.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
+            let capacity =
+                views.capacity.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
             Sources {
                 secret: views.secret,
                 probe,
@@ -652,7 +641,8 @@ impl Sources {
                 notifications,
                 load_forecast,
                 health,
-                counts: Counts::default(),
+                capacity,
+                counts: Vec::new(),
             }
         })
     }
@@ -673,14 +663,23 @@ impl Sources {
         give(&mut self.notifications, &mut updates.notifications);
         give(&mut self.load_forecast, &mut updates.load_forecast);
         give(&mut self.health, &mut updates.health);
-        self.counts.take(&mut updates.volume);
+        give(&mut self.capacity, &mut updates.capacity);
+        match self.counts.iter_mut().find(|it| it.0 == updates.counted) {
+            Some((_, counts)) => counts.take(&mut updates.volume),
+            None => self.counts.push((updates.counted, std::mem::take(&mut updates.volume))),
+        }
     }
 
     /// Seals the open epoch and opens `epoch` on every input.
     pub fn advance_to(&mut self, epoch: Epoch) {
-        let volume = self.volume.as_mut().map(|it| &mut it.held);
-        let loads = self.load_forecast.as_mut().map(|it| &mut it.held);
-        self.counts.drain(&self.secret, volume, loads);
+        for (views, counts) in &mut self.counts {
+            let into = CountsInto {
+                volume: held(&mut self.volume, *views & ViewSet::VOLUME),
+                load_forecast: held(&mut self.load_forecast, *views & ViewSet::LOAD_FORECAST),
+                capacity: held(&mut self.capacity, *views & ViewSet::CAPACITY),
+            };
+            counts.drain(&self.secret, into);
+        }
         advance(&mut self.customers, epoch);
         advance(&mut self.orders, epoch);
         advance(&mut self.cases, epoch);
@@ -695,6 +694,7 @@ impl Sources {
         advance(&mut self.notifications, epoch);
         advance(&mut self.load_forecast, epoch);
         advance(&mut self.health, epoch);
+        advance(&mut self.capacity, epoch);
     }
 
     /// The frontier of everything: `less_than(&e)` while some epoch below `e` is not complete.
@@ -702,9 +702,6 @@ impl Sources {
         &self.probe
     }
 }
-
-/// What a fold tells the relation that it feeds.
-type Moved<'s, F, P> = VecCollection<'s, Epoch, <P as Project<F>>::Data, <P as Project<F>>::Diff>;
 
 /// What cases tell, by whom it is for.
 struct Waiting<'s> {
@@ -736,28 +733,5 @@ impl<'s> Waiting<'s> {
     }
 }
 
-/// A fold with its input.
-fn door<'s, F: Fold, P: Project<F>>(
-    scope: Scope<'s, Epoch>,
-    map: &Arc<Served<F>>,
-    worker: usize,
-    project: P,
-    probe: &ProbeHandle<Epoch>,
-) -> (Door<F::Update>, Moved<'s, F, P>) {
-    let (input, updates) = scope.new_input::<Vec<Addressed<F::Update>>>();
-    let moved = fold(updates, map.clone(), worker, project).probe_with(probe);
-    (Door { input, held: Vec::new() }, moved)
-}
-
-fn give<U: Clone + 'static>(door: &mut Option<Door<U>>, updates: &mut Vec<Addressed<U>>) {
-    match door {
-        Some(door) => door.send(updates),
-        None => updates.clear(),
-    }
-}
-
-fn advance<U: Clone + 'static>(door: &mut Option<Door<U>>, epoch: Epoch) {
-    if let Some(door) = door {
-        door.advance_to(epoch);
-    }
-}
+#[cfg(test)]
+mod tests;

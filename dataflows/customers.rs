@@ -160,6 +160,7 @@ impl Update {
             Data::RecordUpserted(_) | Data::RecordDeleted(_) | Data::LoadMeasured(_) => {
                 return None;
             }
+            Data::SystemMeasured(_) => return None,
         };
         Some((customer, Update { at: event.time, said }))
     }

@@ -6,12 +6,13 @@ use proptest::prelude::*;
 use schemas::events::*;
 use schemas::names::{Currency, Name, Secret};
 
+use crate::capacity::Capacity;
 use crate::cases::Cases;
 use crate::catalogue::ViewSet;
 use crate::claims::Claims;
 use crate::customers::Customers;
 use crate::health::Health;
-use crate::inputs::Updates;
+use crate::inputs::{CountsInto, Updates};
 use crate::load_forecast::LoadForecast;
 use crate::model_quality::ModelQuality;
 use crate::notifications::Notifications;
@@ -125,9 +126,16 @@ proptest! {
         check::<Health>(updates.health, &often);
         let mut cells = Vec::new();
         let mut loads = std::mem::take(&mut updates.load_forecast);
-        updates.volume.drain(&Secret([7; 16]), Some(&mut cells), Some(&mut loads));
+        let mut capacity = std::mem::take(&mut updates.capacity);
+        let into = CountsInto {
+            volume: Some(&mut cells),
+            load_forecast: Some(&mut loads),
+            capacity: Some(&mut capacity),
+        };
+        updates.volume.drain(&Secret([7; 16]), into);
         check::<Volume>(cells, &often);
         check::<LoadForecast>(loads, &often);
+        check::<Capacity>(capacity, &often);
     }
 
     /// Goal: bytes that nobody stored do no harm. Method: random ones.
@@ -146,6 +154,7 @@ proptest! {
         asked::<Notifications>(&name, &bytes);
         asked::<Volume>(&name, &bytes);
         asked::<LoadForecast>(&name, &bytes);
+        asked::<Capacity>(&name, &bytes);
         asked::<Health>(&name, &bytes);
     }
 }
@@ -260,7 +269,13 @@ fn bytes_change_only_with_the_layout() {
     let mut updates = route(&events);
     let mut cells = Vec::new();
     let mut loads = std::mem::take(&mut updates.load_forecast);
-    updates.volume.drain(&Secret([7; 16]), Some(&mut cells), Some(&mut loads));
+    let mut capacity = std::mem::take(&mut updates.capacity);
+    let into = CountsInto {
+        volume: Some(&mut cells),
+        load_forecast: Some(&mut loads),
+        capacity: Some(&mut capacity),
+    };
+    updates.volume.drain(&Secret([7; 16]), into);
     let found = [
         (Customers::LAYOUT, fixture::<Customers>(&updates.customers)),
         (Orders::LAYOUT, fixture::<Orders>(&updates.orders)),
@@ -271,6 +286,7 @@ fn bytes_change_only_with_the_layout() {
         (Notifications::LAYOUT, fixture::<Notifications>(&updates.notifications)),
         (LoadForecast::LAYOUT, fixture::<LoadForecast>(&loads)),
         (Health::LAYOUT, fixture::<Health>(&updates.health)),
+        (Capacity::LAYOUT, fixture::<Capacity>(&capacity)),
     ];
     let expected = [
         (
@@ -286,7 +302,7 @@ fn bytes_change_only_with_the_layout() {
             "37c03e0334007305d98492efe287e0b5495f1a51e84c1c01430566697273740b69742073746f7070656401066672656e636802904e0335007303626f62077365636f6e640180d1ca08e05d0336007300904e0335007305d98492efe287e0b5495f1a51e84c1c0143",
         ),
         ("records 1", "0103352f31b06d03730037037b7d 0103362f31807d0373003800"),
-        ("volume 5", "000108 000107 000109 000111 000100 000114 000104 000102 00010c 00010b"),
+        ("volume 6", "000108 000107 000109 000111 000100 000114 000104 000102 00010c 00010b"),
         ("claims 1", ""),
         ("notifications 2", ""),
         (

@@ -94,12 +94,13 @@ impl Fold for Volume {
 
 impl Keep for Volume {
     const LAYOUT: &'static str = layout!(
-        "volume 5: minute, n, type (customer.registered, customer.updated, order.placed, \
+        "volume 6: minute, n, type (customer.registered, customer.updated, order.placed, \
          order.status_changed, order.cancelled, order.returned, feedback.submitted, case.opened, \
          case.assigned, case.resolved, interaction.recorded, \
          record.upserted, record.deleted, message.planned, message.answered, load.measured, \
          message.marked, customer.identified, customer.unlinked, customer.linked_by_hand, \
-         customer.separated_by_hand)"
+         customer.separated_by_hand, \
+         system.measured)"
     );
 
     fn store(state: &Cell, into: &mut Vec<u8>) {

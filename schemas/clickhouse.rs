@@ -65,6 +65,8 @@ pub const MIGRATIONS: &[Migration] = &[
     ("0023_profiles", include_str!("clickhouse/0023_profiles.sql")),
     ("0024_identifiers", include_str!("clickhouse/0024_identifiers.sql")),
     ("0025_identity_conflicts", include_str!("clickhouse/0025_identity_conflicts.sql")),
+    ("0027_capacity", include_str!("clickhouse/0027_capacity.sql")),
+    ("0028_capacity_advice", include_str!("clickhouse/0028_capacity_advice.sql")),
 ];
 
 /// How a statement of a migration may begin, and what the name of its table or view stands behind: each may
@@ -127,6 +129,8 @@ pub const FEW_WORDS: &[(&str, &str)] = &[
     ("profiles", "time_zone"),
     ("identifiers", "kind"),
     ("identity_conflicts", "kind"),
+    ("capacity", "process"),
+    ("capacity_advice", "process"),
 ];
 
 /// Text fields whose words are a closed list.
@@ -146,6 +150,8 @@ pub const CLOSED: &[(&str, &str, &[&str])] = &[
     ("load_forecast", "of", &["events", "measured"]),
     ("identifiers", "why_not", &["blocked", "kind", "too_many"]),
     ("identity_conflicts", "reason", &["too_large", "separated", "contradiction"]),
+    ("capacity", "advice", &["unknown", "enough", "more"]),
+    ("capacity_advice", "advice", &["unknown", "enough", "more"]),
     ("sla", "state", &["on_time", "due_soon", "breached", "kept", "missed"]),
 ];
 

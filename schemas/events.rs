@@ -35,6 +35,9 @@ pub const DESK: &str = "urn:millstream:desk";
 /// The source of what rules decided to say, and of what became of it.
 pub const NOTIFY: &str = "urn:millstream:notify";
 
+/// The source of what the process measured of itself.
+pub const CAPACITY: &str = "urn:millstream:capacity";
+
 /// One statement about one entity.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event<'a> {
@@ -96,6 +99,8 @@ pub enum Data<'a> {
     CustomerLinkedByHand(ByHand<'a>),
     /// `customer.separated_by_hand`
     CustomerSeparatedByHand(ByHand<'a>),
+    /// `system.measured`
+    SystemMeasured(SystemMeasured<'a>),
 }
 
 /// The types of this contract, in one list; the order is part of no format.
@@ -144,11 +149,13 @@ pub enum EventType {
     CustomerLinkedByHand,
     /// `customer.separated_by_hand`
     CustomerSeparatedByHand,
+    /// `system.measured`
+    SystemMeasured,
 }
 
 impl EventType {
     /// Every type.
-    pub const ALL: [EventType; 21] = [
+    pub const ALL: [EventType; 22] = [
         EventType::CustomerRegistered,
         EventType::CustomerUpdated,
         EventType::OrderPlaced,
@@ -170,6 +177,7 @@ impl EventType {
         EventType::CustomerUnlinked,
         EventType::CustomerLinkedByHand,
         EventType::CustomerSeparatedByHand,
+        EventType::SystemMeasured,
     ];
 
     /// The name on the wire.
@@ -196,6 +204,7 @@ impl EventType {
             EventType::CustomerUnlinked => "customer.unlinked",
             EventType::CustomerLinkedByHand => "customer.linked_by_hand",
             EventType::CustomerSeparatedByHand => "customer.separated_by_hand",
+            EventType::SystemMeasured => "system.measured",
         }
     }
 
@@ -223,6 +232,7 @@ impl EventType {
             "customer.unlinked" => EventType::CustomerUnlinked,
             "customer.linked_by_hand" => EventType::CustomerLinkedByHand,
             "customer.separated_by_hand" => EventType::CustomerSeparatedByHand,
+            "system.measured" => EventType::SystemMeasured,
             _ => return None,
         })
     }
@@ -254,6 +264,7 @@ impl Data<'_> {
             Data::CustomerUnlinked(_) => EventType::CustomerUnlinked,
             Data::CustomerLinkedByHand(_) => EventType::CustomerLinkedByHand,
             Data::CustomerSeparatedByHand(_) => EventType::CustomerSeparatedByHand,
+            Data::SystemMeasured(_) => EventType::SystemMeasured,
         }
     }
 }
@@ -505,6 +516,24 @@ pub struct LoadMeasured<'a> {
     pub bucket_minutes: u16,
     /// How much, in whole units: 0 to 10^13.
     pub value: i64,
+}
+
+/// `system.measured`: what a process of ours did in the time up to the event's own, and how long its
+/// workers were busy with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SystemMeasured<'a> {
+    /// Which process (also the subject).
+    pub process: Text<'a>,
+    /// How long was measured: 1 to 31,622,400 seconds.
+    pub seconds: i64,
+    /// Events that were applied: 1 to 10^13.
+    pub n_events: i64,
+    /// How long all workers together were busy: 1 to 10^13 microseconds.
+    pub busy_micros: i64,
+    /// Workers: 1 to 65,535.
+    pub workers: u16,
+    /// Processors that the process may use: 1 to 65,535.
+    pub processors: u16,
 }
 
 /// `interaction.recorded`

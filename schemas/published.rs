@@ -61,6 +61,7 @@ pub fn all() -> &'static [(&'static str, &'static str)] {
         "customer.unlinked",
         "customer.linked_by_hand",
         "customer.separated_by_hand",
+        "system.measured",
     ];
     &FILES
 }
@@ -92,6 +93,7 @@ pub fn generate(kind: EventType) -> String {
         EventType::CustomerSeparatedByHand => {
             generator.into_root_schema_for::<CustomerSeparatedByHand>()
         }
+        EventType::SystemMeasured => generator.into_root_schema_for::<SystemMeasured>(),
     };
     let mut named = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -267,6 +267,11 @@ fn nothing_of_another_tenants_is_found_in_a_running_engine() {
     });
     for view in running.read.views.iter() {
         let name = view.def().name;
+        // What the process can do is a row of the tenant `default`, and no other's.
+        if ["capacity", "capacity_advice"].contains(&name) {
+            assert!(theirs[name].is_empty(), "{name}: {theirs:?}");
+            continue;
+        }
         assert!(!theirs[name].is_empty(), "{name} has no rows");
         // Of these, rows hold nothing that somebody says freely.
         let counts =

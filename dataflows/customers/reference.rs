@@ -42,6 +42,7 @@ pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> 
             }
             Data::MessagePlanned(_) | Data::MessageAnswered(_) | Data::MessageMarked(_) => None,
             Data::RecordUpserted(_) | Data::RecordDeleted(_) | Data::LoadMeasured(_) => None,
+            Data::SystemMeasured(_) => None,
         };
         for customer in customer.into_iter().chain(other) {
             let (facts, attributes, cases) =
@@ -96,6 +97,7 @@ pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> 
                 | Data::MessageAnswered(_)
                 | Data::MessageMarked(_)
                 | Data::LoadMeasured(_)
+                | Data::SystemMeasured(_)
                 | Data::CustomerIdentified(_)
                 | Data::CustomerUnlinked(_)
                 | Data::CustomerLinkedByHand(_)

@@ -21,7 +21,7 @@ use dataflows::catalogue::ViewSet;
 use dataflows::dedup::Dedup;
 use dataflows::inputs::Updates;
 use schemas::decode;
-use schemas::events::Event;
+use schemas::events::{Data, Event};
 use schemas::mapping::Mapped;
 use schemas::names::{Kind, Secret};
 use schemas::own;
@@ -78,6 +78,8 @@ pub(crate) struct Outcome {
     /// Offsets of records that held nothing new, if they are to be told.
     pub(crate) places: Vec<(u64, NotNew)>,
     pub(crate) rejected: Vec<Rejected>,
+    /// Events that were applied; not those about ourselves, which come because we looked.
+    pub(crate) n_events: u64,
     /// Identities that are new, with the instant from which each batch is remembered.
     pub(crate) fresh: Vec<(u64, Vec<u128>)>,
     /// The events that were applied, if they are to be handed on.
@@ -321,6 +323,8 @@ where
                 let event = &self.events[at];
                 if fresh[at] {
                     applied = true;
+                    let about_us = matches!(event.data, Data::SystemMeasured(_));
+                    self.outcome.n_events += u64::from(!about_us);
                     late |= event.time < self.outcome.newest - late_after;
                     self.updates.route(event, secret, self.needs.views);
                     if self.needs.keep_applied {
