@@ -23,8 +23,10 @@ use timely::dataflow::operators::Probe;
 use timely::dataflow::operators::vec::Map;
 use timely::worker::Worker;
 
-use door::{Door, advance, door, give};
+use door::{Door, advance, door, give, held};
 
+use crate::capacity::Capacity;
+use crate::capacity_advice::CapacityAdvice;
 use crate::cases::Cases;
 use crate::claims::Claims;
 use crate::customers::Customers;
@@ -34,7 +36,7 @@ use crate::fold::{Both, Nobody, Project, split};
 use crate::health::{self, Health};
 use crate::identifiers::Identifiers;
 use crate::identity_conflicts::IdentityConflicts;
-use crate::inputs::{Counts, Updates, fingerprint_of};
+use crate::inputs::{Counts, CountsInto, Updates, fingerprint_of};
 use crate::load_forecast::LoadForecast;
 use crate::model_quality::{self, ModelQuality};
 use crate::mood::Heard;
@@ -60,14 +62,15 @@ use crate::top_customers::{Candidates, TopCustomers};
 use crate::volume::Volume;
 use crate::{Epoch, Fold, Keep};
 use crate::{
-    cases, claims, customers, erasures, identifiers, identity, identity_conflicts, load_forecast,
-    notifications, order_exceptions, order_kpis, order_visibility, orders, orders_by_status,
-    priority_queue, profiles, queue_load, queues, records, sla, top_customers, volume,
+    capacity, capacity_advice, cases, claims, customers, erasures, identifiers, identity,
+    identity_conflicts, load_forecast, notifications, order_exceptions, order_kpis,
+    order_visibility, orders, orders_by_status, priority_queue, profiles, queue_load, queues,
+    records, sla, top_customers, volume,
 };
 
 /// Every view of this build, in the order of the documentation.
 pub fn definitions() -> &'static [&'static ViewDef] {
-    static ALL: [&ViewDef; 26] = [
+    static ALL: [&ViewDef; 28] = [
         &customers::DEF,
         &orders::DEF,
         &cases::DEF,
@@ -93,6 +96,8 @@ pub fn definitions() -> &'static [&'static ViewDef] {
         &identifiers::DEF,
         &identity_conflicts::DEF,
         &erasures::DEF,
+        &capacity::DEF,
+        &capacity_advice::DEF,
         &order_kpis::DEF,
     ];
     &ALL
@@ -102,7 +107,7 @@ pub fn definitions() -> &'static [&'static ViewDef] {
 pub type Reference = fn(&[Event<'static>], Epoch) -> BTreeMap<Name, Row>;
 
 /// Of each view its plain computation, in the catalogue's order.
-pub fn references() -> [Reference; 26] {
+pub fn references() -> [Reference; 28] {
     [
         customers::reference,
         orders::reference,
@@ -129,6 +134,8 @@ pub fn references() -> [Reference; 26] {
         identifiers::reference,
         identity_conflicts::reference,
         erasures::reference,
+        capacity::reference,
+        capacity_advice::reference,
         order_kpis::reference,
     ]
 }
@@ -170,12 +177,16 @@ impl ViewSet {
     const IDENTIFIERS: u32 = 4_194_304;
     const IDENTITY_CONFLICTS: u32 = 8_388_608;
     const ERASURES: u32 = 16_777_216;
-    const ORDER_KPIS: u32 = 33_554_432;
+    pub(crate) const CAPACITY: u32 = 33_554_432;
+    const CAPACITY_ADVICE: u32 = 67_108_864;
+    const ORDER_KPIS: u32 = 134_217_728;
     /// Those that show another view's states: they have no lane of their own on the clock.
-    const FACES: u32 = ViewSet::ORDER_VISIBILITY;
+    const FACES: u32 = ViewSet::ORDER_VISIBILITY | ViewSet::CAPACITY_ADVICE;
+    /// Those for which events are counted.
+    pub(crate) const COUNTED: u32 = ViewSet::VOLUME | ViewSet::LOAD_FORECAST | ViewSet::CAPACITY;
 
     /// Relations, each with a fold whose rows it is made from; the first is the one it is about.
-    const NEEDS: [(u32, u32); 16] = [
+    const NEEDS: [(u32, u32); 17] = [
         (ViewSet::ORDERS_BY_STATUS, ViewSet::ORDERS),
         (ViewSet::TOP_CUSTOMERS, ViewSet::CUSTOMERS),
         (ViewSet::PRIORITY_QUEUE, ViewSet::CASES),
@@ -192,6 +203,7 @@ impl ViewSet {
         (ViewSet::IDENTIFIERS, ViewSet::CUSTOMERS),
         (ViewSet::IDENTITY_CONFLICTS, ViewSet::CUSTOMERS),
         (ViewSet::ORDER_KPIS, ViewSet::ORDERS),
+        (ViewSet::CAPACITY_ADVICE, ViewSet::CAPACITY),
     ];
 
     /// The fold whose rows a view is made from; itself, if it is none's.
@@ -273,6 +285,7 @@ pub struct Views {
     identifiers: Option<Arc<Published<Identifiers>>>,
     identity_conflicts: Option<Arc<Published<IdentityConflicts>>>,
     erasures: Option<Arc<Served<Erasures>>>,
+    capacity: Option<Arc<Served<Capacity>>>,
     order_kpis: Option<Arc<Published<OrderKpis>>>,
 }
 
@@ -356,6 +369,8 @@ impl Views {
         let identifiers = maker.published(ViewSet::IDENTIFIERS);
         let identity_conflicts = maker.published(ViewSet::IDENTITY_CONFLICTS);
         let erasures = maker.served(ViewSet::ERASURES, Kind::Customer);
+        let capacity = maker.served(ViewSet::CAPACITY, Kind::Process);
+        maker.face::<_, CapacityAdvice>(ViewSet::CAPACITY_ADVICE, capacity.as_ref());
         let order_kpis = maker.published(ViewSet::ORDER_KPIS);
         Arc::new(Views {
             clock,
@@ -389,6 +404,7 @@ impl Views {
             identifiers,
             identity_conflicts,
             erasures,
+            capacity,
             order_kpis,
         })
     }
@@ -535,8 +551,10 @@ pub struct Sources {
     load_forecast: Option<Door<load_forecast::Update>>,
     health: Option<Door<health::Update>>,
     erasures: Option<Door<erasures::Update>>,
-    /// Of the open epoch.
-    counts: Counts,
+    capacity: Option<Door<capacity::Update>>,
+    /// Of the open epoch, by the views that they are for: what is read once more is for those alone
+    /// that are built again.
+    counts: Vec<(u32, Counts)>,
 }
 
 impl Sources {
@@ -661,6 +679,8 @@ impl Sources {
                 views.load_forecast.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
             let erasures =
                 views.erasures.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
+            let capacity =
+                views.capacity.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
             Sources {
                 secret: views.secret,
                 erased: views.erased.clone(),
@@ -681,7 +701,8 @@ impl Sources {
                 load_forecast,
                 health,
                 erasures,
-                counts: Counts::default(),
+                capacity,
+                counts: Vec::new(),
             }
         })
     }
@@ -708,14 +729,23 @@ impl Sources {
         give(&mut self.load_forecast, &mut updates.load_forecast);
         give(&mut self.health, &mut updates.health);
         give(&mut self.erasures, &mut updates.erasures);
-        self.counts.take(&mut updates.volume);
+        give(&mut self.capacity, &mut updates.capacity);
+        match self.counts.iter_mut().find(|it| it.0 == updates.counted) {
+            Some((_, counts)) => counts.take(&mut updates.volume),
+            None => self.counts.push((updates.counted, std::mem::take(&mut updates.volume))),
+        }
     }
 
     /// Seals the open epoch and opens `epoch` on every input.
     pub fn advance_to(&mut self, epoch: Epoch) {
-        let volume = self.volume.as_mut().map(|it| &mut it.held);
-        let loads = self.load_forecast.as_mut().map(|it| &mut it.held);
-        self.counts.drain(&self.secret, volume, loads);
+        for (views, counts) in &mut self.counts {
+            let into = CountsInto {
+                volume: held(&mut self.volume, *views & ViewSet::VOLUME),
+                load_forecast: held(&mut self.load_forecast, *views & ViewSet::LOAD_FORECAST),
+                capacity: held(&mut self.capacity, *views & ViewSet::CAPACITY),
+            };
+            counts.drain(&self.secret, into);
+        }
         advance(&mut self.customers, epoch);
         advance(&mut self.orders, epoch);
         advance(&mut self.cases, epoch);
@@ -731,6 +761,7 @@ impl Sources {
         advance(&mut self.load_forecast, epoch);
         advance(&mut self.health, epoch);
         advance(&mut self.erasures, epoch);
+        advance(&mut self.capacity, epoch);
         self.epoch = epoch;
     }
 
@@ -739,9 +770,6 @@ impl Sources {
         &self.probe
     }
 }
-
-/// What a fold tells the relation that it feeds.
-type Moved<'s, F, P> = VecCollection<'s, Epoch, <P as Project<F>>::Data, <P as Project<F>>::Diff>;
 
 /// What cases tell, by whom it is for.
 struct Waiting<'s> {
@@ -772,3 +800,6 @@ impl<'s> Waiting<'s> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

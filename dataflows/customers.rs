@@ -163,6 +163,7 @@ impl Update {
                 return None;
             }
             Data::CustomerErased(_) => return None,
+            Data::SystemMeasured(_) => return None,
         };
         Some((customer, Update { at: event.time, said }))
     }

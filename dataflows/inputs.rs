@@ -13,7 +13,7 @@ use std::sync::Arc;
 use compact_str::CompactString;
 use hashbrown::HashMap;
 use schemas::events::{Data, Event, EventType};
-use schemas::names::{Fingerprint, Kind, Name, Secret, key_text};
+use schemas::names::{DEFAULT_TENANT, Fingerprint, Kind, Name, Secret, key_text};
 
 use crate::catalogue::ViewSet;
 use crate::model_quality::Judged;
@@ -24,8 +24,8 @@ use crate::opinions::Opinions;
 use crate::sentiment::{self, Said};
 use crate::sentiment_by_day;
 use crate::{
-    Addressed, cases, claims, customers, erasures, health, load_forecast, notifications, orders,
-    records, volume,
+    Addressed, capacity, cases, claims, customers, erasures, health, load_forecast, notifications,
+    orders, records, volume,
 };
 
 /// The updates of a slice of events, waiting to be sent: one vector per fold, `volume` pre-summed.
@@ -47,6 +47,9 @@ pub struct Updates {
     pub(crate) load_forecast: Vec<Addressed<load_forecast::Update>>,
     pub(crate) health: Vec<Addressed<health::Update>>,
     pub(crate) erasures: Vec<Addressed<erasures::Update>>,
+    pub(crate) capacity: Vec<Addressed<capacity::Update>>,
+    /// Of [`ViewSet::COUNTED`] those for which events were counted.
+    pub(crate) counted: u32,
     texts: Texts,
     scratch: Vec<u8>,
 }
@@ -61,8 +64,14 @@ impl Updates {
     #[inline]
     pub fn route(&mut self, event: &Event<'_>, secret: &Secret, views: ViewSet) {
         let tenant: &str = &event.tenant;
-        if views.0 & (ViewSet::VOLUME | ViewSet::LOAD_FORECAST) != 0 {
+        self.counted = views.0 & ViewSet::COUNTED;
+        if self.counted != 0 {
             self.volume.count(event);
+        }
+        if views.0 & ViewSet::CAPACITY != 0
+            && let Some((process, update)) = capacity::Update::of(event)
+        {
+            self.capacity.push(to_process(process, update, secret));
         }
         if views.0 & ViewSet::LOAD_FORECAST != 0
             && let Some((series, update)) = load_forecast::Update::of(event)
@@ -238,6 +247,16 @@ fn to_series(
     Addressed { key, name, update }
 }
 
+/// Addressed to a process: of whichever tenant the events are, its row is one of [`DEFAULT_TENANT`].
+fn to_process(
+    process: &str,
+    update: capacity::Update,
+    secret: &Secret,
+) -> Addressed<capacity::Update> {
+    let key = secret.fingerprint(DEFAULT_TENANT, Kind::Process, &[process]);
+    Addressed { key, name: Name::new(DEFAULT_TENANT, &key_text(&[process])), update }
+}
+
 /// Where names are put together: the tenant of the one before, NUL, and the id.
 #[derive(Default)]
 struct Texts {
@@ -293,6 +312,14 @@ pub(crate) fn fingerprint_of(
     }
 }
 
+/// Where counts go: to the views that are wanted.
+#[derive(Default)]
+pub(crate) struct CountsInto<'i> {
+    pub(crate) volume: Option<&'i mut Vec<Addressed<volume::Count>>>,
+    pub(crate) load_forecast: Option<&'i mut Vec<Addressed<load_forecast::Update>>>,
+    pub(crate) capacity: Option<&'i mut Vec<Addressed<capacity::Update>>>,
+}
+
 /// Events counted by tenant, minute and type. Most events lie in the minute of the one before.
 #[derive(Default)]
 pub(crate) struct Counts {
@@ -336,18 +363,16 @@ impl Counts {
         }
     }
 
-    /// Empties into updates of `volume` and of `load_forecast`, those that are wanted.
-    pub(crate) fn drain(
-        &mut self,
-        secret: &Secret,
-        volume: Option<&mut Vec<Addressed<volume::Count>>>,
-        loads: Option<&mut Vec<Addressed<load_forecast::Update>>>,
-    ) {
+    /// Empties into updates of the views that are wanted.
+    pub(crate) fn drain(&mut self, secret: &Secret, into: CountsInto<'_>) {
         self.put_aside();
-        if let Some(loads) = loads {
+        if let Some(loads) = into.load_forecast {
             self.load(secret, loads);
         }
-        let Some(volume) = volume else { return self.others.clear() };
+        if let Some(capacity) = into.capacity {
+            self.total(secret, capacity);
+        }
+        let Some(volume) = into.volume else { return self.others.clear() };
         for ((tenant, minute), counts) in self.others.drain() {
             let text = schemas::time::rfc3339(minute);
             for (kind, n) in EventType::ALL.into_iter().zip(counts).filter(|it| it.1 > 0) {
@@ -357,6 +382,23 @@ impl Counts {
                 let update = volume::Count { minute, n, kind: kind as u8 };
                 volume.push(Addressed { key, name, update });
             }
+        }
+    }
+
+    /// How many there were of all tenants, by five minutes and by the hour.
+    fn total(&self, secret: &Secret, into: &mut Vec<Addressed<capacity::Update>>) {
+        use load_forecast::{Update, bucket_of};
+        let mut sums: BTreeMap<(u16, i64), u64> = BTreeMap::new();
+        for ((_, minute), counts) in &self.others {
+            let all: u64 = counts.iter().sum();
+            for minutes in capacity::MINUTES {
+                *sums.entry((minutes, bucket_of(*minute, minutes))).or_insert(0) += all;
+            }
+        }
+        for ((minutes, bucket), n) in sums {
+            let n = i64::try_from(n).unwrap_or(i64::MAX);
+            let update = Update { minutes, bucket, n, is_counted: true };
+            into.push(to_process(capacity::MAIN, capacity::Update::Came(update), secret));
         }
     }
 

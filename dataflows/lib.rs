@@ -10,6 +10,7 @@
 //!             ├─▶ fold records ────┼─┼────────────▶ served map
 //!             ├─▶ fold load_forecast ┼────────────▶ served map
 //!             ├─▶ fold health ─────┼─┼────────────▶ served map
+//!             ├─▶ fold capacity ───┼─┼────────────▶ served map
 //!  opinions ──┼─▶ 5 folds ─────────┼─┼────────────▶ served maps
 //!             ├─▶ fold erasures ───┼─┼────────────▶ served map, and [`erased`] for all folds
 //!             ├─▶ fold claims ─────┼─┼────────────▶ served map
@@ -25,12 +26,13 @@
 //!
 //! The views, a line each: [`customers`], [`orders`], [`cases`], [`volume`], [`records`],
 //! [`sentiment`], [`sentiment_by_customer`], [`sentiment_by_product`], [`sentiment_by_day`],
-//! [`model_quality`], [`claims`], [`notifications`], [`load_forecast`], [`health`], [`erasures`]
-//! (folds);
+//! [`model_quality`], [`claims`], [`notifications`], [`load_forecast`], [`health`], [`erasures`],
+//! [`capacity`] (folds);
 //! [`orders_by_status`], [`top_customers`],
 //! [`priority_queue`], [`sla`], [`queue_load`], [`order_exceptions`], [`order_kpis`],
 //! [`profiles`], [`identifiers`], [`identity_conflicts`] (relations);
-//! [`order_visibility`] (another look at the states of `orders`).
+//! [`order_visibility`] (another look at the states of `orders`),
+//! [`capacity_advice`] (another look at those of `capacity`).
 
 pub mod models; // what is learnt from events, and what is said with it
 pub mod served; // the multi-version map that folds write and readers read
@@ -62,6 +64,8 @@ pub mod sla;
 pub mod queue_load;
 pub mod load_forecast;
 pub mod health;
+pub mod capacity; // what this process can do, against what comes
+pub mod capacity_advice;
 pub mod order_visibility;
 pub mod order_exceptions;
 pub mod order_kpis;

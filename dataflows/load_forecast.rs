@@ -247,6 +247,20 @@ fn add(cells: &mut Vec<(i64, i64)>, (bucket, n): (i64, i64)) {
 }
 
 impl State {
+    /// What there is after all of this was said, bucket by bucket; not of no bucket at all.
+    pub(crate) fn of(minutes: u16, is_counted: bool, cells: BTreeMap<i64, i64>) -> State {
+        let ends = |of: Option<(&i64, &i64)>| *of.expect("something was said").0;
+        State {
+            minutes,
+            is_counted,
+            is_known: true,
+            since: ends(cells.first_key_value()),
+            newest: ends(cells.last_key_value()),
+            past: Arc::new(cells.into_iter().collect()),
+            ..State::default()
+        }
+    }
+
     /// How many buckets are kept.
     fn kept(&self) -> i64 {
         (KEPT * 7 * DAY_MINUTES / i64::from(self.minutes.max(1))).min(BUCKETS_MAX)
@@ -259,7 +273,7 @@ impl State {
     }
 
     /// The last bucket that is not complete at an instant.
-    fn until(&self, now: Epoch) -> i64 {
+    pub(crate) fn until(&self, now: Epoch) -> i64 {
         let micros = i64::try_from(now).unwrap_or(i64::MAX / 1_000).saturating_mul(1_000);
         bucket_of(micros, self.minutes)
     }
@@ -320,7 +334,7 @@ impl State {
     }
 
     /// The forecast at a bucket, made once.
-    fn made(&self, until: i64) -> Option<Arc<Forecast>> {
+    pub(crate) fn made(&self, until: i64) -> Option<Arc<Forecast>> {
         let recent = self.recent.iter().filter(|it| it.0 < until);
         let mut made = self.made.lock();
         if let Some(leaf) = &*made
@@ -491,16 +505,7 @@ pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
         }
     }
     let rows = series.into_iter().map(|(name, (minutes, is_counted, cells))| {
-        let ends = |of: Option<(&i64, &i64)>| *of.expect("something was said").0;
-        let state = State {
-            minutes,
-            is_counted,
-            is_known: true,
-            since: ends(cells.first_key_value()),
-            newest: ends(cells.last_key_value()),
-            past: Arc::new(cells.into_iter().collect()),
-            ..State::default()
-        };
+        let state = State::of(minutes, is_counted, cells);
         let until = state.until(now);
         let comes = state.forecast(until, state.ahead());
         let row = row(&name, &state, until, comes.as_ref());

@@ -6,12 +6,13 @@ use proptest::prelude::*;
 use schemas::events::*;
 use schemas::names::{Currency, Name, Secret};
 
+use crate::capacity::Capacity;
 use crate::cases::Cases;
 use crate::catalogue::ViewSet;
 use crate::claims::Claims;
 use crate::customers::Customers;
 use crate::health::Health;
-use crate::inputs::Updates;
+use crate::inputs::{CountsInto, Updates};
 use crate::load_forecast::LoadForecast;
 use crate::model_quality::ModelQuality;
 use crate::notifications::Notifications;
@@ -125,9 +126,16 @@ proptest! {
         check::<Health>(updates.health, &often);
         let mut cells = Vec::new();
         let mut loads = std::mem::take(&mut updates.load_forecast);
-        updates.volume.drain(&Secret([7; 16]), Some(&mut cells), Some(&mut loads));
+        let mut capacity = std::mem::take(&mut updates.capacity);
+        let into = CountsInto {
+            volume: Some(&mut cells),
+            load_forecast: Some(&mut loads),
+            capacity: Some(&mut capacity),
+        };
+        updates.volume.drain(&Secret([7; 16]), into);
         check::<Volume>(cells, &often);
         check::<LoadForecast>(loads, &often);
+        check::<Capacity>(capacity, &often);
     }
 
     /// Goal: bytes that nobody stored do no harm. Method: random ones.
@@ -146,6 +154,7 @@ proptest! {
         asked::<Notifications>(&name, &bytes);
         asked::<Volume>(&name, &bytes);
         asked::<LoadForecast>(&name, &bytes);
+        asked::<Capacity>(&name, &bytes);
         asked::<Health>(&name, &bytes);
     }
 }
@@ -260,7 +269,13 @@ fn bytes_change_only_with_the_layout() {
     let mut updates = route(&events);
     let mut cells = Vec::new();
     let mut loads = std::mem::take(&mut updates.load_forecast);
-    updates.volume.drain(&Secret([7; 16]), Some(&mut cells), Some(&mut loads));
+    let mut capacity = std::mem::take(&mut updates.capacity);
+    let into = CountsInto {
+        volume: Some(&mut cells),
+        load_forecast: Some(&mut loads),
+        capacity: Some(&mut capacity),
+    };
+    updates.volume.drain(&Secret([7; 16]), into);
     let found = [
         (Customers::LAYOUT, fixture::<Customers>(&updates.customers)),
         (Orders::LAYOUT, fixture::<Orders>(&updates.orders)),
@@ -271,6 +286,7 @@ fn bytes_change_only_with_the_layout() {
         (Notifications::LAYOUT, fixture::<Notifications>(&updates.notifications)),
         (LoadForecast::LAYOUT, fixture::<LoadForecast>(&loads)),
         (Health::LAYOUT, fixture::<Health>(&updates.health)),
+        (Capacity::LAYOUT, fixture::<Capacity>(&capacity)),
     ];
     let expected = [
         (

@@ -99,7 +99,7 @@ impl Keep for Volume {
          case.assigned, case.resolved, interaction.recorded, \
          record.upserted, record.deleted, message.planned, message.answered, load.measured, \
          message.marked, customer.identified, customer.unlinked, customer.linked_by_hand, \
-         customer.separated_by_hand, customer.erased)"
+         customer.separated_by_hand, customer.erased, system.measured)"
     );
 
     fn store(state: &Cell, into: &mut Vec<u8>) {

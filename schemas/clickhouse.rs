@@ -66,7 +66,9 @@ pub const MIGRATIONS: &[Migration] = &[
     ("0024_identifiers", include_str!("clickhouse/0024_identifiers.sql")),
     ("0025_identity_conflicts", include_str!("clickhouse/0025_identity_conflicts.sql")),
     ("0026_erasures", include_str!("clickhouse/0026_erasures.sql")),
-    ("0028_order_kpis", include_str!("clickhouse/0028_order_kpis.sql")),
+    ("0027_capacity", include_str!("clickhouse/0027_capacity.sql")),
+    ("0028_capacity_advice", include_str!("clickhouse/0028_capacity_advice.sql")),
+    ("0029_order_kpis", include_str!("clickhouse/0029_order_kpis.sql")),
 ];
 
 /// How a statement of a migration may begin, and what the name of its table or view stands behind: each may
@@ -129,6 +131,8 @@ pub const FEW_WORDS: &[(&str, &str)] = &[
     ("profiles", "time_zone"),
     ("identifiers", "kind"),
     ("identity_conflicts", "kind"),
+    ("capacity", "process"),
+    ("capacity_advice", "process"),
     ("order_kpis", "ship_from"),
     ("order_kpis", "ship_to"),
 ];
@@ -150,6 +154,8 @@ pub const CLOSED: &[(&str, &str, &[&str])] = &[
     ("load_forecast", "of", &["events", "measured"]),
     ("identifiers", "why_not", &["blocked", "kind", "too_many"]),
     ("identity_conflicts", "reason", &["too_large", "separated", "contradiction"]),
+    ("capacity", "advice", &["unknown", "enough", "more"]),
+    ("capacity_advice", "advice", &["unknown", "enough", "more"]),
     ("sla", "state", &["on_time", "due_soon", "breached", "kept", "missed"]),
 ];
 

@@ -28,6 +28,7 @@ mod identity;
 mod messages;
 mod records;
 mod report;
+mod system;
 
 use crate::events::Event;
 use crate::json::{Kind, Scanner};

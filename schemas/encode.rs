@@ -10,7 +10,7 @@ use crate::events::{
     ByHand, CaseAssigned, CaseOpened, CaseResolved, Customer, Data, Erased, Event,
     FeedbackSubmitted, Field, Identified, InteractionRecorded, Line, LoadMeasured, MessageAnswered,
     MessageMarked, MessagePlanned, OrderPlaced, OrderReversed, OrderStatusChanged, RecordDeleted,
-    RecordUpserted, Text,
+    RecordUpserted, SystemMeasured, Text,
 };
 use crate::names::DEFAULT_TENANT;
 use crate::time::rfc3339;
@@ -197,6 +197,17 @@ fn data<'a>(data: &'a Data<'_>) -> (Option<&'a str>, Map<String, Value>) {
             out.put("bucket_minutes", *bucket_minutes);
             out.put("value", *value);
             Some(series)
+        }
+        Data::SystemMeasured(it) => {
+            let SystemMeasured { process, seconds, n_events, busy_micros, workers, processors } =
+                it;
+            out.put("process", &**process);
+            out.put("seconds", *seconds);
+            out.put("n_events", *n_events);
+            out.put("busy_micros", *busy_micros);
+            out.put("workers", *workers);
+            out.put("processors", *processors);
+            Some(process)
         }
         Data::CustomerIdentified(it) | Data::CustomerUnlinked(it) => {
             let Identified { customer, kind, value, country } = it;

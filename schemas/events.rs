@@ -35,6 +35,9 @@ pub const DESK: &str = "urn:millstream:desk";
 /// The source of what rules decided to say, and of what became of it.
 pub const NOTIFY: &str = "urn:millstream:notify";
 
+/// The source of what the process measured of itself.
+pub const CAPACITY: &str = "urn:millstream:capacity";
+
 /// One statement about one entity.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event<'a> {
@@ -98,6 +101,8 @@ pub enum Data<'a> {
     CustomerSeparatedByHand(ByHand<'a>),
     /// `customer.erased`
     CustomerErased(Erased<'a>),
+    /// `system.measured`
+    SystemMeasured(SystemMeasured<'a>),
 }
 
 /// The types of this contract, in one list; the order is part of no format.
@@ -148,6 +153,8 @@ pub enum EventType {
     CustomerSeparatedByHand,
     /// `customer.erased`
     CustomerErased,
+    /// `system.measured`
+    SystemMeasured,
 }
 
 impl EventType {
@@ -175,6 +182,7 @@ impl EventType {
         EventType::CustomerLinkedByHand,
         EventType::CustomerSeparatedByHand,
         EventType::CustomerErased,
+        EventType::SystemMeasured,
     ];
 
     /// The name on the wire.
@@ -202,6 +210,7 @@ impl EventType {
             EventType::CustomerLinkedByHand => "customer.linked_by_hand",
             EventType::CustomerSeparatedByHand => "customer.separated_by_hand",
             EventType::CustomerErased => "customer.erased",
+            EventType::SystemMeasured => "system.measured",
         }
     }
 
@@ -230,6 +239,7 @@ impl EventType {
             "customer.linked_by_hand" => EventType::CustomerLinkedByHand,
             "customer.separated_by_hand" => EventType::CustomerSeparatedByHand,
             "customer.erased" => EventType::CustomerErased,
+            "system.measured" => EventType::SystemMeasured,
             _ => return None,
         })
     }
@@ -262,6 +272,7 @@ impl Data<'_> {
             Data::CustomerLinkedByHand(_) => EventType::CustomerLinkedByHand,
             Data::CustomerSeparatedByHand(_) => EventType::CustomerSeparatedByHand,
             Data::CustomerErased(_) => EventType::CustomerErased,
+            Data::SystemMeasured(_) => EventType::SystemMeasured,
         }
     }
 }
@@ -513,6 +524,24 @@ pub struct LoadMeasured<'a> {
     pub bucket_minutes: u16,
     /// How much, in whole units: 0 to 10^13.
     pub value: i64,
+}
+
+/// `system.measured`: what a process of ours did in the time up to the event's own, and how long its
+/// workers were busy with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SystemMeasured<'a> {
+    /// Which process (also the subject).
+    pub process: Text<'a>,
+    /// How long was measured: 1 to 31,622,400 seconds.
+    pub seconds: i64,
+    /// Events that were applied: 1 to 10^13.
+    pub n_events: i64,
+    /// How long all workers together were busy: 1 to 10^13 microseconds.
+    pub busy_micros: i64,
+    /// Workers: 1 to 65,535.
+    pub workers: u16,
+    /// Processors that the process may use: 1 to 65,535.
+    pub processors: u16,
 }
 
 /// `interaction.recorded`

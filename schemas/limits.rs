@@ -18,6 +18,12 @@ pub const LINE: RangeInclusive<i64> = 1..=256;
 pub const BUCKET: RangeInclusive<i64> = 1..=1_440;
 /// A load, in whole units of its own.
 pub const LOAD: RangeInclusive<i64> = 0..=MAX_AMOUNT;
+/// How long a measurement of a process may take, in seconds: at most a year.
+pub const MEASURED: RangeInclusive<i64> = 1..=31_622_400;
+/// How many of something a process has, of which it has some.
+pub const SOME: RangeInclusive<i64> = 1..=MAX_AMOUNT;
+/// How many workers, or processors.
+pub const WORKERS: RangeInclusive<i64> = 1..=65_535;
 /// A rating.
 pub const RATING: RangeInclusive<i64> = 1..=5;
 /// A case's severity, 1 the most severe.

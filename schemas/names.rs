@@ -51,6 +51,8 @@ pub enum Kind {
     Message = 13,
     /// A series of loads: (whose, series, minutes of a bucket).
     Load = 14,
+    /// A process of ours.
+    Process = 15,
 }
 
 /// The deployment's secret: nobody outside can construct two identifiers with one fingerprint.

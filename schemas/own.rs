@@ -13,8 +13,12 @@ use crate::problem::Problem;
 pub const SOURCES: &str = "urn:millstream:";
 
 /// Types that say what we decided or did: nobody else has anything to say of it.
-pub const TYPES: &[EventType] =
-    &[EventType::MessagePlanned, EventType::MessageAnswered, EventType::MessageMarked];
+pub const TYPES: &[EventType] = &[
+    EventType::MessagePlanned,
+    EventType::MessageAnswered,
+    EventType::MessageMarked,
+    EventType::SystemMeasured,
+];
 
 /// Whether somebody else may say this.
 #[inline]
@@ -57,7 +61,7 @@ fn of_type(found: EventType) -> Problem {
 mod tests {
     use super::*;
     use crate::decode;
-    use crate::events::{DESK, NOTIFY};
+    use crate::events::{CAPACITY, DESK, NOTIFY};
 
     /// Goal: nobody speaks in our name, by source or by type; everybody else may speak.
     #[test]
@@ -77,6 +81,8 @@ mod tests {
         check(DESK, "case.assigned", assigned, Some("/source"));
         check("urn:millstream:not-there-yet", "case.assigned", assigned, Some("/source"));
         check("//crm", "message.answered", answered, Some("/type"));
+        let measured = r#"{"process":"main","seconds":3600,"n_events":1,"busy_micros":1,"workers":1,"processors":1}"#;
+        check("//crm", "system.measured", measured, Some("/type"));
         check(NOTIFY, "message.answered", answered, Some("/source"));
         check("urn:millstreams", "case.assigned", assigned, None);
     }
@@ -84,6 +90,6 @@ mod tests {
     /// Goal: what we say ourselves is said under a source that is kept for us.
     #[test]
     fn our_sources_are_reserved() {
-        assert!([DESK, NOTIFY].iter().all(|it| it.starts_with(SOURCES)));
+        assert!([CAPACITY, DESK, NOTIFY].iter().all(|it| it.starts_with(SOURCES)));
     }
 }

@@ -62,6 +62,7 @@ pub fn all() -> &'static [(&'static str, &'static str)] {
         "customer.linked_by_hand",
         "customer.separated_by_hand",
         "customer.erased",
+        "system.measured",
     ];
     &FILES
 }
@@ -94,6 +95,7 @@ pub fn generate(kind: EventType) -> String {
             generator.into_root_schema_for::<CustomerSeparatedByHand>()
         }
         EventType::CustomerErased => generator.into_root_schema_for::<CustomerErased>(),
+        EventType::SystemMeasured => generator.into_root_schema_for::<SystemMeasured>(),
     };
     let mut named = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -26,6 +26,7 @@ pub mod page; // the table as documentation and as an example file
 pub mod rules; // `[rules.NAME]`: what is worth telling whom
 pub mod sinks; // `[sinks.NAME]`: what leaves, and where to
 pub mod health; // `[health]`: what the components weigh, which bands there are
+pub mod capacity; // `[capacity]`: how often it is measured, and when it is full
 pub mod identity; // `[identity]`: which identifiers join customers
 pub mod queues; // `[queues]`: what is promised, who is next
 pub mod named; // tables with a name, key by key
@@ -37,6 +38,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use capacity::Capacity;
 pub use channels::ChannelSettings;
 pub use clickhouse::ClickHouseSettings;
 pub use health::Health;
@@ -72,6 +74,8 @@ pub struct Settings {
     pub health: Health,
     /// `[identity]`
     pub identity: Identity,
+    /// `[capacity]`
+    pub capacity: Capacity,
     /// `[[feed]]`
     pub feeds: Vec<FeedSettings>,
     /// `[[kafka]]`
@@ -299,6 +303,7 @@ impl Settings {
             queues: Queues::default(),
             health: Health::default(),
             identity: Identity::default(),
+            capacity: Capacity::default(),
             feeds: Vec::new(),
             kafka: Vec::new(),
             sinks: Vec::new(),

@@ -21,10 +21,10 @@ mod worker; // what each worker does, all its life
 
 pub use introspect::OperatorLine;
 pub use prepared::{Prepared, chosen, definitions, fold_of};
-pub use terms::{Brought, Promises, join_by, judge_by};
+pub use terms::{Brought, Promises, join_by, judge_by, scale_by};
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
 
 use dataflows::models::published::Published;
@@ -39,7 +39,19 @@ use crate::report::Report;
 use crate::tasks;
 use decoder::Judgement;
 use introspect::Introspection;
-use worker::{Backfill, Shared, work};
+use worker::{Backfill, Shared, Work, work};
+
+/// What this process is called where it speaks of itself.
+pub const PROCESS: &str = dataflows::capacity::MAIN;
+
+/// What all workers together did since they began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Worked {
+    /// Events applied, but those about ourselves.
+    pub n_events: u64,
+    /// Time that they were busy.
+    pub busy_micros: u64,
+}
 
 /// Where rejected records go; must not block for long.
 pub type OnRejected = Box<dyn Fn(Vec<Rejected>) + Send + Sync>;
@@ -143,6 +155,7 @@ impl Engine {
             backfill,
             published,
             stopped: AtomicBool::new(false),
+            work: Work::default(),
         });
         let config = match workers {
             1 => timely::Config::thread(),
@@ -198,6 +211,16 @@ impl Engine {
     pub fn operators(&self) -> impl Fn() -> Vec<OperatorLine> + Send + Sync + 'static {
         let introspection = self.shared.introspection.clone();
         move || introspection.table()
+    }
+
+    /// What all workers together did since they began.
+    pub fn worked(&self) -> impl Fn() -> Worked + Send + Sync + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || {
+            let decoding = shared.work.decoding_nanos.load(Relaxed) / 1_000;
+            let busy_micros = decoding + shared.introspection.busy_micros();
+            Worked { n_events: shared.work.n_events.load(Relaxed), busy_micros }
+        }
     }
 
     /// Consolidated records whose multiplicity was not one, over all relations: an alarm.

@@ -29,6 +29,7 @@ mod folder; // what is durable, opened
 mod ground; // what everything stands on
 mod kafka; // clusters on their way through threads
 mod keep; // the state that is kept
+mod measuring; // what the workers did, once an hour
 mod notifying; // rules and channels, on their way through threads
 mod plan; // what is to run
 mod publishing; // a model becomes the one in use
@@ -112,6 +113,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         Some(dir) => Some(erasing::there::There::open(dir, now_by(&clock))?),
         None => None,
     };
+    engine::scale_by(&settings.capacity);
     let prepare = || {
         let is_kept = plan.state.is_some();
         let prepared = Prepared::new(&settings.engine, &settings.queues, secret, is_kept)?;
@@ -328,6 +330,18 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         metrics.restored_after.set(crate::clock::since(began).as_secs_f64());
     }
 
+    // What is read as of another time was measured, if it was, when it was read first.
+    let measuring = match (&log, plan.clock) {
+        (Some(log), Clock::Wall) => Some(measuring::start(measuring::Behind {
+            every: settings.capacity.measure,
+            workers: settings.engine.workers,
+            worked: Box::new(engine.worked()),
+            log: Arc::clone(&log.0),
+            building: Arc::clone(&building),
+            now_ms: now_by(&clock),
+        })?),
+        _ => None,
+    };
     let notifying = match (planned, &log) {
         (Some(planned), Some(log)) => notifying::start(notifying::Behind {
             settings: &settings,
@@ -442,6 +456,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         checkpoints,
         sinks,
         notifying,
+        measuring,
         epochs,
         stop,
         log,

@@ -32,6 +32,9 @@ use temp_dir::TempDir;
 const CANARY: &str = "canary-5f1e";
 const EVENTS: &str = "application/cloudevents+json";
 
+/// What the process can do is a row of the tenant `default`, and no other's.
+const OF_PROCESS: [&str; 2] = ["capacity", "capacity_advice"];
+
 /// One good event of every type, from the examples that show everything a type can say.
 fn examples() -> Vec<Value> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/examples");
@@ -293,6 +296,10 @@ fn nothing_of_another_tenants_is_found_in_a_running_engine() {
     });
     for view in running.read.views.iter() {
         let name = view.def().name;
+        if OF_PROCESS.contains(&name) {
+            assert!(theirs[name].is_empty(), "{name}: {theirs:?}");
+            continue;
+        }
         assert!(!theirs[name].is_empty(), "{name} has no rows");
         // Of these, rows hold nothing that somebody says freely.
         let counts =
@@ -467,8 +474,9 @@ fn nothing_of_another_tenants_is_found_in_a_running_engine() {
     assert_eq!(asked.len(), ROUTES.iter().map(|it| it.path).collect::<BTreeSet<_>>().len());
 
     // Streams: what `a` does meanwhile comes before what `b` then does.
+    let names = running.read.views.iter().map(|it| it.def().name);
     let mut queries: Vec<String> =
-        running.read.views.iter().map(|it| format!("view={}", it.def().name)).collect();
+        names.filter(|it| !OF_PROCESS.contains(it)).map(|it| format!("view={it}")).collect();
     queries.push("view=orders&key=canary-5f1e-order".into());
     for query in &queries {
         let stream = TcpStream::connect(address).unwrap();

@@ -77,7 +77,11 @@ fn operators_are_named_and_measured() {
     assert!(workers.values().all(|it| it.len() == WORKERS), "{workers:?}");
     for view in &views {
         // What is another look at the states of a fold has no operators of its own.
-        let keeps = if view == "order_visibility" { "orders" } else { view };
+        let keeps = match view.as_str() {
+            "order_visibility" => "orders",
+            "capacity_advice" => "capacity",
+            view => view,
+        };
         let own = ["fold", "publish"].map(|it| format!("{it} {keeps}"));
         let own = own.iter().find_map(|it| sums.get(it)).unwrap_or_else(|| panic!("{view}"));
         assert!(own.1 > 0.0, "{view} has taken no time");

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use process::{Folder, Process, get, run};
 use receiver::{Receiver, Temper};
-use schemas::events::{DESK, NOTIFY};
+use schemas::events::{CAPACITY, DESK, NOTIFY};
 use serde_json::{Value, json};
 
 const CODE: &str = "schemas/reserved";
@@ -67,7 +67,13 @@ fn forged(mark: &str) -> Vec<Value> {
         event(NOTIFY, "message.answered", &format!("{mark}-3"), answered),
         event(DESK, "case.assigned", &format!("{mark}-4"), assigned.clone()),
         event("urn:millstream:other", "case.assigned", &format!("{mark}-5"), assigned),
+        event(CAPACITY, "system.measured", &format!("{mark}-6"), measured()),
     ]
+}
+
+fn measured() -> Value {
+    json!({"process": "main", "seconds": 3600, "n_events": 1_000_000, "busy_micros": 1,
+           "workers": 1, "processors": 1})
 }
 
 fn settings(folder: &Folder, receiver: &Receiver) -> String {
@@ -141,7 +147,7 @@ fn not_over_http() {
     let mut all = forged("b");
     all.push(opened("K-never"));
     let batch = "Content-Type: application/cloudevents-batch+json\r\n";
-    refused(post(&address, "/v1/events", batch, &Value::Array(all).to_string()), 5);
+    refused(post(&address, "/v1/events", batch, &Value::Array(all).to_string()), 6);
     for it in forged("h") {
         let text = |name: &str| it[name].as_str().unwrap().to_string();
         let mut headers = "Content-Type: application/json\r\n".to_string();
@@ -194,23 +200,24 @@ fn not_through_a_feed_or_a_retry() {
             if found == n { Ok(()) } else { Err(text) }
         });
     };
-    rejects(6);
+    // Six of ours, and one through the mapping.
+    rejects(7);
     delivered(&address, 1);
     let data_dir = data.display().to_string();
     let (code, out, err) = run(&["rejects", "retry", "--reason", CODE, "--data-dir", &data_dir]);
     assert_eq!(code, 0, "{out}{err}");
-    rejects(12);
+    rejects(14);
     let ledger: Value = serde_json::from_str(&get(&address, "/v1/ledger").1).unwrap();
     let lines = ledger["partitions"].as_array().unwrap();
     let again: u64 = lines.iter().filter_map(|it| it["rejected_again"].as_u64()).sum();
-    assert_eq!(again, 6, "{ledger}");
+    assert_eq!(again, 7, "{ledger}");
     let all = delivered(&address, 1);
     assert_eq!((all.len(), receiver.came().len()), (1, 1), "{all:?}");
-    assert!(rows(&address, "claims").is_empty());
+    assert!(rows(&address, "claims").is_empty() && rows(&address, "capacity").is_empty());
     // `map` says beforehand what would become of them.
     let (_, out, _) = run(&["map", "--input", &native, "--all", "--json"]);
     let summary: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
-    assert_eq!(summary["summary"]["rejected"], json!({CODE: 5}), "{summary}");
+    assert_eq!(summary["summary"]["rejected"], json!({CODE: 6}), "{summary}");
     process.signal("-TERM");
     assert_eq!(process.end().0, 0);
 }

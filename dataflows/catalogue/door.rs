@@ -1,12 +1,12 @@
-//! Where updates go into the dataflow: one door per fold.
+//! Where updates go into the dataflow: one door for each fold.
 
 use std::sync::Arc;
 
+use differential_dataflow::VecCollection;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::Input;
 use timely::dataflow::{InputHandle, ProbeHandle, Scope};
 
-use super::Moved;
 use crate::fold::{Project, fold};
 use crate::served::Served;
 use crate::{Addressed, Epoch, Fold};
@@ -24,7 +24,7 @@ pub(super) struct Door<U: Clone + 'static> {
 
 impl<U: Clone + 'static> Door<U> {
     /// Sends and empties the updates; they come back with room for as many.
-    pub(super) fn send(&mut self, updates: &mut Vec<Addressed<U>>) {
+    fn send(&mut self, updates: &mut Vec<Addressed<U>>) {
         if updates.is_empty() {
             return;
         }
@@ -37,12 +37,16 @@ impl<U: Clone + 'static> Door<U> {
         }
     }
 
-    pub(super) fn advance_to(&mut self, epoch: Epoch) {
+    fn advance_to(&mut self, epoch: Epoch) {
         self.input.send_batch(&mut self.held);
         self.held.clear();
         self.input.advance_to(epoch);
     }
 }
+
+/// What a fold tells the relation that it feeds.
+pub(super) type Moved<'s, F, P> =
+    VecCollection<'s, Epoch, <P as Project<F>>::Data, <P as Project<F>>::Diff>;
 
 /// A fold with its input.
 pub(super) fn door<'s, F: Fold, P: Project<F>>(
@@ -55,6 +59,14 @@ pub(super) fn door<'s, F: Fold, P: Project<F>>(
     let (input, updates) = scope.new_input::<Vec<Addressed<F::Update>>>();
     let moved = fold(updates, map.clone(), worker, project).probe_with(probe);
     (Door { input, held: Vec::new() }, moved)
+}
+
+/// What a door holds back, if it is there and wanted.
+pub(super) fn held<U: Clone + 'static>(
+    door: &mut Option<Door<U>>,
+    wanted: u32,
+) -> Option<&mut Vec<Addressed<U>>> {
+    door.as_mut().filter(|_| wanted != 0).map(|it| &mut it.held)
 }
 
 pub(super) fn give<U: Clone + 'static>(

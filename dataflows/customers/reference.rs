@@ -45,6 +45,7 @@ pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> 
             Data::MessagePlanned(_) | Data::MessageAnswered(_) | Data::MessageMarked(_) => None,
             Data::RecordUpserted(_) | Data::RecordDeleted(_) | Data::LoadMeasured(_) => None,
             Data::CustomerErased(_) => None,
+            Data::SystemMeasured(_) => None,
         };
         let named = customer.into_iter().chain(other);
         for customer in named.filter(|it| !gone.has(&event.tenant, it)) {
@@ -100,6 +101,7 @@ pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> 
                 | Data::MessageAnswered(_)
                 | Data::MessageMarked(_)
                 | Data::LoadMeasured(_)
+                | Data::SystemMeasured(_)
                 | Data::CustomerIdentified(_)
                 | Data::CustomerUnlinked(_)
                 | Data::CustomerLinkedByHand(_)

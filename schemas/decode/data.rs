@@ -4,7 +4,7 @@ use super::fields::{
     country, currency, identifier, integer, mistyped, optional, required, status, text, time,
 };
 use super::report::{At, OUT_OF_RANGE, Stop, Tell, WRONG_SHAPE, extra, missing, problem};
-use super::{identity, messages, records};
+use super::{identity, messages, records, system};
 use crate::events::{
     CaseAssigned, CaseOpened, CaseResolved, Customer, Data, EventType, FeedbackSubmitted, Field,
     InteractionRecorded, Line, LoadMeasured, MAX_ATTRIBUTES, MAX_LINES, MAX_SKILLS, OrderPlaced,
@@ -45,6 +45,7 @@ pub(super) fn data<'a>(
         EventType::MessageAnswered => Data::MessageAnswered(messages::answered(s, tell)?),
         EventType::MessageMarked => Data::MessageMarked(messages::marked(s, tell)?),
         EventType::LoadMeasured => Data::LoadMeasured(load_measured(s, tell)?),
+        EventType::SystemMeasured => Data::SystemMeasured(system::measured(s, tell)?),
         EventType::CustomerIdentified => Data::CustomerIdentified(identity::identified(s, tell)?),
         EventType::CustomerUnlinked => Data::CustomerUnlinked(identity::identified(s, tell)?),
         EventType::CustomerLinkedByHand => Data::CustomerLinkedByHand(identity::by_hand(s, tell)?),

@@ -297,6 +297,7 @@ fn about(subject: &str, data: &Data<'_>, tell: &mut impl Tell) -> Result<(), Sto
         Data::MessageAnswered(it) => ("message", &it.message),
         Data::MessageMarked(it) => ("message", &it.message),
         Data::LoadMeasured(it) => ("series", &it.series),
+        Data::SystemMeasured(it) => ("process", &it.process),
         Data::CustomerIdentified(it) | Data::CustomerUnlinked(it) => ("customer", &it.customer),
         Data::CustomerLinkedByHand(it) | Data::CustomerSeparatedByHand(it) => {
             ("customer", &it.customer)

@@ -6,10 +6,12 @@ use crate::events::{
     ByHand, CaseAssigned, CaseOpened, CaseResolved, Customer, Data, Erased, Event, EventType,
     FeedbackSubmitted, Identified, InteractionRecorded, Line, LoadMeasured, MAX_ATTRIBUTES,
     MAX_ERASED, MAX_LINES, MAX_SKILLS, MessageAnswered, MessageMarked, MessagePlanned, OrderPlaced,
-    OrderReversed, OrderStatusChanged, RecordDeleted, RecordUpserted, Text,
+    OrderReversed, OrderStatusChanged, RecordDeleted, RecordUpserted, SystemMeasured, Text,
 };
 use crate::json::Scanner;
-use crate::limits::{ATTEMPTS, BUCKET, LINE, LOAD, QUANTITY, RATING, SEVERITY, amount_of};
+use crate::limits::{
+    ATTEMPTS, BUCKET, LINE, LOAD, MEASURED, QUANTITY, RATING, SEVERITY, SOME, WORKERS, amount_of,
+};
 use crate::names::MAX_AMOUNT;
 use crate::problem::Problem;
 
@@ -230,6 +232,14 @@ impl Becomes {
                 series: it.must(0, "series", Frames::identifier)?,
                 bucket_minutes: it.must_integer(1, "bucket_minutes", &BUCKET)? as u16,
                 value: it.must_integer(2, "value", &LOAD)?,
+            }),
+            EventType::SystemMeasured => Data::SystemMeasured(SystemMeasured {
+                process: it.must(0, "process", Frames::identifier)?,
+                seconds: it.must_integer(1, "seconds", &MEASURED)?,
+                n_events: it.must_integer(2, "n_events", &SOME)?,
+                busy_micros: it.must_integer(3, "busy_micros", &SOME)?,
+                workers: it.must_integer(4, "workers", &WORKERS)? as u16,
+                processors: it.must_integer(5, "processors", &WORKERS)? as u16,
             }),
             EventType::CustomerIdentified => Data::CustomerIdentified(identified(it)?),
             EventType::CustomerUnlinked => Data::CustomerUnlinked(identified(it)?),

@@ -208,6 +208,15 @@ static LOAD_MEASURED: [Spec; 3] = [
     must("value", Kind::Integer(&limits::LOAD)),
 ];
 
+static SYSTEM_MEASURED: [Spec; 6] = [
+    must("process", Kind::Identifier),
+    must("seconds", Kind::Integer(&limits::MEASURED)),
+    must("n_events", Kind::Integer(&limits::SOME)),
+    must("busy_micros", Kind::Integer(&limits::SOME)),
+    must("workers", Kind::Integer(&limits::WORKERS)),
+    must("processors", Kind::Integer(&limits::WORKERS)),
+];
+
 static IDENTIFIED: [Spec; 4] = [
     must("customer", Kind::Identifier),
     must("kind", Kind::Identifier),
@@ -242,6 +251,7 @@ pub(super) fn fields(event: EventType) -> &'static [Spec] {
         EventType::MessageAnswered => &MESSAGE_ANSWERED,
         EventType::MessageMarked => &MESSAGE_MARKED,
         EventType::LoadMeasured => &LOAD_MEASURED,
+        EventType::SystemMeasured => &SYSTEM_MEASURED,
         EventType::CustomerIdentified | EventType::CustomerUnlinked => &IDENTIFIED,
         EventType::CustomerLinkedByHand | EventType::CustomerSeparatedByHand => &BY_HAND,
         EventType::CustomerErased => &ERASED,

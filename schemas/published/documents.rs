@@ -335,6 +335,29 @@ pub struct LoadMeasured {
     pub value: i64,
 }
 
+/// What a process of Millstream did in the time up to the event's own.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SystemMeasured {
+    /// Which process; the event's subject.
+    pub process: Identifier,
+    /// How long was measured.
+    #[schemars(range(min = 1, max = 31_622_400))]
+    pub seconds: i64,
+    /// Events that were applied.
+    #[schemars(range(min = 1, max = 10_000_000_000_000_i64))]
+    pub n_events: i64,
+    /// How long all workers together were busy.
+    #[schemars(range(min = 1, max = 10_000_000_000_000_i64))]
+    pub busy_micros: i64,
+    /// Workers.
+    #[schemars(range(min = 1, max = 65_535))]
+    pub workers: i64,
+    /// Processors that the process may use.
+    #[schemars(range(min = 1, max = 65_535))]
+    pub processors: i64,
+}
+
 /// A customer has been seen with an identifier, such as an e-mail address or a device.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -185,6 +185,14 @@ fn events() -> Vec<Data<'static>> {
             bucket_minutes: 30,
             value: 10_000_000_000_000,
         }),
+        Data::SystemMeasured(SystemMeasured {
+            process: "main".into(),
+            seconds: 3_600,
+            n_events: 10_000_000_000_000,
+            busy_micros: 7,
+            workers: 65_535,
+            processors: 2,
+        }),
         Data::RecordDeleted(RecordDeleted {
             table: "public.orders".into(),
             key: "7".into(),

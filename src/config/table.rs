@@ -430,6 +430,16 @@ pub const TABLE: &[Setting] = &[
         Kind::Count(|s| &mut s.identity.max_members, 2, 1_000),
         "Most customers of one person: links that would make more of them do not count.",
     ),
+    row(
+        "capacity.measure",
+        Kind::Time(|s| &mut s.capacity.measure, "1s", "24h"),
+        "How often what the workers did is entered into the log, as the fact `system.measured`: at whole multiples of it in UTC, where at least 100 events were applied since the one before. What is before the first such instant is not measured.",
+    ),
+    row(
+        "capacity.full",
+        Kind::Count(|s| &mut s.capacity.full, 1, 100),
+        "Percent of what the process can do: where one in ten forecasts exceeds it, more workers are advised.",
+    ),
 ];
 
 /// The keys of a `[[feed]]`, with their words; the last is optional.
@@ -457,6 +467,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("queues", "Cases that wait: what they are promised, who is next ([queues.md](queues.md))."),
     ("health", "How well it stands with each customer ([health.md](health.md))."),
     ("identity", "Which customers are one person ([profiles.md](profiles.md))."),
+    ("capacity", "What the process can do, against what comes ([load.md](load.md))."),
 ];
 
 /// Why a value cannot be used: what was expected.

@@ -23,7 +23,7 @@ use dataflows::dedup::Dedup;
 use dataflows::erased::Erased;
 use dataflows::inputs::Updates;
 use schemas::decode;
-use schemas::events::Event;
+use schemas::events::{Data, Event};
 use schemas::mapping::Mapped;
 use schemas::names::{Kind, Secret};
 use schemas::own;
@@ -82,6 +82,8 @@ pub(crate) struct Outcome {
     /// Offsets of records that held nothing new, if they are to be told.
     pub(crate) places: Vec<(u64, NotNew)>,
     pub(crate) rejected: Vec<Rejected>,
+    /// Events that were applied; not those about ourselves, which come because we looked.
+    pub(crate) n_events: u64,
     /// Identities that are new, with the instant from which each batch is remembered.
     pub(crate) fresh: Vec<(u64, Vec<u128>)>,
     /// The events that were applied, if they are to be handed on.
@@ -329,6 +331,8 @@ where
                     let is_theirs = self.needs.erased.names(event);
                     erased |= is_theirs;
                     applied |= !is_theirs;
+                    let about_us = matches!(event.data, Data::SystemMeasured(_));
+                    self.outcome.n_events += u64::from(!about_us);
                     late |= !is_theirs && event.time < self.outcome.newest - late_after;
                     if self.needs.keep_applied && !is_theirs {
                         let taken = &mut self.outcome.taken;

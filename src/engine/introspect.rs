@@ -87,6 +87,18 @@ impl Introspection {
         );
     }
 
+    /// How long all workers together were busy with their dataflows, microseconds.
+    pub(crate) fn busy_micros(&self) -> u64 {
+        let mut busy_ms = 0.0;
+        for lines in self.workers.lock().iter() {
+            // A dataflow runs for as long as the operators in it do.
+            let lines = lines.lock();
+            let flows = lines.operators.values().filter(|it| it.address.len() == 1);
+            busy_ms += flows.map(|it| it.busy_ms).sum::<f64>();
+        }
+        (busy_ms * 1e3) as u64
+    }
+
     /// Every operator of every worker, the busiest first.
     pub(crate) fn table(&self) -> Vec<OperatorLine> {
         let mut table = Vec::new();

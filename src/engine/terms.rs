@@ -1,4 +1,4 @@
-//! The settings of queues, of health and of identity as the views take them.
+//! The settings of queues, of health, of identity and of capacity as the views take them.
 
 use dataflows::health::Band;
 use dataflows::queues::{Person, Pressing, Sla, Terms, crowded};
@@ -26,6 +26,16 @@ pub fn judge_by(settings: &config::Health) {
 /// Has the customers of this process joined to persons by these.
 pub fn join_by(settings: &config::Identity) {
     dataflows::identity::set_terms(identity(settings));
+}
+
+/// Has this process's room judged by these.
+pub fn scale_by(settings: &config::Capacity) {
+    dataflows::capacity::set_terms(capacity(settings));
+}
+
+fn capacity(settings: &config::Capacity) -> dataflows::capacity::Terms {
+    let full_permille = u16::try_from(settings.full * 10).unwrap_or(1_000);
+    dataflows::capacity::Terms { full_permille }
 }
 
 fn identity(settings: &config::Identity) -> dataflows::identity::Terms {
@@ -105,5 +115,7 @@ mod tests {
     fn defaults_are_the_same_on_both_sides() {
         let ours = identity(&config::Identity::default());
         assert_eq!(ours, dataflows::identity::Terms::default());
+        let ours = capacity(&config::Capacity::default());
+        assert_eq!(ours, dataflows::capacity::Terms::default());
     }
 }

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use dataflows::catalogue::{Sources, ViewSet, Views};
@@ -52,6 +52,16 @@ pub(super) struct Shared {
     pub(super) backfill: Option<Backfill>,
     pub(super) published: Arc<Published>,
     pub(super) stopped: AtomicBool,
+    pub(super) work: Work,
+}
+
+/// What the workers did since they began.
+#[derive(Default)]
+pub(super) struct Work {
+    /// Events applied, but those about ourselves.
+    pub(super) n_events: AtomicU64,
+    /// Time that went into decoding and addressing them; the rest is the dataflows'.
+    pub(super) decoding_nanos: AtomicU64,
 }
 
 /// What is built again: these views, with identities of their own.
@@ -103,9 +113,12 @@ pub(super) fn work(worker: &mut Worker, shared: &Shared) {
                 while !epochs.all_opened(epoch) {
                     worker.step_or_park(Some(Duration::from_micros(50)));
                 }
+                let began = crate::clock::monotonic();
                 decode(shared, epoch, &chunk, &mut scratch, &mut updates);
                 buffers::give_back(chunk.bytes);
                 sources.send(&mut updates);
+                let took = u64::try_from(crate::clock::since(began).as_nanos());
+                shared.work.decoding_nanos.fetch_add(took.unwrap_or(0), Relaxed);
                 worker.step();
             }
             Take::Nothing(epoch, wait) => {
@@ -165,6 +178,7 @@ fn decode(
         *newest = outcome.newest.max(*newest);
     }
     shared.epochs.decoded(outcome.newest);
+    shared.work.n_events.fetch_add(outcome.n_events, Relaxed);
     let (counts, places) = (&outcome.counts, &outcome.places);
     let newest = (outcome.appended_ms, outcome.newest);
     shared.book.note(epoch, chunk.partition, counts, newest, places);

@@ -21,7 +21,7 @@ const TABLETS: u64 = 3;
 
 /// What is said of the customer with this number; the first one's is `base + 1`.
 pub(super) fn said(number: u64, base: u64, random: &mut Random) -> Data<'static> {
-    let again = number % AGAIN == 0 && number > base + 1;
+    let again = number.is_multiple_of(AGAIN) && number > base + 1;
     let person = if again { number - 1 } else { number };
     let identified =
         |kind: &'static str, value: String, country: Option<&'static str>| Identified {
@@ -38,7 +38,7 @@ pub(super) fn said(number: u64, base: u64, random: &mut Random) -> Data<'static>
         3 => return Data::CustomerUnlinked(identified("email", email, None)),
         4..8 => identified("device", format!("tablet-{}", 1 + random.below(TABLETS)), None),
         8..14 => {
-            let differs = again && number % (AGAIN * SOMEBODY_ELSE) == 0;
+            let differs = again && number.is_multiple_of(AGAIN * SOMEBODY_ELSE);
             let account = if differs { number } else { person };
             identified("account", format!("A-{account}"), None)
         }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::ends::joined;
 use super::files::Reading;
+use super::measuring::Measuring;
 use super::serving::Serving;
 use super::{LOG, kafka, ports};
 use crate::config::show_duration;
@@ -44,6 +45,7 @@ pub struct Running {
     pub(super) checkpoints: Option<Checkpoints>,
     pub(super) sinks: Option<Sinks>,
     pub(super) notifying: Option<Notifying>,
+    pub(super) measuring: Option<Measuring>,
     pub(super) epochs: Arc<Epochs>,
     pub(super) stop: Arc<AtomicBool>,
     pub(super) log: Option<(Arc<LocalLog>, Following)>,
@@ -157,6 +159,7 @@ impl Running {
     pub fn stop(self) -> Result<(), Report> {
         let until = crate::clock::monotonic() + self.within.saturating_sub(LAST_CHECKPOINT);
         let served = self.serving.map_or(Ok(()), Serving::stop);
+        let measured = self.measuring.map_or(Ok(()), Measuring::stop);
         if let Some((log, following)) = &self.log {
             drain((log, following), &self.book, &self.epochs, until);
         }
@@ -196,6 +199,7 @@ impl Running {
             );
         }
         read.into_iter().collect::<Result<(), Report>>()?;
+        measured?;
         kept?;
         left?;
         served

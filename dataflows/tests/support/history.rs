@@ -295,6 +295,16 @@ fn data() -> impl Strategy<Value = Data<'static>> {
             .prop_map(|(series, bucket_minutes, value)| {
                 Data::LoadMeasured(LoadMeasured { series, bucket_minutes, value })
             }),
+        1 => (1..9_i64, 1..9_i64, 1..5_u16, 1..5_u16).prop_map(
+            |(n_events, busy_micros, workers, processors)| {
+                let process = "main".into();
+                // So slow that a few events are too many, or not.
+                let (seconds, busy_micros) = (3_600, busy_micros * 400_000_000);
+                Data::SystemMeasured(SystemMeasured {
+                    process, seconds, n_events, busy_micros, workers, processors,
+                })
+            },
+        ),
         1 => (customer(), maybe(text())).prop_map(|(customer, text)| {
             let (channel, action) = ("web".into(), "view".into());
             let target = None;

@@ -272,6 +272,18 @@ fn typed(kind: EventType, data: &str) -> Result<(Data<'static>, Vec<String>), Wh
             };
             (Data::LoadMeasured(measured), vec![it.series.0])
         }
+        EventType::SystemMeasured => {
+            let it: doc::SystemMeasured = read(data)?;
+            let measured = events::SystemMeasured {
+                process: name(&it.process)?,
+                seconds: between(it.seconds, 1, 31_622_400)?,
+                n_events: between(it.n_events, 1, MOST)?,
+                busy_micros: between(it.busy_micros, 1, MOST)?,
+                workers: between(it.workers, 1, 65_535)? as u16,
+                processors: between(it.processors, 1, 65_535)? as u16,
+            };
+            (Data::SystemMeasured(measured), vec![it.process.0])
+        }
         EventType::CustomerIdentified => {
             let it: doc::CustomerIdentified = read(data)?;
             let said = events::Identified {

@@ -284,6 +284,14 @@ fn data(kind: EventType, it: &mut Seeded) -> (Members, String) {
             put("bucket_minutes", integer(1, 1_440, it));
             put("value", integer(0, 10_000_000_000_000, it));
         }
+        T::SystemMeasured => {
+            put("process", entity.clone());
+            put("seconds", integer(1, 31_622_400, it));
+            put("n_events", integer(1, 10_000_000_000_000, it));
+            put("busy_micros", integer(1, 10_000_000_000_000, it));
+            put("workers", integer(1, 65_535, it));
+            put("processors", integer(1, 65_535, it));
+        }
         T::CustomerIdentified | T::CustomerUnlinked => {
             put("customer", entity.clone());
             put("kind", identifier(it));

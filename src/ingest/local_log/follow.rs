@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use schemas::events::EventType;
+
 use super::record::{Kind, Place, places};
 use super::{OnFailed, Shared};
 use crate::messages::{
@@ -267,15 +269,17 @@ impl From<Stopped> for Take {
     }
 }
 
-/// Whether a fact is about ourselves: no view has it.
+/// Whether a fact is about ourselves, and no view has it: a type of ours that no event is of.
 pub(super) fn is_of_system(record: &[u8]) -> bool {
     #[derive(serde::Deserialize)]
     struct Typed<'a> {
         #[serde(borrow, rename = "type")]
         kind: std::borrow::Cow<'a, str>,
     }
-    serde_json::from_slice::<Typed<'_>>(record)
-        .is_ok_and(|it| it.kind.starts_with("system.") || it.kind == "model.published")
+    serde_json::from_slice::<Typed<'_>>(record).is_ok_and(|it| {
+        let ours = it.kind.starts_with("system.") || it.kind == "model.published";
+        ours && EventType::parse(&it.kind).is_none()
+    })
 }
 
 /// A chunk in the making.
