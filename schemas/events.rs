@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use crate::names::Currency;
 
 pub use crate::identity::{ByHand, Identified};
-pub use crate::messages::{MARKS, MessageAnswered, MessageMarked, MessagePlanned, OUTCOMES};
+pub use crate::messages::{ENDED, MARKS, MessageAnswered, MessageMarked, MessagePlanned, OUTCOMES};
 pub use crate::records::{RecordDeleted, RecordUpserted};
 
 /// Borrowed where it can be.

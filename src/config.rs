@@ -72,6 +72,8 @@ pub struct Settings {
     pub health: Health,
     /// `[identity]`
     pub identity: Identity,
+    /// `[notifications]`
+    pub notifications: Notifications,
     /// `[[feed]]`
     pub feeds: Vec<FeedSettings>,
     /// `[[kafka]]`
@@ -218,6 +220,14 @@ pub struct Sql {
     pub memory_max: u64,
 }
 
+/// `[notifications]`
+#[derive(Clone, Debug)]
+pub struct Notifications {
+    /// Messages that ended longer ago are forgotten (30 days; longer where a channel or a rule looks
+    /// back further).
+    pub keep: Duration,
+}
+
 /// `[[feed]]`: a file or folder read at start.
 #[derive(Clone, Debug)]
 pub struct FeedSettings {
@@ -299,6 +309,7 @@ impl Settings {
             queues: Queues::default(),
             health: Health::default(),
             identity: Identity::default(),
+            notifications: Notifications { keep: 30 * DAY },
             feeds: Vec::new(),
             kafka: Vec::new(),
             sinks: Vec::new(),

@@ -430,6 +430,11 @@ pub const TABLE: &[Setting] = &[
         Kind::Count(|s| &mut s.identity.max_members, 2, 1_000),
         "Most customers of one person: links that would make more of them do not count.",
     ),
+    row(
+        "notifications.keep",
+        Kind::Time(|s| &mut s.notifications.keep, "1s", "4000d"),
+        "Messages that ended longer ago are forgotten, but for their ids and what they ended as. At least the longest `expires` of a channel and the longest `max_age`, `quiet`, `settle` and `group` of a rule; as long as that, where it is not said and that is longer.",
+    ),
 ];
 
 /// The keys of a `[[feed]]`, with their words; the last is optional.
@@ -457,6 +462,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("queues", "Cases that wait: what they are promised, who is next ([queues.md](queues.md))."),
     ("health", "How well it stands with each customer ([health.md](health.md))."),
     ("identity", "Which customers are one person ([profiles.md](profiles.md))."),
+    ("notifications", "Messages that rules planned ([notifications.md](notifications.md))."),
 ];
 
 /// Why a value cannot be used: what was expected.

@@ -42,7 +42,7 @@ use crate::metrics::Durations;
 use crate::report::Report;
 use crate::segments::{self, Contents, Folder, OnDamage};
 
-pub use follow::Following;
+pub use follow::{Following, PARTITION};
 pub use record::Kind;
 pub use show::{Looking, OnRecord, Shown, Stats};
 
