@@ -32,7 +32,7 @@ use crate::claims::Claims;
 use crate::customers::Customers;
 use crate::erased::Erased;
 use crate::erasures::Erasures;
-use crate::fold::{Both, Nobody, Project, split};
+use crate::fold::{Both, Nobody, split};
 use crate::health::{self, Health};
 use crate::identifiers::Identifiers;
 use crate::identity_conflicts::IdentityConflicts;
@@ -56,7 +56,7 @@ use crate::sentiment::{self, Sentiment};
 use crate::sentiment_by_customer::{self, SentimentByCustomer};
 use crate::sentiment_by_day::{self, SentimentByDay};
 use crate::sentiment_by_product::{self, SentimentByProduct};
-use crate::served::{Clock, Face, KeyOf, Served};
+use crate::served::{Clock, Face, KeyOf, OwnerBy, Served};
 use crate::sla::Slas;
 use crate::top_customers::{Candidates, TopCustomers};
 use crate::volume::Volume;
@@ -496,7 +496,10 @@ impl Maker<'_> {
         let map = match &mut self.keepers {
             None => Served::new(self.workers, self.clock.clone(), lane, key_of),
             Some(keepers) => {
-                let map = Served::kept(self.workers, self.clock.clone(), lane, key_of);
+                let owner_by: OwnerBy = Arc::new(move |tenant, customer| {
+                    secret.fingerprint(tenant, Kind::Customer, &[customer])
+                });
+                let map = Served::kept(self.workers, self.clock.clone(), lane, key_of, owner_by);
                 keepers.push(map.clone());
                 map
             }

@@ -112,6 +112,11 @@ pub trait Fold: Send + Sync + 'static {
         true
     }
 
+    /// What is left where there was a row and is none any more, if that is to be known.
+    fn left(_state: &Self::State) -> Option<&'static str> {
+        None
+    }
+
     /// Of the places of fields, by bit, those that [`Fold::fields`] makes in some tens of
     /// nanoseconds: of what lies in place, or one step away. They may be made under a shard's lock.
     const NEAR: u64 = 0;
@@ -216,7 +221,21 @@ pub trait Keep: Fold {
     /// The state that [`Keep::store`] wrote; `None`: no state is written so. Never panics, and
     /// asks for no more memory than the bytes can fill.
     fn restore(bytes: &[u8]) -> Option<Self::State>;
+
+    /// Appends a state that is to rest, without what `owner_of` makes of it again; false: it cannot.
+    fn rest(state: &Self::State, _owner_of: OwnerOf<'_>, into: &mut Vec<u8>) -> bool {
+        Self::store(state, into);
+        true
+    }
+
+    /// The state that [`Keep::rest`] wrote.
+    fn wake(bytes: &[u8], _owner_of: OwnerOf<'_>) -> Option<Self::State> {
+        Self::restore(bytes)
+    }
 }
+
+/// The fingerprint of a customer, by the id.
+pub type OwnerOf<'a> = &'a dyn Fn(&str) -> Fingerprint;
 
 /// An update on its way to its entity.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]

@@ -7,22 +7,25 @@
 //! An intent (`message.planned`) and the answers to it (`message.answered`) are events of our own
 //! source ([`schemas::events::NOTIFY`]); of anybody else's nothing is made. Of two plans of one name
 //! the older by event time stands, of two answers the newer. An intent without an answer is
-//! `planned`, or `suppressed` where its plan says so; an answer `planned` puts it back, one
-//! `forgotten` ends its row.
+//! `planned`, or `suppressed` where its plan says so; an answer `planned` puts it back.
+//!
+//! An answer `forgotten` ends its row for good, whatever comes before or after it, by any time: what
+//! stays is the name, and what it ended as ([`ENDED`], the answer's reason). Of several the least
+//! stands; one that does not say what it ended as is none.
 //!
 //! Of those who acknowledged it (`message.marked`) the first by event time stands, of those who had it
 //! shown later the last; it is `snoozed` up to the instant that was named, which time alone ends.
 //!
 //! # State
 //! One intent per name, as bytes: its text is most of it. It lives until it is forgotten; then it
-//! is its name and the answer. A channel that is dead has them wait by the million: those that nobody
+//! is its name and that answer: who decides asks for it ([`Fold::left`]), and decides it never again. A channel that is dead has them wait by the million: those that nobody
 //! touches rest, packed (`served/rest.rs`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use compact_str::CompactString;
-use schemas::events::{Data, Event, MARKS, MessagePlanned, NOTIFY, OUTCOMES};
+use schemas::events::{Data, ENDED, Event, MARKS, MessagePlanned, NOTIFY, OUTCOMES};
 use schemas::names::{Fingerprint, Name, key_text};
 use schemas::rows::{FieldDef, FieldKind, Row, Shape, Value, ViewDef};
 use serde::{Deserialize, Serialize};
@@ -31,7 +34,7 @@ use crate::erased::{About, Gone, Plain};
 use crate::owners::Others;
 use crate::packed::{Checked, Reader, Writer};
 use crate::served::layout;
-use crate::{Epoch, Fold, Keep};
+use crate::{Epoch, Fold, Keep, OwnerOf};
 use FieldKind::{Bool, Int, Text, Time};
 
 /// The catalogue's entry.
@@ -151,9 +154,29 @@ pub struct State {
 
 const FORGOTTEN: &str = "forgotten";
 
+/// What a message ended as that was forgotten so.
+fn ended_as(reason: Option<&str>) -> Option<&'static str> {
+    let reason = reason?;
+    ENDED.iter().find(|it| **it == reason).copied()
+}
+
+impl Answer {
+    fn outcome(&self) -> &'static str {
+        OUTCOMES[usize::from(self.outcome)]
+    }
+
+    fn forgets(&self) -> bool {
+        self.outcome() == FORGOTTEN
+    }
+}
+
 impl State {
+    fn is_forgotten(&self) -> bool {
+        self.answer.as_ref().is_some_and(|it| it.forgets())
+    }
+
     fn outcome(&self) -> Option<&'static str> {
-        Some(OUTCOMES[usize::from(self.answer.as_ref()?.outcome)])
+        Some(self.answer.as_ref()?.outcome())
     }
 
     fn marks_mut(&mut self) -> &mut Marks {
@@ -193,6 +216,9 @@ impl Update {
                     reason: it.reason.as_deref().map(CompactString::from),
                     attempts: it.attempts,
                 };
+                if answer.forgets() {
+                    ended_as(it.reason.as_deref())?;
+                }
                 Some((&it.message, Update::Answered(Arc::new(answer))))
             }
             Data::MessageMarked(it) => {
@@ -281,6 +307,12 @@ impl Fold for Notifications {
 
     fn apply(state: &mut State, update: &Update) {
         match update {
+            Update::Answered(it) if it.forgets() => {
+                if !state.is_forgotten() || state.answer.as_ref().is_some_and(|least| it < least) {
+                    *state = State { answer: Some(Arc::clone(it)), ..State::default() };
+                }
+            }
+            _ if state.is_forgotten() => {}
             Update::Planned(it) => {
                 let other = match &state.planned {
                     Some(stands) if it >= stands => Some(it.clone()),
@@ -358,7 +390,12 @@ impl Fold for Notifications {
     }
 
     fn exists(state: &State) -> bool {
-        state.planned.is_some() && state.outcome() != Some(FORGOTTEN)
+        state.planned.is_some() && !state.is_forgotten()
+    }
+
+    fn left(state: &State) -> Option<&'static str> {
+        let answer = state.answer.as_ref().filter(|it| it.forgets())?;
+        ended_as(answer.reason.as_deref())
     }
 
     const OWNED: bool = true;
@@ -407,91 +444,135 @@ impl Keep for Notifications {
     const RESTS: bool = true;
 
     fn store(state: &State, into: &mut Vec<u8>) {
-        let mut writer = Writer(into);
-        writer.count(u64::from(state.planned.is_some()));
-        if let Some(it) = &state.planned {
-            writer.int(it.at);
-            writer.id(it.owner);
-            writer.count(it.bytes.len() as u64);
-            writer.0.extend_from_slice(&it.bytes);
-        }
-        writer.count(u64::from(state.answer.is_some()));
-        if let Some(it) = &state.answer {
-            writer.int(it.at);
-            writer.count(u64::from(it.outcome));
-            writer.maybe(it.reason.as_deref());
-            writer.count(u64::from(it.attempts.is_some()));
-            if let Some(attempts) = it.attempts {
-                writer.int(attempts);
-            }
-        }
-        let marks = state.marks.as_deref();
-        let acknowledged = marks.and_then(|it| it.acknowledged.as_ref());
-        writer.count(u64::from(acknowledged.is_some()));
-        if let Some(it) = acknowledged {
-            writer.int(it.at);
-            writer.maybe(it.by.as_deref());
-        }
-        let snoozed = marks.and_then(|it| it.snoozed.as_ref());
-        writer.count(u64::from(snoozed.is_some()));
-        if let Some(it) = snoozed {
-            writer.int(it.at);
-            writer.count(u64::from(it.until.is_some()));
-            if let Some(until) = it.until {
-                writer.int(until);
-            }
-            writer.maybe(it.by.as_deref());
-        }
-        marks.map_or(&Others::default(), |it| &it.others).store(&mut writer);
+        put_state(state, into, &|it, writer| writer.id(it.owner));
     }
 
     fn restore(bytes: &[u8]) -> Option<State> {
-        let mut from = Checked(bytes);
-        let planned = match from.count::<u64>()? {
-            0 => None,
-            1 => {
-                let (at, owner) = (from.int()?, from.id()?);
-                let n = from.count::<usize>()?;
-                let bytes = from.bytes(n)?;
-                is_plan(bytes)?;
-                Some(Plan { at, owner, bytes: bytes.into() })
-            }
-            _ => return None,
-        };
-        let answer = match from.count::<u64>()? {
-            0 => None,
-            1 => {
-                let at = from.int()?;
-                let outcome = from.count::<u8>().filter(|it| usize::from(*it) < OUTCOMES.len())?;
-                let reason = from.maybe()?.map(CompactString::from);
-                let attempts = match from.count::<u64>()? {
-                    0 => None,
-                    1 => Some(from.int()?),
-                    _ => return None,
-                };
-                Some(Arc::new(Answer { at, outcome, reason, attempts }))
-            }
-            _ => return None,
-        };
-        let mut marks = None;
-        if flag(&mut from)? {
-            let (at, by) = (from.int()?, from.maybe()?.map(CompactString::from));
-            marks.get_or_insert_with(Marks::default).acknowledged =
-                Some(Mark { at, until: None, by });
-        }
-        if flag(&mut from)? {
-            let at = from.int()?;
-            let until = if flag(&mut from)? { Some(from.int()?) } else { None };
-            let by = from.maybe()?.map(CompactString::from);
-            marks.get_or_insert_with(Marks::default).snoozed = Some(Mark { at, until, by });
-        }
-        let others = Others::restore(&mut from)?;
-        if !others.is_none() {
-            marks.get_or_insert_with(Marks::default).others = others;
-        }
-        from.end()?;
-        Some(State { planned, answer, marks: marks.map(Arc::new) })
+        taken(bytes, &|from| Some(Owned::By(from.id()?)))
     }
+
+    /// Whose it is is said by the plan: that it is somebody's is enough.
+    fn rest(state: &State, owner_of: OwnerOf<'_>, into: &mut Vec<u8>) -> bool {
+        put_state(state, into, &|it, writer| writer.count(u64::from(it.owner != 0)));
+        state.planned.as_ref().is_none_or(|it| it.owner == 0 || it.owner == it.made(owner_of))
+    }
+
+    fn wake(bytes: &[u8], owner_of: OwnerOf<'_>) -> Option<State> {
+        taken(bytes, &|from| match flag(from)? {
+            true => Some(Owned::Said(owner_of)),
+            false => Some(Owned::By(0)),
+        })
+    }
+}
+
+impl Plan {
+    /// Whose it says to be.
+    fn made(&self, owner_of: OwnerOf<'_>) -> Fingerprint {
+        let [.., customer] = planned(&self.bytes).maybe;
+        customer.map_or(0, owner_of)
+    }
+}
+
+/// Whose a plan is: as it was written, or as the plan says.
+enum Owned<'o> {
+    By(Fingerprint),
+    Said(OwnerOf<'o>),
+}
+
+/// A state as [`Keep::store`] has it, but for how its owner is written.
+fn put_state(state: &State, into: &mut Vec<u8>, put_owner: &dyn Fn(&Plan, &mut Writer<'_>)) {
+    let mut writer = Writer(into);
+    writer.count(u64::from(state.planned.is_some()));
+    if let Some(it) = &state.planned {
+        writer.int(it.at);
+        put_owner(it, &mut writer);
+        writer.count(it.bytes.len() as u64);
+        writer.0.extend_from_slice(&it.bytes);
+    }
+    writer.count(u64::from(state.answer.is_some()));
+    if let Some(it) = &state.answer {
+        writer.int(it.at);
+        writer.count(u64::from(it.outcome));
+        writer.maybe(it.reason.as_deref());
+        writer.count(u64::from(it.attempts.is_some()));
+        if let Some(attempts) = it.attempts {
+            writer.int(attempts);
+        }
+    }
+    let marks = state.marks.as_deref();
+    let acknowledged = marks.and_then(|it| it.acknowledged.as_ref());
+    writer.count(u64::from(acknowledged.is_some()));
+    if let Some(it) = acknowledged {
+        writer.int(it.at);
+        writer.maybe(it.by.as_deref());
+    }
+    let snoozed = marks.and_then(|it| it.snoozed.as_ref());
+    writer.count(u64::from(snoozed.is_some()));
+    if let Some(it) = snoozed {
+        writer.int(it.at);
+        writer.count(u64::from(it.until.is_some()));
+        if let Some(until) = it.until {
+            writer.int(until);
+        }
+        writer.maybe(it.by.as_deref());
+    }
+    marks.map_or(&Others::default(), |it| &it.others).store(&mut writer);
+}
+
+/// The state that [`put_state`] wrote.
+fn taken<'o>(
+    bytes: &[u8],
+    take_owner: &dyn Fn(&mut Checked<'_>) -> Option<Owned<'o>>,
+) -> Option<State> {
+    let mut from = Checked(bytes);
+    let planned = match from.count::<u64>()? {
+        0 => None,
+        1 => {
+            let (at, owned) = (from.int()?, take_owner(&mut from)?);
+            let n = from.count::<usize>()?;
+            let bytes = from.bytes(n)?;
+            is_plan(bytes)?;
+            let plan = Plan { at, owner: 0, bytes: bytes.into() };
+            let owner = match owned {
+                Owned::By(it) => it,
+                Owned::Said(owner_of) => plan.made(owner_of),
+            };
+            Some(Plan { owner, ..plan })
+        }
+        _ => return None,
+    };
+    let answer = match from.count::<u64>()? {
+        0 => None,
+        1 => {
+            let at = from.int()?;
+            let outcome = from.count::<u8>().filter(|it| usize::from(*it) < OUTCOMES.len())?;
+            let reason = from.maybe()?.map(CompactString::from);
+            let attempts = match from.count::<u64>()? {
+                0 => None,
+                1 => Some(from.int()?),
+                _ => return None,
+            };
+            Some(Arc::new(Answer { at, outcome, reason, attempts }))
+        }
+        _ => return None,
+    };
+    let mut marks = None;
+    if flag(&mut from)? {
+        let (at, by) = (from.int()?, from.maybe()?.map(CompactString::from));
+        marks.get_or_insert_with(Marks::default).acknowledged = Some(Mark { at, until: None, by });
+    }
+    if flag(&mut from)? {
+        let at = from.int()?;
+        let until = if flag(&mut from)? { Some(from.int()?) } else { None };
+        let by = from.maybe()?.map(CompactString::from);
+        marks.get_or_insert_with(Marks::default).snoozed = Some(Mark { at, until, by });
+    }
+    let others = Others::restore(&mut from)?;
+    if !others.is_none() {
+        marks.get_or_insert_with(Marks::default).others = others;
+    }
+    from.end()?;
+    Some(State { planned, answer, marks: marks.map(Arc::new) })
 }
 
 fn flag(from: &mut Checked<'_>) -> Option<bool> {
@@ -508,7 +589,7 @@ fn is_to_come(until: i64, now: Epoch) -> bool {
 }
 
 /// The view, plainly: of each intent the oldest plan, the newest answer, the first who acknowledged it
-/// and the last who had it shown later.
+/// and the last who had it shown later; of those that were forgotten nothing.
 pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
     let mut ours: Vec<&Event<'static>> = events.iter().filter(|it| it.source == NOTIFY).collect();
     ours.sort_by_key(|it| it.time);
@@ -517,6 +598,7 @@ pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
     let mut answers: BTreeMap<Name, Vec<Said<'_>>> = BTreeMap::new();
     type Marked<'e> = BTreeMap<Name, Vec<(i64, Option<i64>, Option<&'e str>)>>;
     let (mut acknowledged, mut snoozed) = (Marked::new(), Marked::new());
+    let mut forgotten = BTreeSet::new();
     for event in ours {
         let name = |it: &str| Name::new(&event.tenant, &key_text(&[it]));
         match &event.data {
@@ -527,6 +609,13 @@ pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
                 let Some(place) = OUTCOMES.iter().position(|word| *word == it.outcome) else {
                     continue;
                 };
+                if it.outcome == "forgotten" {
+                    let word = it.reason.as_deref().unwrap_or("");
+                    if ["delivered", "refused", "expired", "suppressed"].contains(&word) {
+                        forgotten.insert(name(&it.message));
+                    }
+                    continue;
+                }
                 let answer = (event.time, place, it.reason.as_deref(), it.attempts);
                 answers.entry(name(&it.message)).or_default().push(answer);
             }
@@ -557,7 +646,7 @@ pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
         let (at, it) = all[0];
         let answer = answers.get(&name).and_then(|it| it.iter().max().copied());
         let outcome = answer.map(|it| OUTCOMES[it.1]);
-        if outcome == Some(FORGOTTEN) {
+        if forgotten.contains(&name) {
             continue;
         }
         let first = acknowledged.get(&name).and_then(|it| it.iter().min().copied());
@@ -592,3 +681,23 @@ pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
     }
     rows
 }
+
+/// What is left of the intents that were forgotten, plainly: of what they are said to have ended as
+/// what was said first.
+pub fn reference_left(events: &[Event<'static>]) -> BTreeMap<Name, &'static str> {
+    let mut first = BTreeMap::new();
+    for event in events.iter().filter(|it| it.source == NOTIFY) {
+        let Data::MessageAnswered(it) = &event.data else { continue };
+        let ended = ENDED.iter().find(|word| it.reason.as_deref() == Some(**word));
+        if let Some(ended) = ended.filter(|_| it.outcome == "forgotten") {
+            let name = Name::new(&event.tenant, &key_text(&[&it.message]));
+            let said = (event.time, *ended, it.attempts);
+            let least = first.entry(name).or_insert(said);
+            *least = said.min(*least);
+        }
+    }
+    first.into_iter().map(|(name, it)| (name, it.1)).collect()
+}
+
+#[cfg(test)]
+mod tests;

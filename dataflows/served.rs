@@ -56,7 +56,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 use schemas::names::{Fingerprint, Name};
-use schemas::reading::{Gone, Keep as KeepRow, MapStats, Page, Side, ViewReader};
+use schemas::reading::{Gone, Keep as KeepRow, Known, MapStats, Page, Side, ViewReader};
 use schemas::rows::{Row, Value, ViewDef};
 use schemas::scanning::{Scan, Wanted};
 
@@ -64,6 +64,7 @@ use crate::erased::Erased;
 use crate::{Epoch, Fold, Keep};
 use journal::{Journal, SHARDS};
 use keys::{Born, Keys};
+pub use rest::OwnerBy;
 use rest::Rest;
 use shard::{Loaded, Shard};
 
@@ -160,6 +161,13 @@ impl<S: Clone> Copied<S> {
     fn row<F: Fold<State = S>>(&self) -> Option<Row> {
         if F::exists(&self.state) { F::row(&self.name, &self.state, self.epoch) } else { None }
     }
+
+    fn known<F: Fold<State = S>>(&self) -> Option<Known> {
+        match F::exists(&self.state) {
+            true => F::row(&self.name, &self.state, self.epoch).map(Known::Row),
+            false => F::left(&self.state).map(Known::Left),
+        }
+    }
 }
 
 /// What routes an entity to its worker (taken modulo their number).
@@ -184,17 +192,19 @@ impl<F: Fold> Served<F> {
         Served::with(workers, clock, first_lane, key_of, (Slots::Stay, None))
     }
 
-    /// The same for a map that the store keeps (see [`schemas::keeping::StateKeeper`]).
+    /// The same for a map that the store keeps (see [`schemas::keeping::StateKeeper`]). `owner_by` must
+    /// agree with the owners that updates carry.
     pub fn kept(
         workers: usize,
         clock: Arc<Clock>,
         first_lane: usize,
         key_of: KeyOf,
+        owner_by: OwnerBy,
     ) -> Arc<Served<F>>
     where
         F: Keep,
     {
-        let rest = F::RESTS.then(|| Arc::new(Rest::of::<F>(Arc::clone(&key_of))));
+        let rest = F::RESTS.then(|| Arc::new(Rest::of::<F>(Arc::clone(&key_of), owner_by)));
         Served::with(workers, clock, first_lane, key_of, (Slots::Kept, rest))
     }
 
@@ -406,19 +416,21 @@ impl<F: Fold> Served<F> {
         key: &str,
         at: Epoch,
     ) -> Result<Option<Row>, Gone> {
+        Ok(self.copied(tenant, key, at)?.and_then(|it| it.row::<G>()))
+    }
+
+    /// An entity as it was.
+    fn copied(&self, tenant: &str, key: &str, at: Epoch) -> Result<Option<Copied<F::State>>, Gone> {
         let Some(key) = (self.key_of)(tenant, key) else { return Ok(None) };
         let hash = shard::hash(key);
         let part = &self.parts[(route(key) % self.parts.len() as u64) as usize];
-        let copied = {
-            let shard = part.shards[shard_of(hash)].read();
-            self.readable(&shard, at)?;
-            let mut look = shard.look();
-            look.find(hash, key).and_then(|slot| {
-                let entry = look.entry(slot);
-                Some(Copied::new(&entry.name, shard.version(entry, at)?))
-            })
-        };
-        Ok(copied.and_then(|it| it.row::<G>()))
+        let shard = part.shards[shard_of(hash)].read();
+        self.readable(&shard, at)?;
+        let mut look = shard.look();
+        Ok(look.find(hash, key).and_then(|slot| {
+            let entry = look.entry(slot);
+            Some(Copied::new(&entry.name, shard.version(entry, at)?))
+        }))
     }
 
     /// A page of rows.
@@ -699,6 +711,19 @@ impl<F: Fold> ViewReader for Served<F> {
 
     fn for_each(&self, at: Epoch, emit: &mut dyn FnMut(&Name, Row)) -> Result<(), Gone> {
         self.for_each_as::<F>(at, emit)
+    }
+
+    fn known(&self, tenant: &str, key: &str, at: Epoch) -> Result<Option<Known>, Gone> {
+        Ok(self.copied(tenant, key, at)?.and_then(|it| it.known::<F>()))
+    }
+
+    fn each_known(
+        &self,
+        at: Epoch,
+        scan: &mut Scan,
+        emit: &mut dyn FnMut(&Name, Known),
+    ) -> Result<usize, Gone> {
+        self.known_on(at, scan, emit)
     }
 
     fn fields_of(

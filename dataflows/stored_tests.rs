@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use schemas::events::*;
-use schemas::names::{Currency, Name, Secret};
+use schemas::names::{Currency, Kind, Name, Secret};
 
 use crate::capacity::Capacity;
 use crate::cases::Cases;
@@ -50,7 +50,8 @@ fn told<F: Keep>(name: &Name, state: &F::State) -> String {
     let now = [0, START_MS, START_MS + SPAN_MS / 2, START_MS + 7 * SPAN_MS];
     let rows = now.map(|it| F::row(name, state, it).map(|it| F::DEF.to_json(&it).to_string()));
     let due = now.map(|it| F::next_due(state, it));
-    format!("{rows:?} {due:?} {:?} {}", F::owner(state), F::exists(state))
+    let left = F::left(state);
+    format!("{rows:?} {due:?} {:?} {} {left:?}", F::owner(state), F::exists(state))
 }
 
 /// Puts bytes back, and asks what came of them, if anything did.
@@ -71,6 +72,13 @@ fn check<F: Keep>(updates: Vec<Addressed<F::Update>>, often: &[bool]) {
         if *often {
             *other = F::restore(&bytes).expect("what was stored");
             assert_eq!(stored::<F>(other), bytes);
+            // What rests says no less.
+            let tenant = it.name.tenant();
+            let owner_of = |it: &str| Secret([7; 16]).fingerprint(tenant, Kind::Customer, &[it]);
+            let mut resting = Vec::new();
+            assert!(F::rest(other, &owner_of, &mut resting) && resting.len() <= bytes.len());
+            let woken = F::wake(&resting, &owner_of).expect("what rested");
+            assert_eq!(stored::<F>(&woken), bytes);
             let (kept, was) = (F::heap_bytes(other), F::heap_bytes(plain));
             assert!(kept <= was && was <= 2 * kept + 512, "{kept} bytes, were {was}");
         }

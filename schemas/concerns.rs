@@ -20,7 +20,7 @@ pub fn customer_of<'e>(event: &'e Event<'_>) -> Option<&'e str> {
         Data::MessagePlanned(it) => it.customer.as_deref(),
         Data::MessageAnswered(_) | Data::MessageMarked(_) => None,
         Data::RecordUpserted(_) | Data::RecordDeleted(_) | Data::LoadMeasured(_) => None,
-        Data::CustomerErased(_) => None,
+        Data::CustomerErased(_) | Data::SystemMeasured(_) => None,
     }
 }
 

@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use crate::names::Currency;
 
 pub use crate::identity::{ByHand, Erased, Identified, MAX_ERASED};
-pub use crate::messages::{MARKS, MessageAnswered, MessageMarked, MessagePlanned, OUTCOMES};
+pub use crate::messages::{ENDED, MARKS, MessageAnswered, MessageMarked, MessagePlanned, OUTCOMES};
 pub use crate::records::{RecordDeleted, RecordUpserted};
 
 /// Borrowed where it can be.
@@ -159,7 +159,7 @@ pub enum EventType {
 
 impl EventType {
     /// Every type.
-    pub const ALL: [EventType; 22] = [
+    pub const ALL: [EventType; 23] = [
         EventType::CustomerRegistered,
         EventType::CustomerUpdated,
         EventType::OrderPlaced,

@@ -75,6 +75,9 @@ pub struct MessageMarked<'a> {
 pub const MARKS: [&str; 2] = ["acknowledged", "snoozed"];
 
 /// What may become of an intent. `planned`: it was put back to be sent again; `forgotten`: it ended
-/// long ago, and its row goes.
+/// long ago as its reason says (one of [`ENDED`]), and its row goes for good.
 pub const OUTCOMES: [&str; 6] =
     ["planned", "delivered", "refused", "expired", "suppressed", "forgotten"];
+
+/// What an intent may end as.
+pub const ENDED: [&str; 4] = ["delivered", "refused", "expired", "suppressed"];

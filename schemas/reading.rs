@@ -55,6 +55,15 @@ impl Keep<'_> {
     }
 }
 
+/// What a view knows of an entity.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Known {
+    /// It has a row.
+    Row(Row),
+    /// It had one, of which this is left.
+    Left(&'static str),
+}
+
 /// Some fields of a row before or after; none: there is no row.
 pub type Side<'a> = Option<&'a [Value]>;
 
@@ -109,6 +118,26 @@ pub trait ViewReader: Send + Sync {
     }
     /// Every row, in no order (digests, dumps).
     fn for_each(&self, at: Epoch, emit: &mut dyn FnMut(&Name, Row)) -> Result<(), Gone>;
+    /// What is known of one entity: its row, or what is left of it.
+    fn known(&self, tenant: &str, key: &str, at: Epoch) -> Result<Option<Known>, Gone> {
+        Ok(self.get(tenant, key, at)?.map(Known::Row))
+    }
+    /// Some more of what is known, of all tenants, in no order; gives how many were looked at. Call
+    /// again until the scan is over; between two calls nothing is held.
+    fn each_known(
+        &self,
+        at: Epoch,
+        scan: &mut Scan,
+        emit: &mut dyn FnMut(&Name, Known),
+    ) -> Result<usize, Gone> {
+        let mut n = 0;
+        self.for_each(at, &mut |name, row| {
+            n += 1;
+            emit(name, Known::Row(row));
+        })?;
+        scan.over = true;
+        Ok(n)
+    }
     /// Some fields of one row, appended to `into`; false: there is no such row.
     fn fields_of(
         &self,

@@ -76,6 +76,8 @@ pub struct Settings {
     pub identity: Identity,
     /// `[capacity]`
     pub capacity: Capacity,
+    /// `[notifications]`
+    pub notifications: Notifications,
     /// `[[feed]]`
     pub feeds: Vec<FeedSettings>,
     /// `[[kafka]]`
@@ -222,6 +224,14 @@ pub struct Sql {
     pub memory_max: u64,
 }
 
+/// `[notifications]`
+#[derive(Clone, Debug)]
+pub struct Notifications {
+    /// Messages that ended longer ago are forgotten (30 days; longer where a channel or a rule looks
+    /// back further).
+    pub keep: Duration,
+}
+
 /// `[[feed]]`: a file or folder read at start.
 #[derive(Clone, Debug)]
 pub struct FeedSettings {
@@ -304,6 +314,7 @@ impl Settings {
             health: Health::default(),
             identity: Identity::default(),
             capacity: Capacity::default(),
+            notifications: Notifications { keep: 30 * DAY },
             feeds: Vec::new(),
             kafka: Vec::new(),
             sinks: Vec::new(),

@@ -219,6 +219,10 @@ pub struct Applied {
 /// Longest reject kept whole.
 pub const MAX_REJECT_BYTES: usize = 64 * 1024;
 
+/// The reason of a reject that is no record which was read: a message of ours whose text could not be
+/// made, at the position of what planned it. There is nothing to be read again.
+pub const UNSAID: &str = "notify/template";
+
 /// Why a record of the log held nothing new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotNew {

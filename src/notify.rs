@@ -14,13 +14,14 @@
 //! What a rule decides is an event whose name is a function of what was decided; what became of it
 //! is another. The view `notifications` is a function of them like any other, so the state of every
 //! message outlives the process without a table of its own, and each ends in exactly one of
-//! delivered, refused, expired, suppressed (docs/decisions/intents-are-events.md).
+//! delivered, refused, expired, suppressed (docs/decisions/intents-are-events.md). What ended long
+//! ago is forgotten by an event too: its id, and what it ended as, are known for ever.
 //!
 //! # When it fails
 //! | what | what happens |
 //! |---|---|
 //! | a condition cannot be told of a row | the row is not meant; counted, said; other rules go on |
-//! | a text cannot be rendered | the intent is suppressed, with the reason; nothing half leaves |
+//! | a text cannot be rendered | the intent is suppressed, with the reason, and rejected; nothing half leaves |
 //! | a receiver fails | its own messages wait; nobody else's; how it stands outlives the process |
 //! | the process is killed | decisions up to the checkpoint are durable, the rest is decided again |
 
@@ -30,6 +31,7 @@ mod asking; // channels, for those who ask
 mod guard; // which addresses may be spoken to
 mod intent; // a decision, and its event
 mod email; // one attempt by mail
+mod forget; // what ended long ago
 mod language; // conditions and texts
 mod mail; // what waits for one channel
 mod marks; // what people say of messages
@@ -59,11 +61,13 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use parking_lot::{Mutex, RwLock};
+use schemas::problem::Problem;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::channels::ChannelSettings;
 use crate::messages::{AppendRefused, Appended, Epoch, ReadHandle};
 use crate::report::Report;
+use forget::Forgetter;
 use group::Groups;
 use planner::Planner;
 use receiver::Receiver;
@@ -102,6 +106,9 @@ pub type AppendFacts = Arc<
         + Sync,
 >;
 
+/// Keeps a message that could not be said: the position of what planned it, why, and that event.
+pub type Reject = Arc<dyn Fn(u64, Problem, Vec<u8>) + Send + Sync>;
+
 /// What notifications are made of.
 pub struct Parts {
     /// The rules, compiled.
@@ -126,6 +133,10 @@ pub struct Parts {
     pub resolve: Resolve,
     /// What rules decided of the epochs up to this one is durable; checkpoints wait for it.
     pub planned: Arc<Planned>,
+    /// For so long messages that ended are kept.
+    pub keep: Duration,
+    /// Keeps what could not be said.
+    pub reject: Reject,
 }
 
 /// How far rules have decided, durably.
@@ -158,6 +169,7 @@ impl Planned {
 pub struct Notifying {
     watching: JoinHandle<()>,
     sending: JoinHandle<()>,
+    forgetting: JoinHandle<()>,
     stop: Arc<AtomicBool>,
     end: watch::Sender<bool>,
     planned: Arc<Planned>,
@@ -194,7 +206,8 @@ impl Notifying {
         self.stop.store(true, SeqCst);
         self.end.send_replace(true);
         self.watching.thread().unpark();
-        for thread in [self.watching, self.sending] {
+        self.forgetting.thread().unpark();
+        for thread in [self.watching, self.sending, self.forgetting] {
             if thread.join().is_err() {
                 tracing::error!("a thread of notifications panicked");
             }
@@ -245,6 +258,17 @@ pub fn start(parts: Parts) -> Result<Option<Notifying>, Report> {
         append: Arc::clone(&parts.append),
         now_ms: Arc::clone(&parts.now_ms),
     };
+    let keep_ms = Arc::new(AtomicU64::new(millis(parts.keep)));
+    let forgetter = Forgetter {
+        read: parts.read.clone(),
+        view: Arc::clone(&view),
+        append: Arc::clone(&parts.append),
+        now_ms: Arc::clone(&parts.now_ms),
+        is_building: Arc::clone(&parts.is_building),
+        keep_ms: Arc::clone(&keep_ms),
+        looked: Arc::clone(&parts.planned.upto),
+        stop: Arc::clone(&stop),
+    };
     let watcher = Watcher {
         planner: Planner::new(parts.rules),
         read: parts.read,
@@ -261,6 +285,7 @@ pub fn start(parts: Parts) -> Result<Option<Notifying>, Report> {
         stop: Arc::clone(&stop),
         recent: HashMap::new(),
         unsaid: Unsaid::default(),
+        reject: parts.reject,
         groups: Groups::default(),
         counted: 0,
         places,
@@ -291,13 +316,16 @@ pub fn start(parts: Parts) -> Result<Option<Notifying>, Report> {
             while running.next().await.is_some() {}
         });
     })?;
-    let watcher = watching.thread().clone();
-    let one = Arc::default();
-    let reloading = Reloading { ways, slot, watcher, tasks: more, folder, resolve, now_ms, one };
+    let forgetting = crate::tasks::thread("notify-forget", move || forgetter.run())?;
+    let (watcher, one) = (watching.thread().clone(), Arc::default());
+    let keep = (keep_ms, forgetting.thread().clone());
+    let reloading =
+        Reloading { ways, slot, watcher, keep, tasks: more, folder, resolve, now_ms, one };
     let planned = parts.planned;
     Ok(Some(Notifying {
         watching,
         sending,
+        forgetting,
         stop,
         end,
         planned,
@@ -306,6 +334,10 @@ pub fn start(parts: Parts) -> Result<Option<Notifying>, Report> {
         channels: asked,
         reloading,
     }))
+}
+
+fn millis(it: Duration) -> u64 {
+    u64::try_from(it.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn no_view() -> Report {

@@ -14,7 +14,8 @@
 //! - One record read twice is one reject: (feed, partition, offset, code, bytes) is its identity.
 //!   Of what was pushed out only the highest offset is known, by feed, partition and code: a
 //!   record at or below it is taken for one that is read again, and counted as repeated.
-//! - A reject is retried once.
+//! - A reject is retried once. One is no record that was read and is not retried: a message whose text
+//!   could not be made ([`UNSAID`]), at the position of what planned it.
 //!
 //! # State
 //! At most `rejects.max_bytes` on disk; in memory some 100 bytes for each that is kept.
@@ -40,7 +41,7 @@ use parking_lot::{Mutex, MutexGuard};
 use schemas::problem::CODES;
 
 use crate::config;
-use crate::messages::{Feeds, Rejected};
+use crate::messages::{Feeds, Rejected, UNSAID};
 use crate::report::Report;
 use crate::segments::{self, Contents, Folder, OnDamage};
 
@@ -195,9 +196,10 @@ impl RejectStore {
     }
 
     /// Reasons and feeds by which rejects can be asked for: every reason a record can be rejected
-    /// for, every feed that is read, and those of what is kept.
+    /// for, or a message, every feed that is read, and those of what is kept.
     pub fn known(&self) -> (Vec<String>, Vec<String>) {
-        let mut reasons: BTreeSet<String> = CODES.iter().map(|it| it.to_string()).collect();
+        let reasons = CODES.iter().chain([&UNSAID]);
+        let mut reasons: BTreeSet<String> = reasons.map(|it| it.to_string()).collect();
         let feeds = self.inner.shared.feeds.all();
         let mut feeds: BTreeSet<String> = feeds.iter().map(|it| it.name.clone()).collect();
         for it in self.counts() {

@@ -352,6 +352,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
             now_ms: now_by(&clock),
             planned,
             resolve: plan.resolver.0.clone(),
+            rejects: &rejects,
         })?,
         _ => None,
     };

@@ -11,6 +11,8 @@ mod channels;
 mod email;
 #[path = "notify/feed.rs"]
 mod feed;
+#[path = "notify/forget.rs"]
+mod forget;
 #[path = "common/postbox.rs"]
 mod postbox;
 #[path = "common/process.rs"]

@@ -1,12 +1,13 @@
 //! Entries that nobody touches any more, packed: what waits for days need not lie spread out.
 //!
 //! # Meaning
-//! What is unpacked is what was packed: key, epoch, name, and the state as [`Keep::store`] and
-//! [`Keep::restore`] have it. Tests: `super::tests::model`, whose map rests at random; `tests` below.
+//! What is unpacked is what was packed: key, epoch, name, and the state as [`Keep::rest`] and
+//! [`Keep::wake`] have it. Tests: `super::tests::model`, whose map rests at random; `tests` below.
 //!
 //! # State
 //! Of a chunk its bytes. The key is not among them: it is made of the name again (see
-//! [`KeyOf`]); a chunk of which that cannot be done does not rest.
+//! [`KeyOf`]), and neither is the fingerprint of who owns a state that says whose it is: sixteen bytes
+//! each that no compressor makes less of. A chunk of which that cannot be done does not rest.
 //!
 //! # When it fails
 //! What was packed in this process is unpacked by it: bytes that cannot be are a mistake of ours, or
@@ -18,6 +19,7 @@
 //! could no longer be made without reading a disk.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use schemas::names::{Fingerprint, Name};
 use zstd::bulk::{Compressor, Decompressor};
@@ -26,7 +28,7 @@ use super::KeyOf;
 use super::keys::digit;
 use super::shard::{CHUNK, Entry};
 use crate::packed::{Reader, Writer};
-use crate::{Epoch, Keep};
+use crate::{Epoch, Keep, OwnerOf};
 
 /// Above it a fifth more time saves hardly a byte.
 const LEVEL: i32 = 3;
@@ -39,11 +41,15 @@ thread_local! {
     static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
+/// Finds who owns what, by the tenant and the customer's id.
+pub type OwnerBy = Arc<dyn Fn(&str, &str) -> Fingerprint + Send + Sync>;
+
 /// How entries of a map rest.
 pub(crate) struct Rest<S> {
     key_of: KeyOf,
-    store: fn(&S, &mut Vec<u8>),
-    restore: fn(&[u8]) -> Option<S>,
+    owner_by: OwnerBy,
+    rest: fn(&S, OwnerOf<'_>, &mut Vec<u8>) -> bool,
+    wake: fn(&[u8], OwnerOf<'_>) -> Option<S>,
 }
 
 /// A chunk, decompressed; one of its entries is unpacked at a time.
@@ -74,8 +80,8 @@ fn digits(text: &str) -> Option<(&str, [u8; DIGITS / 2])> {
 
 impl<S> Rest<S> {
     /// As the store keeps them.
-    pub(crate) fn of<F: Keep<State = S>>(key_of: KeyOf) -> Rest<S> {
-        Rest { key_of, store: F::store, restore: F::restore }
+    pub(crate) fn of<F: Keep<State = S>>(key_of: KeyOf, owner_by: OwnerBy) -> Rest<S> {
+        Rest { key_of, owner_by, rest: F::rest, wake: F::wake }
     }
 
     fn key(&self, name: &Name) -> Option<Fingerprint> {
@@ -102,7 +108,10 @@ impl<S> Rest<S> {
             writer.count(u64::from(digits.is_some()));
             writer.text(before);
             writer.count(it.epoch);
-            (self.store)(&it.state, &mut one);
+            let owner_of = |customer: &str| (self.owner_by)(it.name.tenant(), customer);
+            if !(self.rest)(&it.state, &owner_of, &mut one) {
+                return None;
+            }
             table.extend(digits.into_iter().flatten());
             let mut writer = Writer(&mut plain);
             writer.count(one.len() as u64);
@@ -164,7 +173,8 @@ impl<S> Rest<S> {
         }
         let name = Name::from_text(&name);
         let epoch: Epoch = from.count();
-        let state = (self.restore)(from.0).expect("a state that was stored here");
+        let owner_of = |customer: &str| (self.owner_by)(name.tenant(), customer);
+        let state = (self.wake)(from.0, &owner_of).expect("a state that was stored here");
         let key = self.key(&name).expect("it was made of the name when it was packed");
         Entry::new(key, name, state, epoch)
     }

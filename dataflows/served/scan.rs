@@ -13,7 +13,7 @@
 //! after. The ordered index of keys is not asked.
 
 use schemas::names::Name;
-use schemas::reading::{Gone, Keep};
+use schemas::reading::{Gone, Keep, Known};
 use schemas::rows::{Row, Value};
 use schemas::scanning::{Scan, Test, Wanted};
 
@@ -100,6 +100,41 @@ impl<F: Fold> Served<F> {
             }
         }
         Ok(n)
+    }
+
+    /// See [`ViewReader::each_known`](schemas::reading::ViewReader::each_known).
+    pub(super) fn known_on(
+        &self,
+        at: Epoch,
+        scan: &mut Scan,
+        emit: &mut dyn FnMut(&Name, Known),
+    ) -> Result<usize, Gone> {
+        let Some(part) = self.parts.get(scan.shard / SHARDS) else {
+            scan.over = true;
+            return Ok(0);
+        };
+        let shard = part.shards[scan.shard % SHARDS].read();
+        self.readable(&shard, at)?;
+        let from = scan.slot;
+        let upto = from.saturating_add(STRIDE).min(shard.slots());
+        let mut look = shard.look();
+        let copied: Vec<_> = (from..upto)
+            .filter_map(|slot| {
+                let entry = look.entry(slot);
+                Some(Copied::new(&entry.name, shard.version(entry, at)?))
+            })
+            .collect();
+        (scan.slot, scan.shard) =
+            if upto == shard.slots() { (0, scan.shard + 1) } else { (upto, scan.shard) };
+        scan.over = scan.shard == self.parts.len() * SHARDS;
+        drop(look);
+        drop(shard);
+        for it in &copied {
+            if let Some(known) = it.known::<F>() {
+                emit(&it.name, known);
+            }
+        }
+        Ok(copied.len())
     }
 
     /// What a listing takes of a place: nothing if it is another entity's by now, else its row, if

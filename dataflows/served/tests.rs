@@ -103,7 +103,8 @@ impl Bench {
     pub(super) fn with(workers: usize, undo_max_bytes: u64, slots: Slots<State>) -> Bench {
         let clock = Clock::new(workers, undo_max_bytes);
         let stays = !matches!(slots, Slots::Reclaimed(_));
-        let rest = stays.then(|| Arc::new(Rest::of::<Account>(key_of())));
+        let rest =
+            stays.then(|| Arc::new(Rest::of::<Account>(key_of(), Arc::new(|_, _| unreachable!()))));
         let map = Served::<Account>::with(workers, clock.clone(), 0, key_of(), (slots, rest));
         let writers = (0..workers).map(|it| Writer::new(map.clone(), it)).collect();
         Bench { clock, map, writers }

@@ -14,7 +14,7 @@ use history::{SPAN_MS, START_MS, history};
 use proptest::prelude::*;
 use schemas::events::{Data, Event, Line, OrderPlaced};
 use schemas::names::{Currency, Kind, Name};
-use schemas::reading::{Instants, ViewReader};
+use schemas::reading::{Instants, Known, ViewReader};
 use schemas::rows::{FieldKind, Row, Value, ViewDef};
 use schemas::scanning::{Is, Scan, Test, Wanted};
 use std::collections::BTreeMap;
@@ -100,7 +100,37 @@ fn compare(views: &Views, so_far: &[Event<'static>], epoch: u64) {
             let rows = expected.keys().filter(|it| it.tenant() == tenant).count() as u64;
             assert_eq!(reader.count(tenant, epoch), rows, "{} of {tenant}", def.name);
         }
+        let left = match def.name {
+            "notifications" => dataflows::notifications::reference_left(so_far),
+            _ => BTreeMap::new(),
+        };
+        as_known(reader.as_ref(), &expected, left, epoch);
     }
+}
+
+/// Every row is known, and what is left where there is none any more; by name, and all of them.
+fn as_known(
+    reader: &dyn ViewReader,
+    rows: &BTreeMap<Name, Row>,
+    left: BTreeMap<Name, &'static str>,
+    epoch: u64,
+) {
+    let rows = rows.iter().map(|(name, row)| (name.clone(), Known::Row(row.clone())));
+    let left = left.into_iter().map(|(name, it)| (name, Known::Left(it)));
+    let expected: BTreeMap<Name, Known> = rows.chain(left).collect();
+    for (name, known) in &expected {
+        let found = reader.known(name.tenant(), name.key(), epoch);
+        assert_eq!(found, Ok(Some(known.clone())), "{name:?}");
+    }
+    let (mut found, mut scan, mut n) = (BTreeMap::new(), Scan::default(), 0);
+    while !scan.over {
+        let see = &mut |name: &Name, known| {
+            assert_eq!(found.insert(name.clone(), known), None, "{name:?} twice");
+        };
+        n += reader.each_known(epoch, &mut scan, see).expect("complete");
+    }
+    assert!(n >= found.len());
+    assert_eq!(found, expected, "{}", reader.def().name);
 }
 
 /// A scan gives of each row what is wanted of it, however little that is, and a test drops what it

@@ -6,6 +6,7 @@
 #[allow(dead_code)] // other tests need more of it
 mod drive;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dataflows::Epoch;
@@ -13,7 +14,8 @@ use dataflows::catalogue::{Sources, ViewSet, Views};
 use dataflows::dedup::Dedup;
 use drive::{SECRET, apply, complete, dedup, rows};
 use schemas::events::{Data, Event, MessageAnswered, MessagePlanned, NOTIFY};
-use schemas::reading::{Instants, Keep, ViewReader};
+use schemas::names::Name;
+use schemas::reading::{Instants, Keep, Known, ViewReader};
 use schemas::scanning::{Scan, Wanted};
 use timely::worker::Worker;
 
@@ -64,6 +66,20 @@ fn answered(n: u64, at: Epoch) -> Event<'static> {
         attempts: Some(2),
     };
     event(format!("{}/delivered", name(n)), at, Data::MessageAnswered(data))
+}
+
+fn key(n: u64) -> String {
+    schemas::names::key_text(&[&name(n)]).to_string()
+}
+
+fn forgets(n: u64, at: Epoch) -> Event<'static> {
+    let data = MessageAnswered {
+        message: name(n).into(),
+        outcome: "forgotten".into(),
+        reason: Some("delivered".into()),
+        attempts: None,
+    };
+    event(format!("{}/forgotten", name(n)), at, Data::MessageAnswered(data))
 }
 
 /// One set of views, and where it is.
@@ -170,6 +186,38 @@ fn what_waits_is_packed() {
         assert!(rests.bytes() / MESSAGES <= after + 1, "{after} were packed before");
         same(&rests, &plain);
 
+        // Some are forgotten, and rest as such: what is left of them is known.
+        let forgotten = (0..MESSAGES).step_by(700);
+        for side in [&mut rests, &mut plain] {
+            let at = side.epoch;
+            let events: Vec<_> = forgotten.clone().map(|n| forgets(n, at)).collect();
+            side.tell(worker, &events, 10);
+            side.tell(worker, &[], 10_000);
+            side.tell(worker, &[], 10);
+        }
+        for _ in 0..MESSAGES / 64 {
+            rests.view().merge_index();
+        }
+        assert!(rests.bytes() / MESSAGES <= after + 1, "{after} were packed before");
+        same(&rests, &plain);
+        let known = |it: &Side| {
+            let (mut all, mut scan) = (BTreeMap::new(), Scan::default());
+            while !scan.over {
+                let see = &mut |name: &Name, it| drop(all.insert(name.clone(), it));
+                it.view().each_known(it.epoch, &mut scan, see).unwrap();
+            }
+            all
+        };
+        let all = known(&rests);
+        assert!(all == known(&plain), "what is known differs");
+        assert_eq!(all.len() as u64, MESSAGES);
+        for n in forgotten {
+            let found = rests.view().known("default", &key(n), rests.epoch).unwrap();
+            assert_eq!(found, Some(Known::Left("delivered")), "{n}");
+            assert_eq!(all[&Name::new("default", &key(n))], Known::Left("delivered"));
+            assert_eq!(rests.view().get("default", &key(n), rests.epoch), Ok(None));
+        }
+
         // Put back elsewhere they are the same.
         let kept = |it: &Side| {
             let mut records = Vec::new();
@@ -181,5 +229,20 @@ fn what_waits_is_packed() {
             records
         };
         assert!(kept(&rests) == kept(&plain), "records differ");
+
+        // Of what is forgotten less is left.
+        let at = rests.epoch;
+        let events: Vec<_> = (0..MESSAGES).map(|n| forgets(n, at)).collect();
+        events.chunks(1_000).for_each(|some| rests.tell(worker, some, 10));
+        rests.tell(worker, &[], 10_000);
+        rests.tell(worker, &[], 10);
+        for _ in 0..MESSAGES / 64 {
+            rests.view().merge_index();
+        }
+        let left = rests.bytes() / MESSAGES;
+        println!("{left} bytes a message that was forgotten");
+        assert!(left + 20 < after, "{left} of {after}");
+        assert_eq!(rests.view().rows(), 0);
+        assert!(known(&rests).values().all(|it| *it == Known::Left("delivered")));
     });
 }

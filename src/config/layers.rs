@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::problem::{ConfigProblem, Place, Trouble};
 use super::table::{FEED_KEYS, Kind, SECTIONS, Said, Setting, TABLE};
-use super::{FeedSettings, OWN_FEEDS, Settings, channels, kafka, rules, sinks};
+use super::{FeedSettings, OWN_FEEDS, Settings, channels, kafka, rules, sinks, values};
 
 /// Everything that may say a setting. Texts; nothing is read from the system here.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +57,7 @@ pub fn read(sources: &Sources) -> (Settings, Vec<ConfigProblem>) {
     it.check_sinks(sources.views);
     it.check_rules();
     it.check_together();
+    it.check_keep();
     it.check_feeds();
     // The file's in the order of its lines, then what variables and flags said.
     it.problems.sort_by_key(|it| match it.place {
@@ -487,6 +488,21 @@ impl Layers {
                 self.problem(Trouble::Conflict, place, small, expected, found, None);
             }
         }
+    }
+
+    /// What looks back on messages finds them there.
+    fn check_keep(&mut self) {
+        let Some((longest, whose)) = rules::looks_back(&self.settings) else { return };
+        if longest <= self.settings.notifications.keep {
+            return;
+        }
+        let Some(place) = self.place_of(&["notifications.keep"]) else {
+            self.settings.notifications.keep = longest;
+            return;
+        };
+        let expected = format!("at least {}, which is {whose}", values::show_duration(longest));
+        let found = values::show_duration(self.settings.notifications.keep);
+        self.problem(Trouble::Conflict, place, "notifications.keep", expected, found, None);
     }
 
     fn check_feeds(&mut self) {

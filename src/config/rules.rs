@@ -9,6 +9,7 @@ use std::time::Duration;
 use schemas::nearest::nearest;
 use toml::de::DeTable;
 
+use super::Settings;
 use super::kafka::Wrong;
 use super::named::{Key, Reader};
 use super::problem::{Place, Trouble};
@@ -216,6 +217,19 @@ pub(super) fn read(
         place,
     };
     good.then_some(rule)
+}
+
+/// The longest time for which messages that ended are looked back on, and whose it is.
+pub(super) fn looks_back(settings: &Settings) -> Option<(Duration, String)> {
+    let channels = settings.channels.iter();
+    let channels = channels.map(|it| (it.expires, format!("channels.{}.expires", it.name)));
+    let rules = settings.rules.iter().flat_map(|it| {
+        let max_age = it.since.as_ref().map_or(Duration::ZERO, |_| it.max_age);
+        let all = [("max_age", max_age), ("quiet", it.quiet), ("settle", it.settle)];
+        let all = all.into_iter().chain([("group", it.group)]);
+        all.map(|(key, time)| (time, format!("rules.{}.{key}", it.name)))
+    });
+    channels.chain(rules).max_by_key(|it| it.0)
 }
 
 /// What is wrong with the channel that a rule names, if anything is.

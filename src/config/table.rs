@@ -440,6 +440,11 @@ pub const TABLE: &[Setting] = &[
         Kind::Count(|s| &mut s.capacity.full, 1, 100),
         "Percent of what the process can do: where one in ten forecasts exceeds it, more workers are advised.",
     ),
+    row(
+        "notifications.keep",
+        Kind::Time(|s| &mut s.notifications.keep, "1s", "4000d"),
+        "Messages that ended longer ago are forgotten, but for their ids and what they ended as. At least the longest `expires` of a channel and the longest `max_age`, `quiet`, `settle` and `group` of a rule; as long as that, where it is not said and that is longer.",
+    ),
 ];
 
 /// The keys of a `[[feed]]`, with their words; the last is optional.
@@ -468,6 +473,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("health", "How well it stands with each customer ([health.md](health.md))."),
     ("identity", "Which customers are one person ([profiles.md](profiles.md))."),
     ("capacity", "What the process can do, against what comes ([load.md](load.md))."),
+    ("notifications", "Messages that rules planned ([notifications.md](notifications.md))."),
 ];
 
 /// Why a value cannot be used: what was expected.

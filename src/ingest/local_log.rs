@@ -44,7 +44,7 @@ use crate::report::Report;
 use crate::segments::{self, Contents, Folder, OnDamage};
 
 pub use blank::Judged;
-pub use follow::Following;
+pub use follow::{Following, PARTITION};
 pub use record::Kind;
 pub use show::{Looking, OnRecord, Shown, Stats};
 

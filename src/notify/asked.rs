@@ -14,8 +14,9 @@
 use std::sync::Arc;
 
 use schemas::names::Name;
-use schemas::reading::ViewReader;
+use schemas::reading::{Known, ViewReader};
 use schemas::rows::{Row, Value as Field};
+use schemas::scanning::Scan;
 use serde_json::{Value, json};
 
 use super::AppendFacts;
@@ -76,7 +77,7 @@ struct Found {
 impl Asking {
     /// Does it; waits for the log.
     pub fn act(&self, wanted: Wanted, asked: &Asked) -> Result<Value, Report> {
-        let (mut found, more) = self.found(wanted, asked);
+        let (mut found, more) = self.found(wanted, asked)?;
         found.sort_by(|a, b| (a.planned_at, &a.name).cmp(&(b.planned_at, &b.name)));
         let n_late = found.iter().filter(|it| it.too_late).count();
         found.retain(|it| !it.too_late);
@@ -102,7 +103,7 @@ impl Asking {
         }))
     }
 
-    fn found(&self, wanted: Wanted, asked: &Asked) -> (Vec<Found>, bool) {
+    fn found(&self, wanted: Wanted, asked: &Asked) -> Result<(Vec<Found>, bool), Report> {
         let pin = self.read.instants.pin();
         let def = self.view.def();
         let place = |name: &str| def.position(name);
@@ -117,8 +118,19 @@ impl Asking {
         let now = micros((self.now_ms)());
         let is =
             |filter: &Option<String>, found: &str| filter.as_ref().is_none_or(|it| it == found);
-        let (mut all, mut more) = (Vec::new(), false);
-        let read = self.view.for_each(pin.epoch(), &mut |name, row| {
+        let (mut all, mut more, mut forgotten) = (Vec::new(), false, None);
+        let mut see = |name: &Name, known: Known| {
+            let row = match known {
+                Known::Row(row) => row,
+                Known::Left(ended) => {
+                    if asked.message.as_deref() == Some(name.key())
+                        && is(&asked.tenant, name.tenant())
+                    {
+                        forgotten = Some(ended);
+                    }
+                    return;
+                }
+            };
             let state = text(&row, "state");
             let fits = match wanted {
                 Wanted::Cancel => state == "planned",
@@ -151,10 +163,18 @@ impl Asking {
                 too_late: wanted == Wanted::Retry
                     && time(&row, "expires_at").is_some_and(|it| it <= now),
             });
-        });
-        // The newest epoch is held while it is read.
-        debug_assert!(read.is_ok());
-        (all, more)
+        };
+        let mut scan = Scan::default();
+        while !scan.over {
+            let read = self.view.each_known(pin.epoch(), &mut scan, &mut see);
+            // The newest epoch is held while it is read.
+            debug_assert!(read.is_ok());
+            scan.over |= read.is_err();
+        }
+        match (forgotten, &asked.message) {
+            (Some(ended), Some(message)) if all.is_empty() => Err(too_old(message, ended)),
+            _ => Ok((all, more)),
+        }
     }
 
     fn durable(&self, events: Vec<Vec<u8>>) -> Result<u64, Report> {
@@ -178,6 +198,23 @@ pub fn no_notifications() -> Report {
         why: "the running process has neither rules nor channels".into(),
         effect: "nothing was changed".into(),
         fix: "start it with the settings that have them (docs/notifications.md)".into(),
+    }
+}
+
+/// It was forgotten: what was to be said is not known any more.
+fn too_old(message: &str, ended: &str) -> Report {
+    Report {
+        code: "notify/forgotten",
+        what: "cannot do anything about a message".into(),
+        at: vec![("message", message.into())],
+        why: format!(
+            "it ended ({ended}) longer ago than `notifications.keep`, and was forgotten: only its id \
+             and what it ended as are known"
+        ),
+        effect: "nothing was changed".into(),
+        fix: "what it said stands in the log (`millstream log show`), if it is needed; its episode is \
+              not spoken of again"
+            .into(),
     }
 }
 

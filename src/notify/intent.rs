@@ -133,6 +133,17 @@ impl Answer<'_> {
     }
 }
 
+/// The event that forgets a message that ended so; whenever it is made, it has the same name.
+pub(super) fn forgotten((tenant, message): (&str, &str), ended: &str, at: i64) -> Vec<u8> {
+    let answered = MessageAnswered {
+        message: Cow::Borrowed(message),
+        outcome: Cow::Borrowed("forgotten"),
+        reason: Some(Cow::Borrowed(ended)),
+        attempts: None,
+    };
+    event(tenant, &format!("{message}/forgotten"), at, Data::MessageAnswered(answered))
+}
+
 /// The event of what somebody said of a message.
 pub(super) struct Mark<'a> {
     /// Of whose, and which.

@@ -15,8 +15,9 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::thread::Thread;
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
@@ -60,6 +61,8 @@ pub struct Reloading {
     pub(super) ways: Ways,
     pub(super) slot: Slot,
     pub(super) watcher: Thread,
+    /// For so long messages are kept, milliseconds, and who forgets them.
+    pub(super) keep: (Arc<AtomicU64>, Thread),
     /// Tasks of channels that are new.
     pub(super) tasks: mpsc::Sender<Channel>,
     pub(super) folder: PathBuf,
@@ -71,7 +74,13 @@ pub struct Reloading {
 
 impl Reloading {
     /// Puts these in place; waits until they are. Else everything that is wrong.
-    pub fn reload(&self, rules: Rules, wanted: Vec<ChannelSettings>) -> Result<Value, Vec<Report>> {
+    /// `keep`: for so long messages that ended are kept from now on.
+    pub fn reload(
+        &self,
+        rules: Rules,
+        wanted: Vec<ChannelSettings>,
+        keep: Duration,
+    ) -> Result<Value, Vec<Report>> {
         let _one = self.one.lock();
         let (mut lives, mut wrong) = (Vec::new(), Vec::new());
         for settings in wanted {
@@ -83,6 +92,9 @@ impl Reloading {
         if !wrong.is_empty() {
             return Err(wrong);
         }
+        let (keep_ms, forgetting) = &self.keep;
+        keep_ms.store(super::millis(keep), SeqCst);
+        forgetting.unpark();
         let n_rules = rules.all.len();
         let before = self.ways.read().clone();
         let mut after = Vec::with_capacity(lives.len());

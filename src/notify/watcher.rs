@@ -25,10 +25,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use schemas::names::Name;
-use schemas::reading::{Gone, Pin, Side, ViewReader};
+use schemas::reading::{Gone, Known, Pin, Side, ViewReader};
 use schemas::rows::{Row, Value};
+use schemas::scanning::Scan;
 
-use super::AppendFacts;
 use super::group::{GROUPED, Groups};
 use super::intent::{self, Answer, Intent, Terms};
 use super::mail::{Item, WINDOW};
@@ -36,7 +36,8 @@ use super::planner::Planner;
 use super::reload::{Fresh, Slot};
 use super::rule::Rule;
 use super::send::Waiting;
-use super::unsaid::Unsaid;
+use super::unsaid::{TEMPLATE, Unsaid};
+use super::{AppendFacts, Reject};
 use crate::messages::{AppendRefused, Epoch, ReadHandle};
 use crate::report::{Report, log_report};
 
@@ -49,7 +50,11 @@ const LOG_PAUSE: Duration = Duration::from_millis(50);
 /// How long an epoch is held while the log takes nothing.
 const LEASE_MS: u64 = 5_000;
 
-/// How many intents there are, by state; what `/v1/ledger` shows.
+/// Messages that were forgotten, counted beside what they ended as.
+const FORGOTTEN: &str = "forgotten";
+
+/// How many intents there are, by state; what `/v1/ledger` shows. Those that were forgotten stay
+/// counted as what they ended as, and are counted once more by themselves.
 pub type Counts = BTreeMap<String, i64>;
 
 /// What the watcher is made of.
@@ -75,6 +80,8 @@ pub(super) struct Watcher {
     pub(super) recent: HashMap<Name, (u64, bool)>,
     /// Texts that could not be made.
     pub(super) unsaid: Unsaid,
+    /// Keeps them.
+    pub(super) reject: Reject,
     /// Windows in which many become one.
     pub(super) groups: Groups,
     /// Of the fields of the view of intents.
@@ -178,7 +185,15 @@ impl Watcher {
         let (rules, channels) = (self.planner.rules(), &self.channels);
         let of_name: HashMap<&str, (usize, &Rule)> =
             rules.iter().enumerate().map(|it| (it.1.settings.name.as_str(), it)).collect();
-        let read = self.view.for_each(epoch, &mut |name, row| {
+        let mut see = |name: &Name, known: Known| {
+            let row = match known {
+                Known::Row(row) => row,
+                Known::Left(ended) => {
+                    *counts.entry(ended.to_string()).or_default() += 1;
+                    *counts.entry(FORGOTTEN.to_string()).or_default() += 1;
+                    return;
+                }
+            };
             *counts.entry(text(&row, places.state).to_string()).or_default() += 1;
             let is_held = text(&row, places.state) == "suppressed";
             let begins = row.values[places.corrects] == Value::Null
@@ -205,14 +220,18 @@ impl Watcher {
                 let newest = spoke.entry((*rule, subject)).or_default();
                 *newest = millis(time(&row, places.planned_at)).max(*newest);
             }
-        });
-        if read.is_err() {
-            self.lost(self.view.def().name, epoch, epoch);
+        };
+        let mut scan = Scan::default();
+        while !scan.over {
+            if self.view.each_known(epoch, &mut scan, &mut see).is_err() {
+                self.lost(self.view.def().name, epoch, epoch);
+                break;
+            }
         }
         *self.counts.lock() = counts;
         self.counted = epoch;
         let is_there =
-            |it: &Name| matches!(self.view.get(it.tenant(), it.key(), epoch), Ok(Some(_)));
+            |it: &Name| matches!(self.view.known(it.tenant(), it.key(), epoch), Ok(Some(_)));
         groups.begin(rules, is_there);
         self.groups = groups;
         self.planner.spoke(spoke);
@@ -367,6 +386,11 @@ impl Watcher {
             if was == is {
                 return;
             }
+            if is.is_none() {
+                // Forgotten: it ended as it ended.
+                *counts.entry(FORGOTTEN.to_string()).or_default() += i64::from(counting);
+                return;
+            }
             if let Some(was) = was.filter(|_| counting) {
                 *counts.entry(was).or_default() -= 1;
             }
@@ -480,8 +504,10 @@ impl Watcher {
             if let Some(it) = these.iter().find(|it| it.id == id && it.subject.tenant() == tenant) {
                 return Some(it.suppressed.is_none());
             }
-            let row = view.get(tenant, name.key(), epoch).ok().flatten()?;
-            Some(text(&row, state) != "suppressed")
+            match view.known(tenant, name.key(), epoch).ok().flatten()? {
+                Known::Row(row) => Some(text(&row, state) != "suppressed"),
+                Known::Left(ended) => Some(ended != "suppressed"),
+            }
         };
         let mut fresh: Vec<Intent> = Vec::with_capacity(intents.len());
         for it in intents {
@@ -524,12 +550,19 @@ impl Watcher {
                 };
                 intent::planned(it, &terms, at)
             });
-            let events = events.collect();
+            let events: Vec<_> = events.collect();
+            let unsaid = |n: &usize| block[*n].suppressed == Some(TEMPLATE);
+            let unsaid: HashMap<usize, Vec<u8>> =
+                (0..block.len()).filter(unsaid).map(|n| (n, events[n].clone())).collect();
             let Some(position) = self.write(events) else { return false };
-            for it in block {
+            let first = position - block.len() as u64;
+            for (n, it) in block.iter().enumerate() {
                 let name = Name::new(it.subject.tenant(), &it.id);
                 self.recent.insert(name, (position, it.suppressed.is_none()));
-                self.unsaid.tell(&self.planner.rules()[it.rule], it);
+                let problem = self.unsaid.tell(&self.planner.rules()[it.rule], it);
+                if let (Some(problem), Some(event)) = (problem, unsaid.get(&n)) {
+                    (self.reject)(first + n as u64, problem, event.clone());
+                }
             }
         }
         true

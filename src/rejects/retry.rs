@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::keeper::Work;
 use super::{Filter, RejectStore};
-use crate::messages::{AppendRefused, AppendRetried, Origin, Retry};
+use crate::messages::{AppendRefused, AppendRetried, Origin, Retry, UNSAID};
 use crate::report::Report;
 
 /// Appended in one block at most, so that a block stays small beside what the log takes.
@@ -77,6 +77,11 @@ impl RejectStore {
             match self.get(id)? {
                 None => skip("there is no such reject; it may have been pushed out by newer ones"),
                 Some(it) if it.retried_as.is_some() => skip("it was retried before"),
+                Some(it) if it.head.code == UNSAID => {
+                    skip(
+                        "it is a message and no record: correct the rule, it speaks of what comes",
+                    );
+                }
                 Some(it) if it.cut => skip("only the beginning of it was kept: it is too long"),
                 Some(it) => {
                     bytes += it.bytes.len();

@@ -8,9 +8,10 @@ use super::plan::Read;
 use super::rebuild::Building;
 use crate::config::Settings;
 use crate::engine::{Prepared, definitions};
-use crate::ingest::local_log::LocalLog;
-use crate::messages::{Epoch, ReadHandle};
+use crate::ingest::local_log::{LocalLog, PARTITION};
+use crate::messages::{Epoch, ReadHandle, Rejected};
 use crate::notify::{self, Notifying, Parts, Planned, Reloading, Resolve, Rules};
+use crate::rejects::RejectStore;
 use crate::report::{Report, log_report};
 
 /// How long the epoch of what was put back is held until rules look at it.
@@ -62,8 +63,9 @@ impl Reloader {
         let fresh = read().map_err(told)?;
         let settings =
             Settings { rules: fresh.rules, channels: fresh.channels, ..self.settings.clone() };
+        let keep = fresh.notifications.keep;
         let rules = compiled(&settings).map_err(told)?;
-        reloading.reload(rules, settings.channels).map_err(told)
+        reloading.reload(rules, settings.channels, keep).map_err(told)
     }
 
     /// The same, as the command line is answered.
@@ -92,14 +94,21 @@ pub(super) struct Behind<'a> {
     pub(super) now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
     pub(super) planned: Arc<Planned>,
     pub(super) resolve: Resolve,
+    pub(super) rejects: &'a RejectStore,
 }
 
 /// Starts them.
 pub(super) fn start(behind: Behind<'_>) -> Result<Option<Notifying>, Report> {
-    let Behind { settings, read, log, building, from, now_ms, planned, resolve } = behind;
+    let Behind { settings, read, log, building, from, now_ms, planned, resolve, rejects } = behind;
     // All that is wrong was told by `check`; here the first says enough.
     let rules = compiled(settings).map_err(|mut it| it.swap_remove(0))?;
     let (building, append) = (Arc::clone(building), Arc::clone(log));
+    let (rejects, at) = (rejects.clone(), Arc::clone(&now_ms));
+    // The log is the first of the feeds.
+    let reject = Arc::new(move |offset, problem, bytes| {
+        let (partition, appended_ms) = ((0, PARTITION), at());
+        rejects.put(Rejected { partition, offset, appended_ms, problem, bytes, origin: None });
+    });
     notify::start(Parts {
         rules,
         channels: settings.channels.clone(),
@@ -112,5 +121,7 @@ pub(super) fn start(behind: Behind<'_>) -> Result<Option<Notifying>, Report> {
         is_building: Arc::new(move |view| building.words(Some(view)).is_some()),
         resolve,
         planned,
+        keep: settings.notifications.keep,
+        reject,
     })
 }

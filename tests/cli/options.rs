@@ -69,8 +69,17 @@ fn check_shows_what_stands() {
         // Those of a feed or a cluster have no section: there may be none of them, or many.
         let section = name.split('.').next().unwrap();
         if ![
-            "data_dir", "engine", "log", "state", "rejects", "serve", "sql", "queues", "health",
+            "data_dir",
+            "engine",
+            "log",
+            "state",
+            "rejects",
+            "serve",
+            "sql",
+            "queues",
+            "health",
             "identity",
+            "notifications",
         ]
         .contains(&section)
         {

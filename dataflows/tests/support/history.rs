@@ -209,7 +209,8 @@ fn message() -> impl Strategy<Value = Data<'static>> {
         "forgotten",
         "shrugged",
     ]);
-    let answered = (message(), outcome, maybe(one_of(&["410 Gone"])), maybe(0..5_i64));
+    let reason = maybe(one_of(&["410 Gone", "delivered", "suppressed"]));
+    let answered = (message(), outcome, reason, maybe(0..5_i64));
     let said = (one_of(&["stuck", "red"]), maybe(customer()), maybe(one_of(&["quiet"])));
     let mark = one_of(&["acknowledged", "snoozed", "snoozed", "sneezed"]);
     let marked = (message(), mark, maybe(one_of(&["zoe", "ann"])), maybe(instant()));

@@ -22,7 +22,7 @@ use crate::segments::{
 };
 
 /// The one physical log is one partition of its feed.
-const PARTITION: u32 = 0;
+pub const PARTITION: u32 = 0;
 
 /// A reader at work. Dropping it asks it to stop.
 #[derive(Debug)]
