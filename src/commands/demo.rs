@@ -26,6 +26,8 @@ use crate::{clock, usage};
 const BLOCK_PERIOD: Duration = Duration::from_millis(20);
 /// Most events of one block: about 1 MiB.
 const MAX_BLOCK: u64 = 4_000;
+/// So long the first lines wait at most for the keys that they name.
+const KEYS_WITHIN: Duration = Duration::from_secs(10);
 /// A line of progress so often.
 const LINE_PERIOD: Duration = Duration::from_secs(1);
 /// Views whose rows a line tells: as many as a terminal is wide.
@@ -54,7 +56,8 @@ fn play(it: &Demo, running: &Running, append: &dyn Append, data_dir: &str) -> Re
     let shape = Shape { seed: it.seed.wrapping_add(base), base, start_ms, rate: it.rate };
     let mut events = Generator::new(shape);
     // The keys that the lines name are there before the lines are.
-    put(append, events.by_ref().take(4).collect())?;
+    let keys = put(append, events.by_ref().take(4).collect())?;
+    wait_for(running, keys.next);
     if base == 0 {
         put(append, generator::past(start_ms).collect())?;
     }
@@ -89,6 +92,15 @@ fn end_of_log(append: &dyn Append, now_ms: u64) -> Result<u64, Report> {
         "data": {"customer": "C-1", "channel": "demo", "action": "start"},
     });
     Ok(put(append, vec![event.to_string().into_bytes()])?.first)
+}
+
+/// Waits until what was appended below this position can be read; not for ever.
+fn wait_for(running: &Running, next: u64) {
+    let began = clock::monotonic();
+    let shows = || (running.read.as_of)(running.read.instants.complete()).position >= next;
+    while !shows() && !running.ending() && clock::since(began) < KEYS_WITHIN {
+        std::thread::sleep(BLOCK_PERIOD);
+    }
 }
 
 /// Appends a block and waits until it is durable; a full queue is waited for.

@@ -57,8 +57,9 @@ fn events_tell_a_plausible_story() {
             _ => {}
         }
     }
-    // A shop has no records of foreign tables, what rules say is said by rules, and nobody is erased.
-    let others = ["record.", "load.", "message.", "customer.erased"];
+    // A shop has no records of foreign tables, what rules and the process say is
+    // said by them, and nobody is erased.
+    let others = ["record.", "load.", "message.", "system.", "customer.erased"];
     let made = EventType::ALL
         .iter()
         .filter(|it| !others.iter().any(|other| it.as_str().starts_with(other)));

@@ -79,6 +79,7 @@ fn check_shows_what_stands() {
             "queues",
             "health",
             "identity",
+            "capacity",
             "notifications",
         ]
         .contains(&section)
