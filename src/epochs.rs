@@ -300,6 +300,14 @@ impl Epochs {
         self.inner.lock().open
     }
 
+    /// The same of what is read once more; none while a piece of it still waits to be handed out:
+    /// its queue may be empty by then.
+    pub fn dated_again(&self) -> Option<Epoch> {
+        let inner = self.inner.lock();
+        let mut pieces = inner.queues.iter().flat_map(|it| &it.pieces);
+        (!pieces.any(|it| it.partition.0 >= BACKFILL)).then_some(inner.open)
+    }
+
     /// How a parked worker is woken.
     pub fn bell(&self, worker: usize, ring: Box<dyn Fn() + Send>) {
         *self.bells[worker].ring.lock() = Some(ring);
@@ -575,5 +583,25 @@ mod tests {
         }
         assert_eq!(handed, MAX_INCOMPLETE + 1);
         assert!(matches!(epochs.take(epochs.open() - 1), Take::Chunk(..)));
+    }
+
+    /// Goal: what is read once more is handed out when its last piece is, not when its queue is
+    /// empty. Method: one chunk in two pieces.
+    #[test]
+    fn a_piece_that_waits_is_not_handed_out() {
+        let (send, receive) = crossbeam_channel::unbounded();
+        let again = (BACKFILL + 1, 0);
+        send.send(Chunk { bytes: b"a\nb\n".into(), ..chunk(again, 0, 2) }).unwrap();
+        let quiet: OnSealed = Box::new(|_| {});
+        let time = TimeSource::Instant(5_000_000_000_000);
+        let epochs = Epochs::new(vec![receive], Offsets::new(), 1, limits(1), (time, 0), quiet);
+        let durable = Arc::new(AtomicU64::new(u64::MAX));
+        let careful = Careful { limit: 1, until: None, on_trying: Box::new(|_, _, _| {}), durable };
+        epochs.guarded(Guard::new(Box::new(|_| vec![]), Some(careful)));
+        let Take::Chunk(first, piece) = epochs.take(0) else { panic!("nothing") };
+        assert_eq!((piece.next, send.is_empty(), epochs.dated_again()), (1, true, None));
+        let Take::Chunk(second, piece) = epochs.take(0) else { panic!("nothing") };
+        assert!(second > first && piece.next == 2);
+        assert_eq!(epochs.dated_again(), Some(second));
     }
 }

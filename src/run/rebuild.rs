@@ -142,12 +142,15 @@ pub(super) fn start(behind: Behind<'_>) -> Result<JoinHandle<Result<(), Report>>
             building.failed.get_or_init(|| report.why.clone());
             return ended.and(Err(report));
         }
-        // All is handed out once the queue is empty, and applied when that epoch is complete.
-        while !queue.is_empty() && !stop.load(SeqCst) {
+        // All is handed out once the queue is empty and no piece of a chunk waits, and applied when
+        // that epoch is complete.
+        let handed_out = || epochs.dated_again().filter(|_| queue.is_empty());
+        let mut last = handed_out();
+        while last.is_none() && !stop.load(SeqCst) {
             std::thread::park_timeout(LOOK);
+            last = handed_out();
         }
-        let last = epochs.open();
-        while read.instants.complete() < last && !stop.load(SeqCst) {
+        while last.is_none_or(|it| read.instants.complete() < it) && !stop.load(SeqCst) {
             std::thread::park_timeout(LOOK);
         }
         if !stop.load(SeqCst) {
