@@ -284,6 +284,7 @@ pub fn start(parts: Parts) -> Result<Option<Notifying>, Report> {
         counts: Arc::clone(&counts),
         stop: Arc::clone(&stop),
         recent: HashMap::new(),
+        said_at: 0,
         unsaid: Unsaid::default(),
         reject: parts.reject,
         groups: Groups::default(),

@@ -536,3 +536,76 @@ fn no_secret_is_shown() {
         assert!(!shown.contains(&secret), "a secret was shown");
     }
 }
+
+/// Goal: of one subject the end of what was is heard before what is now, also where both are decided
+/// in one look. Method: cases of many customers go to another queue in one batch; the queue is the
+/// episode.
+#[test]
+fn the_end_of_what_was_comes_first() {
+    const CASES: usize = 40;
+    let folder = Folder::new("notify-order");
+    let receiver = Receiver::start(|_| Temper::status(200));
+    let text = "[rules.waits]\nview = \"cases\"\nwhen = \"severity == 1\"\nepisode = [\"queue\"]\n\
+                channel = \"ops\"\ntext = \"{{ case }} in {{ queue }}\"\n\
+                resolved = \"{{ case }} has left\"\n";
+    let settings = settings(&folder, &format!("{text}{}", channel("ops", &receiver, "")));
+    let (_process, address) = start(&folder.0.join("data"), &settings);
+    let cases = names("K", CASES);
+    tell(&address, "case.opened", &cases);
+    receiver.until("raised", |it| it.len() == CASES);
+    let event = |case: &String| {
+        json!({"specversion": "1.0", "id": format!("{case}-moved"), "source": "//crm",
+               "type": "case.assigned", "time": schemas::time::rfc3339(now()),
+               "data": {"case": case, "agent": "ann", "queue": "r", "customer": "C-1"}})
+    };
+    let events: Vec<Value> = cases.iter().map(event).collect();
+    let (status, told) = ask(&address, "POST", "/v1/events?wait=applied", &Value::Array(events));
+    assert_eq!(status, 202, "{told}");
+    let came = receiver.until("moved", |it| it.len() == 3 * CASES);
+    let mut of: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for it in came.iter().map(Came::json) {
+        let about = it["data"]["about"].as_str().unwrap_or_else(|| panic!("{it}")).to_string();
+        of.entry(about).or_default().push(it["type"].as_str().unwrap().to_string());
+    }
+    assert_eq!(of.len(), CASES, "{of:?}");
+    let whole = ["notification.raised", "notification.resolved", "notification.raised"];
+    assert!(of.values().all(|it| *it == whole), "{of:?}");
+}
+
+/// Goal: the counts say nothing of whom nobody knows any more, before and after a restart. Method:
+/// messages about a customer who is erased.
+#[test]
+fn counts_without_who_was_erased() {
+    const CASES: usize = 3;
+    let folder = Folder::new("notify-erased");
+    let receiver = Receiver::start(|_| Temper::status(200));
+    let settings = settings(&folder, &(rule("waits", "ops", "") + &channel("ops", &receiver, "")));
+    let data = folder.0.join("data");
+    let (process, address) = start(&data, &settings);
+    tell(&address, "case.opened", &names("K", CASES));
+    let until = |address: &str, n: i64| {
+        let end = Instant::now() + Duration::from_secs(120);
+        loop {
+            let (_, ledger) = ask(address, "GET", "/v1/ledger", &Value::Null);
+            let counts: BTreeMap<String, i64> =
+                serde_json::from_value(ledger["notifications"].clone()).unwrap();
+            let sum: i64 = counts.values().sum();
+            if sum == n && counts.get("delivered").copied().unwrap_or(0) == n {
+                return;
+            }
+            assert!(Instant::now() < end, "{n}: {counts:?}");
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    };
+    until(&address, CASES as i64);
+    let erased = json!([{"specversion": "1.0", "id": "e", "source": "//desk",
+        "type": "customer.erased", "time": schemas::time::rfc3339(now()),
+        "data": {"customers": ["C-1"]}}]);
+    let (status, told) = ask(&address, "POST", "/v1/events?wait=applied", &erased);
+    assert_eq!(status, 202, "{told}");
+    until(&address, 0);
+    process.signal("-TERM");
+    assert_eq!({ process }.end().0, 0);
+    let (_process, address) = start(&data, &settings);
+    until(&address, 0);
+}

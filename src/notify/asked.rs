@@ -11,6 +11,7 @@
 //! # Limits
 //! [`ASKED_MAX`] messages at once, the oldest first; the answer says whether there are more.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use schemas::names::Name;
@@ -74,15 +75,42 @@ struct Found {
     too_late: bool,
 }
 
+/// The oldest of what was found; those beyond are found when it is said again.
+struct Oldest {
+    most: usize,
+    all: BTreeMap<(i64, Name), Found>,
+    /// Too late for anything: they take nobody's place.
+    n_late: usize,
+    more: bool,
+}
+
+impl Oldest {
+    fn of(most: usize) -> Oldest {
+        Oldest { most, all: BTreeMap::new(), n_late: 0, more: false }
+    }
+
+    fn add(&mut self, it: Found) {
+        if it.too_late {
+            self.n_late += 1;
+            return;
+        }
+        self.all.insert((it.planned_at, it.name.clone()), it);
+        if self.all.len() > self.most {
+            self.all.pop_last();
+            self.more = true;
+        }
+    }
+
+    fn is_none(&self) -> bool {
+        self.all.is_empty() && self.n_late == 0
+    }
+}
+
 impl Asking {
     /// Does it; waits for the log.
     pub fn act(&self, wanted: Wanted, asked: &Asked) -> Result<Value, Report> {
-        let (mut found, more) = self.found(wanted, asked)?;
-        found.sort_by(|a, b| (a.planned_at, &a.name).cmp(&(b.planned_at, &b.name)));
-        let n_late = found.iter().filter(|it| it.too_late).count();
-        found.retain(|it| !it.too_late);
-        let more = more || found.len() > ASKED_MAX;
-        found.truncate(ASKED_MAX);
+        let Oldest { all, n_late, more, .. } = self.found(wanted, asked)?;
+        let found: Vec<Found> = all.into_values().collect();
         let (outcome, reason) = match wanted {
             Wanted::Retry => ("planned", None),
             Wanted::Cancel => ("suppressed", Some(CANCELLED)),
@@ -103,7 +131,7 @@ impl Asking {
         }))
     }
 
-    fn found(&self, wanted: Wanted, asked: &Asked) -> Result<(Vec<Found>, bool), Report> {
+    fn found(&self, wanted: Wanted, asked: &Asked) -> Result<Oldest, Report> {
         let pin = self.read.instants.pin();
         let def = self.view.def();
         let place = |name: &str| def.position(name);
@@ -118,7 +146,7 @@ impl Asking {
         let now = micros((self.now_ms)());
         let is =
             |filter: &Option<String>, found: &str| filter.as_ref().is_none_or(|it| it == found);
-        let (mut all, mut more, mut forgotten) = (Vec::new(), false, None);
+        let (mut oldest, mut forgotten) = (Oldest::of(ASKED_MAX), None);
         let mut see = |name: &Name, known: Known| {
             let row = match known {
                 Known::Row(row) => row,
@@ -145,17 +173,12 @@ impl Asking {
             if !fits || !named {
                 return;
             }
-            // All of them are looked at; those beyond are found when it is said again.
-            if all.len() >= ASKED_MAX * 2 {
-                more = true;
-                return;
-            }
             let attempts = match place("attempts").map(|it| &row.values[it]) {
                 Some(Field::Int(it)) => u32::try_from(*it).unwrap_or(0),
                 _ => 0,
             };
             let answered = time(&row, "answered_at").unwrap_or(0);
-            all.push(Found {
+            oldest.add(Found {
                 planned_at: time(&row, "planned_at").unwrap_or(0),
                 name: name.clone(),
                 at: now.max(answered.saturating_add(1)),
@@ -172,8 +195,8 @@ impl Asking {
             scan.over |= read.is_err();
         }
         match (forgotten, &asked.message) {
-            (Some(ended), Some(message)) if all.is_empty() => Err(too_old(message, ended)),
-            _ => Ok((all, more)),
+            (Some(ended), Some(message)) if oldest.is_none() => Err(too_old(message, ended)),
+            _ => Ok(oldest),
         }
     }
 
@@ -231,4 +254,27 @@ fn busy() -> Report {
 
 fn micros(ms: u64) -> i64 {
     i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: the oldest are done first, and what is too late keeps nobody out. Method: more of both
+    /// than are done at once, the newest first.
+    #[test]
+    fn what_is_too_late_takes_nobodys_place() {
+        let mut oldest = Oldest::of(2);
+        for planned_at in (1..=9).rev() {
+            let name = Name::new("t", &format!("m-{planned_at}"));
+            let too_late = planned_at > 3;
+            oldest.add(Found { planned_at, name, at: 0, attempts: 0, too_late });
+        }
+        let found: Vec<i64> = oldest.all.values().map(|it| it.planned_at).collect();
+        assert_eq!((found.as_slice(), oldest.n_late, oldest.more), (&[1, 2][..], 6, true));
+        let mut late = Oldest::of(2);
+        let name = Name::new("t", "m");
+        late.add(Found { planned_at: 1, name, at: 0, attempts: 0, too_late: true });
+        assert!(!late.is_none() && !late.more && Oldest::of(1).is_none());
+    }
 }

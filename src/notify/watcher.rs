@@ -78,6 +78,8 @@ pub(super) struct Watcher {
     pub(super) stop: Arc<AtomicBool>,
     /// Decided, and not shown by the view yet: from which position on it is, and whether it is sent.
     pub(super) recent: HashMap<Name, (u64, bool)>,
+    /// The instant under which the newest decision stands: those about one subject have an order.
+    pub(super) said_at: i64,
     /// Texts that could not be made.
     pub(super) unsaid: Unsaid,
     /// Keeps them.
@@ -171,7 +173,9 @@ impl Watcher {
                 return false;
             }
             let pin = self.read.instants.pin();
-            if (self.read.as_of)(pin.epoch()).position >= self.needed {
+            // While the view of intents is built again one may be without its answer.
+            let is_whole = !(self.is_building)(self.view.def().name);
+            if is_whole && (self.read.as_of)(pin.epoch()).position >= self.needed {
                 break pin;
             }
             drop(pin);
@@ -373,7 +377,7 @@ impl Watcher {
         let places = self.places;
         // Of each channel what is new, as long as its window has room for it: rows are not gathered.
         let mut planned: HashMap<String, Vec<(i64, Item)>> = HashMap::new();
-        let mut homeless = Vec::new();
+        let (mut homeless, mut left) = (Vec::new(), Vec::new());
         let channels = &self.channels;
         let counts = Arc::clone(&self.counts);
         let mut counts = counts.lock();
@@ -387,8 +391,7 @@ impl Watcher {
                 return;
             }
             if is.is_none() {
-                // Forgotten: it ended as it ended.
-                *counts.entry(FORGOTTEN.to_string()).or_default() += i64::from(counting);
+                left.extend(was.filter(|_| counting).map(|was| (name.clone(), was)));
                 return;
             }
             if let Some(was) = was.filter(|_| counting) {
@@ -412,6 +415,13 @@ impl Watcher {
                 }
             }
         });
+        for (name, was) in left {
+            // Forgotten: it ended as it ended. Or whose it was is erased: then nothing tells of it.
+            match self.view.known(name.tenant(), name.key(), epoch) {
+                Ok(Some(_)) => *counts.entry(FORGOTTEN.to_string()).or_default() += 1,
+                _ => *counts.entry(was).or_default() -= 1,
+            }
+        }
         drop(counts);
         if read.is_err() {
             self.lost(self.view.def().name, last, epoch);
@@ -534,8 +544,9 @@ impl Watcher {
     /// Writes decisions down; false: the end came first.
     fn decide(&mut self, intents: Vec<Intent>) -> bool {
         for block in intents.chunks(BLOCK) {
-            let at = micros((self.now_ms)());
-            let events = block.iter().map(|it| {
+            let first = micros((self.now_ms)()).max(self.said_at.saturating_add(1));
+            self.said_at = first.saturating_add(block.len() as i64);
+            let events = (first..).zip(block).map(|(at, it)| {
                 let rule = &self.planner.rules()[it.rule];
                 let expires = (self.channels.get(&rule.settings.channel))
                     .map_or(Duration::ZERO, |it| it.live().settings.expires);

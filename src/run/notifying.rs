@@ -118,7 +118,7 @@ pub(super) fn start(behind: Behind<'_>) -> Result<Option<Notifying>, Report> {
         needed: log.end(),
         from,
         now_ms,
-        is_building: Arc::new(move |view| building.words(Some(view)).is_some()),
+        is_building: Arc::new(move |view| building.shows_half(view)),
         resolve,
         planned,
         keep: settings.notifications.keep,
