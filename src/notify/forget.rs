@@ -76,21 +76,24 @@ impl Forgetter {
             }
             std::thread::park_timeout(PAUSE);
         }
-        while let Ok(due) = self.round() {
-            if self.wait(due).is_err() {
+        loop {
+            // Another time that is taken up meanwhile has the next round begin at once.
+            let keep_ms = self.keep_ms.load(SeqCst);
+            let Ok(due) = self.round(keep_ms) else { return };
+            if self.wait(due, keep_ms).is_err() {
                 return;
             }
         }
     }
 
     /// Looks at every message once. When the first of those that stay is to be forgotten.
-    fn round(&self) -> Result<Option<u64>, Stopped> {
+    fn round(&self, keep_ms: u64) -> Result<Option<u64>, Stopped> {
         let (mut scan, mut next, mut upto) = (Scan::default(), None::<u64>, None);
         while !scan.over {
             if (self.is_building)(self.view.def().name) {
                 return Ok(None);
             }
-            let (keep_ms, now) = (self.keep_ms.load(SeqCst), (self.now_ms)());
+            let now = (self.now_ms)();
             let mut old = Vec::new();
             let pin = self.read.instants.pin();
             let epoch = pin.epoch();
@@ -177,8 +180,7 @@ impl Forgetter {
     }
 
     /// Until the next round.
-    fn wait(&self, due: Option<Epoch>) -> Result<(), Stopped> {
-        let keep_ms = self.keep_ms.load(SeqCst);
+    fn wait(&self, due: Option<Epoch>, keep_ms: u64) -> Result<(), Stopped> {
         let least = BETWEEN.min(Duration::from_millis(keep_ms / 4));
         let began = (self.now_ms)();
         let millis = |it: Duration| u64::try_from(it.as_millis()).unwrap_or(u64::MAX);

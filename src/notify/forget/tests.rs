@@ -231,7 +231,7 @@ fn only_what_ended_long_ago() {
     let rows = rows.map(|(n, it)| row(&format!("m{n}"), it.0, it.1)).collect();
     let (forgetter, view, log) = forgetter(rows);
     // The first of those that stay is due in a millisecond.
-    assert_eq!(forgetter.round().ok().unwrap(), Some(NOW + 1));
+    assert_eq!(forgetter.round(KEEP).ok().unwrap(), Some(NOW + 1));
     for (n, (state, times, is_old)) in table.iter().enumerate() {
         let message = format!("m{n}");
         assert_eq!(view.rows.lock().contains_key(&message), !is_old, "{state} {times:?}");
@@ -254,18 +254,18 @@ fn a_little_at_a_time() {
     let at = |n: usize| if n.is_multiple_of(2) { NOW - KEEP - 5 } else { NOW - KEEP + 5 };
     let rows = (0..5_000).map(|n| row(&format!("m{n:05}"), "delivered", [1, at(n), 2, 0]));
     let (forgetter, view, log) = forgetter(rows.collect());
-    assert_eq!(forgetter.round().ok().unwrap(), Some(NOW + 5));
+    assert_eq!(forgetter.round(KEEP).ok().unwrap(), Some(NOW + 5));
     let most = *view.looked_at.lock().iter().max().unwrap();
     assert!((STEP..STEP + STRIDE).contains(&most), "{most}");
     // Rows that go while the others are looked at move these on: the next round finds what was
     // passed over, and a round that finds none is the last.
     let mut rounds = 1;
     while log.lock().len() < 2_500 {
-        assert!(forgetter.round().is_ok() && rounds < 5);
+        assert!(forgetter.round(KEEP).is_ok() && rounds < 5);
         rounds += 1;
     }
     assert_eq!((log.lock().len(), view.rows.lock().len()), (2_500, 2_500));
-    assert_eq!(forgetter.round().ok().unwrap(), Some(NOW + 5));
+    assert_eq!(forgetter.round(KEEP).ok().unwrap(), Some(NOW + 5));
     assert_eq!(log.lock().len(), 2_500, "once each");
     assert!(view.rows.lock().values().all(|it| matches!(it.values[3], Value::Time(at) if at > 0)));
 }
