@@ -78,7 +78,7 @@ pub(super) struct Watcher {
     pub(super) stop: Arc<AtomicBool>,
     /// Decided, and not shown by the view yet: from which position on it is, and whether it is sent.
     pub(super) recent: HashMap<Name, (u64, bool)>,
-    /// The instant under which the newest decision stands: those about one subject have an order.
+    /// After the instant of the newest decision: those about one subject have an order.
     pub(super) said_at: i64,
     /// Texts that could not be made.
     pub(super) unsaid: Unsaid,
@@ -544,9 +544,10 @@ impl Watcher {
     /// Writes decisions down; false: the end came first.
     fn decide(&mut self, intents: Vec<Intent>) -> bool {
         for block in intents.chunks(BLOCK) {
-            let first = micros((self.now_ms)()).max(self.said_at.saturating_add(1));
-            self.said_at = first.saturating_add(block.len() as i64);
-            let events = (first..).zip(block).map(|(at, it)| {
+            // An instant for each: what is sent first is what was decided first.
+            let since = micros((self.now_ms)()).max(self.said_at);
+            self.said_at = since.saturating_add(block.len() as i64);
+            let events = (since..).zip(block).map(|(at, it)| {
                 let rule = &self.planner.rules()[it.rule];
                 let expires = (self.channels.get(&rule.settings.channel))
                     .map_or(Duration::ZERO, |it| it.live().settings.expires);
