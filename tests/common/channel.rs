@@ -52,8 +52,8 @@ struct Stage {
     bodies: HashMap<String, Vec<u8>>,
     /// By tenant, row, episode, whether it is over: its id.
     episodes: HashMap<String, String>,
-    /// The newest that was kept, by tenant and row.
-    newest: HashMap<String, String>,
+    /// When the newest that was kept was decided, by tenant and row.
+    newest: HashMap<String, i64>,
     kept: BTreeSet<String>,
     acknowledged: BTreeSet<String>,
     n_attempts: usize,
@@ -139,7 +139,9 @@ impl Stage {
             Temper::Unknown | Temper::Unfit => (false, Says::Strange),
         };
         if keeps && self.kept.insert(id.clone()) {
-            let newest = self.newest.entry(of.clone()).or_default();
+            // Instants, not texts: `.8Z` is before `.8001Z`.
+            let at = schemas::time::parse_rfc3339(&at).unwrap();
+            let newest = self.newest.entry(of.clone()).or_insert(at);
             if at < *newest {
                 self.wrong.push(format!("of {of} {at} came after {newest}"));
             }
