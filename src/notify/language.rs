@@ -15,6 +15,7 @@
 //! CPU-seconds; CEL has forty crates). Who wants another implements [`Condition`].
 
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::Arc;
 use std::sync::LazyLock;
 
@@ -154,11 +155,34 @@ impl Texts {
     /// What is said of a row; in words, why nothing is.
     pub(super) fn say(&self, name: &str, facts: &Facts) -> Result<String, String> {
         let template = self.0.get_template(name).map_err(|why| words(&why))?;
-        let text = template.render(facts.0.clone()).map_err(|why| words(&why))?;
-        match text.len() <= TEXT_MAX {
-            true => Ok(text),
-            false => Err(format!("expected at most {TEXT_MAX} bytes, found {}", text.len())),
+        let mut page = Page::default();
+        match template.render_captured_to(facts.0.clone(), &mut page) {
+            _ if page.is_full => Err(format!("expected at most {TEXT_MAX} bytes")),
+            Ok(_) => String::from_utf8(page.text).map_err(|why| why.to_string()),
+            Err(why) => Err(words(&why)),
         }
+    }
+}
+
+/// What is written of a text, up to [`TEXT_MAX`]: the first byte beyond ends its making.
+#[derive(Default)]
+struct Page {
+    text: Vec<u8>,
+    is_full: bool,
+}
+
+impl io::Write for &mut Page {
+    fn write(&mut self, more: &[u8]) -> io::Result<usize> {
+        if more.len() > TEXT_MAX - self.text.len() {
+            self.is_full = true;
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.text.extend_from_slice(more);
+        Ok(more.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -273,5 +297,12 @@ mod tests {
         assert!(say("{{ order }} {{ amount.USD }}").unwrap_err().starts_with("undefined value"));
         let (begin, end) = ("{% for a in order %}".repeat(12), "{% endfor %}".repeat(12));
         assert!(say(&format!("{begin}x{end}")).unwrap_err().starts_with("engine ran out of fuel"));
+        // As long as it may be, and a byte more; what is far longer is not made first.
+        let of = |n: usize| "x".repeat(n);
+        assert_eq!(say(&of(TEXT_MAX)).unwrap().len(), TEXT_MAX);
+        let (begin, end) = ("{% for a in order %}".repeat(5), "{% endfor %}".repeat(5));
+        for long in [of(TEXT_MAX + 1), format!("{begin}{}{end}", of(10_000))] {
+            assert_eq!(say(&long).unwrap_err(), "expected at most 16384 bytes");
+        }
     }
 }

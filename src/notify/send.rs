@@ -28,6 +28,7 @@ use super::intent::Answer;
 use super::mail::{Item, Mail};
 use super::receiver::{ASKED_MAX_MS, Receiver, Said};
 use super::standing::{Note, Standing};
+use crate::clock;
 use crate::config::channels::ChannelSettings;
 use crate::messages::{AppendRefused, ReadHandle};
 use crate::report::Report;
@@ -139,7 +140,10 @@ impl Channel {
         let Note { breaker, mut gone, mut asked_ms } = self.waiting.standing.lock().note.clone();
         let mut breaker = Breaker::new(breaker, self.seed);
         let mut under_way = FuturesUnordered::new();
-        let mut next_ms = 0_u64;
+        // What the rate allows next, microseconds from here: it does not stand still with a clock
+        // that was stepped back.
+        let (began, mut next_us) = (clock::monotonic(), 0_u64);
+        let passed_us = || u64::try_from(clock::since(began).as_micros()).unwrap_or(u64::MAX);
         while !*end.borrow() {
             let now = (shared.now_ms)();
             let live = self.waiting.live();
@@ -156,12 +160,14 @@ impl Channel {
                 _ => 1,
             };
             self.tell(&breaker, (gone, asked_ms));
-            while pause.is_zero() && under_way.len() < most && next_ms <= now * 1_000 {
+            while pause.is_zero() && under_way.len() < most && next_us <= passed_us() {
                 let Some(item) = self.waiting.mail.lock().take(now) else { break };
-                next_ms = next_ms.max(now * 1_000 - 1_000) + 1_000_000 / live.settings.rate as u64;
+                let earliest = passed_us().saturating_sub(1_000);
+                next_us = next_us.max(earliest) + 1_000_000 / live.settings.rate as u64;
                 under_way.push(attempt(&shared, Arc::clone(&live), item, gone));
             }
-            let sleep = self.sleep(now, (pause, next_ms), under_way.len() < most);
+            let rate = Duration::from_micros(next_us.saturating_sub(passed_us()));
+            let sleep = self.sleep(now, (pause, rate), under_way.len() < most);
             tokio::select! {
                 Some((item, ended)) = under_way.next(), if !under_way.is_empty() => {
                     let now = (shared.now_ms)();
@@ -186,13 +192,12 @@ impl Channel {
     }
 
     /// How long there is nothing to do but to wait for answers.
-    fn sleep(&self, now: u64, (pause, next_ms): (Duration, u64), room: bool) -> Duration {
+    fn sleep(&self, now: u64, (pause, rate): (Duration, Duration), room: bool) -> Duration {
         if !room {
             return LOOK;
         }
         let due = self.waiting.mail.lock().next_due();
         let due = due.map_or(LOOK, |it| Duration::from_millis(it.saturating_sub(now)));
-        let rate = Duration::from_micros(next_ms.saturating_sub(now * 1_000));
         due.max(pause).max(rate).clamp(Duration::from_millis(1), LOOK)
     }
 
