@@ -237,8 +237,7 @@ fn killed_between_answer_and_mark() {
     let text = channel("ops", &receiver, "") + &rule("waits", "ops", "");
     let settings = settings(&folder, &text);
     let data = folder.0.join("data");
-    // `scripts/soak --notify` makes it a hundred.
-    let rounds = std::env::var("MILLSTREAM_KILLS").map_or(12, |it| it.parse().unwrap());
+    let rounds = std::env::var("MILLSTREAM_KILLS").map_or(100, |it| it.parse().unwrap());
     for n in 0..rounds {
         let (mut process, address) = start(&data, &settings);
         pid.1.store(n as u32, SeqCst);

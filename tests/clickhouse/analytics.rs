@@ -28,6 +28,16 @@ fn questions(page: &str) -> BTreeMap<String, String> {
     text.split("### ").filter_map(of).collect()
 }
 
+/// The statements of a page that is about something else.
+fn statements(page: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(format!("{}/docs/{page}", env!("CARGO_MANIFEST_DIR")));
+    let text = text.unwrap();
+    let blocks = text.split("```sql\n").skip(1).map(|it| it.split("```").next().unwrap());
+    let all: Vec<String> = blocks.flat_map(|it| it.split(";\n")).map(str::to_string).collect();
+    assert!(!all.is_empty(), "{page} has none");
+    all
+}
+
 /// A value as both write it.
 fn plain(it: &Value) -> String {
     let text = match it {
@@ -237,4 +247,12 @@ fn fifteen_questions() {
     assert_eq!(ask("13."), new_by_week(&first, now));
     assert_eq!(ask("14."), returned(&first, now));
     assert_eq!(ask("15."), before_the_first_order(&first));
+
+    // What other pages ask is asked as it stands there: it is understood, whatever it finds here.
+    for sql in ["health.md", "load.md"].into_iter().flat_map(statements) {
+        asked(&database, &sql);
+    }
+    for sql in statements("profiles.md") {
+        live(&it, &sql);
+    }
 }
