@@ -23,5 +23,8 @@ pub mod published; // which model speaks of which text
 mod body; // a model as bytes and back
 pub mod lanes; // how long orders took, by the lane they went
 pub mod eta; // when an order arrives
+mod fitted; // what was sealed of that, as bytes and back
+pub mod journeys; // what a row of `orders` says of an order's way
+pub mod arrivals; // which sealed model speaks of which order
 pub mod load; // what load comes
 pub mod repeat; // who buys again

@@ -9,21 +9,26 @@
 //! when is the time of the newest statement and the usual time of where the order stands
 //! ([`crate::orders`], `standing`). Past that it is stuck.
 //!
-//! `eta_p50`, `eta_p90` and `late_risk_percent` are null: an estimate leans on the lanes of *other*
-//! orders as of a sealed day ([`crate::models::eta`]), and is to be said here once models of lanes
-//! are sealed and published. Until then nothing is made up.
+//! When it arrives (`eta_p50`, `eta_p90`, `late_risk_percent`) is said of an order that was paid or
+//! shipped, and is neither delivered nor cancelled nor came back, for [`SHOWN`] from entering that
+//! stage on: by the model of *other* orders' lanes that was sealed and published before it entered
+//! the stage ([`crate::models::arrivals`]), whose name is `eta_model`. It is said anew when the order
+//! enters the next stage, and at no other time. Where there is no such model nothing is made up.
 //!
 //! # State
 //! None: it is another look at the map of `orders` ([`crate::served`]), so it costs an event
-//! nothing but the timer of being stuck.
+//! nothing but the timers of being stuck and of the end of the estimate.
 
 use std::collections::BTreeMap;
 
+use compact_str::CompactString;
 use schemas::events::{Event, Status};
 use schemas::names::Name;
 use schemas::rows::{FieldDef, FieldKind, Row, Shape, Value, ViewDef};
 use serde_json::{Value as Json, json};
 
+use crate::models::arrivals::{self, SHOWN};
+use crate::models::journeys::Journey;
 use crate::orders::standing::{next, usual};
 use crate::orders::{self, Orders, State};
 use crate::{Epoch, Fold};
@@ -96,6 +101,13 @@ pub static DEF: ViewDef = ViewDef {
             "How likely it breaks its promise; null until models of lanes are published.",
         ),
         FieldDef::new(
+            "eta_model",
+            FieldKind::Text,
+            true,
+            true,
+            "Which published model says when it arrives, such as arrival 3.",
+        ),
+        FieldDef::new(
             "lines",
             FieldKind::Json,
             false,
@@ -135,14 +147,39 @@ impl Fold for OrderVisibility {
         let lines = said.lines.iter().map(|it| it.map(|(status, at)| (status, at))).collect();
         let stuck_at = state.stuck_at();
         let by = (stuck_at != orders::NEVER).then_some(stuck_at);
-        Some(seen(&order, state.status(), said.since, by, lines, now))
+        Some(seen((name.tenant(), &order), state.status(), said.since, by, lines, now))
+    }
+}
+
+/// What is said of when it arrives: half of such orders by then, nine of ten by then, how many of a
+/// hundred break their promise, and who says so.
+struct Eta {
+    p50: i64,
+    p90: i64,
+    risk: Option<i64>,
+    model: CompactString,
+}
+
+impl Eta {
+    /// Of the order's own row.
+    fn of(order: &Row, tenant: &str, now: i64) -> Option<Eta> {
+        let journey = Journey::of(order, tenant);
+        let (stage, entered) = journey.stands()?;
+        if now > entered.saturating_add(SHOWN) {
+            return None;
+        }
+        let (arrival, model) = arrivals::published().of(&journey.way(), stage, entered)?;
+        // Whole milliseconds: so it is shown.
+        let by = |chance: f64| arrival.by(chance).div_euclid(1_000) * 1_000;
+        let risk = journey.promised_at.map(|it| (arrival.after(it) * 100.0).round() as i64);
+        Some(Eta { p50: by(0.5), p90: by(0.9), risk, model })
     }
 }
 
 /// The row, of the order's own row, where the whole order stands and since when, when it gets stuck,
 /// and where its lines stand.
 fn seen(
-    order: &Row,
+    (tenant, order): (&str, &Row),
     status: Option<Status>,
     since: Option<i64>,
     stuck_at: Option<i64>,
@@ -162,6 +199,7 @@ fn seen(
         _ => None,
     };
     let is_late = of("late") == Value::Bool(true);
+    let eta = Eta::of(order, tenant, now);
     let message = message(status, since, next, stuck_at, is_stuck, promised, is_late);
     Row {
         values: vec![
@@ -176,9 +214,10 @@ fn seen(
             of("promised_at"),
             of("late"),
             of("delivered_at"),
-            Value::Null,
-            Value::Null,
-            Value::Null,
+            time(eta.as_ref().map(|it| it.p50)),
+            time(eta.as_ref().map(|it| it.p90)),
+            eta.as_ref().and_then(|it| it.risk).map_or(Value::Null, Value::Int),
+            eta.map_or(Value::Null, |it| Value::Text(it.model)),
             lines(of("lines"), stands),
             timeline(of("timeline")),
         ],
@@ -212,7 +251,8 @@ pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
     let rows = orders::reference(events, now).into_iter();
     rows.map(|(name, row)| {
         let said = Plain::of(&row);
-        let seen = seen(&row, said.status, said.since, said.stuck_at(), said.lines, now);
+        let row = (name.tenant(), &row);
+        let seen = seen(row, said.status, said.since, said.stuck_at(), said.lines, now);
         (name, seen)
     })
     .collect()

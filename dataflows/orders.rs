@@ -418,13 +418,15 @@ impl Fold for Orders {
         first_after(state.promised_at, after)
     }
 
-    /// And stuck in the one after its usual time.
+    /// And stuck in the one after its usual time; in a later one nothing is said any more of when
+    /// it arrives.
     #[inline]
     fn next_look(state: &State, after: Epoch) -> Option<Epoch> {
-        match state.stuck_at() {
-            NEVER => None,
-            at => first_after(at, after),
-        }
+        let due = |at| if at == NEVER { None } else { first_after(at, after) };
+        let stuck_at = state.stuck_at();
+        let now = i64::try_from(after).map_or(NEVER, |it| it.saturating_mul(1_000));
+        let told_until = state.told_until(stuck_at, now);
+        due(stuck_at).into_iter().chain(due(told_until)).min()
     }
 
     fn owner(state: &State) -> Option<Fingerprint> {

@@ -130,6 +130,14 @@ impl Timeline {
         self.recent.as_deref().and_then(newest_of).map(|it| it.at)
     }
 
+    /// When the oldest statement was made, where that is known at once: of a timeline that is one
+    /// allocation.
+    #[inline]
+    pub(crate) fn oldest_recent(&self) -> Option<i64> {
+        let recent = self.recent.as_deref().filter(|_| self.older.is_none())?;
+        Entries(entries_of(recent)).next().map(|it| it.at)
+    }
+
     /// Oldest first.
     fn parts(&self) -> Vec<&[u8]> {
         let mut parts: Vec<&[u8]> = self.recent.iter().map(|it| entries_of(it)).collect();

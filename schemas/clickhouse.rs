@@ -69,6 +69,10 @@ pub const MIGRATIONS: &[Migration] = &[
     ("0027_capacity", include_str!("clickhouse/0027_capacity.sql")),
     ("0028_capacity_advice", include_str!("clickhouse/0028_capacity_advice.sql")),
     ("0029_order_kpis", include_str!("clickhouse/0029_order_kpis.sql")),
+    (
+        "0030_order_visibility_eta_model",
+        include_str!("clickhouse/0030_order_visibility_eta_model.sql"),
+    ),
 ];
 
 /// How a statement of a migration may begin, and what the name of its table or view stands behind: each may
@@ -118,6 +122,7 @@ pub const FEW_WORDS: &[(&str, &str)] = &[
     ("sla", "agent"),
     ("queue_load", "queue"),
     ("order_visibility", "next"),
+    ("order_visibility", "eta_model"),
     ("notifications", "rule"),
     ("notifications", "view"),
     ("notifications", "channel"),

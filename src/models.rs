@@ -9,6 +9,7 @@
 //! What is learnt, and what is said with it, is pure and lives in `dataflows/models.rs`; this room
 //! is all that touches files, and the only one beside `engine` that knows the crate.
 
+pub mod arrivals; // which models of arrival were sealed, and since when
 pub mod shelf; // which were published, and since when
 
 use std::path::Path;
@@ -20,8 +21,10 @@ use crate::segments::{self, replace as replace_whole};
 
 pub use dataflows::health::backtest::{Backtest, Found, OfBand};
 pub use dataflows::load_forecast::{State as Series, Update as Measured};
-pub use dataflows::models::eta::WEIGHS;
-pub use dataflows::models::lanes::{Lane, Lanes, Stage, Way};
+pub use dataflows::models::arrivals::{SHOWN, Speaker as Forecaster, published as arrivals_of};
+pub use dataflows::models::eta::{ARRIVED_MIN, Fitted, WEIGHS};
+pub use dataflows::models::journeys::Journey;
+pub use dataflows::models::lanes::{Lane, Lanes, QUARTER, Stage};
 pub use dataflows::models::lexicon::{Lexicon, NAME as LEXICON};
 pub use dataflows::models::measure::{Quality, Tally};
 pub use dataflows::models::opinion::{Label, ONE, Opinion, Scorer, rated, text_of};
@@ -68,6 +71,15 @@ pub fn write(path: &Path, body: &[u8]) -> Result<(), Report> {
 
 /// Reads a model of sentiment from the file of its body; it speaks as `sentiment <digest>`.
 pub fn read(path: &Path) -> Result<Model, Report> {
+    let (body, digest) = bytes_of(path)?;
+    let model = Model::of_body(&body).ok_or_else(|| {
+        not_readable(path, "expected the body of a model of sentiment, as this version writes it")
+    })?;
+    Ok(model.named(&format!("sentiment {digest}")))
+}
+
+/// The bytes of a body, and their digest: the one that its name says, if that is one.
+fn bytes_of(path: &Path) -> Result<(Vec<u8>, String), Report> {
     let why = |it: std::io::Error| not_readable(path, &it.to_string());
     let length = std::fs::metadata(path).map_err(why)?.len();
     if length > BODY_MAX_BYTES {
@@ -79,10 +91,7 @@ pub fn read(path: &Path) -> Result<Model, Report> {
     if is_digest(&named) && named != digest {
         return Err(not_readable(path, &format!("its contents have the digest {digest}")));
     }
-    let model = Model::of_body(&body).ok_or_else(|| {
-        not_readable(path, "expected the body of a model of sentiment, as this version writes it")
-    })?;
-    Ok(model.named(&format!("sentiment {digest}")))
+    Ok((body, digest))
 }
 
 fn not_written(path: &Path, why: &str) -> Report {

@@ -37,6 +37,7 @@ mod ports; // what serving may ask
 mod reading; // everything that is read, begun
 mod rebuild; // views that are built again beside the others
 mod running; // what runs, and how it ends
+mod sealing; // models of arrival, by the day
 mod serving; // the server on its runtime
 #[cfg(test)]
 mod simulation; // the protocol, by a seed
@@ -76,7 +77,7 @@ use keep::Kept;
 pub use keep::Rebuild;
 pub use notifying::compiled as compiled_rules;
 pub use plan::{Plan, Read, Reread, Resolver};
-use publishing::Models;
+use publishing::{Models, Publisher};
 use reading::Readers;
 use rebuild::Building;
 pub use running::{Ended, Running};
@@ -384,6 +385,19 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
             Ledger { notifications, ..book.ledger(dedup()) }
         })
     };
+    let publisher = Arc::new(Publisher {
+        models,
+        epochs: Arc::clone(&epochs),
+        read: read.clone(),
+        book: Arc::clone(&book),
+        log: log.as_ref().map(|it| Arc::clone(&it.0)),
+        now_ms: now_by(&clock),
+    });
+    // What is read as of another time is told by the models of its time.
+    let sealing = match (&log, plan.clock) {
+        (Some(_), Clock::Wall) => sealing::start(Arc::clone(&publisher), Arc::clone(&health))?,
+        _ => None,
+    };
     let serving = match porch {
         None => None,
         Some(porch) => {
@@ -404,7 +418,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
                 messages,
                 channels: notifying.as_ref().map(crate::notify::Notifying::channels),
                 reloader: reloader.clone(),
-                models,
+                publisher,
                 building: Arc::clone(&building),
                 now_ms: now_by(&clock),
             })?;
@@ -458,6 +472,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         sinks,
         notifying,
         measuring,
+        sealing,
         epochs,
         stop,
         log,

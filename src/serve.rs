@@ -229,6 +229,8 @@ pub enum AdminAction {
         /// Which, as JSON.
         asked: String,
     },
+    /// Seal a model of arrival of what is known now.
+    Seal,
     /// What was done about customers who were erased.
     Erasures {
         /// Only those with this id.

@@ -12,6 +12,8 @@ mod looking;
 mod process;
 #[path = "cli/asking.rs"]
 mod asking;
+#[path = "cli/arrivals.rs"]
+mod arrivals;
 #[path = "cli/models.rs"]
 mod models;
 #[path = "cli/published.rs"]

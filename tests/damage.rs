@@ -37,6 +37,7 @@ use millstream::config::Settings;
 use millstream::engine::Prepared;
 use millstream::ingest::local_log;
 use millstream::ingest::resets::Resets;
+use millstream::models::arrivals::{self, List};
 use millstream::models::shelf::{self, Shelf};
 use millstream::rejects::{self, Filter};
 use millstream::secret;
@@ -308,11 +309,17 @@ fn read(dir: &Path, known: &Known) -> Found {
 fn models_of(dir: &Path, named: &[String]) -> Result<String, millstream::report::Report> {
     let shelf = Shelf::of(dir);
     let entries = shelf.list()?;
-    shelf::expect(&shelf, &entries, named)?;
+    let is_theirs = |it: &&String| arrivals::is_ours(it);
+    let (theirs, named): (Vec<_>, Vec<_>) = named.iter().partition(is_theirs);
+    let named: Vec<String> = named.into_iter().cloned().collect();
+    shelf::expect(&shelf, &entries, &named)?;
+    let list = List::read(&shelf)?;
+    list.expect(&shelf, &theirs.into_iter().cloned().collect::<Vec<_>>())?;
+    list.speakers(&shelf)?;
     for it in &entries {
         shelf.model(it)?;
     }
-    Ok(format!("{entries:?}"))
+    Ok(format!("{entries:?} {list:?}"))
 }
 
 type Blocks = Vec<(u64, Vec<u8>)>;
@@ -443,6 +450,7 @@ fn is_found_or_harmless() {
     let was = read(&place, &known);
     assert_eq!(was.told, 0, "{was:?}");
     assert!(was.decided.contains("Latest") && was.aside.contains("a panic"), "{was:?}");
+    assert!(was.models.contains("n_arrived"), "{was:?}");
     assert!(was.models.contains("sentiment") && was.stood[1].contains("too long"), "{was:?}");
     let (n_log, n_rejects, n_blocks) = (was.log.len(), was.rejects.len(), was.outboxes.len());
     println!("{n_log} records, {n_rejects} rejects, {n_blocks} blocks in outboxes");

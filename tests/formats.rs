@@ -192,6 +192,7 @@ fn what_a_later_version_may_write_is_refused() {
         ("feeds.json", "ingest/feeds-file"),
         ("aside.json", "supervise/note"),
         ("models/published", "models/list"),
+        ("models/arrivals", "models/list"),
     ] {
         with(&|dir| another::small(&dir.join(file)), file, &[code]);
     }

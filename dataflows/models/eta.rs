@@ -1,7 +1,8 @@
 //! When an order arrives: the chance of each quarter of a day to come, read off the lanes' sums.
 //!
-//! In: [`Lanes`] as of a boundary. Out: [`Arrival`]: the instant by which it has come with a given
-//! chance (p50, p90), and the chance that it comes later than some instant.
+//! In: [`Lanes`] as of a boundary. Out: a [`Fitted`], which is what is kept and published, and of it
+//! [`Arrival`]s: the instant by which an order has come with a given chance (p50, p90), and the
+//! chance that it comes later than some instant.
 //!
 //! # Meaning
 //! Of the orders of a lane that were still on their way after so many quarters, the share that
@@ -13,6 +14,10 @@
 //! over all orders. From wide to narrow each key leans on the one before as if that had been seen in
 //! [`LEAN`] orders, so that a lane with three orders is nearly its wider one.
 //!
+//! What is kept of the sums are, for each of the [`KEYS_MAX`] keys with the most orders, eighty days
+//! of two numbers, in 1,024ths of an order; the quarters of a day are alike. Of a tenant and stage of
+//! which fewer than [`ARRIVED_MIN`] orders arrived nothing is kept, and nothing is said.
+//!
 //! # Invariants
 //! A pure function of whole numbers, taken in the order of their keys: the same bits for any order
 //! of events. Only what entered before the boundary is looked at; nothing of after it is in the
@@ -22,6 +27,8 @@
 //! Histograms of orders that arrived (the plain way) are a fifth shorter than the truth in a lane
 //! that slows down, and the p90 of them held 0.84 of arrivals where this one holds 0.91. Sketches of
 //! quantiles depend on order or cannot be taken back.
+
+use std::sync::Arc;
 
 use super::lanes::{Lane, Lanes, QUARTER, QUARTERS_MAX, Stage, Way, quarter};
 use crate::models::counts::ByHash;
@@ -39,7 +46,7 @@ const UNKNOWN: f64 = 0.04;
 /// Rates are averaged over so many quarters to both sides, the nearest most.
 const SMOOTH: i64 = 8;
 /// Quarters of a week.
-const WEEK: usize = 28;
+pub(super) const WEEK: usize = 28;
 /// What a quarter of the week is held for before anything is known of it: so many arrivals as
 /// expected.
 const EVEN: f64 = 2.0;
@@ -48,15 +55,39 @@ const WEEK_BACK: i32 = 960;
 /// Turns in which rates and factors of the week are fitted to each other.
 const TURNS: usize = 3;
 
-/// The sums, sealed at a boundary.
-pub struct Sealed<'l> {
+/// Most keys that are kept, those with the most orders: half a megabyte.
+pub const KEYS_MAX: usize = 2_048;
+/// Fewest orders of a tenant that must have arrived before anything is said of a stage.
+pub const ARRIVED_MIN: i64 = 20;
+/// Quarters of a day.
+const OF_DAY: usize = 4;
+/// Days that are told apart.
+pub(super) const DAYS: usize = QUARTERS_MAX / OF_DAY;
+/// In how many parts of an order a day's sums are kept.
+pub(super) const PARTS: f64 = 1_024.0;
+/// In how many parts a factor of the week is kept.
+pub(super) const WEEK_PARTS: f64 = 65_536.0;
+
+/// What was sealed at a boundary: all that an estimate needs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fitted {
+    /// The boundary, in quarters.
+    pub(super) at: i32,
+    /// Orders that arrived, of all tenants, on which it is fitted.
+    pub(super) n_arrived: u64,
+    /// By first key of a lane, factors of the week.
+    pub(super) weeks: ByHash<[u32; WEEK]>,
+    /// By key, each day's arrived and waited, as [`super::fitted`] packs them.
+    pub(super) days: ByHash<Box<[u8]>>,
+}
+
+/// The sums, being sealed at a boundary.
+struct Sealing<'l> {
     lanes: &'l Lanes,
     /// The boundary, in quarters.
     at: i32,
     /// By first key of a lane, factors of the week.
-    weeks: ByHash<[f64; WEEK]>,
-    /// By first key and key.
-    seen: ByHash<Seen>,
+    weeks: ByHash<[u32; WEEK]>,
 }
 
 /// Weighted sums by quarters taken.
@@ -78,25 +109,97 @@ fn of_week(quarter: i32) -> usize {
     quarter.rem_euclid(WEEK as i32) as usize
 }
 
-impl Lanes {
-    /// Sums of what happened before a boundary (microseconds since the Unix epoch).
-    pub fn sealed(&self, boundary: i64) -> Sealed<'_> {
-        let (weeks, seen) = Default::default();
-        Sealed { lanes: self, at: quarter(boundary), weeks, seen }
-    }
-}
-
 /// How far back what was entered still weighs, microseconds: what is older can be forgotten.
 pub const WEIGHS: i64 = ((WEEK_HALF_LIFE * HALF_LIVES) as i64 + QUARTERS_MAX as i64) * QUARTER;
 
-impl Sealed<'_> {
-    /// When an order arrives that entered a stage at an instant.
-    pub fn arrival(&mut self, way: &Way<'_>, stage: Stage, entered: i64) -> Arrival {
-        let lane = Lane::of(way, stage);
-        let week = self.week(lane.0[0]);
-        let rates = self.rates(&lane, &week);
+impl Lanes {
+    /// What is to be kept of what happened before a boundary (microseconds since the Unix epoch);
+    /// nothing, if too few orders of every tenant arrived.
+    pub fn sealed(&self, boundary: i64) -> Option<Fitted> {
+        let at = quarter(boundary);
+        let first = at - (HALF_LIFE * HALF_LIVES) as i32 - QUARTERS_MAX as i32;
+        let arrived = |key: u64| -> i64 {
+            let seen = self.under(key, first, at).filter(|it| it.taken.is_some());
+            seen.map(|it| it.n).sum()
+        };
+        let mut sealing = Sealing { lanes: self, at, weeks: ByHash::default() };
+        let mut n_arrived = 0;
+        for (key, _) in self.keys().filter(|it| it.0 == it.1) {
+            let n = arrived(key);
+            if n >= ARRIVED_MIN {
+                n_arrived += n.unsigned_abs();
+                sealing.fit_week(key);
+            }
+        }
+        if sealing.weeks.is_empty() {
+            return None;
+        }
+        let said = self.keys().filter(|it| sealing.weeks.contains_key(&it.1));
+        let mut keys: Vec<(i64, bool, u64, u64)> = said
+            .map(|(key, widest)| {
+                let n: i64 = self.under(key, first, at).map(|it| it.n).sum();
+                (-n, key != widest, key, widest)
+            })
+            .filter(|it| it.0 < 0)
+            .collect();
+        // Most orders first; a widest key before the narrower ones that have as many.
+        keys.sort_unstable();
+        keys.truncate(KEYS_MAX);
+        let kept: ByHash<()> = keys.iter().map(|it| (it.2, ())).collect();
+        sealing.weeks.retain(|key, _| kept.contains_key(key));
+        let days = keys.iter().filter_map(|(_, _, key, widest)| {
+            let week = sealing.weeks.get(widest).map(factors)?;
+            let seen = sealing.look(*key, &week, HALF_LIFE).smooth();
+            Some((*key, super::fitted::packed(&seen.days())))
+        });
+        let days = days.collect();
+        Some(Fitted { at, n_arrived, weeks: sealing.weeks, days })
+    }
+}
+
+/// Factors of the week, as they are reckoned with.
+fn factors(kept: &[u32; WEEK]) -> [f64; WEEK] {
+    kept.map(|it| f64::from(it) / WEEK_PARTS)
+}
+
+impl Fitted {
+    /// When it was sealed, microseconds since the Unix epoch.
+    pub fn boundary(&self) -> i64 {
+        i64::from(self.at) * QUARTER
+    }
+
+    /// Orders that arrived, on which it is fitted: paid ones and shipped ones, each.
+    pub fn n_arrived(&self) -> u64 {
+        self.n_arrived
+    }
+
+    /// Keys of which something is known.
+    pub fn n_keys(&self) -> usize {
+        self.days.len()
+    }
+
+    /// When an order arrives that entered a stage at an instant, if anything is known of its tenant.
+    pub fn arrival(&self, way: &Way<'_>, stage: Stage, entered: i64) -> Option<Arrival> {
+        let lane = self.lane(way, stage)?;
+        Some(self.by_rates(&lane, &self.rates(&lane), entered))
+    }
+
+    /// The keys of a way of which something is known, from wide to narrow: ways with the same ones
+    /// are told the same.
+    pub(super) fn lane(&self, way: &Way<'_>, stage: Stage) -> Option<Lane> {
+        let mut lane = Lane::of(way, stage);
+        if !self.weeks.contains_key(&lane.0[0]) {
+            return None;
+        }
+        lane.0.retain(|key| self.days.contains_key(key));
+        Some(lane)
+    }
+
+    /// When an order of a [lane](Fitted::lane) with these [rates](Fitted::rates) arrives that entered
+    /// at an instant.
+    pub(super) fn by_rates(&self, lane: &Lane, rates: &[f64], entered: i64) -> Arrival {
+        let (week, first) = (self.week(lane), quarter(entered));
         let mut left = 1.0;
-        let first = quarter(entered);
         let waits = rates.iter().zip(first..).map(|(rate, quarter)| {
             left *= (-rate * week[of_week(quarter)]).exp();
             left
@@ -104,28 +207,35 @@ impl Sealed<'_> {
         Arrival { from: i64::from(first) * QUARTER, waits: waits.collect() }
     }
 
-    /// The rates of a lane, from its widest key to its narrowest.
-    fn rates(&mut self, lane: &Lane, week: &[f64; WEEK]) -> Vec<f64> {
-        let usual = week.iter().sum::<f64>() / WEEK as f64;
-        let mut rates = vec![UNKNOWN; QUARTERS_MAX];
-        for (n, key) in lane.0.iter().enumerate() {
-            if !self.seen.contains_key(key) {
-                let seen = self.look(*key, week, HALF_LIFE).smooth();
-                self.seen.insert(*key, seen);
-            }
-            let Seen { arrived, waited } = &self.seen[key];
-            let lean = if n == 0 { 1.0 } else { LEAN };
-            let mut left = 1.0_f64;
-            for ((rate, arrived), waited) in rates.iter_mut().zip(arrived).zip(waited) {
-                // The wider one's orders, those of them that still wait.
-                let leans = lean * left;
-                left = (left * (-*rate * usual).exp()).max(1e-3);
-                *rate = (arrived + leans * *rate) / (waited + leans);
-            }
-        }
-        rates
+    fn week(&self, lane: &Lane) -> [f64; WEEK] {
+        lane.0.first().and_then(|it| self.weeks.get(it)).map_or([1.0; WEEK], factors)
     }
 
+    /// The rates of a lane, from its widest key to its narrowest.
+    pub(super) fn rates(&self, lane: &Lane) -> Arc<[f64]> {
+        let usual = self.week(lane).iter().sum::<f64>() / WEEK as f64;
+        let mut rates = vec![UNKNOWN; QUARTERS_MAX];
+        let known = lane.0.iter().filter_map(|it| self.days.get(it));
+        for (n, packed) in known.enumerate() {
+            let lean = if n == 0 { 1.0 } else { LEAN };
+            let mut left = 1.0_f64;
+            let days = super::fitted::unpacked(packed);
+            for (rates, (arrived, waited)) in rates.chunks_mut(OF_DAY).zip(days) {
+                let of_quarter = |parts: u64| parts as f64 / PARTS / OF_DAY as f64;
+                let (arrived, waited) = (of_quarter(arrived), of_quarter(waited));
+                for rate in rates {
+                    // The wider one's orders, those of them that still wait.
+                    let leans = lean * left;
+                    left = (left * (-*rate * usual).exp()).max(1e-3);
+                    *rate = (arrived + leans * *rate) / (waited + leans);
+                }
+            }
+        }
+        rates.into()
+    }
+}
+
+impl Sealing<'_> {
     /// What is known under a key: each order by when it waited and arrived.
     fn look(&self, key: u64, week: &[f64; WEEK], half_life: f64) -> Seen {
         let mut seen = Seen { arrived: vec![0.0; QUARTERS_MAX], waited: vec![0.0; QUARTERS_MAX] };
@@ -153,10 +263,7 @@ impl Sealed<'_> {
     }
 
     /// The factors of the week over all orders of a lane's widest key.
-    fn week(&mut self, widest: u64) -> [f64; WEEK] {
-        if let Some(it) = self.weeks.get(&widest) {
-            return *it;
-        }
+    fn fit_week(&mut self, widest: u64) {
         let mut week = [1.0; WEEK];
         let first = self.at - WEEK_BACK;
         for _ in 0..TURNS {
@@ -178,8 +285,7 @@ impl Sealed<'_> {
                 *it = arrived / expected;
             }
         }
-        self.weeks.insert(widest, week);
-        week
+        self.weeks.insert(widest, week.map(|it| (it * WEEK_PARTS).round() as u32));
     }
 }
 
@@ -201,6 +307,13 @@ impl Seen {
             all
         };
         Seen { arrived: smooth(&self.arrived), waited: smooth(&self.waited) }
+    }
+
+    /// By days, in whole parts.
+    fn days(&self) -> Vec<(u64, u64)> {
+        let of = |all: &[f64]| (all.iter().sum::<f64>() * PARTS).round() as u64;
+        let days = self.arrived.chunks(OF_DAY).zip(self.waited.chunks(OF_DAY));
+        days.map(|(arrived, waited)| (of(arrived), of(waited))).collect()
     }
 }
 

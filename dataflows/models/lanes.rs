@@ -52,7 +52,7 @@ pub struct Way<'w> {
     pub from: Option<&'w str>,
     /// Where it goes; `wide/narrow`, where that is known.
     pub to: Option<&'w str>,
-    /// Who sells it, or carries it.
+    /// Who sells it; who carries it, where no seller is known.
     pub seller: Option<&'w str>,
     /// From placed to promised, microseconds.
     pub promised: Option<i64>,
@@ -63,6 +63,11 @@ pub struct Way<'w> {
 pub struct Lane(pub(super) Vec<u64>);
 
 impl Lane {
+    /// Its keys.
+    pub(super) fn keys(&self) -> &[u64] {
+        &self.0
+    }
+
     /// The lane of an order at a stage.
     pub fn of(way: &Way<'_>, stage: Stage) -> Lane {
         let stage = if stage == Stage::Paid { "paid" } else { "shipped" };
@@ -106,10 +111,18 @@ pub(super) fn quarter(at: i64) -> i32 {
 /// By quarter entered and quarters taken, how many orders.
 type Sums = BTreeMap<(i32, u16), i64>;
 
+/// What is known under a key.
+#[derive(Clone, Debug, PartialEq)]
+struct Known {
+    /// The widest key of the lanes that have it.
+    widest: u64,
+    sums: Sums,
+}
+
 /// The sums.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Lanes {
-    of: ByHash<Sums>,
+    of: ByHash<Known>,
 }
 
 /// Orders of a key: entered in a quarter, `n` of them arrived after so many quarters, or have
@@ -135,23 +148,27 @@ impl Lanes {
 
     fn add(&mut self, lane: &Lane, cell: (i32, u16), n: i64) {
         for key in &lane.0 {
-            let sums = self.of.entry(*key).or_default();
-            let sum = sums.entry(cell).or_insert(0);
-            *sum = sum.saturating_add(n);
-            if *sum == 0 {
-                sums.remove(&cell);
-            }
-            if sums.is_empty() {
-                self.of.remove(key);
-            }
+            self.add_to(*key, lane.0[0], cell, n);
+        }
+    }
+
+    fn add_to(&mut self, key: u64, widest: u64, cell: (i32, u16), n: i64) {
+        let known = self.of.entry(key).or_insert_with(|| Known { widest, sums: Sums::default() });
+        let sum = known.sums.entry(cell).or_insert(0);
+        *sum = sum.saturating_add(n);
+        if *sum == 0 {
+            known.sums.remove(&cell);
+        }
+        if known.sums.is_empty() {
+            self.of.remove(&key);
         }
     }
 
     /// Takes in what was summed elsewhere.
     pub fn merge(&mut self, other: &Lanes) {
-        for (key, sums) in &other.of {
-            for (cell, n) in sums {
-                self.add(&Lane(vec![*key]), *cell, *n);
+        for (key, known) in &other.of {
+            for (cell, n) in &known.sums {
+                self.add_to(*key, known.widest, *cell, *n);
             }
         }
     }
@@ -159,16 +176,22 @@ impl Lanes {
     /// Drops what was entered before an instant.
     pub fn forget(&mut self, before: i64) {
         let first = (quarter(before), 0);
-        self.of.retain(|_, sums| {
-            *sums = sums.split_off(&first);
-            !sums.is_empty()
+        self.of.retain(|_, known| {
+            known.sums = known.sums.split_off(&first);
+            !known.sums.is_empty()
         });
+    }
+
+    /// Every key, and the widest key of its lanes, in no order.
+    pub(super) fn keys(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.of.iter().map(|(key, known)| (*key, known.widest))
     }
 
     /// What is known under a key, of orders that entered from `first` on and before `end`.
     pub(super) fn under(&self, key: u64, first: i32, end: i32) -> impl Iterator<Item = Seen> + '_ {
-        let sums = self.of.get(&key).into_iter();
-        sums.flat_map(move |it| it.range((first, 0)..(end, 0))).map(|((entered, taken), n)| Seen {
+        let known = self.of.get(&key).into_iter();
+        let cells = known.flat_map(move |it| it.sums.range((first, 0)..(end, 0)));
+        cells.map(|((entered, taken), n)| Seen {
             entered: *entered,
             taken: (*taken != ON_ITS_WAY).then_some(usize::from(*taken)),
             n: *n,

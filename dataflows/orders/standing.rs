@@ -9,6 +9,7 @@
 use schemas::events::Status;
 
 use super::{Facts, NEVER, State};
+use crate::models::arrivals::SHOWN;
 
 const DAY: i64 = 86_400_000_000;
 
@@ -62,6 +63,34 @@ impl State {
         }
         let usual = self.status.and_then(usual).zip(self.timeline.newest_at());
         usual.map_or(NEVER, |(usual, since)| since.saturating_add(usual))
+    }
+
+    /// After when nothing is said any more of when it arrives, if that is to be asked about before
+    /// it is stuck, or after; [`NEVER`] if nothing is said of it. The whole timeline is looked
+    /// through only where it must be: the end cannot come before it is stuck if even the oldest
+    /// statement kept is too young.
+    #[inline]
+    pub(crate) fn told_until(&self, stuck_at: i64, after: i64) -> i64 {
+        if self.settled_at().min(self.returned_at) != NEVER {
+            return NEVER;
+        }
+        let comes_later = || {
+            let oldest = self.timeline.oldest_recent()?;
+            (stuck_at != NEVER && oldest.saturating_add(SHOWN) > stuck_at).then_some(())
+        };
+        if stuck_at > after && comes_later().is_some() {
+            return NEVER;
+        }
+        self.entered_at().map_or(NEVER, |it| it.saturating_add(SHOWN))
+    }
+
+    /// When it was first said to be shipped; or, if that never was, paid.
+    fn entered_at(&self) -> Option<i64> {
+        let first = |status| {
+            let mut said = self.timeline.entries().filter(|it| it.line == 0);
+            said.find(|it| it.status == status).map(|it| it.at)
+        };
+        first(Status::Shipped).or_else(|| first(Status::Paid))
     }
 
     /// Promised, delivered, cancelled, returned; [`NEVER`]: not.

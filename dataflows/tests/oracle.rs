@@ -9,6 +9,9 @@ mod drive;
 mod history;
 
 use dataflows::catalogue::{Sources, Views, definitions, references};
+use dataflows::models::arrivals::{self, Speaker};
+use dataflows::models::eta::Fitted;
+use dataflows::models::lanes::{Lane, Lanes, QUARTER, Stage, Way};
 use drive::{SECRET, apply, complete, dedup, rows, views};
 use history::{SPAN_MS, START_MS, history};
 use proptest::prelude::*;
@@ -38,6 +41,13 @@ fn batches() -> impl Strategy<Value = Vec<Batch>> {
 
 #[test]
 fn every_view_is_its_reference_at_every_epoch() {
+    // Two models of when orders arrive; the second speaks of what happens later.
+    let speaker = |name, days, since| Speaker::new(arrivals_of(days), name, since);
+    let first = START_MS as i64 * 1_000;
+    arrivals::published().set(vec![
+        speaker("arrival 1", 3, first),
+        speaker("arrival 2", 9, first + SPAN_MS as i64 * 500),
+    ]);
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
         cases: 160,
         ..ProptestConfig::default()
@@ -47,6 +57,19 @@ fn every_view_is_its_reference_at_every_epoch() {
         Ok(())
     });
     outcome.unwrap_or_else(|why| panic!("{why}"));
+}
+
+/// What is known where orders take so many days.
+fn arrivals_of(days: i64) -> Fitted {
+    let (mut lanes, day) = (Lanes::default(), 4 * QUARTER);
+    for (tenant, stage) in [("default", Stage::Paid), ("acme", Stage::Shipped)] {
+        let lane = Lane::of(&Way { tenant, ..Way::default() }, stage);
+        for at in (0..60).map(|it| it * day) {
+            lanes.entered(&lane, at, 1);
+            lanes.arrived(&lane, at, at + days * day, 1);
+        }
+    }
+    lanes.sealed(90 * day).unwrap()
 }
 
 fn check(worker: &mut Worker, batches: Vec<Batch>) {
@@ -61,6 +84,8 @@ fn check(worker: &mut Worker, batches: Vec<Batch>) {
     let quiet = [500, SPAN_MS, 70_000, 7 * minute, 16 * minute, 60 * minute, 1_500 * minute];
     // And to where orders that make no progress are stuck.
     let quiet = quiet.into_iter().chain([2 * day, 5 * day, 8 * day]);
+    // And to where nothing is said any more of when they arrive.
+    let quiet = quiet.chain([60 * day, 5 * day]);
     let quiet = quiet.map(|step| (vec![], step));
     for (batch, step) in batches.into_iter().chain(quiet) {
         epoch += step;

@@ -18,15 +18,15 @@ use super::typed::{Backup, Restore};
 use crate::backup;
 use crate::config::Settings;
 use crate::ingest::resets;
-use crate::models::shelf;
+use crate::models::{arrivals, shelf};
 use crate::report::Report;
 use crate::run::erasing;
 use crate::secret;
 use crate::store::INCARNATION_FILE;
 use crate::supervise::notes::ASIDE_FILE;
 
-/// Small files of a data folder that a backup holds. The list of models comes before their bodies:
-/// what it names is there by then.
+/// Small files of a data folder that a backup holds. The lists of models come before their
+/// bodies: what they name is there by then.
 pub const SMALL: &[&str] = &[
     secret::FILE,
     INCARNATION_FILE,
@@ -35,6 +35,7 @@ pub const SMALL: &[&str] = &[
     erasing::FILE,
     erasing::there::FILE,
     shelf::LIST_PATH,
+    arrivals::LIST_PATH,
     shelf::DIR,
 ];
 

@@ -16,6 +16,7 @@ mod repeat; // who buys again
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use schemas::names::Name;
 use schemas::reading::ViewReader;
 use schemas::rows::{Row, Value};
 use serde_json::json;
@@ -170,6 +171,15 @@ fn each(
     view: &str,
     mut take: impl FnMut(&dyn Fn(&str) -> Value, &str),
 ) -> Result<(), Report> {
+    each_row(read, view, |of, name, _| take(of, name.tenant()))
+}
+
+/// The same, with its name and all of it.
+fn each_row(
+    read: &ReadHandle,
+    view: &str,
+    mut take: impl FnMut(&dyn Fn(&str) -> Value, &Name, &Row),
+) -> Result<(), Report> {
     let at = read.instants.complete();
     let view: &dyn ViewReader = match read.views.iter().find(|it| it.def().name == view) {
         Some(view) => &**view,
@@ -180,7 +190,7 @@ fn each(
         let of = |field: &str| {
             def.position(field).and_then(|it| row.values.get(it).cloned()).unwrap_or(Value::Null)
         };
-        take(&of, name.tenant());
+        take(&of, name, &row);
     });
     gone.map_err(|gone| replay::gone(def.name, at, &gone))
 }

@@ -7,6 +7,7 @@
 
 mod backtest; // what a view would have told
 mod publish; // a model into the data folder
+mod seal; // what a running process knows now
 pub(super) mod texts;
 
 use std::collections::HashSet;
@@ -33,6 +34,7 @@ pub fn main(what: &Model, chosen: &Chosen) -> Result<(), Problems> {
         Model::Score(it) => score(it, chosen),
         Model::Publish(it) => publish::publish(it, chosen),
         Model::Backtest(it) => backtest::main(it, chosen),
+        Model::Seal(it) => seal::main(it, chosen),
         Model::List(it) => publish::list(it, chosen),
         Model::Show(it) => publish::show(it, chosen),
     }

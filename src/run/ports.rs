@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::erasing::shown::{Shown, shown};
 use super::notifying::Reloader;
-use super::publishing::{Models, Publisher};
+use super::publishing::Publisher;
 use super::rebuild::Building;
 use crate::backup;
 use crate::commands::backup::{SMALL, told};
@@ -63,8 +63,8 @@ pub(super) struct Behind<'a> {
     pub(super) channels: Option<notify::AskingChannels>,
     /// Who has others put in place.
     pub(super) reloader: Reloader,
-    /// Those that speak of texts.
-    pub(super) models: Arc<Models>,
+    /// Who has models speak.
+    pub(super) publisher: Arc<Publisher>,
     pub(super) building: Arc<Building>,
     pub(super) now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
@@ -88,7 +88,7 @@ pub(super) fn of(behind: Behind<'_>) -> Result<Ports, Report> {
         messages,
         channels,
         reloader,
-        models,
+        publisher,
         building,
         now_ms,
     } = behind;
@@ -107,14 +107,6 @@ pub(super) fn of(behind: Behind<'_>) -> Result<Ports, Report> {
     let of_sql = Arc::clone(&building);
     let words: crate::sql::Building = Arc::new(move |view| of_sql.words(Some(view)));
     let sql = Sql::start(&settings.sql, read.clone(), Arc::clone(&now_ms), words)?;
-    let publisher = Arc::new(Publisher {
-        models,
-        epochs: Arc::clone(epochs),
-        read: read.clone(),
-        book: Arc::clone(book),
-        log: log.clone(),
-        now_ms: Arc::clone(&now_ms),
-    });
     let queues = desk_of(settings, &read, log.clone(), &building, &now_ms)?;
     let facts = log.clone();
     let marks = Arc::new(notify::Marker {
@@ -405,6 +397,10 @@ impl AdminPort for Admin {
                         .map_err(|why| untellable(&format!("the parameter `asked`: {why}")))?;
                     Ok(publisher.publish(&asked)?.as_json())
                 }))
+            }
+            AdminAction::Seal => {
+                let publisher = Arc::clone(&self.publisher);
+                Box::pin(slowly(move || Ok(publisher.seal_now()?.as_json())))
             }
             AdminAction::Erasures { customer } => {
                 let (dir, sinks) = (self.data_dir.clone(), self.given.clone());

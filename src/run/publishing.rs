@@ -23,8 +23,9 @@ use crate::epochs::{Epochs, Hold};
 use crate::ingest::local_log::LocalLog;
 use crate::ledger::Book;
 use crate::messages::{AppendRefused, ReadHandle};
-use crate::models::Published;
+use crate::models::arrivals::{self, List};
 use crate::models::shelf::{self, Asked, Entry, Shelf};
+use crate::models::{Published, arrivals_of};
 use crate::report::{Report, log_report};
 
 /// Longest wait for what was handed out to be complete: some epochs.
@@ -32,25 +33,44 @@ const QUIET_WITHIN: Duration = Duration::from_secs(30);
 
 /// The models of this process: on the disk, and as the workers know them.
 pub(super) struct Models {
-    shelf: Shelf,
+    pub(super) shelf: Shelf,
     entries: Mutex<Vec<Entry>>,
     published: Arc<Published>,
+    /// Those of arrival, which whoever makes a row asks.
+    pub(super) arrivals: Mutex<List>,
     /// One after the other.
-    turn: Mutex<()>,
+    pub(super) turn: Mutex<()>,
 }
 
 impl Models {
-    /// All that were published in this folder, read and verified; none without a folder.
-    /// `named`: those by which texts of the state that was put back were scored.
+    /// All that were published in this folder, read and verified; none without a folder. Those of
+    /// arrival are this process's from now on. `named`: those by which texts of the state that was
+    /// put back were scored, and the newest of arrival.
     pub(super) fn load(
         folder: Option<&std::path::Path>,
         named: &[String],
     ) -> Result<Arc<Models>, Report> {
         let shelf = Shelf::at(folder.unwrap_or(std::path::Path::new("")));
         let entries = if folder.is_some() { shelf.list()? } else { Vec::new() };
-        shelf::expect(&shelf, &entries, named)?;
+        let of_texts: Vec<String> =
+            named.iter().filter(|it| !arrivals::is_ours(it)).cloned().collect();
+        shelf::expect(&shelf, &entries, &of_texts)?;
         let published = Arc::new(shelf.published(&entries)?);
-        Ok(Arc::new(Models { shelf, entries: entries.into(), published, turn: Mutex::new(()) }))
+        let list = if folder.is_some() { List::read(&shelf)? } else { List::default() };
+        list.expect(&shelf, named)?;
+        arrivals_of().set(list.speakers(&shelf)?);
+        Ok(Arc::new(Models {
+            shelf,
+            entries: entries.into(),
+            published,
+            arrivals: list.into(),
+            turn: Mutex::new(()),
+        }))
+    }
+
+    /// The newest of arrival.
+    pub(super) fn newest_arrival(&self) -> Option<arrivals::Entry> {
+        self.arrivals.lock().models.last().cloned()
     }
 
     /// For the workers.
@@ -61,27 +81,44 @@ impl Models {
     /// For a checkpoint.
     pub(super) fn named(self: &Arc<Models>) -> Arc<dyn Fn() -> Vec<String> + Send + Sync> {
         let models = Arc::clone(self);
-        Arc::new(move || models.entries.lock().iter().map(Entry::id).collect())
+        Arc::new(move || {
+            let of_texts: Vec<String> = models.entries.lock().iter().map(Entry::id).collect();
+            of_texts.into_iter().chain(models.arrivals.lock().named()).collect()
+        })
     }
 
     /// Tells the log of those that it does not know yet.
     pub(super) fn tell(&self, log: &LocalLog) {
         let _turn = self.turn.lock();
+        let told = self.tell_of_texts(log).and_then(|()| self.tell_of_arrivals(log));
+        if let Err(report) = told {
+            log_report!(warn, report, "told of a published model at the next start");
+        }
+    }
+
+    fn tell_of_texts(&self, log: &LocalLog) -> Result<(), Report> {
         let mut entries = self.entries.lock().clone();
         if entries.iter().all(|it| it.told) {
-            return;
+            return Ok(());
         }
-        let facts = entries.iter().filter(|it| !it.told).map(Entry::fact).collect();
-        let told = append(log, facts).and_then(|()| {
-            entries.iter_mut().for_each(|it| it.told = true);
-            self.shelf.write(&entries)
-        });
-        match told {
-            Ok(()) => *self.entries.lock() = entries,
-            Err(report) => {
-                log_report!(warn, report, "told of a published model at the next start");
-            }
+        append(log, entries.iter().filter(|it| !it.told).map(Entry::fact).collect())?;
+        entries.iter_mut().for_each(|it| it.told = true);
+        self.shelf.write(&entries)?;
+        *self.entries.lock() = entries;
+        Ok(())
+    }
+
+    fn tell_of_arrivals(&self, log: &LocalLog) -> Result<(), Report> {
+        let mut list = self.arrivals.lock().clone();
+        let untold = || list.models.iter().filter(|it| !it.told);
+        if untold().next().is_none() {
+            return Ok(());
         }
+        append(log, untold().map(arrivals::Entry::fact).collect())?;
+        list.models.iter_mut().for_each(|it| it.told = true);
+        list.write(&self.shelf)?;
+        *self.arrivals.lock() = list;
+        Ok(())
     }
 }
 
@@ -107,7 +144,7 @@ pub(super) struct Publisher {
 }
 
 /// Reading, held back until this is dropped.
-struct Quiet<'a>(&'a Epochs);
+pub(super) struct Quiet<'a>(&'a Epochs);
 
 impl Drop for Quiet<'_> {
     fn drop(&mut self) {
@@ -146,7 +183,7 @@ impl Publisher {
     }
 
     /// Nothing is handed out any more, and what was is complete.
-    fn quiet(&self) -> Result<Quiet<'_>, Report> {
+    pub(super) fn quiet(&self) -> Result<Quiet<'_>, Report> {
         self.epochs.hold(Hold::Model, true);
         let quiet = Quiet(&self.epochs);
         let last = self.epochs.dated();
@@ -160,14 +197,14 @@ impl Publisher {
         Ok(quiet)
     }
 
-    fn newest_event(&self) -> i64 {
+    pub(super) fn newest_event(&self) -> i64 {
         let lines = self.book.state().lines;
         let kept = lines.iter().map(|it| it.newest_event).max().unwrap_or(0);
         kept.max(self.epochs.newest_event())
     }
 }
 
-fn not_now(why: &str) -> Report {
+pub(super) fn not_now(why: &str) -> Report {
     Report {
         code: "models/not-now",
         what: "could not publish a model now".into(),

@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::ends::joined;
 use super::files::Reading;
 use super::measuring::Measuring;
+use super::sealing::Sealing;
 use super::serving::Serving;
 use super::{LOG, kafka, ports};
 use crate::config::show_duration;
@@ -46,6 +47,7 @@ pub struct Running {
     pub(super) sinks: Option<Sinks>,
     pub(super) notifying: Option<Notifying>,
     pub(super) measuring: Option<Measuring>,
+    pub(super) sealing: Option<Sealing>,
     pub(super) epochs: Arc<Epochs>,
     pub(super) stop: Arc<AtomicBool>,
     pub(super) log: Option<(Arc<LocalLog>, Following)>,
@@ -160,6 +162,7 @@ impl Running {
         let until = crate::clock::monotonic() + self.within.saturating_sub(LAST_CHECKPOINT);
         let served = self.serving.map_or(Ok(()), Serving::stop);
         let measured = self.measuring.map_or(Ok(()), Measuring::stop);
+        let sealed = self.sealing.map_or(Ok(()), Sealing::stop);
         if let Some((log, following)) = &self.log {
             drain((log, following), &self.book, &self.epochs, until);
         }
@@ -200,6 +203,7 @@ impl Running {
         }
         read.into_iter().collect::<Result<(), Report>>()?;
         measured?;
+        sealed?;
         kept?;
         left?;
         served

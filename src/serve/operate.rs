@@ -229,6 +229,7 @@ pub(super) async fn admin(
         Endpoint::AdminPublish => {
             AdminAction::Publish { asked: query.take("asked")?.unwrap_or_default().to_string() }
         }
+        Endpoint::AdminSeal => AdminAction::Seal,
         Endpoint::AdminErasures => {
             AdminAction::Erasures { customer: query.take("customer")?.map(String::from) }
         }

@@ -41,6 +41,7 @@ pub enum Endpoint {
     AdminVerify,
     AdminBackup,
     AdminPublish,
+    AdminSeal,
     AdminErasures,
     AdminSinks,
     AdminAside,

@@ -597,6 +597,18 @@ pub static ROUTES: &[Route] = &[
         answers: &[(200, "the model that was published"), PARAMETERS, LOOPBACK, FAILED],
     },
     Route {
+        endpoint: Endpoint::AdminSeal,
+        method: "POST",
+        path: "/v1/admin/models/seal",
+        class: Class::Loopback,
+        words: "Seals a model of arrival, of the orders as they are now, and has it speak.",
+        parameters: &[],
+        filters: false,
+        body: &[],
+        answer: JSON,
+        answers: &[(200, "the model that was published"), PARAMETERS, LOOPBACK, FAILED],
+    },
+    Route {
         endpoint: Endpoint::AdminErasures,
         method: "GET",
         path: "/v1/admin/erasures",

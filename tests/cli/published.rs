@@ -12,7 +12,7 @@ use crate::examples::reviews;
 use crate::process::{Folder, Process, get, run};
 
 /// A process over a data folder, and where it answers.
-fn start(data: &str, more: &[&str]) -> (Process, String) {
+pub(crate) fn start(data: &str, more: &[&str]) -> (Process, String) {
     let words = [&["run", "--data-dir", data, "--listen", "127.0.0.1:0"], more].concat();
     let mut process = Process::start(&words);
     let address = process.address(Path::new(data));
@@ -20,7 +20,7 @@ fn start(data: &str, more: &[&str]) -> (Process, String) {
 }
 
 /// One event by HTTP, in the views when it returns.
-fn post(address: &str, event: &str) {
+pub(crate) fn post(address: &str, event: &str) {
     let answer = send(address, "cloudevents", "?wait=applied", event).unwrap();
     assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
 }
@@ -82,13 +82,13 @@ fn model_of(rows: &BTreeMap<String, Value>, id: &str) -> String {
     row["model"].as_str().unwrap().to_string()
 }
 
-fn told(words: &[&str]) -> Value {
+pub(crate) fn told(words: &[&str]) -> Value {
     let (code, out, err) = run(words);
     assert_eq!(code, 0, "{words:?}: {err}");
     serde_json::from_str(&out).unwrap_or_else(|why| panic!("{words:?}: {why}: {out}"))
 }
 
-fn end(process: Process) {
+pub(crate) fn end(process: Process) {
     process.signal("-TERM");
     let (code, out, err) = process.end();
     assert_eq!(code, 0, "{out}{err}");

@@ -7,18 +7,22 @@
 //!  known.json      what was counted, rejected, appended
 //!  backup.json     the list that makes a backup of `data`
 //!  data/           the folder, as its process left it; since `format-1-sinks` with what waits for
-//!                  sinks (`outbox.rs`), since `format-1-models` with a model that was published
+//!                  sinks (`outbox.rs`), since `format-1-models` with a model that was published,
+//!                  since `format-1-arrivals` with one of arrival
 //! ```
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use dataflows::models::lanes::{Lane, Lanes, Stage, Way};
 use millstream::backup;
 use millstream::config::Settings;
 use millstream::ingest::local_log::{self, LocalLog};
 use millstream::ingest::resets::{Resets, To};
 use millstream::messages::{BookLine, Counts};
+use millstream::models::arrivals;
+use millstream::models::shelf::Shelf;
 use millstream::segments::OnDamage;
 use millstream::store::Incarnation;
 use millstream::supervise::notes;
@@ -207,7 +211,26 @@ fn own_fact(dir: &Path) {
     log.close();
 }
 
-/// A model of a few texts, published: it speaks of later ones than those of the fixture.
+/// A model of a few orders, sealed: it speaks of later ones than those of the fixture.
+fn sealed(data: &str) {
+    let shelf = Shelf::of(Path::new(data));
+    let way = Way { tenant: "acme", to: Some("SP/01"), ..Way::default() };
+    let lane = Lane::of(&way, Stage::Shipped);
+    let mut lanes = Lanes::default();
+    for day in 0..30 {
+        lanes.entered(&lane, day * arrivals::DAY, 1);
+        lanes.arrived(&lane, day * arrivals::DAY, (day + 3) * arrivals::DAY, 1);
+    }
+    let model = lanes.sealed(40 * arrivals::DAY).unwrap();
+    let body = model.body();
+    let digest = millstream::models::keep(shelf.dir(), &body).unwrap();
+    let now = (millstream::clock::wall_ms(), 0);
+    let list = arrivals::List::default().next((&model, &body, &digest), now).unwrap();
+    list.write(&shelf).unwrap();
+}
+
+/// A model of a few texts, published, and one of arrival: they speak of later ones than those of the
+/// fixture.
 pub fn published(folder: &Folder, data: &str) {
     let one = |at: usize| {
         let (stars, text) = [(5, "a great pump, thank you"), (1, "it broke")][at % 2];
@@ -221,6 +244,7 @@ pub fn published(folder: &Folder, data: &str) {
     let train = ["model", "train", "sentiment", "--input", &input, "--publish", "--anyway"];
     let (code, _, err) = run(&[&train[..], &["--data-dir", data]].concat());
     assert_eq!(code, 0, "{err}");
+    sealed(data);
 }
 
 /// A decision about a feed that this folder has never read, and a record put aside.

@@ -3,23 +3,21 @@
 //! # Meaning
 //! The events go the way of every event, into `orders`; its rows say when each order was paid,
 //! shipped and delivered. Then the days are gone through in their order: at midnight what happened
-//! before it is sealed, and each order that was paid or shipped on that day gets its instant of even
+//! before it is sealed into the body that a running process would publish, and each order that was paid or shipped on that day gets its instant of even
 //! chance, the one of nine in ten, and (if shipped) the chance that it breaks its promise. Nothing
 //! of that day or later is known to them. Judged is an order that was delivered, whose lines are
-//! known, and in whose record a stage does not come after delivery.
+//! known, in whose record a stage does not come after delivery, and of which anything was said.
 
 use std::collections::BTreeMap;
 
-use schemas::rows::Value;
-use schemas::time::parse_rfc3339;
 use serde_json::{Value as Json, json};
 
-use super::{area, each, one, text, through};
+use super::{area, each_row, one, text, through};
 use crate::commands::chosen::Chosen;
 use crate::commands::out::Out;
 use crate::commands::{Problems, replay, typed};
 use crate::config::Settings;
-use crate::models::{Lane, Lanes, Stage, WEIGHS, Way};
+use crate::models::{Fitted, Journey, Lane, Lanes, Stage, WEIGHS};
 use crate::report::Report;
 
 const DAY: i64 = 86_400_000_000;
@@ -63,35 +61,8 @@ fn rounded(it: f64) -> Json {
 
 /// An order on record.
 struct Order {
-    tenant: String,
-    /// From, to, seller of its first line.
-    places: [Option<String>; 3],
+    journey: Journey,
     channel: Option<String>,
-    has_lines: bool,
-    placed_at: Option<i64>,
-    promised_at: Option<i64>,
-    /// When it was first paid, shipped, delivered.
-    paid_at: Option<i64>,
-    shipped_at: Option<i64>,
-    delivered_at: Option<i64>,
-}
-
-impl Order {
-    fn way(&self) -> Way<'_> {
-        let [from, to, seller] = &self.places;
-        Way {
-            tenant: &self.tenant,
-            from: from.as_deref(),
-            to: to.as_deref(),
-            seller: seller.as_deref(),
-            promised: self.promised_at.zip(self.placed_at).map(|(by, since)| by - since),
-        }
-    }
-
-    fn entered(&self, stage: Stage) -> Option<i64> {
-        let at = if stage == Stage::Paid { self.paid_at } else { self.shipped_at };
-        at.filter(|at| self.delivered_at.is_none_or(|it| it >= *at))
-    }
 }
 
 /// Every order on record.
@@ -99,31 +70,9 @@ fn recorded(it: &typed::Eta, settings: &Settings) -> Result<Vec<Order>, Report> 
     let replay = through(it.events.clone(), it.mapping.clone());
     let (_, ended) = replay::run(&replay, settings.clone())?;
     let mut orders = Vec::new();
-    each(&ended.read, "orders", |of, tenant| {
-        let at = |name: &str| match of(name) {
-            Value::Time(it) => Some(it),
-            _ => None,
-        };
-        let (Value::Json(lines), Value::Json(timeline)) = (of("lines"), of("timeline")) else {
-            return;
-        };
-        let place = |name: &str| Some(lines.get(0)?.get(name)?.as_str()?.to_string());
-        let first = |status: &str| {
-            let said = timeline.as_array().into_iter().flatten();
-            let mut said = said.filter(|it| it["status"] == status && it.get("line").is_none());
-            parse_rfc3339(said.next()?["at"].as_str()?)
-        };
-        orders.push(Order {
-            tenant: tenant.to_string(),
-            places: ["ship_from", "ship_to", "seller"].map(place),
-            channel: text(of("channel")),
-            has_lines: lines.as_array().is_some_and(|it| !it.is_empty()),
-            placed_at: at("placed_at"),
-            promised_at: at("promised_at"),
-            paid_at: first("paid"),
-            shipped_at: first("shipped"),
-            delivered_at: at("delivered_at"),
-        });
+    each_row(&ended.read, "orders", |of, name, row| {
+        orders
+            .push(Order { journey: Journey::of(row, name.tenant()), channel: text(of("channel")) });
     })?;
     ended.stop()?;
     Ok(orders)
@@ -136,10 +85,10 @@ fn judged(orders: &[Order], channel: Option<&str>) -> [Tally; 2] {
     for (n, order) in orders.iter().enumerate() {
         let of_channel = channel.is_none_or(|it| order.channel.as_deref() == Some(it));
         for stage in [Stage::Paid, Stage::Shipped] {
-            let Some(entered) = order.entered(stage) else { continue };
+            let Some(entered) = order.journey.entered(stage) else { continue };
             happened.push((entered, n, stage, false));
-            happened.extend(order.delivered_at.map(|it| (it, n, stage, true)));
-            if order.delivered_at.is_some() && order.has_lines && of_channel {
+            happened.extend(order.journey.delivered_at.map(|it| (it, n, stage, true)));
+            if order.journey.delivered_at.is_some() && order.journey.has_lines && of_channel {
                 asked.entry(entered.div_euclid(DAY)).or_default().push((n, stage, entered));
             }
         }
@@ -151,18 +100,20 @@ fn judged(orders: &[Order], channel: Option<&str>) -> [Tally; 2] {
     for (day, asked) in asked {
         let midnight = day * DAY;
         while let Some((at, n, stage, is_arrival)) = happened.next_if(|it| it.0 < midnight) {
-            let lane = Lane::of(&orders[n].way(), stage);
-            match (is_arrival, orders[n].entered(stage)) {
+            let lane = Lane::of(&orders[n].journey.way(), stage);
+            match (is_arrival, orders[n].journey.entered(stage)) {
                 (true, Some(entered)) => lanes.arrived(&lane, entered, at, 1),
                 _ => lanes.entered(&lane, at, 1),
             }
         }
         lanes.forget(midnight - WEIGHS);
-        let mut sealed = lanes.sealed(midnight);
+        // As it would have been read from the disk.
+        let body = lanes.sealed(midnight).map(|it| it.body());
+        let Some(sealed) = body.and_then(|it| Fitted::of_body(&it)) else { continue };
         for (n, stage, entered) in asked {
-            let order = &orders[n];
+            let order = &orders[n].journey;
             let Some(delivered) = order.delivered_at else { continue };
-            let arrival = sealed.arrival(&order.way(), stage, entered);
+            let Some(arrival) = sealed.arrival(&order.way(), stage, entered) else { continue };
             let tally = &mut tallies[usize::from(stage == Stage::Shipped)];
             tally.n += 1;
             tally.off += (arrival.by(0.5) - delivered).unsigned_abs() as f64 / DAY as f64;

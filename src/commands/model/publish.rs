@@ -20,6 +20,7 @@ use crate::commands::out::Out;
 use crate::commands::typed::model::{List, Publish, Show};
 use crate::commands::{Problems, ask, folder};
 use crate::config::Settings;
+use crate::models::arrivals;
 use crate::models::shelf::{Asked, Compared, Entry, Shelf, newest};
 use crate::models::{self, LEXICON, Lexicon, Quality, Trainer};
 use crate::report::Report;
@@ -223,19 +224,24 @@ fn compared(entry: &Entry) -> String {
     format!("  held out: {this}\n  {} on the same: {before}\n", entry.predecessor)
 }
 
-/// Lists what was published. The list is one file that is replaced whole, so it is read as it is,
+/// Lists what was published. Each list is one file that is replaced whole, so it is read as it is,
 /// whether a process runs or not.
 pub(super) fn list(it: &List, chosen: &Chosen) -> Result<(), Problems> {
     let flags = [("--data-dir", "data_dir", it.data_dir.clone())];
     let settings = chosen.settings(&flags, &[])?;
     let list = || -> Result<(), Report> {
         let mut out = Out::default();
-        for entry in Shelf::of(&settings.data_dir).list()? {
+        let shelf = Shelf::of(&settings.data_dir);
+        for entry in shelf.list()? {
             let told = entry.as_json();
             out.line(match it.json {
                 true => told.to_string(),
                 false => line(&entry, &told),
             })?;
+        }
+        for entry in arrivals::List::read(&shelf)?.models {
+            let told = entry.as_json();
+            out.line(if it.json { told.to_string() } else { super::seal::line(&told) })?;
         }
         out.end()
     };

@@ -40,6 +40,12 @@ pub enum Model {
                             after. Without --input the embedded log is read. docs/health.md says \
                             more.")]
     Backtest(Backtest),
+    /// Seal a model of what the running process knows now, and have it speak
+    #[command(after_help = "Example:\n  millstream model seal arrivals --json\n\n\
+                            Of the orders delivered so far: when those arrive that are paid or \
+                            shipped from now on, in `order_visibility`. A running process does \
+                            this by itself once a day; docs/visibility.md says more.")]
+    Seal(Seal),
     /// The models that were published: which, since when, how good
     #[command(after_help = "Example:\n  millstream model list --json")]
     List(List),
@@ -60,6 +66,13 @@ pub enum What {
 pub enum Tried {
     /// How well it stands with each customer, against who then left.
     Health,
+}
+
+/// What can be sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Sealed {
+    /// When orders arrive, by the lanes that they go.
+    Arrivals,
 }
 
 /// Which language the texts are in.
@@ -169,6 +182,20 @@ pub struct Backtest {
     /// The first instant at which customers are judged; 90 days after the first purchase without it
     #[arg(long, value_name = "INSTANT", value_parser = super::eval::instant)]
     pub from: Option<i64>,
+    /// JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `millstream model seal`
+#[derive(Clone, Debug, Args)]
+pub struct Seal {
+    /// What to seal
+    #[arg(value_enum)]
+    pub what: Sealed,
+    /// The data folder of the running process
+    #[arg(long, value_name = "FOLDER")]
+    pub data_dir: Option<String>,
     /// JSON
     #[arg(long)]
     pub json: bool,

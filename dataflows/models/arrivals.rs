@@ -1,0 +1,126 @@
+//! The sealed models of arrival of this process, and which of them speaks of which order.
+//!
+//! In: [`Speaker`]s, each with the instant from which it speaks. Out: to whoever makes a row, what is
+//! said of an order, and by whom.
+//!
+//! # Meaning
+//! Of an order speaks the newest model whose instant is not after the one at which the order entered
+//! its stage, by its own event time. So what is said depends on the order and on what was published,
+//! and is never made anew (test: `the_newest_before_its_own_time_speaks`).
+//!
+//! # Invariants
+//! - Instants strictly increase. A model is added while no worker has a chunk, with an instant after
+//!   every event time that was read (the door's matter): no row is changed by it.
+//! - The oldest are taken away only when no order is told by them any more ([`SHOWN`]).
+//!
+//! # State
+//! The bodies, half a megabyte each at the most; how many there may be is the business of those who
+//! add them. The rates of at most [`LANES_MAX`] lanes are kept beside, five megabytes for all models
+//! together; when there are more all of them are made again.
+//!
+//! # Why this way
+//! A row is made by whoever reads it, by functions without settings, so the models are of the
+//! process, as [`crate::health::set_terms`]. Who reads all rows would make the rates of a lane again
+//! for each of its orders, an exponential for each quarter of eighty days and each key. What depends on
+//! the quarter of the week is not kept: there would be 28 times as many.
+
+use std::sync::{Arc, LazyLock};
+
+use compact_str::CompactString;
+use hashbrown::HashMap;
+use parking_lot::RwLock;
+
+use super::eta::{Arrival, Fitted};
+use super::lanes::{QUARTER, QUARTERS_MAX, Stage, Way};
+
+/// The rates of so many lanes and models are kept.
+pub const LANES_MAX: usize = 2_048;
+
+/// How long an order is told when it arrives, from entering its stage: eighty days, beyond which
+/// nothing is told apart. Microseconds.
+pub const SHOWN: i64 = QUARTERS_MAX as i64 * QUARTER;
+
+/// A model, and of what it speaks.
+pub struct Speaker {
+    since: i64,
+    name: CompactString,
+    model: Fitted,
+}
+
+impl Speaker {
+    /// A model that speaks of orders which enter a stage from this instant on (microseconds since
+    /// the Unix epoch), under this name.
+    pub fn new(model: Fitted, name: &str, since: i64) -> Speaker {
+        Speaker { since, name: name.into(), model }
+    }
+}
+
+/// By instant of the model, and keys of a lane.
+type Rates = HashMap<(i64, Box<[u64]>), Arc<[f64]>>;
+
+/// All of them, in the order in which they were published.
+#[derive(Default)]
+pub struct Arrivals {
+    all: RwLock<Arc<[Arc<Speaker>]>>,
+    rates: RwLock<Rates>,
+}
+
+static PUBLISHED: LazyLock<Arrivals> = LazyLock::new(Arrivals::default);
+
+/// Those of this process.
+pub fn published() -> &'static Arrivals {
+    &PUBLISHED
+}
+
+impl Arrivals {
+    /// These and no others, in order: before anything is read.
+    pub fn set(&self, all: Vec<Speaker>) {
+        *self.all.write() = all.into_iter().map(Arc::new).collect();
+        self.rates.write().clear();
+    }
+
+    /// One more, whose instant is after those of all before it; false, and nothing is added, if it
+    /// is not.
+    pub fn add(&self, speaker: Speaker) -> bool {
+        let mut all = self.all.write();
+        if all.last().is_some_and(|it| it.since >= speaker.since) {
+            return false;
+        }
+        let more = all.iter().cloned().chain([Arc::new(speaker)]);
+        *all = more.collect();
+        true
+    }
+
+    /// Takes away those that speak from before this instant on.
+    pub fn forget(&self, before: i64) {
+        let mut all = self.all.write();
+        *all = all.iter().filter(|it| it.since >= before).cloned().collect();
+    }
+
+    /// When an order arrives that entered a stage at an instant, and the name of who says so.
+    pub fn of(
+        &self,
+        way: &Way<'_>,
+        stage: Stage,
+        entered: i64,
+    ) -> Option<(Arrival, CompactString)> {
+        let all = Arc::clone(&self.all.read());
+        let it = all.iter().rfind(|it| it.since <= entered)?;
+        let lane = it.model.lane(way, stage)?;
+        let key = (it.since, Box::from(lane.keys()));
+        let known = self.rates.read().get(&key).cloned();
+        let rates = known.unwrap_or_else(|| {
+            let made = it.model.rates(&lane);
+            let mut rates = self.rates.write();
+            if rates.len() >= LANES_MAX {
+                rates.clear();
+            }
+            rates.insert(key, Arc::clone(&made));
+            made
+        });
+        Some((it.model.by_rates(&lane, &rates, entered), it.name.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

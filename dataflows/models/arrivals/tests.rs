@@ -1,0 +1,123 @@
+//! Goal: of an order speaks the model of its own time, whatever was asked before; a body is what it
+//! was, or nothing. Method: models of lanes of which the times are known; bodies cut and changed.
+
+use super::super::eta::{ARRIVED_MIN, KEYS_MAX};
+use super::super::lanes::{Lane, Lanes};
+use super::*;
+
+const DAY: i64 = 4 * QUARTER;
+
+fn way<'w>(tenant: &'w str, to: &'w str) -> Way<'w> {
+    Way { tenant, from: Some("SP"), to: Some(to), seller: None, promised: None }
+}
+
+/// Forty orders of tenant `t` that took so many days each.
+fn model(days: i64) -> Fitted {
+    lanes(days, 40, &["SP"]).sealed(50 * DAY).unwrap()
+}
+
+fn lanes(days: i64, n: i64, to: &[&str]) -> Lanes {
+    let mut lanes = Lanes::default();
+    for (n, to) in (0..n).flat_map(|n| to.iter().map(move |to| (n, to))) {
+        let lane = Lane::of(&way("t", to), Stage::Shipped);
+        lanes.entered(&lane, n * DAY, 1);
+        if n + days < 50 {
+            lanes.arrived(&lane, n * DAY, (n + days) * DAY, 1);
+        }
+    }
+    lanes
+}
+
+fn asked(of: &Arrivals, entered: i64) -> Option<(i64, String)> {
+    let (arrival, name) = of.of(&way("t", "SP"), Stage::Shipped, entered)?;
+    let days = (arrival.by(0.5) - entered) as f64 / DAY as f64;
+    Some((days.round() as i64, name.to_string()))
+}
+
+#[test]
+fn the_newest_before_its_own_time_speaks() {
+    let of = Arrivals::default();
+    assert_eq!(asked(&of, 100 * DAY), None);
+    let add = |days, name, since| of.add(Speaker::new(model(days), name, since));
+    assert!(add(2, "arrival 1", 100 * DAY));
+    let first = asked(&of, 100 * DAY).unwrap();
+    let late = asked(&of, 105 * DAY).unwrap();
+    assert_eq!((first.1.as_str(), asked(&of, 100 * DAY - 1)), ("arrival 1", None));
+    assert!(!add(12, "arrival 2", 100 * DAY), "not after the last");
+    assert!(add(12, "arrival 2", 110 * DAY));
+    // What was said stays, also of a statement that comes late; what comes then is told anew.
+    assert_eq!((asked(&of, 100 * DAY).unwrap(), asked(&of, 105 * DAY).unwrap()), (first, late));
+    let second = asked(&of, 110 * DAY).unwrap();
+    assert_eq!(
+        (second.1.as_str(), asked(&of, i64::MAX / 2).unwrap().1.as_str()),
+        ("arrival 2", "arrival 2")
+    );
+    assert!(second.0 > asked(&of, 110 * DAY - 1).unwrap().0 + 3, "{second:?}");
+    // Of a tenant, or a stage, of which nothing is known nothing is said.
+    assert!(of.of(&way("other", "SP"), Stage::Shipped, 110 * DAY).is_none());
+    assert!(of.of(&way("t", "SP"), Stage::Paid, 110 * DAY).is_none());
+    of.forget(101 * DAY);
+    assert_eq!(asked(&of, 109 * DAY), None);
+    assert_eq!(asked(&of, 110 * DAY).unwrap(), second);
+    of.set(Vec::new());
+    assert_eq!(asked(&of, 110 * DAY), None);
+}
+
+/// Goal: what is kept of lanes is bounded, and makes no difference. Method: more lanes of more models
+/// than are kept, each asked twice, against the model itself.
+#[test]
+fn what_is_kept_makes_no_difference() {
+    let places: Vec<String> = (0..100).map(|n| format!("P{n}")).collect();
+    let to: Vec<&str> = places.iter().map(String::as_str).collect();
+    let model = lanes(3, 30, &to).sealed(50 * DAY).unwrap();
+    let of = Arrivals::default();
+    for n in 0..30 {
+        assert!(of.add(Speaker::new(model.clone(), "m", n * DAY)));
+    }
+    for _ in 0..2 {
+        for (n, to) in (0..30).flat_map(|n| to.iter().map(move |to| (n, to))) {
+            let entered = n * DAY + n * QUARTER / 30 + 17;
+            let expected = model.arrival(&way("t", to), Stage::Shipped, entered);
+            let said = of.of(&way("t", to), Stage::Shipped, entered).map(|it| it.0);
+            assert_eq!(said, expected);
+            assert!((1..=LANES_MAX).contains(&of.rates.read().len()));
+        }
+    }
+}
+
+#[test]
+fn a_body_is_what_it_was() {
+    let model = lanes(4, 40, &["SP/0/01", "RJ", "AM"]).sealed(50 * DAY).unwrap();
+    let body = model.body();
+    assert_eq!(Fitted::of_body(&body).as_ref(), Some(&model));
+    assert_eq!((model.boundary(), model.n_arrived()), (50 * DAY, 120));
+    for n in 0..body.len() {
+        assert_eq!(Fitted::of_body(&body[..n]), None, "cut at {n}");
+    }
+    let mut longer = body.clone();
+    longer.push(0);
+    assert_eq!(Fitted::of_body(&longer), None);
+    // Whatever one bit makes of it: never a panic, never what it was. (That it was flipped is seen
+    // by the digest.)
+    for n in 0..body.len() * 8 {
+        let mut flipped = body.clone();
+        flipped[n / 8] ^= 1 << (n % 8);
+        let found = Fitted::of_body(&flipped);
+        assert_ne!(found.as_ref(), Some(&model), "bit {n}");
+        if let Some(it) = found {
+            it.arrival(&way("t", "RJ"), Stage::Shipped, 60 * DAY);
+        }
+    }
+}
+
+#[test]
+fn limits() {
+    assert!(lanes(1, ARRIVED_MIN - 1, &["SP"]).sealed(50 * DAY).is_none());
+    assert!(lanes(1, ARRIVED_MIN, &["SP"]).sealed(50 * DAY).is_some());
+    let places: Vec<String> = (0..KEYS_MAX as i64).map(|n| format!("P{n}")).collect();
+    let to: Vec<&str> = places.iter().map(String::as_str).collect();
+    let model = lanes(3, 1, &to).sealed(50 * DAY).unwrap();
+    assert_eq!(model.n_keys(), KEYS_MAX);
+    assert!(model.arrival(&way("t", "nowhere"), Stage::Shipped, 60 * DAY).is_some());
+    assert!(model.body().len() < 1 << 20, "{}", model.body().len());
+}

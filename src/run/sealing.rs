@@ -1,0 +1,190 @@
+//! Models of arrival, sealed by the day while the process runs.
+//!
+//! ```text
+//!  midnight ─▶ rows of `orders` ─▶ sums of lanes ─▶ body durable ─▶ reading held, what was handed
+//!  out is complete ─▶ the instant from which it speaks ─▶ list durable ─▶ known to who makes rows
+//!  ─▶ reading goes on ─▶ fact in the log
+//! ```
+//!
+//! # Meaning
+//! At each midnight in UTC, of the process's clock, what happened before it is sealed, once; also
+//! after a start, where none is of the last midnight. A process that is not ready, builds views again
+//! or has just started waits ([`SETTLES`]): half of what there is teaches something else. Whoever
+//! asks for one by a command gets one of all before the current quarter of the day.
+//!
+//! # Invariants
+//! Rows are read and lanes fitted on this thread, before reading is held; no worker waits for it.
+//! While the list is written no worker has a chunk: so no order that was shown has entered its stage
+//! at the model's instant or later, and no row is changed by it.
+//!
+//! # When it fails
+//! Nothing has changed until the list is durable; it is tried again after [`AGAIN`]. Of a day with
+//! too few orders nothing is sealed: the model before goes on speaking.
+//!
+//! # Why this way
+//! A replay by the events' own time seals nothing: it uses the folder of models that it is given, and
+//! says what was said then. Made anew the models would be of what is known now.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+
+use super::ends::joined;
+use super::publishing::{Publisher, not_now};
+use crate::models::arrivals::{self, Entry};
+use crate::models::{ARRIVED_MIN, QUARTER, arrivals_of, keep};
+use crate::report::{Report, log_report};
+use crate::segments;
+use crate::tasks;
+use crate::watch;
+
+/// From the start to the first look: a start has more to do, and who starts again and again is not
+/// to seal each time.
+const SETTLES: Duration = Duration::from_secs(600);
+/// Between two looks whether a midnight has passed.
+const LOOK_EVERY: Duration = Duration::from_secs(20);
+/// After one that could not be sealed.
+const AGAIN: Duration = Duration::from_secs(600);
+/// The view that says when an order arrives.
+const SAYS: &str = "order_visibility";
+
+/// The thread that seals.
+pub(super) struct Sealing {
+    /// Nothing is sent: it ends when this is gone.
+    end: Sender<()>,
+    ends: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Sealing {
+    /// Ends it, in the middle of reading too.
+    pub(super) fn stop(self) -> Result<(), Report> {
+        self.ends.store(true, SeqCst);
+        drop(self.end);
+        joined("seal", self.thread.join().map(Ok))
+    }
+}
+
+/// Starts it; nothing where nobody would say when orders arrive.
+pub(super) fn start(
+    publisher: Arc<Publisher>,
+    health: Arc<watch::Health>,
+) -> Result<Option<Sealing>, Report> {
+    let has = |name| publisher.read.views.iter().any(|it| it.def().name == name);
+    if !has(arrivals::VIEW) || !has(SAYS) {
+        return Ok(None);
+    }
+    let (end, ended) = crossbeam_channel::bounded(0);
+    let ends = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&ends);
+    let thread = tasks::thread("seal", move || by_the_day(&publisher, &health, &ended, &told))?;
+    Ok(Some(Sealing { end, ends, thread }))
+}
+
+fn by_the_day(
+    publisher: &Publisher,
+    health: &watch::Health,
+    ended: &Receiver<()>,
+    ends: &AtomicBool,
+) {
+    let (mut wait, mut too_few) = (SETTLES, None);
+    loop {
+        match ended.recv_timeout(wait) {
+            Err(RecvTimeoutError::Timeout) => wait = LOOK_EVERY,
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+        }
+        let newest = publisher.models.newest_arrival();
+        let due = arrivals::due(newest.as_ref(), (publisher.now_ms)());
+        let Some(boundary) = due.filter(|it| too_few != Some(*it)) else { continue };
+        if !health.troubles().is_empty() {
+            continue;
+        }
+        match publisher.seal(boundary, &|| !ends.load(SeqCst)) {
+            Ok(_) => {}
+            Err(_) if ends.load(SeqCst) => return,
+            Err(report) if report.code == FEW => {
+                tracing::debug!(why = report.why, "nothing was sealed");
+                too_few = Some(boundary);
+            }
+            Err(report) => {
+                log_report!(warn, report, "a model of arrival was not sealed; tried again");
+                wait = AGAIN;
+            }
+        }
+    }
+}
+
+impl Publisher {
+    /// Seals what is known before now.
+    pub(super) fn seal_now(&self) -> Result<Entry, Report> {
+        let now = (self.now_ms)().cast_signed().saturating_mul(1_000);
+        self.seal(now.div_euclid(QUARTER) * QUARTER, &|| true)
+    }
+
+    /// Seals what is known before a boundary, and publishes it.
+    fn seal(&self, boundary: i64, go_on: &dyn Fn() -> bool) -> Result<Entry, Report> {
+        let Some(log) = &self.log else {
+            return Err(not_now("this process replays a file and keeps no log"));
+        };
+        let models = &self.models;
+        // What takes long comes first.
+        let lanes = arrivals::lanes(&self.read, boundary, go_on);
+        let lanes = lanes.ok_or_else(|| not_now("the view `orders` could not be read"))?;
+        let model = lanes.sealed(boundary).ok_or_else(too_few_arrived)?;
+        drop(lanes);
+        let body = model.body();
+        let entry = {
+            let _turn = models.turn.lock();
+            let shelf = &models.shelf;
+            let list = models.arrivals.lock().clone();
+            let digest = crate::models::digest(&body);
+            let path = shelf.dir().join(&digest);
+            let is_new = !path.exists();
+            let published = || {
+                keep(shelf.dir(), &body)?;
+                let quiet = self.quiet()?;
+                let now = ((self.now_ms)(), self.newest_event());
+                let next = list.next((&model, &body, &digest), now)?;
+                list.let_go(shelf)?;
+                next.write(shelf)?;
+                Ok((next, quiet))
+            };
+            let (next, quiet) = published().inspect_err(|_| {
+                // A body that is not published is not left behind.
+                if is_new && let Err(why) = segments::remove(&path) {
+                    tracing::warn!(file = %path.display(), %why, "could not remove a body");
+                }
+            })?;
+            let (first, entry) = (next.models[0].since, next.models[next.models.len() - 1].clone());
+            *models.arrivals.lock() = next;
+            arrivals_of().forget(first);
+            // Its instant is after those of all before: it is taken.
+            arrivals_of().add(entry.speaker(model));
+            drop(quiet);
+            entry
+        };
+        tracing::info!(model = entry.speaks_as(), digest = entry.digest, "a model was published");
+        models.tell(log);
+        Ok(entry)
+    }
+}
+
+/// The code of what is no fault.
+const FEW: &str = "models/too-few-arrived";
+
+fn too_few_arrived() -> Report {
+    Report {
+        code: "models/too-few-arrived",
+        what: "cannot seal a model of arrival yet".into(),
+        at: vec![],
+        why: format!(
+            "expected a tenant of whose orders {ARRIVED_MIN} were paid or shipped, and delivered, \
+             within the last 160 days"
+        ),
+        effect: "nothing was published; the one in use, if any, stays".into(),
+        fix: "wait until more orders were delivered".into(),
+    }
+}
