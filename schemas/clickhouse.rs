@@ -73,6 +73,7 @@ pub const MIGRATIONS: &[Migration] = &[
         "0030_order_visibility_eta_model",
         include_str!("clickhouse/0030_order_visibility_eta_model.sql"),
     ),
+    ("0031_profile_health", include_str!("clickhouse/0031_profile_health.sql")),
 ];
 
 /// How a statement of a migration may begin, and what the name of its table or view stands behind: each may
@@ -130,6 +131,8 @@ pub const FEW_WORDS: &[(&str, &str)] = &[
     ("load_forecast", "series"),
     ("health", "band"),
     ("health", "band_before"),
+    ("profile_health", "band"),
+    ("profile_health", "band_before"),
     ("profiles", "tier"),
     ("profiles", "language"),
     ("profiles", "country"),
