@@ -314,15 +314,16 @@ mod tests {
     use super::*;
     use crate::models::{Lane, Stage, digest, keep};
 
-    fn model(n: i64) -> Fitted {
+    /// Sealed on this day, of thirty orders.
+    fn model(day: i64) -> Fitted {
         let way = dataflows::models::lanes::Way { tenant: "t", ..Default::default() };
         let lane = Lane::of(&way, Stage::Shipped);
         let mut lanes = Lanes::default();
-        for day in 0..n {
+        for day in day - 40..day - 10 {
             lanes.entered(&lane, day * DAY, 1);
             lanes.arrived(&lane, day * DAY, (day + 2) * DAY, 1);
         }
-        lanes.sealed(100 * DAY).unwrap()
+        lanes.sealed(day * DAY).unwrap()
     }
 
     /// Goal: instants are after everything read and every earlier one; old ones are taken off when
@@ -337,7 +338,7 @@ mod tests {
         let mut first = String::new();
         let ms = |day: u64| day * 86_400_000;
         for day in 0..100 {
-            let it = model(30 + day as i64);
+            let it = model(100 + day as i64);
             let body = it.body();
             let named = keep(&dir, &body).unwrap();
             assert_eq!(named, digest(&body));
