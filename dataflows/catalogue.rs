@@ -49,6 +49,7 @@ use crate::order_visibility::OrderVisibility;
 use crate::orders::Orders;
 use crate::orders_by_status::{Moves, OrdersByStatus};
 use crate::priority_queue::PriorityQueue;
+use crate::profile_health::ProfileHealth;
 use crate::profiles::Profiles;
 use crate::publish::{Published, publish};
 use crate::queue_load::QueueLoad;
@@ -66,13 +67,13 @@ use crate::{Epoch, Fold, Keep};
 use crate::{
     capacity, capacity_advice, cases, claims, customers, erasures, identifiers, identity,
     identity_conflicts, load_forecast, notifications, order_exceptions, order_kpis,
-    order_visibility, orders, orders_by_status, priority_queue, profiles, queue_load, queues,
-    records, sla, top_customers, volume,
+    order_visibility, orders, orders_by_status, priority_queue, profile_health, profiles,
+    queue_load, queues, records, sla, top_customers, volume,
 };
 
 /// Every view of this build, in the order of the documentation.
 pub fn definitions() -> &'static [&'static ViewDef] {
-    static ALL: [&ViewDef; 28] = [
+    static ALL: [&ViewDef; 29] = [
         &customers::DEF,
         &orders::DEF,
         &cases::DEF,
@@ -101,6 +102,7 @@ pub fn definitions() -> &'static [&'static ViewDef] {
         &capacity::DEF,
         &capacity_advice::DEF,
         &order_kpis::DEF,
+        &profile_health::DEF,
     ];
     &ALL
 }
@@ -109,7 +111,7 @@ pub fn definitions() -> &'static [&'static ViewDef] {
 pub type Reference = fn(&[Event<'static>], Epoch) -> BTreeMap<Name, Row>;
 
 /// Of each view its plain computation, in the catalogue's order.
-pub fn references() -> [Reference; 28] {
+pub fn references() -> [Reference; 29] {
     [
         customers::reference,
         orders::reference,
@@ -139,6 +141,7 @@ pub fn references() -> [Reference; 28] {
         capacity::reference,
         capacity_advice::reference,
         order_kpis::reference,
+        profile_health::reference,
     ]
 }
 
@@ -177,6 +180,7 @@ pub struct Views {
     erasures: Option<Arc<Served<Erasures>>>,
     capacity: Option<Arc<Served<Capacity>>>,
     order_kpis: Option<Arc<Published<OrderKpis>>>,
+    profile_health: Option<Arc<Published<ProfileHealth>>>,
 }
 
 impl Views {
@@ -262,6 +266,7 @@ impl Views {
         let capacity = maker.served(ViewSet::CAPACITY, Kind::Process);
         maker.face::<_, CapacityAdvice>(ViewSet::CAPACITY_ADVICE, capacity.as_ref());
         let order_kpis = maker.published(ViewSet::ORDER_KPIS);
+        let profile_health = maker.published(ViewSet::PROFILE_HEALTH);
         Arc::new(Views {
             clock,
             secret,
@@ -296,6 +301,7 @@ impl Views {
             erasures,
             capacity,
             order_kpis,
+            profile_health,
         })
     }
 
@@ -341,7 +347,10 @@ impl Views {
 
     /// Whether somebody asks which customers are one person.
     fn asks_who_is_who(&self) -> bool {
-        self.profiles.is_some() || self.identifiers.is_some() || self.identity_conflicts.is_some()
+        self.profiles.is_some()
+            || self.identifiers.is_some()
+            || self.identity_conflicts.is_some()
+            || self.profile_health.is_some()
     }
 
     /// Multiplicities other than one seen by relations, over all of them.
@@ -354,7 +363,8 @@ impl Views {
         let wrong = self.order_exceptions.as_ref().map_or(0, |it| it.anomalies());
         let people = self.profiles.as_ref().map_or(0, |it| it.anomalies())
             + self.identifiers.as_ref().map_or(0, |it| it.anomalies())
-            + self.identity_conflicts.as_ref().map_or(0, |it| it.anomalies());
+            + self.identity_conflicts.as_ref().map_or(0, |it| it.anomalies())
+            + self.profile_health.as_ref().map_or(0, |it| it.anomalies());
         let delivered = self.order_kpis.as_ref().map_or(0, |it| it.anomalies());
         by_status + top + waiting + sla + load + wrong + people + delivered
     }
@@ -459,7 +469,7 @@ impl Sources {
             let probe = ProbeHandle::new();
             // Whether somebody asks for cases with their people.
             let asks = views.priority_queue.is_some() || views.sla.is_some();
-            let (mut customers, mut tiers) = (None, None);
+            let (mut customers, mut tiers, mut whose) = (None, None, None);
             if let Some(map) = &views.customers {
                 let top = views.top_customers.as_ref().map(|_| Candidates::default());
                 let terms = identity::terms();
@@ -479,6 +489,7 @@ impl Sources {
                     if let Some(map) = &views.identity_conflicts {
                         publish(who.conflicts, map.clone(), index).probe_with(&probe);
                     }
+                    whose = Some(who.whose);
                 }
                 if let Some(top) = &views.top_customers {
                     let ranked = top_customers::relate(candidates);
@@ -525,9 +536,15 @@ impl Sources {
             }
             let (mut health, mut bands) = (None, None);
             if let Some(map) = &views.health {
-                let both: Both<Bands, Nobody> = Both(asks.then_some(Bands), None);
+                let told = views.profile_health.as_ref().map(|_| profile_health::Told);
+                let both = Both(asks.then_some(Bands), told);
                 let (its_door, moved) = door(scope, map, index, both, &probe);
-                (health, bands) = (Some(its_door), Some(split(moved).0));
+                let (said, told) = split(moved);
+                if let (Some(map), Some(whose)) = (&views.profile_health, whose) {
+                    let united = profile_health::relate(told, whose);
+                    publish(united, map.clone(), index).probe_with(&probe);
+                }
+                (health, bands) = (Some(its_door), Some(said));
             }
             let waits = waits.map(Waiting::of);
             if let (Some(map), Some(waits), Some(picks)) = (&views.queue_load, &waits, picks) {

@@ -12,8 +12,8 @@
 //! [`LOOK_BACK`] days, by what was known of those days. A change of band is a change of the row: in
 //! ClickHouse the table `health_changes` has every one of them.
 //!
-//! The key is `customer`. When a view puts customers together as persons, the key becomes the
-//! person's id and [`Facts`] of the members are added up; nothing else here knows what a key names.
+//! The key is `customer`. Where customers are put together as persons, the view `profile_health`
+//! judges what is known of all of them ([`united`]); nothing here but the key knows whom it is about.
 //!
 //! # Invariants
 //! Whole numbers: sums by day, and the newest statement of each kind about each order and case
@@ -32,14 +32,14 @@
 //! Sixteen bytes in place and one allocation, packed: some 7 bytes for a day with purchases, 5 for
 //! one with texts, 12 to 16 for a statement. Bounded by [`facts::CELLS_MAX`],
 //! [`facts::TEXTS_MAX`], [`facts::STATEMENTS_MAX`]. Nothing is kept of customers who have only
-//! attributes, or whose orders and cases nobody speaks of.
+//! attributes, or whose orders and cases nobody speaks of. Of one of whom something was said of who
+//! they are, a bit says so: those are told to `profile_health`, and others cost nothing there.
 //!
 //! # Why this way
 //! The score is made by who reads the row: a weight that is changed needs no state to be made anew,
 //! and a worker takes in an event without judging anybody.
 
 use std::cell::RefCell;
-use std::sync::Arc;
 
 use compact_str::CompactString;
 use schemas::events::{Data, Event, OrderReversed, Status};
@@ -61,14 +61,103 @@ mod reference;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod united; // what is known of several who are one
 
 pub use facts::{CELLS_MAX, SPAN, STATEMENTS_MAX, TEXTS_MAX};
 pub use reference::reference;
-pub(crate) use reference::standings;
+pub(crate) use reference::{of_persons, standings};
 pub use terms::{Band, PARTS, Terms, set_terms, terms};
+pub(crate) use united::Packed;
 
 use facts::{Facts, Said, Statement, What};
 use judge::{Judged, Known, LOOK_BACK};
+
+/// What is said of whom a row is about, whoever that is.
+const JUDGED: [FieldDef; 11] = [
+    FieldDef::new("score", FieldKind::Int, false, true, "From 0 (worst) to 100."),
+    FieldDef::new("band", FieldKind::Text, false, true, "The band of the score."),
+    FieldDef::new(
+        "band_before",
+        FieldKind::Text,
+        true,
+        true,
+        "The band before that one, where it changed within the last 28 days.",
+    ),
+    FieldDef::new(
+        "band_since",
+        FieldKind::Time,
+        true,
+        false,
+        "The start of the day on which it changed, or on which the customer came, within the \
+         last 28 days.",
+    ),
+    FieldDef::new(
+        "recency",
+        FieldKind::Int,
+        true,
+        false,
+        "0 to 100: the time since the last purchase, against the customer's own rhythm; null: \
+         nothing was bought.",
+    ),
+    FieldDef::new(
+        "frequency",
+        FieldKind::Int,
+        true,
+        false,
+        "0 to 100: days with a purchase, older ones counting less.",
+    ),
+    FieldDef::new(
+        "trend",
+        FieldKind::Int,
+        true,
+        false,
+        "0 to 100: money spent in the last 90 days against the nine months before; 50 is as \
+         before, null too new to say.",
+    ),
+    FieldDef::new(
+        "sentiment",
+        FieldKind::Int,
+        true,
+        false,
+        "0 to 100: texts of the last 90 days; 50 is neutral, null there are none.",
+    ),
+    FieldDef::new(
+        "cases",
+        FieldKind::Int,
+        false,
+        false,
+        "0 to 100: 20 less for each open case, 30 more if it is open for long.",
+    ),
+    FieldDef::new(
+        "late_orders",
+        FieldKind::Int,
+        false,
+        false,
+        "0 to 100: 40 less for each order that is late, 20 for each that came late in the last \
+         60 days.",
+    ),
+    FieldDef::new(
+        "reasons",
+        FieldKind::Json,
+        false,
+        false,
+        "At most three, the strongest first: words, and points (what it does to the score).",
+    ),
+];
+
+/// A row's fields: of whom, and what is said of them; room for more behind that.
+pub(crate) const fn fields<const N: usize>(whom: FieldDef) -> [FieldDef; N] {
+    let mut all = [whom; N];
+    let mut at = 0;
+    while at < JUDGED.len() {
+        all[at + 1] = JUDGED[at];
+        at += 1;
+    }
+    all
+}
+
+static FIELDS: [FieldDef; JUDGED.len() + 1] =
+    fields(FieldDef::new("customer", FieldKind::Text, false, true, "The customer."));
 
 /// The catalogue's entry.
 pub static DEF: ViewDef = ViewDef {
@@ -76,78 +165,7 @@ pub static DEF: ViewDef = ViewDef {
     words: "How well it stands with each customer: a score, a band, and the strongest reasons.",
     shape: Shape::Fold,
     key: &["customer"],
-    fields: &[
-        FieldDef::new("customer", FieldKind::Text, false, true, "The customer."),
-        FieldDef::new("score", FieldKind::Int, false, true, "From 0 (worst) to 100."),
-        FieldDef::new("band", FieldKind::Text, false, true, "The band of the score."),
-        FieldDef::new(
-            "band_before",
-            FieldKind::Text,
-            true,
-            true,
-            "The band before that one, where it changed within the last 28 days.",
-        ),
-        FieldDef::new(
-            "band_since",
-            FieldKind::Time,
-            true,
-            false,
-            "The start of the day on which it changed, or on which the customer came, within the \
-             last 28 days.",
-        ),
-        FieldDef::new(
-            "recency",
-            FieldKind::Int,
-            true,
-            false,
-            "0 to 100: the time since the last purchase, against the customer's own rhythm; null: \
-             nothing was bought.",
-        ),
-        FieldDef::new(
-            "frequency",
-            FieldKind::Int,
-            true,
-            false,
-            "0 to 100: days with a purchase, older ones counting less.",
-        ),
-        FieldDef::new(
-            "trend",
-            FieldKind::Int,
-            true,
-            false,
-            "0 to 100: money spent in the last 90 days against the nine months before; 50 is as \
-             before, null too new to say.",
-        ),
-        FieldDef::new(
-            "sentiment",
-            FieldKind::Int,
-            true,
-            false,
-            "0 to 100: texts of the last 90 days; 50 is neutral, null there are none.",
-        ),
-        FieldDef::new(
-            "cases",
-            FieldKind::Int,
-            false,
-            false,
-            "0 to 100: 20 less for each open case, 30 more if it is open for long.",
-        ),
-        FieldDef::new(
-            "late_orders",
-            FieldKind::Int,
-            false,
-            false,
-            "0 to 100: 40 less for each order that is late, 20 for each that came late in the last \
-             60 days.",
-        ),
-        FieldDef::new(
-            "reasons",
-            FieldKind::Json,
-            false,
-            false,
-            "At most three, the strongest first: words, and points (what it does to the score).",
-        ),
-    ],
+    fields: &FIELDS,
 };
 
 /// The place of the components among the fields.
@@ -178,6 +196,11 @@ impl Update {
         let offset = offset_of(customer);
         let day = facts::day_of(millis(time), offset);
         Update { offset, said: Said::Text { day, score } }
+    }
+
+    /// That something was said of who a customer is.
+    pub(crate) fn identity(customer: &str) -> Update {
+        Update { offset: offset_of(customer), said: Said::Identity }
     }
 
     /// What else an event says, and of whom: to `emit`. `amount`: the order's whole amount, for
@@ -245,6 +268,13 @@ impl Update {
                     tell(customer, statement(What::Resolved, 0, id_of(Kind::Case, &it.case)));
                 }
             }
+            // Of the other one of two: [`Update::identity`].
+            Data::CustomerIdentified(it) | Data::CustomerUnlinked(it) => {
+                tell(&it.customer, Said::Identity);
+            }
+            Data::CustomerLinkedByHand(it) | Data::CustomerSeparatedByHand(it) => {
+                tell(&it.customer, Said::Identity);
+            }
             _ => {}
         }
     }
@@ -261,7 +291,7 @@ fn millis(time: i64) -> i64 {
 
 /// What is known of a customer: [`Facts`], packed.
 #[derive(Clone, Debug, Default)]
-pub struct State(Option<Arc<[u8]>>);
+pub struct State(Option<Packed>);
 
 thread_local! {
     /// Where facts are taken apart and put together again.
@@ -272,9 +302,14 @@ impl State {
     fn facts(&self) -> Facts {
         let mut facts = Facts::default();
         if let Some(it) = &self.0 {
-            facts.unpack(it).expect("as it was packed");
+            it.unpack(&mut facts);
         }
         facts
+    }
+
+    /// What is known, of one of whom something was said of who they are.
+    pub(crate) fn told(&self) -> Option<&Packed> {
+        self.0.as_ref().filter(|it| it.head().is_told_of)
     }
 
     /// Takes an update in.
@@ -282,20 +317,18 @@ impl State {
         SCRATCH.with_borrow_mut(|(facts, bytes)| {
             facts.clear();
             if let Some(it) = &self.0 {
-                facts.unpack(it).expect("as it was packed");
+                it.unpack(facts);
             }
             facts.offset = update.offset;
             facts.take(&update.said);
-            bytes.clear();
-            facts.pack(&mut Writer(bytes));
-            self.0 = Some(bytes.as_slice().into());
+            self.0 = Some(Packed::of(facts, bytes));
         });
     }
 
     /// Of a customer who opened a case: the band at an instant, and the better one of which they
     /// were one to four weeks before. Nobody else has cases that would wait for it.
     pub(crate) fn standing(&self, now: Epoch) -> Option<(CompactString, Option<CompactString>)> {
-        if !facts::head(self.0.as_ref()?).has_cases {
+        if !self.0.as_ref()?.head().has_cases {
             return None;
         }
         let facts = self.facts();
@@ -333,7 +366,7 @@ impl Fold for Health {
     }
 
     fn exists(state: &State) -> bool {
-        state.0.as_ref().is_some_and(|it| facts::head(it).is_said)
+        state.0.as_ref().is_some_and(|it| it.head().is_said)
     }
 
     fn fields(name: &Name, state: &State, now: Epoch, fields: &[usize], into: &mut Vec<Value>) {
@@ -344,11 +377,11 @@ impl Fold for Health {
 
     /// At the start of each of the customer's days, as long as it can change something.
     fn next_due(state: &State, after: Epoch) -> Option<Epoch> {
-        facts::head(state.0.as_ref()?).next_day(after)
+        state.0.as_ref()?.head().next_day(after)
     }
 
     fn heap_bytes(state: &State) -> usize {
-        state.0.as_ref().map_or(0, |it| 16 + it.len())
+        state.0.as_ref().map_or(0, Packed::heap_bytes)
     }
 }
 
@@ -400,13 +433,13 @@ fn reasons(judged: &Judged, terms: &Terms) -> Value {
 
 impl Keep for Health {
     const LAYOUT: &'static str = layout!(
-        "health 1: 0, or 1 and when days begin with whether there is a row and a case, the first and the last \
-         day, days with purchases by currency, days with texts, statements by time"
+        "health 2: 0, or 1 and when days begin with whether there is a row, a case and something of who it \
+         is, the first and the last day, days with purchases by currency, days with texts, statements by time"
     );
 
     fn store(state: &State, into: &mut Vec<u8>) {
         into.push(u8::from(state.0.is_some()));
-        into.extend_from_slice(state.0.as_deref().unwrap_or(&[]));
+        into.extend_from_slice(state.0.as_ref().map_or(&[], Packed::bytes));
     }
 
     fn restore(bytes: &[u8]) -> Option<State> {
@@ -422,7 +455,7 @@ impl Keep for Health {
                 // There is one way to write them.
                 let mut again = Vec::with_capacity(rest.len());
                 facts.pack(&mut Writer(&mut again));
-                (again == rest).then(|| State(Some(rest.into())))
+                (again == rest).then(|| State(Some(Packed::from_bytes(rest))))
             }
             _ => None,
         }

@@ -5,7 +5,8 @@
 //!   (told by       ├ what was said by hand of two ─────────────────────────────┼─▶ level 0, 1, 2 …
 //!    [`told`])     │                                                           │   ([`level`])
 //!                  └ what is known of each ─▶ join with its part ◀─────────────┘
-//!                                              └─▶ profiles, identifiers, identity_conflicts
+//!                                              └─▶ profiles, identifiers, identity_conflicts,
+//!                                                  and whose each is, for profile_health
 //! ```
 //!
 //! # Meaning
@@ -54,7 +55,7 @@ pub use terms::{Rank, Terms, set_terms, terms};
 
 pub use level::Conflict;
 pub(crate) use reference::plain;
-pub(crate) use relate::relate;
+pub(crate) use relate::{Whose, relate};
 pub(crate) use told::{Member, Sums, Tells, Told};
 
 use schemas::names::Name;
@@ -72,4 +73,4 @@ pub(crate) const CUSTOMER: &str = "customer";
 pub(crate) const BY_HAND: &str = "by_hand";
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -110,6 +110,13 @@ impl Updates {
             let key = secret.fingerprint(tenant, Kind::Customer, &[other]);
             self.customers.push(Addressed { key, name: self.texts.name(tenant, other), update });
         }
+        if views.0 & ViewSet::HEALTH != 0
+            && let Some((other, _)) = customers::Update::of_other(event)
+        {
+            let key = secret.fingerprint(tenant, Kind::Customer, &[other]);
+            let (name, update) = (self.texts.name(tenant, other), health::Update::identity(other));
+            self.health.push(Addressed { key, name, update });
+        }
         if views.0 & ViewSet::ORDERS != 0 {
             let said = orders::Update::of(event, owner, amount, &mut self.scratch);
             if let Some((order, update)) = said {

@@ -19,6 +19,7 @@
 //!                                  └───▶ relate top_customers ────▶ publish ─▶ served map
 //!  cases, customers, orders, health ─▶ [`queues`] ─▶ relate priority_queue, sla ─▶ publish ─▶ served maps
 //!  customers ─▶ [`identity`], level by level ─▶ profiles, identifiers, identity_conflicts ─▶ publish ─▶ served maps
+//!  health, [`identity`] ─────────────────▶ relate profile_health ──────▶ publish ─▶ served map
 //!  orders ───────────────────────────────▶ relate order_exceptions ────▶ publish ─▶ served map
 //!  orders ─(delivered, summed)─▶ relate order_kpis ──────────────────────▶ publish ─▶ served map
 //!  cases, claims ────────────────────────▶ relate queue_load ──────────▶ publish ─▶ served map
@@ -30,7 +31,7 @@
 //! [`capacity`] (folds);
 //! [`orders_by_status`], [`top_customers`],
 //! [`priority_queue`], [`sla`], [`queue_load`], [`order_exceptions`], [`order_kpis`],
-//! [`profiles`], [`identifiers`], [`identity_conflicts`] (relations);
+//! [`profiles`], [`profile_health`], [`identifiers`], [`identity_conflicts`] (relations);
 //! [`order_visibility`] (another look at the states of `orders`),
 //! [`capacity_advice`] (another look at those of `capacity`).
 
@@ -69,8 +70,9 @@ pub mod capacity_advice;
 pub mod order_visibility;
 pub mod order_exceptions;
 pub mod order_kpis;
-pub mod identity; // which customers are one person: what the next three are made from
+pub mod identity; // which customers are one person: what the next four are made from
 pub mod profiles;
+pub mod profile_health;
 pub mod identifiers;
 pub mod identity_conflicts;
 pub mod erasures; // that a customer was erased

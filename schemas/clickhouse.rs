@@ -69,6 +69,7 @@ pub const MIGRATIONS: &[Migration] = &[
     ("0027_capacity", include_str!("clickhouse/0027_capacity.sql")),
     ("0028_capacity_advice", include_str!("clickhouse/0028_capacity_advice.sql")),
     ("0029_order_kpis", include_str!("clickhouse/0029_order_kpis.sql")),
+    ("0031_profile_health", include_str!("clickhouse/0031_profile_health.sql")),
 ];
 
 /// How a statement of a migration may begin, and what the name of its table or view stands behind: each may
@@ -125,6 +126,8 @@ pub const FEW_WORDS: &[(&str, &str)] = &[
     ("load_forecast", "series"),
     ("health", "band"),
     ("health", "band_before"),
+    ("profile_health", "band"),
+    ("profile_health", "band_before"),
     ("profiles", "tier"),
     ("profiles", "language"),
     ("profiles", "country"),

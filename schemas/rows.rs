@@ -33,7 +33,7 @@ pub enum Shape {
 }
 
 /// One field of a view.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct FieldDef {
     /// The name; units are part of it (`_at`, `_ms`).
     pub name: &'static str,

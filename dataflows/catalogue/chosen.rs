@@ -42,13 +42,14 @@ impl ViewSet {
     pub(crate) const CAPACITY: u32 = 33_554_432;
     pub(super) const CAPACITY_ADVICE: u32 = 67_108_864;
     pub(super) const ORDER_KPIS: u32 = 134_217_728;
+    pub(super) const PROFILE_HEALTH: u32 = 268_435_456;
     /// Those that show another view's states: they have no lane of their own on the clock.
     pub(super) const FACES: u32 = ViewSet::ORDER_VISIBILITY | ViewSet::CAPACITY_ADVICE;
     /// Those for which events are counted.
     pub(crate) const COUNTED: u32 = ViewSet::VOLUME | ViewSet::LOAD_FORECAST | ViewSet::CAPACITY;
 
     /// Relations, each with a fold whose rows it is made from; the first is the one it is about.
-    pub(super) const NEEDS: [(u32, u32); 17] = [
+    pub(super) const NEEDS: [(u32, u32); 19] = [
         (ViewSet::ORDERS_BY_STATUS, ViewSet::ORDERS),
         (ViewSet::TOP_CUSTOMERS, ViewSet::CUSTOMERS),
         (ViewSet::PRIORITY_QUEUE, ViewSet::CASES),
@@ -66,6 +67,8 @@ impl ViewSet {
         (ViewSet::IDENTITY_CONFLICTS, ViewSet::CUSTOMERS),
         (ViewSet::ORDER_KPIS, ViewSet::ORDERS),
         (ViewSet::CAPACITY_ADVICE, ViewSet::CAPACITY),
+        (ViewSet::PROFILE_HEALTH, ViewSet::HEALTH),
+        (ViewSet::PROFILE_HEALTH, ViewSet::CUSTOMERS),
     ];
 
     /// The fold whose rows a view is made from; itself, if it is none's.

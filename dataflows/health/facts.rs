@@ -51,6 +51,8 @@ pub(super) enum Said {
     Text { day: i64, score: i32 },
     /// Something of an order or a case.
     Statement(Statement),
+    /// Something of who they are.
+    Identity,
 }
 
 /// What is said of an order or a case.
@@ -115,6 +117,8 @@ pub(super) struct Texts {
 pub(super) struct Facts {
     /// When days begin, milliseconds after midnight UTC.
     pub(super) offset: u32,
+    /// Whether something was ever said of who they are.
+    pub(super) is_told_of: bool,
     pub(super) bought: Vec<Cell>,
     pub(super) texts: Vec<Texts>,
     pub(super) said: Vec<Statement>,
@@ -122,6 +126,7 @@ pub(super) struct Facts {
 
 impl Facts {
     pub(super) fn clear(&mut self) {
+        self.is_told_of = false;
         self.bought.clear();
         self.texts.clear();
         self.said.clear();
@@ -137,9 +142,19 @@ impl Facts {
             Said::Bought { day, currency, n, amount } => {
                 self.buy((*day, *currency), (*n).into(), *amount);
             }
-            Said::Text { day, score } => self.hear(*day, (*score).into()),
+            Said::Text { day, score } => self.hear(*day, 1, (*score).into()),
             Said::Statement(it) => self.say(*it),
+            Said::Identity => self.is_told_of = true,
         }
+    }
+
+    /// Adds what is known of another one: as if it had been said of this one, on the same days. What
+    /// either has forgotten would be forgotten of both, too: as
+    /// many newer ones are ahead of it.
+    pub(super) fn add(&mut self, other: &Facts) {
+        other.bought.iter().for_each(|it| self.buy((it.day, it.currency), it.n, it.amount));
+        other.texts.iter().for_each(|it| self.hear(it.day, it.n, it.score));
+        other.said.iter().for_each(|it| self.say(*it));
     }
 
     fn buy(&mut self, (day, currency): (i64, Currency), n: u64, amount: i64) {
@@ -156,14 +171,14 @@ impl Facts {
         }
     }
 
-    fn hear(&mut self, day: i64, score: i64) {
+    fn hear(&mut self, day: i64, n: u64, score: i64) {
         let place = self.texts.partition_point(|it| it.day < day);
         match self.texts.get_mut(place) {
             Some(it) if it.day == day => {
-                it.n = it.n.saturating_add(1);
+                it.n = it.n.saturating_add(n);
                 it.score = it.score.saturating_add(score);
             }
-            _ => self.texts.insert(place, Texts { day, n: 1, score }),
+            _ => self.texts.insert(place, Texts { day, n, score }),
         }
         if self.texts.len() > TEXTS_MAX {
             self.texts.remove(0);
@@ -195,7 +210,7 @@ impl Facts {
         [said, bought, texts].into_iter().flatten().min()
     }
 
-    /// The first and the last day that something is about, promises included.
+    /// The first and the last day that something is about, promises included; 0, if nothing is.
     fn span(&self) -> (i64, i64) {
         let said = self.said.iter().flat_map(|it| {
             let promised = Some(it.promised).filter(|_| it.what == What::Promised);
@@ -204,13 +219,18 @@ impl Facts {
         let bought = self.bought.iter().map(|it| it.day);
         let texts = self.texts.iter().map(|it| it.day);
         let days = said.chain(bought).chain(texts);
-        days.fold((i64::MAX, i64::MIN), |(first, last), it| (first.min(it), last.max(it)))
+        let span = days.fold(None, |span: Option<(i64, i64)>, it| {
+            Some(span.map_or((it, it), |(first, last)| (first.min(it), last.max(it))))
+        });
+        span.unwrap_or_default()
     }
 
     pub(super) fn pack(&self, into: &mut Writer<'_>) {
         let has_cases = self.said.iter().any(|it| it.what == What::Opened);
-        let flags = u64::from(has_cases) << 1 | u64::from(self.begins().is_some());
-        into.count(u64::from(self.offset) << 2 | flags);
+        let flags = u64::from(self.is_told_of) << 2
+            | u64::from(has_cases) << 1
+            | u64::from(self.begins().is_some());
+        into.count(u64::from(self.offset) << 3 | flags);
         let (first, last) = self.span();
         into.int(first);
         into.count((last - first) as u64);
@@ -249,7 +269,8 @@ impl Facts {
         let mut from = Checked(bytes);
         let head: u64 = from.count()?;
         self.offset =
-            u32::try_from(head >> 2).ok().filter(|it| u64::from(*it) < super::SPREAD_MS)?;
+            u32::try_from(head >> 3).ok().filter(|it| u64::from(*it) < super::SPREAD_MS)?;
+        self.is_told_of = head & 4 == 4;
         let first = near(from.int()?)?;
         let _last: u64 = from.count()?;
         let n: usize = from.count()?;
@@ -296,8 +317,7 @@ impl Facts {
             && self.texts.is_sorted_by(|a, b| a.day < b.day)
             && self.said.is_sorted_by(|a, b| a < b)
             && self.said.first().is_none_or(|it| it.at >= newest - SPAN * DAY_MS)
-            && (1..=CELLS_MAX + TEXTS_MAX + STATEMENTS_MAX)
-                .contains(&(self.bought.len() + self.texts.len() + self.said.len()))
+            && (self.is_told_of || self.bought.len() + self.texts.len() + self.said.len() > 0)
             && self.bought.len() <= CELLS_MAX
             && self.texts.len() <= TEXTS_MAX
             && self.said.len() <= STATEMENTS_MAX
@@ -323,6 +343,8 @@ pub(super) struct Head {
     pub(super) is_said: bool,
     /// Whether a case was opened.
     pub(super) has_cases: bool,
+    /// Whether something was ever said of who they are.
+    pub(super) is_told_of: bool,
 }
 
 /// The front of what was packed here.
@@ -331,8 +353,8 @@ pub(super) fn head(bytes: &[u8]) -> Head {
     let both = from.count();
     let first = from.int();
     let last = first.saturating_add_unsigned(from.count());
-    let (is_said, has_cases) = (both & 1 == 1, both & 2 == 2);
-    Head { offset: (both >> 2) as u32, first, last, is_said, has_cases }
+    let (is_said, has_cases, is_told_of) = (both & 1 == 1, both & 2 == 2, both & 4 == 4);
+    Head { offset: (both >> 3) as u32, first, last, is_said, has_cases, is_told_of }
 }
 
 impl Head {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use compact_str::CompactString;
 use schemas::events::{Data, Event, OrderReversed, Status};
 use schemas::names::{Currency, Name, key_text};
-use schemas::rows::Row;
+use schemas::rows::{Row, Value};
 
 use super::facts::{
     CELLS_MAX, Cell, Facts, SPAN, STATEMENTS_MAX, Statement, TEXTS_MAX, Texts, What,
@@ -28,10 +28,44 @@ struct Plain<'e> {
 /// The view over these events at this instant.
 pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
     let rows = each(events).into_iter().filter_map(|(name, facts)| {
-        let day = (now as i64 - i64::from(facts.offset)).div_euclid(DAY_MS);
-        let all: Vec<usize> = (0..DEF.fields.len()).collect();
-        let values = values(&name, &facts, day, &all)?;
+        let values = row(&name, &facts, now)?;
         Some((name, Row { values }))
+    });
+    rows.collect()
+}
+
+fn row(whom: &Name, facts: &Facts, now: Epoch) -> Option<Vec<Value>> {
+    let day = (now as i64 - i64::from(facts.offset)).div_euclid(DAY_MS);
+    let all: Vec<usize> = (0..DEF.fields.len()).collect();
+    values(whom, facts, day, &all)
+}
+
+/// Of each of these persons what the row says, had all that was said of the members been said of one
+/// customer, on the same days.
+pub(crate) fn of_persons(
+    events: &[Event<'static>],
+    persons: impl Iterator<Item = (Name, Vec<Name>)>,
+    now: Epoch,
+) -> BTreeMap<Name, Vec<Value>> {
+    let all = all(events);
+    let rows = persons.filter_map(|(person, members)| {
+        let mut one = Plain::default();
+        for it in members.iter().filter_map(|it| all.get(it)) {
+            for (cell, (n, amount)) in &it.bought {
+                let sum = one.bought.entry(*cell).or_default();
+                *sum = (sum.0 + n, sum.1 + amount);
+            }
+            for (day, (n, score)) in &it.texts {
+                let sum = one.texts.entry(*day).or_default();
+                *sum = (sum.0 + n, sum.1 + score);
+            }
+            for (about, said) in &it.said {
+                let newest = one.said.entry(*about).or_insert(*said);
+                *newest = (*newest).max(*said);
+            }
+        }
+        let row = row(&person, &one.facts(&crate::key_id(&person)), now)?;
+        Some((person, row))
     });
     rows.collect()
 }
@@ -52,6 +86,15 @@ pub(crate) fn standings(
 
 /// What is known of each customer.
 fn each(events: &[Event<'static>]) -> BTreeMap<Name, Facts> {
+    let facts = |(name, plain): (Name, Plain<'_>)| {
+        let facts = plain.facts(&crate::key_id(&name));
+        (name, facts)
+    };
+    all(events).into_iter().map(facts).collect()
+}
+
+/// All that was said of each customer.
+fn all<'e>(events: &'e [Event<'static>]) -> BTreeMap<Name, Plain<'e>> {
     let mut customers: BTreeMap<(&str, &str), Plain<'_>> = BTreeMap::new();
     let gone = crate::erased::Plain::of(events);
     for event in events.iter().filter(|it| !gone.names(it)) {
@@ -108,9 +151,9 @@ fn each(events: &[Event<'static>]) -> BTreeMap<Name, Facts> {
             (texts.0, texts.1) = (texts.0 + 1, texts.1 + i64::from(score));
         }
     }
-    let named = customers.into_iter().map(|((tenant, customer), plain)| {
-        (Name::new(tenant, &key_text(&[customer])), plain.facts(customer))
-    });
+    let named = customers
+        .into_iter()
+        .map(|((tenant, customer), plain)| (Name::new(tenant, &key_text(&[customer])), plain));
     named.collect()
 }
 
@@ -138,6 +181,6 @@ impl Plain<'_> {
         bought.drain(..bought.len().saturating_sub(CELLS_MAX));
         texts.drain(..texts.len().saturating_sub(TEXTS_MAX));
         said.drain(..said.len().saturating_sub(STATEMENTS_MAX));
-        Facts { offset: offset_of(customer), bought, texts, said }
+        Facts { offset: offset_of(customer), is_told_of: false, bought, texts, said }
     }
 }

@@ -233,6 +233,52 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    /// Goal: what two customers did, added up, is what one would have kept who did all of it, beyond
+    /// what is kept too. Method: hundreds of events over a year, dealt out to two; the bytes.
+    #[test]
+    fn what_two_did_is_what_one_would_have_done(
+        said in prop::collection::vec((0..400_i64, any_data(), any::<bool>()), 1..400),
+    ) {
+        let dealt = said.into_iter().enumerate();
+        let (mut all, mut parts) = (Vec::new(), [Vec::new(), Vec::new()]);
+        for (n, (day, data, is_first)) in dealt {
+            let it = event(n, day, data);
+            parts[usize::from(is_first)].push(it.clone());
+            all.push(it);
+        }
+        let states = parts.map(|it| state(&it).0);
+        let united = Packed::united(&name(), states.iter().flatten());
+        let one = state(&all);
+        prop_assert_eq!(united.as_ref(), one.0.as_ref().filter(|it| it.head().is_said));
+    }
+}
+
+/// Goal: a customer of whom only an identifier is known has no row, no timer, and is read back.
+#[test]
+fn who_is_only_identified_has_no_row() {
+    let it = Identified {
+        customer: CUSTOMER.into(),
+        kind: "email".into(),
+        value: "a@x.org".into(),
+        country: None,
+    };
+    let known = state(&[event(0, 0, Data::CustomerIdentified(it))]);
+    assert!(!Health::exists(&known) && Health::row(&name(), &known, at(1)).is_none());
+    assert_eq!(Health::next_due(&known, at(0)), None);
+    let mut bytes = Vec::new();
+    Health::store(&known, &mut bytes);
+    let again = Health::restore(&bytes).unwrap();
+    assert!(again.told().is_some() && again.told() == known.told());
+    assert!(state(&[event(0, 0, placed("O1", 1, None))]).told().is_none());
+    // Whoever has nothing at all is not kept.
+    let nothing = Facts { offset: offset_of(CUSTOMER), ..Facts::default() };
+    let mut bytes = vec![1];
+    nothing.pack(&mut Writer(&mut bytes));
+    assert!(Health::restore(&bytes).is_none());
+}
+
 /// Goal: where producers name the customer, an order is late here exactly where `orders` says so at
 /// the start of the day. Method: one order in every stage beside the reference of `orders`.
 #[test]

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use differential_dataflow::VecCollection;
 use differential_dataflow::operators::CountTotal;
+use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
+use differential_dataflow::trace::implementations::ValSpine;
 
 use super::level::{Conflict, Given, Of, levels};
 use super::{BY_HAND, Mark, Member, Rank, Tells, Terms, Who};
@@ -13,11 +15,15 @@ use crate::key_id;
 use crate::profiles::Person;
 use schemas::names::{Name, key_text};
 
+/// The person whom each customer is.
+pub(crate) type Whose<'s> = Arranged<'s, TraceAgent<ValSpine<Who, Who, Epoch, isize>>>;
+
 /// What the three views show.
 pub(crate) struct Streams<'s> {
     pub(crate) profiles: Of<'s, Person>,
     pub(crate) identifiers: Of<'s, Identifier>,
     pub(crate) conflicts: Of<'s, Conflict>,
+    pub(crate) whose: Whose<'s>,
 }
 
 /// The name of a link by hand.
@@ -102,10 +108,11 @@ pub(crate) fn relate<'s>(
         .map(|it| it.1);
     let whose = people.clone().flat_map(|it| it.whose());
     let own = whose.clone().map(|(who, person)| Identifier::customer(&who, person));
+    let whose = whose.arrange_by_key_named("whose identifiers");
     let stand = carried
         .map(|(mark, (who, _))| (who, mark))
         .arrange_by_key_named("carriers identifiers")
-        .join_core(whose.arrange_by_key_named("whose identifiers"), |who, mark, person| {
+        .join_core(whose.clone(), |who, mark, person| {
             Some((mark.clone(), (who.clone(), person.clone())))
         })
         .reduce_named("stand identifiers", |_, all, stand| {
@@ -114,5 +121,5 @@ pub(crate) fn relate<'s>(
     let unusable = counts.filter(move |it| !others(it.0.0, it.1));
     let unusable = unusable.map(|(mark, n)| (mark, Stands::Unusable(n as i64)));
     let identifiers = stand.concat(unusable).map(|(mark, it)| Identifier::of(mark, it)).concat(own);
-    Streams { profiles: people, identifiers, conflicts }
+    Streams { profiles: people, identifiers, conflicts, whose }
 }

@@ -326,6 +326,7 @@ mod tests {
             ("identifiers_", 2),
             ("identity_conflicts_", 2),
             ("profiles_", 2),
+            ("profile_health_", 2),
             ("health_", 2),
             ("erasures", 0),
             ("volume", 0),
