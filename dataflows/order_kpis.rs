@@ -28,7 +28,7 @@
 //! A record for each (day, lane, step) in which an order was delivered, and a row per day and lane:
 //! as many lanes as there are pairs of wide places.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use compact_str::{CompactString, format_compact};
 use differential_dataflow::VecCollection;
@@ -219,8 +219,10 @@ impl Delivered {
         if is_taken_back {
             more.negate();
         }
-        let [from, to] = it.places;
-        for (from, to) in [(from, to), (ALL.into(), ALL.into())] {
+        // A lane may have the very name that all lanes together have: there it counts once.
+        let everywhere = [ALL, ALL].map(CompactString::from);
+        let own = Some(it.places).filter(|it| *it != everywhere);
+        for [from, to] in own.into_iter().chain([everywhere]) {
             let group = (tenant.into(), it.day, from, to);
             self.all.entry((group, it.lead)).or_default().plus_equals(&more);
         }
@@ -366,7 +368,8 @@ pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
         let places = [place("ship_from"), place("ship_to")];
         let places = places.map(|it| if it.is_empty() { "unknown".into() } else { it });
         let day = format_compact!("{}", rfc3339(delivered));
-        for [from, to] in [places, ["all".to_string(), "all".to_string()]] {
+        let groups_of = BTreeSet::from([places, ["all".to_string(), "all".to_string()]]);
+        for [from, to] in groups_of {
             let key = (name.tenant().to_string(), day[..10].to_string(), from, to);
             let (counts, leads) = groups.entry(key).or_default();
             for (count, is_so) in counts.iter_mut().zip([true, on_time, in_full, perfect]) {
@@ -391,4 +394,59 @@ pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
         (name, Row { values: values.chain([lead(50), lead(95)]).collect() })
     });
     rows.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::events::{Data, Line, OrderPlaced, OrderStatusChanged};
+    use schemas::names::Currency;
+
+    use super::*;
+    use crate::identity::tests::{history, play};
+
+    /// Goal: an order from a place that is called as all places are together counts once. Method: one
+    /// from there to there, one from there to elsewhere.
+    #[test]
+    fn an_order_from_all_to_all_counts_once() {
+        let order = |order: &'static str, to: &'static str| {
+            let line = Line {
+                sku: "S".into(),
+                quantity: 1,
+                unit_price: 1,
+                ship_from: Some("all/north".into()),
+                ship_to: Some(to.into()),
+                carrier: None,
+                seller: None,
+            };
+            let placed = Data::OrderPlaced(OrderPlaced {
+                order: order.into(),
+                customer: "a".into(),
+                currency: Currency::parse("EUR").unwrap(),
+                lines: vec![line],
+                promised_at: None,
+                channel: None,
+            });
+            let (status, customer) = (Status::Delivered, None);
+            let order = order.into();
+            [
+                placed,
+                Data::OrderStatusChanged(OrderStatusChanged {
+                    order,
+                    status,
+                    line: None,
+                    customer,
+                }),
+            ]
+        };
+        let events = history([order("O1", "all"), order("O2", "FR")].concat());
+        let found = play(events.clone()).remove("order_kpis").unwrap();
+        assert_eq!(found, reference(&events, crate::identity::tests::START + 100_000_000));
+        let n = |key: &str| {
+            let row = found.get(&Name::new("default", key)).expect(key);
+            row.values[DEF.position("n_delivered").expect("a field")].clone()
+        };
+        assert_eq!(n("2026-01-01/all/all"), Value::Int(2));
+        assert_eq!(n("2026-01-01/all/FR"), Value::Int(1));
+        assert_eq!(found.len(), 2);
+    }
 }

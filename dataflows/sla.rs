@@ -115,3 +115,47 @@ pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
     let all = crate::priority_queue::pressed(events, now);
     all.iter().map(|it| (Slas::name(it), row(it, now))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queues::{Open, Person, Terms};
+
+    /// Goal: what is said of a case changes on the first millisecond at which it is so, and a timer is
+    /// set for that one. Method: around the promise, and around the instant from which on little is
+    /// left of it, a millisecond before, at it, one after; whole milliseconds, and parts of one.
+    #[test]
+    fn timers_are_set_for_the_first_millisecond() {
+        let opened_at = 1_767_225_600_000_000;
+        for part in [0, 1, 999] {
+            let open = Open {
+                case: "T1".into(),
+                queue: "first".into(),
+                severity: 2,
+                skills: vec![],
+                opened_at: opened_at + part,
+                agent: None,
+            };
+            let key = ("default".into(), "a".into());
+            let waits = Pressed::of(&key, &open, &Person::default(), &Terms::default());
+            let soon = waits.soon_at as u64 / 1_000 + u64::from(part > 0);
+            let due = waits.due_at as u64 / 1_000;
+            assert!(soon + 1 < due);
+            for (now, says, next) in [
+                (soon - 1, "on_time", Some(soon)),
+                (soon, "due_soon", Some(due + 1)),
+                (soon + 1, "due_soon", Some(due + 1)),
+                (due - 1, "due_soon", Some(due + 1)),
+                (due, "due_soon", Some(due + 1)),
+                (due + 1, "breached", None),
+            ] {
+                assert_eq!(state(&waits, now), says, "{part} at {now}");
+                assert_eq!(Slas::next_due(&waits, now), next, "{part} at {now}");
+            }
+            // Time says nothing more of a case that somebody works on.
+            let open = Open { agent: Some(("bob".into(), waits.due_at)), ..open };
+            let works = Pressed::of(&key, &open, &Person::default(), &Terms::default());
+            assert_eq!((state(&works, due + 1), Slas::next_due(&works, soon - 1)), ("kept", None));
+        }
+    }
+}

@@ -319,7 +319,7 @@ fn bytes_change_only_with_the_layout() {
         ),
         (
             "health 2",
-            "01dfd696010100010045555201d804010001ad230297cd8629007e4098101def0e0203fb8051a3a0ae",
+            "01dfd696010100010045555201d804010001ad230297cd8629007e4098101def0e0203fb8051a3a0ae 01a4bcb20c0000000000",
         ),
     ];
     for ((layout, bytes), (version, expected)) in found.iter().zip(expected) {
