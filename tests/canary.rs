@@ -12,6 +12,8 @@
 mod http;
 #[path = "common/life.rs"]
 mod life;
+#[path = "common/searched.rs"]
+mod searched;
 #[path = "support/temp_dir.rs"]
 mod temp_dir;
 
@@ -26,6 +28,7 @@ use millstream::config::sinks::{Sort, To};
 use millstream::config::{Settings, SinkSettings};
 use millstream::run::{Plan, Running, Source, start};
 use millstream::serve::routes::{Class, ROUTES};
+use searched::{found_in, until};
 use serde_json::{Value, json};
 use temp_dir::TempDir;
 
@@ -516,35 +519,6 @@ fn nothing_of_another_tenants_is_found_in_a_running_engine() {
 /// In what is about the customer who is erased, and nowhere else.
 const SECRET: &str = "secret-7b2d";
 const WHO: &str = "C-17";
-
-/// Files below a folder in which these bytes stand.
-fn found_in(dir: &std::path::Path, bytes: &[u8]) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut folders = vec![dir.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).unwrap() {
-            let path = entry.unwrap().path();
-            // What was there a moment ago may be gone: the store removes its own.
-            match std::fs::read(&path) {
-                _ if path.is_dir() => folders.push(path),
-                Ok(it) if it.windows(bytes.len()).any(|it| it == bytes) => {
-                    found.push(path.display().to_string());
-                }
-                _ => {}
-            }
-        }
-    }
-    found
-}
-
-/// Waits until it is so.
-fn until(what: &str, mut is_so: impl FnMut() -> Result<(), String>) {
-    let end = Instant::now() + Duration::from_secs(120);
-    while let Err(found) = is_so() {
-        assert!(Instant::now() < end, "{what}: {found}");
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
-}
 
 /// An answer to who names no tenant.
 fn plainly(address: SocketAddr, path: &str) -> String {

@@ -11,37 +11,10 @@ use crate::life::life;
 use crate::load::*;
 use crate::process::{Folder, run};
 use crate::rebuilt::{Place, flip, segments};
+use crate::searched::{found_in, until};
 
 const SECRET: &str = "secret-7b2d";
 const WHO: &str = "Gone-17";
-
-/// Files below a folder in which these bytes stand.
-fn found_in(dir: &std::path::Path, bytes: &[u8]) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut folders = vec![dir.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).unwrap() {
-            let path = entry.unwrap().path();
-            match std::fs::read(&path) {
-                _ if path.is_dir() => folders.push(path),
-                Ok(it) if it.windows(bytes.len()).any(|it| it == bytes) => {
-                    found.push(path.display().to_string());
-                }
-                // What was there a moment ago may be gone: the store removes its own.
-                _ => {}
-            }
-        }
-    }
-    found
-}
-
-fn until(what: &str, mut is_so: impl FnMut() -> Result<(), String>) {
-    let end = std::time::Instant::now() + Duration::from_secs(120);
-    while let Err(found) = is_so() {
-        assert!(std::time::Instant::now() < end, "{what}: {found}");
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
-}
 
 fn certified(data: &str) -> Result<(), String> {
     let (code, out, err) = run(&["erasure", "show", "--json", "--data-dir", data]);
@@ -52,7 +25,17 @@ fn certified(data: &str) -> Result<(), String> {
 }
 
 fn nothing_is_served(address: &str) {
-    for view in ["customers", "orders", "cases", "sentiment", "health", "sla", "notifications"] {
+    let views = [
+        "customers",
+        "orders",
+        "cases",
+        "sentiment",
+        "health",
+        "profile_health",
+        "sla",
+        "notifications",
+    ];
+    for view in views {
         for (key, row) in rows(address, view, "default") {
             let row = row.to_string();
             assert!(!row.contains(SECRET) && !key.contains(WHO), "{view}: {key} {row}");

@@ -4,6 +4,8 @@
 
 #[path = "../common/life.rs"]
 mod life;
+#[path = "../common/searched.rs"]
+mod searched;
 #[path = "../common/process.rs"]
 mod process;
 #[path = "../common/random.rs"]
