@@ -504,8 +504,10 @@ fn nothing_of_another_tenants_is_found_in_a_running_engine() {
             take(&running, &own);
             clean(query, &streamed(&mut stream, "event: enter"), "canary-5f1e-order");
         } else {
+            // Of one customer, as those of `a`: a person is judged by what was bought and said.
+            let own = format!("own-{}", event_id());
             for example in examples() {
-                take(&running, &marked(example, "b", &format!("own-{}", event_id())).0);
+                take(&running, &marked(example, "b", &own).0);
             }
             queued(&running, "b", &format!("own-{}", event_id()));
             let seen = streamed(&mut stream, "event: ");

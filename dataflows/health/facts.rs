@@ -149,8 +149,7 @@ impl Facts {
     }
 
     /// Adds what is known of another one: as if it had been said of this one, on the same days. What
-    /// either has forgotten would be forgotten of both, too: as
-    /// many newer ones are ahead of it.
+    /// either has let go of, both together would have, too: as many newer ones are ahead of it.
     pub(super) fn add(&mut self, other: &Facts) {
         other.bought.iter().for_each(|it| self.buy((it.day, it.currency), it.n, it.amount));
         other.texts.iter().for_each(|it| self.hear(it.day, it.n, it.score));
