@@ -1,7 +1,7 @@
 //! The models of arrival that were sealed: which, since when, and their bodies.
 //!
 //! In: the rows of `orders`. Out: [`Entry`]s, and what is asked when a row of `order_visibility` is
-//! made ([`arrivals_of`]).
+//! made (`dataflows::models::arrivals`).
 //!
 //! # Meaning
 //! A model is published once the list (`models/arrivals`, replaced whole) names it; its body
