@@ -59,7 +59,7 @@ fn check(address: &str, n_events: u64) {
 }
 
 /// The newest checkpoint's number, 0 before the first.
-pub fn checkpoint(address: &str) -> Option<u64> {
+fn checkpoint(address: &str) -> Option<u64> {
     let (_, answer) = get(address, "/v1/admin/state/checkpoints?limit=1")?;
     // While it starts it says only that.
     Some(answer["result"].as_array()?.first().map_or(0, |it| it["checkpoint"].as_u64().unwrap()))
