@@ -13,7 +13,7 @@ use crate::wait::{PATIENCE, seed, unique};
 
 /// Events a second. Not optimised, every view together takes some 20,000 of these on two cores that
 /// do nothing else; here broker, sender and reader are on them too.
-const RATE: u32 = if cfg!(debug_assertions) { 4_000 } else { 10_000 };
+const RATE: u32 = if cfg!(debug_assertions) { 2_000 } else { 10_000 };
 /// Sent together, by the clock: a hundred times a second.
 const AT_ONCE: u32 = RATE / 100;
 /// Of so many groups, one ends with an order that a reader waits for.
