@@ -119,6 +119,7 @@ fn loaded(dir: &TempDir, orders: u64) -> (Ended, SocketAddr) {
         kafka: vec![],
         state: None,
         models: None,
+        seals: false,
         rebuild: Rebuild::default(),
         until_end: true,
         resolver: Resolver::default(),

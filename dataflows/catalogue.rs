@@ -4,7 +4,8 @@
 //! Each chosen view has one lane per worker on the clock, in the catalogue's order (but those that
 //! are another look at a fold's states: they are complete with it); so an epoch is
 //! complete when every chosen view of every worker has applied it. A relation is fed by the fold it
-//! reads, on the same worker, in the same dataflow.
+//! reads, on the same worker, in the same dataflow. `model_quality` is made of the maps of several
+//! folds, of those of them that are chosen beside its own.
 
 mod chosen; // which views there are to be
 mod door; // where updates go in
@@ -34,12 +35,13 @@ use crate::claims::Claims;
 use crate::customers::Customers;
 use crate::erased::Erased;
 use crate::erasures::Erasures;
-use crate::fold::{Both, Nobody, split};
 use crate::health::{self, Health};
 use crate::identifiers::Identifiers;
 use crate::identity_conflicts::IdentityConflicts;
 use crate::inputs::{Counts, CountsInto, Updates, fingerprint_of};
 use crate::load_forecast::LoadForecast;
+use crate::model_quality::arrivals::{self, Arrived, OfArrivals};
+use crate::model_quality::loads::{self, Loads};
 use crate::model_quality::{self, ModelQuality};
 use crate::mood::Heard;
 use crate::notifications::Notifications;
@@ -59,7 +61,7 @@ use crate::sentiment::{self, Sentiment};
 use crate::sentiment_by_customer::{self, SentimentByCustomer};
 use crate::sentiment_by_day::{self, SentimentByDay};
 use crate::sentiment_by_product::{self, SentimentByProduct};
-use crate::served::{Clock, Face, KeyOf, OwnerBy, Served};
+use crate::served::{Clock, Face, KeyOf, OwnerBy, Piece, Served, Several};
 use crate::sla::Slas;
 use crate::top_customers::{Candidates, TopCustomers};
 use crate::volume::Volume;
@@ -181,6 +183,8 @@ pub struct Views {
     capacity: Option<Arc<Served<Capacity>>>,
     order_kpis: Option<Arc<Published<OrderKpis>>>,
     profile_health: Option<Arc<Published<ProfileHealth>>>,
+    /// Of `model_quality`.
+    of_arrivals: Option<Arc<Published<OfArrivals>>>,
 }
 
 impl Views {
@@ -220,7 +224,11 @@ impl Views {
         terms: Terms,
     ) -> Arc<Views> {
         let chosen = ViewSet(chosen.0 & ViewSet::all().0);
-        let lanes = (chosen.0 & !ViewSet::FACES).count_ones() as usize * workers;
+        // The part of `model_quality` that is made of orders is a map more, behind those of views.
+        let both = ViewSet::MODEL_QUALITY | ViewSet::ORDERS;
+        let asks_arrivals = chosen.0 & both == both;
+        let of_views = (chosen.0 & !ViewSet::FACES).count_ones() as usize * workers;
+        let lanes = of_views + if asks_arrivals { workers } else { 0 };
         let clock = Clock::new(lanes, undo_max_bytes);
         let (mut readers, mut keepers) = (Vec::new(), Vec::new());
         let mut leaving = Vec::new();
@@ -246,7 +254,8 @@ impl Views {
         let sentiment_by_customer = maker.served(ViewSet::SENTIMENT_BY_CUSTOMER, Kind::Customer);
         let sentiment_by_product = maker.served(ViewSet::SENTIMENT_BY_PRODUCT, Kind::Product);
         let sentiment_by_day = maker.served(ViewSet::SENTIMENT_BY_DAY, Kind::Day);
-        let model_quality = maker.served(ViewSet::MODEL_QUALITY, Kind::Model);
+        let model_quality = maker.part(ViewSet::MODEL_QUALITY, Kind::Model);
+        let quality_at = maker.readers.len();
         let claims = maker.served(ViewSet::CLAIMS, Kind::Claim);
         let priority_queue = maker.published(ViewSet::PRIORITY_QUEUE);
         let sla = maker.published(ViewSet::SLA);
@@ -267,6 +276,21 @@ impl Views {
         maker.face::<_, CapacityAdvice>(ViewSet::CAPACITY_ADVICE, capacity.as_ref());
         let order_kpis = maker.published(ViewSet::ORDER_KPIS);
         let profile_health = maker.published(ViewSet::PROFILE_HEALTH);
+        let of_arrivals =
+            asks_arrivals.then(|| Published::new(workers, clock.clone(), of_views, secret));
+        if let Some(of_texts) = &model_quality {
+            let mut parts = vec![Piece::of("", of_texts.clone(), of_texts.clone())];
+            if let Some(loads) = &load_forecast {
+                let face = Face::<LoadForecast, Loads>::of(loads);
+                parts.push(Piece::of(loads::PREFIX, face.clone(), face));
+            }
+            if let Some(it) = &of_arrivals {
+                parts.push(Piece::of("", it.reader(), it.leaving()));
+            }
+            let several = Several::of(&model_quality::DEF, parts);
+            maker.readers.insert(quality_at, several.clone());
+            maker.leaving.insert(quality_at, several);
+        }
         Arc::new(Views {
             clock,
             secret,
@@ -302,6 +326,7 @@ impl Views {
             capacity,
             order_kpis,
             profile_health,
+            of_arrivals,
         })
     }
 
@@ -366,7 +391,8 @@ impl Views {
             + self.identity_conflicts.as_ref().map_or(0, |it| it.anomalies())
             + self.profile_health.as_ref().map_or(0, |it| it.anomalies());
         let delivered = self.order_kpis.as_ref().map_or(0, |it| it.anomalies());
-        by_status + top + waiting + sla + load + wrong + people + delivered
+        let arrived = self.of_arrivals.as_ref().map_or(0, |it| it.anomalies());
+        by_status + top + waiting + sla + load + wrong + people + delivered + arrived
     }
 }
 
@@ -389,7 +415,16 @@ impl Maker<'_> {
         (self.chosen.0 & view != 0).then_some(before * self.workers)
     }
 
+    /// A fold's map as the view that it is.
     fn served<F: Keep>(&mut self, view: u32, kind: Kind) -> Option<Arc<Served<F>>> {
+        let map = self.part(view, kind)?;
+        self.readers.push(map.clone());
+        self.leaving.push(map.clone());
+        Some(map)
+    }
+
+    /// A fold's map of which the view is made, with others.
+    fn part<F: Keep>(&mut self, view: u32, kind: Kind) -> Option<Arc<Served<F>>> {
         let lane = self.first_lane(view)?;
         let secret = self.secret;
         let key_of: KeyOf = Arc::new(move |tenant, key| fingerprint_of(kind, &secret, tenant, key));
@@ -405,8 +440,6 @@ impl Maker<'_> {
             }
         };
         map.look_for(self.erased);
-        self.readers.push(map.clone());
-        self.leaving.push(map.clone());
         Some(map)
     }
 
@@ -474,10 +507,9 @@ impl Sources {
                 let top = views.top_customers.as_ref().map(|_| Candidates::default());
                 let terms = identity::terms();
                 let told = views.asks_who_is_who().then(|| identity::Told(terms.clone()));
-                let others = Both(asks.then_some(Tiers), told);
-                let (its_door, moved) = door(scope, map, index, Both(top, Some(others)), &probe);
-                let (candidates, said) = split(moved);
-                let (said, told) = split(said);
+                let all = (top, (asks.then_some(Tiers), told));
+                let (its_door, said) = door(scope, map, index, all, &probe);
+                let (candidates, (said, told)) = said;
                 if views.asks_who_is_who() {
                     let who = identity::relate(told, terms);
                     if let Some(map) = &views.profiles {
@@ -502,11 +534,14 @@ impl Sources {
                 let moves = views.orders_by_status.as_ref().map(|_| Moves::default());
                 let wrong = views.order_exceptions.as_ref().map(|_| OrderExceptions);
                 let delivered = views.order_kpis.as_ref().map(|_| Delivered::default());
-                let others = Both(asks.then_some(Late), Some(Both(wrong, delivered)));
-                let (its_door, moved) = door(scope, map, index, Both(moves, Some(others)), &probe);
-                let (moves, said) = split(moved);
-                let (said, others) = split(said);
-                let (wrong, delivered) = split(others);
+                let arrived = views.of_arrivals.as_ref().map(|_| Arrived::default());
+                let all = (moves, (asks.then_some(Late), (wrong, (delivered, arrived))));
+                let (its_door, said) = door(scope, map, index, all, &probe);
+                let (moves, (said, (wrong, (delivered, arrived)))) = said;
+                if let Some(map) = &views.of_arrivals {
+                    let judged = arrivals::relate(arrived);
+                    publish(judged, map.clone(), index).probe_with(&probe);
+                }
                 if let Some(kpis) = &views.order_kpis {
                     let summed = order_kpis::relate(delivered);
                     publish(summed, kpis.clone(), index).probe_with(&probe);
@@ -523,23 +558,20 @@ impl Sources {
             let (mut cases, mut waits) = (None, None);
             if let Some(map) = &views.cases {
                 let anybody = asks || views.queue_load.is_some();
-                let both: Both<Asked, Nobody> = Both(anybody.then_some(Asked), None);
-                let (its_door, moved) = door(scope, map, index, both, &probe);
-                (cases, waits) = (Some(its_door), Some(split(moved).0));
+                let (its_door, said) = door(scope, map, index, anybody.then_some(Asked), &probe);
+                (cases, waits) = (Some(its_door), Some(said));
             }
             let (mut claims, mut picks) = (None, None);
             if let Some(map) = &views.claims {
-                let both: Both<Picks, Nobody> =
-                    Both(views.queue_load.as_ref().map(|_| Picks), None);
-                let (its_door, moved) = door(scope, map, index, both, &probe);
-                (claims, picks) = (Some(its_door), Some(split(moved).0));
+                let asked = views.queue_load.as_ref().map(|_| Picks);
+                let (its_door, said) = door(scope, map, index, asked, &probe);
+                (claims, picks) = (Some(its_door), Some(said));
             }
             let (mut health, mut bands) = (None, None);
             if let Some(map) = &views.health {
                 let told = views.profile_health.as_ref().map(|_| profile_health::Told);
-                let both = Both(asks.then_some(Bands), told);
-                let (its_door, moved) = door(scope, map, index, both, &probe);
-                let (said, told) = split(moved);
+                let all = (asks.then_some(Bands), told);
+                let (its_door, (said, told)) = door(scope, map, index, all, &probe);
                 if let (Some(map), Some(whose)) = (&views.profile_health, whose) {
                     let united = profile_health::relate(told, whose);
                     publish(united, map.clone(), index).probe_with(&probe);
@@ -564,33 +596,28 @@ impl Sources {
                     publish(pressed, map.clone(), index).probe_with(&probe);
                 }
             }
-            let volume = views.volume.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
-            let records =
-                views.records.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
+            let volume = views.volume.as_ref().map(|map| door(scope, map, index, (), &probe).0);
+            let records = views.records.as_ref().map(|map| door(scope, map, index, (), &probe).0);
             let sentiment =
-                views.sentiment.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
+                views.sentiment.as_ref().map(|map| door(scope, map, index, (), &probe).0);
             let sentiment_by_customer = views
                 .sentiment_by_customer
                 .as_ref()
-                .map(|map| door(scope, map, index, Nobody, &probe).0);
+                .map(|map| door(scope, map, index, (), &probe).0);
             let sentiment_by_product = views
                 .sentiment_by_product
                 .as_ref()
-                .map(|map| door(scope, map, index, Nobody, &probe).0);
-            let sentiment_by_day = views
-                .sentiment_by_day
-                .as_ref()
-                .map(|map| door(scope, map, index, Nobody, &probe).0);
+                .map(|map| door(scope, map, index, (), &probe).0);
+            let sentiment_by_day =
+                views.sentiment_by_day.as_ref().map(|map| door(scope, map, index, (), &probe).0);
             let model_quality =
-                views.model_quality.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
+                views.model_quality.as_ref().map(|map| door(scope, map, index, (), &probe).0);
             let notifications =
-                views.notifications.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
+                views.notifications.as_ref().map(|map| door(scope, map, index, (), &probe).0);
             let load_forecast =
-                views.load_forecast.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
-            let erasures =
-                views.erasures.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
-            let capacity =
-                views.capacity.as_ref().map(|map| door(scope, map, index, Nobody, &probe).0);
+                views.load_forecast.as_ref().map(|map| door(scope, map, index, (), &probe).0);
+            let erasures = views.erasures.as_ref().map(|map| door(scope, map, index, (), &probe).0);
+            let capacity = views.capacity.as_ref().map(|map| door(scope, map, index, (), &probe).0);
             Sources {
                 secret: views.secret,
                 erased: views.erased.clone(),

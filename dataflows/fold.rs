@@ -1,11 +1,11 @@
 //! The one operator of kind *fold*: the state machines of all entities of a view, in the served map.
 //!
-//! In: updates, addressed. Out: the served map, and what changed, projected for the relations.
+//! In: updates, addressed. Out: the served map, and what changed, projected for each relation.
 //!
 //! ```text
 //!  updates ─exchange by key─▶ pending, by epoch ─┐
 //!                       timers, by due instant ──┴─▶ instants below the frontier, in order:
-//!      apply in place · fire · project old and new ─▶ consolidated changes at that instant
+//!      apply in place · fire · project old and new ─▶ what changed at that instant, per relation
 //! ```
 //!
 //! # Meaning
@@ -25,24 +25,20 @@
 //! The map's own, the updates of epochs not yet complete, 16 bytes per pending timer. Timers are
 //! not stored: states that were loaded are asked again at the start, and shown to the relation.
 
-mod both; // two relations that listen to one fold
+mod listeners; // the relations that listen to one fold
 pub(crate) mod timers; // what wakes an entity when only time passes
 
-use std::any::type_name;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use both::{Both, Either, split};
+pub use listeners::{Listen, Seen};
 
-use differential_dataflow::consolidation::consolidate_updates;
 use differential_dataflow::difference::Abelian;
-use differential_dataflow::{AsCollection, VecCollection};
 use schemas::names::Name;
-use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
-use timely::dataflow::operators::generic::operator::Operator;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use crate::erased::Watched;
 use crate::served::{self, Served, Touch, Writer, route};
@@ -90,63 +86,50 @@ pub trait Project<F: Fold>: 'static {
     fn seal(&mut self, _emit: &mut dyn FnMut(Self::Data, Self::Diff)) {}
 }
 
-/// No relation listens.
-pub struct Nobody;
-
-impl<F: Fold> Project<F> for Nobody {
-    type Data = ();
-    type Diff = isize;
-    fn change(
-        &mut self,
-        _: &Name,
-        _: Option<&F::State>,
-        _: &F::State,
-        _: &mut dyn FnMut((), isize),
-    ) {
-    }
-}
-
 /// Exchanges updates by entity, applies each epoch in place in the served map when the frontier
 /// has passed it, fires timers at their exact instants, publishes this worker's lane to the
-/// clock, and hands what changed to the relation.
+/// clock, and hands what changed to those who listen. The stream has no records: it says how far
+/// the fold is.
 ///
 /// At frontier `f` the epochs up to `f - 1` are applied, and every timer due up to then has
 /// fired at its own instant (`epoch == due`).
 ///
 /// At an instant with an erasure the states of those who are erased are emptied; what comes about
 /// them later is taken in and emptied within the same instant. See [`crate::erased`].
-pub fn fold<'s, F: Fold, P: Project<F>>(
+pub fn fold<'s, F: Fold, L: Listen<F>>(
     updates: Stream<'s, Epoch, Vec<Addressed<F::Update>>>,
     map: Arc<Served<F>>,
     worker: usize,
-    project: P,
-) -> VecCollection<'s, Epoch, P::Data, P::Diff> {
-    let name = format!("fold {}", F::DEF.name);
+    listener: L,
+) -> (Stream<'s, Epoch, Vec<()>>, L::Said<'s>) {
     let by_key = Exchange::new(|it: &Addressed<F::Update>| route(it.key));
-    type Out<D, R> = CapacityContainerBuilder<Vec<(D, Epoch, R)>>;
-    updates
-        .unary_frontier::<Out<P::Data, P::Diff>, _, _, _>(by_key, &name, |first, _| {
-            let mut step = Step::<F, P>::new(map, worker, project, first);
-            move |(input, frontier), output| {
-                input.for_each(|capability, updates| {
-                    let of_epoch = step.pending.entry(*capability.time()).or_default();
-                    of_epoch.push(std::mem::take(updates));
-                });
-                let frontier = frontier.frontier().first().copied();
-                step.run(frontier, |capability, changes| {
-                    output.session(capability).give_iterator(changes.drain(..));
-                });
-            }
-        })
-        .as_collection()
+    let mut builder = OperatorBuilder::new(format!("fold {}", F::DEF.name), updates.scope());
+    let mut input = builder.new_input(updates, by_key);
+    let (_, done) = builder.new_output();
+    let (mut ends, said) = L::ends(&mut builder);
+    builder.build(move |capabilities| {
+        let mut capabilities = capabilities.into_iter();
+        let first = capabilities.next();
+        L::begin(&mut ends, &mut capabilities);
+        let mut step = Step::<F, L>::new(map, worker, (listener, ends), first);
+        move |frontiers| {
+            input.for_each(|capability, updates| {
+                let of_epoch = step.pending.entry(*capability.time()).or_default();
+                of_epoch.push(std::mem::take(updates));
+            });
+            step.run(frontiers[0].frontier().first().copied());
+        }
+    });
+    (done, said)
 }
 
 /// The operator's state.
-struct Step<F: Fold, P: Project<F>> {
+struct Step<F: Fold, L: Listen<F>> {
     pending: BTreeMap<Epoch, Vec<Vec<Addressed<F::Update>>>>,
     writer: Writer<F>,
-    watch: Watch<F, P>,
-    capability: Option<Capability<Epoch>>,
+    watch: Watch<F, L>,
+    /// Of the output that says how far this is.
+    done: Option<Capability<Epoch>>,
     /// The first instant that is not yet applied.
     open: Epoch,
     /// Entities of the map before the first step.
@@ -155,70 +138,66 @@ struct Step<F: Fold, P: Project<F>> {
     erased: Option<Watched>,
 }
 
-/// What looks at each touched entity: timers and projection.
-struct Watch<F: Fold, P: Project<F>> {
+/// What looks at each touched entity: timers and those who listen.
+struct Watch<F: Fold, L: Listen<F>> {
     timers: Timers,
-    project: P,
+    listener: L,
+    ends: L::Ends,
     /// Others make something of the states.
     looked_on: bool,
-    changes: Vec<(P::Data, Epoch, P::Diff)>,
 }
 
-impl<F: Fold, P: Project<F>> Watch<F, P> {
+impl<F: Fold, L: Listen<F>> Watch<F, L> {
     fn see(&mut self, epoch: Epoch, touch: Touch<'_, F::State>) {
-        if let Some(due) = served::due::<F>(touch.new, epoch, self.looked_on) {
-            let had =
-                touch.old.and_then(|(state, since)| served::due::<F>(state, since, self.looked_on));
+        if let Some(due) = served::due::<F>(touch.name, touch.new, epoch, self.looked_on) {
+            let had = touch.old.and_then(|(state, since)| {
+                served::due::<F>(touch.name, state, since, self.looked_on)
+            });
             if had != Some(due) && due > epoch {
                 self.timers.add(due, touch.place);
             }
         }
-        let changes = &mut self.changes;
-        self.project.change_at(touch.name, touch.old, (touch.new, epoch), &mut |data, diff| {
-            changes.push((data, epoch, diff));
-        });
+        let seen = Seen { name: touch.name, old: touch.old, new: (touch.new, epoch) };
+        self.listener.change(&mut self.ends, seen, epoch);
     }
-}
 
-impl<F: Fold, P: Project<F>> Watch<F, P> {
     /// After an erasure: shows every entity of this worker to a projection that asks for it.
     #[cold]
     fn look_again(&mut self, writer: &Writer<F>, epoch: Epoch) {
-        let Watch { project, changes, .. } = self;
-        if !project.asks_again() {
+        let Watch { listener, ends, .. } = self;
+        if !listener.asks_again() {
             return;
         }
-        writer.each_newest(|name, state| {
-            project.again(name, state, &mut |data, diff| changes.push((data, epoch, diff)));
-        });
-        project.was_told_again();
+        writer.each_newest(|name, state| listener.again(ends, name, state, epoch));
+        listener.was_told_again();
     }
 }
 
-impl<F: Fold, P: Project<F>> Step<F, P> {
-    fn new(map: Arc<Served<F>>, worker: usize, project: P, first: Capability<Epoch>) -> Step<F, P> {
+impl<F: Fold, L: Listen<F>> Step<F, L> {
+    fn new(
+        map: Arc<Served<F>>,
+        worker: usize,
+        (listener, ends): (L, L::Ends),
+        first: Option<Capability<Epoch>>,
+    ) -> Step<F, L> {
         Step {
             erased: map.erased().filter(|_| F::OWNED).map(Watched::new),
             pending: BTreeMap::new(),
             writer: Writer::new(map.clone(), worker),
             watch: Watch {
                 timers: Timers::default(),
-                project,
+                listener,
+                ends,
                 looked_on: map.is_looked_on(),
-                changes: Vec::new(),
             },
-            capability: Some(first),
+            done: first,
             open: 0,
             loaded: Some((map, worker)),
         }
     }
 
     /// Applies what is complete; `None`: the input is closed.
-    fn run(
-        &mut self,
-        frontier: Option<Epoch>,
-        mut send: impl FnMut(&Capability<Epoch>, &mut Vec<(P::Data, Epoch, P::Diff)>),
-    ) {
+    fn run(&mut self, frontier: Option<Epoch>) {
         let last = self.pending.last_key_value().map_or(0, |it| it.0 + 1);
         let end = frontier.unwrap_or(last.max(self.open));
         if end <= self.open && frontier.is_some() {
@@ -226,7 +205,7 @@ impl<F: Fold, P: Project<F>> Step<F, P> {
         }
         self.writer.begin();
         if let Some((map, worker)) = self.loaded.take() {
-            self.show_loaded(&map, worker, &mut send);
+            self.show_loaded(&map, worker);
         }
         let mut due = Vec::new();
         while let Some(epoch) = self.next_instant(end) {
@@ -253,15 +232,16 @@ impl<F: Fold, P: Project<F>> Step<F, P> {
                 watch.look_again(writer, epoch);
             }
             writer.finish(epoch);
-            self.send(epoch, &mut send);
+            self.watch.listener.send(&mut self.watch.ends, epoch);
         }
         if end > self.open {
             self.open = end;
             self.writer.end(end - 1);
         }
-        match (frontier, &mut self.capability) {
-            (Some(frontier), Some(capability)) => capability.downgrade(&frontier),
-            _ => self.capability = None,
+        L::downgrade(&mut self.watch.ends, frontier);
+        match (frontier, &mut self.done) {
+            (Some(frontier), Some(done)) => done.downgrade(&frontier),
+            _ => self.done = None,
         }
     }
 
@@ -272,45 +252,19 @@ impl<F: Fold, P: Project<F>> Step<F, P> {
         data.into_iter().chain(due).chain(erased).min()
     }
 
-    /// Sends what changed at an instant, summed.
-    fn send(
-        &mut self,
-        epoch: Epoch,
-        send: &mut impl FnMut(&Capability<Epoch>, &mut Vec<(P::Data, Epoch, P::Diff)>),
-    ) {
-        let Watch { changes, project, .. } = &mut self.watch;
-        project.seal(&mut |data, diff| changes.push((data, epoch, diff)));
-        consolidate_updates(changes);
-        if changes.is_empty() {
-            return;
-        }
-        let Some(capability) = &self.capability else {
-            // Held from the start until the input is closed: it can only be missing by a
-            // mistake here, and a relation that misses changes must not go on.
-            panic!("{}: changes at {epoch} after the end of the input", type_name::<F>());
-        };
-        send(&capability.delayed(&epoch), changes);
-    }
-
     /// States that were there before: their timers, and their rows for the relation.
-    fn show_loaded(
-        &mut self,
-        map: &Served<F>,
-        worker: usize,
-        send: &mut impl FnMut(&Capability<Epoch>, &mut Vec<(P::Data, Epoch, P::Diff)>),
-    ) {
+    fn show_loaded(&mut self, map: &Served<F>, worker: usize) {
         let mut newest = 0;
         map.each_newest(worker, |_, _, _, epoch| newest = newest.max(epoch));
         let watch = &mut self.watch;
         map.each_newest(worker, |place, name, state, epoch| {
-            if let Some(due) = served::due::<F>(state, epoch, watch.looked_on) {
+            if let Some(due) = served::due::<F>(name, state, epoch, watch.looked_on) {
                 watch.timers.add(due, place);
             }
-            watch.project.change_at(name, None, (state, epoch), &mut |data, diff| {
-                watch.changes.push((data, newest, diff));
-            });
+            let seen = Seen { name, old: None, new: (state, epoch) };
+            watch.listener.change(&mut watch.ends, seen, newest);
         });
-        self.send(newest, send);
+        watch.listener.send(&mut watch.ends, newest);
     }
 }
 

@@ -353,9 +353,7 @@ impl Fold for Health {
     }
 
     fn row(name: &Name, state: &State, now: Epoch) -> Option<Row> {
-        let all: Vec<usize> = (0..DEF.fields.len()).collect();
-        let facts = state.facts();
-        values(name, &facts, facts.day_at(now), &all).map(|values| Row { values })
+        Some(Row { values: state.0.as_ref()?.judged(name, now)? })
     }
 
     const OWNED: bool = true;

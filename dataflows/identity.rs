@@ -4,7 +4,7 @@
 //!  fold customers ─┬ what each carries ─▶ count per identifier ─▶ usable ones ─┐
 //!   (told by       ├ what was said by hand of two ─────────────────────────────┼─▶ level 0, 1, 2 …
 //!    [`told`])     │                                                           │   ([`level`])
-//!                  └ what is known of each ─▶ join with its part ◀─────────────┘
+//!                  └ what is known of each ─▶ put to its part ◀────────────────┘
 //!                                              └─▶ profiles, identifiers, identity_conflicts,
 //!                                                  and whose each is, for profile_health
 //! ```

@@ -104,18 +104,19 @@ impl Updates {
                 });
             }
         }
-        if views.0 & ViewSet::CUSTOMERS != 0
+        // The other side of a statement by hand: a customer too, and a person's health has them.
+        if views.0 & (ViewSet::CUSTOMERS | ViewSet::HEALTH) != 0
             && let Some((other, update)) = customers::Update::of_other(event)
         {
             let key = secret.fingerprint(tenant, Kind::Customer, &[other]);
-            self.customers.push(Addressed { key, name: self.texts.name(tenant, other), update });
-        }
-        if views.0 & ViewSet::HEALTH != 0
-            && let Some((other, _)) = customers::Update::of_other(event)
-        {
-            let key = secret.fingerprint(tenant, Kind::Customer, &[other]);
-            let (name, update) = (self.texts.name(tenant, other), health::Update::identity(other));
-            self.health.push(Addressed { key, name, update });
+            let name = self.texts.name(tenant, other);
+            if views.0 & ViewSet::HEALTH != 0 {
+                let update = health::Update::identity(other);
+                self.health.push(Addressed { key, name: name.clone(), update });
+            }
+            if views.0 & ViewSet::CUSTOMERS != 0 {
+                self.customers.push(Addressed { key, name, update });
+            }
         }
         if views.0 & ViewSet::ORDERS != 0 {
             let said = orders::Update::of(event, owner, amount, &mut self.scratch);

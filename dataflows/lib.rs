@@ -22,16 +22,18 @@
 //!  health, [`identity`] ─────────────────▶ relate profile_health ──────▶ publish ─▶ served map
 //!  orders ───────────────────────────────▶ relate order_exceptions ────▶ publish ─▶ served map
 //!  orders ─(delivered, summed)─▶ relate order_kpis ──────────────────────▶ publish ─▶ served map
+//!  orders ─(arrived, summed)─▶ relate model_quality ─────────────────────▶ publish ─▶ served map
 //!  cases, claims ────────────────────────▶ relate queue_load ──────────▶ publish ─▶ served map
 //! ```
 //!
 //! The views, a line each: [`customers`], [`orders`], [`cases`], [`volume`], [`records`],
 //! [`sentiment`], [`sentiment_by_customer`], [`sentiment_by_product`], [`sentiment_by_day`],
-//! [`model_quality`], [`claims`], [`notifications`], [`load_forecast`], [`health`], [`erasures`],
+//! [`claims`], [`notifications`], [`load_forecast`], [`health`], [`erasures`],
 //! [`capacity`] (folds);
 //! [`orders_by_status`], [`top_customers`],
 //! [`priority_queue`], [`sla`], [`queue_load`], [`order_exceptions`], [`order_kpis`],
 //! [`profiles`], [`profile_health`], [`identifiers`], [`identity_conflicts`] (relations);
+//! [`model_quality`] (its own fold, another look at `load_forecast` and a relation of `orders`, as one),
 //! [`order_visibility`] (another look at the states of `orders`),
 //! [`capacity_advice`] (another look at those of `capacity`).
 
@@ -39,6 +41,8 @@ pub mod models; // what is learnt from events, and what is said with it
 pub mod served; // the multi-version map that folds write and readers read
 pub mod fold; // the one operator of kind *fold*
 pub mod publish; // serves a relation's output in a map of the same kind
+mod attached; // what is known of something, with what it stands in
+mod grouped; // what is held under one key, put together as one record
 pub mod erased; // whom nobody is to know any more
 pub mod dedup; // identities already applied, bounded by horizon and memory
 pub mod inputs; // one event into the updates of every view
@@ -83,6 +87,8 @@ mod sums; // sums of money by currency
 mod timeline; // what was said of an order's status, by event time
 #[cfg(test)]
 mod stored_tests; // states as bytes and back, on random histories
+#[cfg(test)]
+mod histories; // small histories for tests
 
 /// Logical time: milliseconds since the Unix epoch, strictly increasing.
 pub type Epoch = u64;
@@ -141,7 +147,7 @@ pub trait Fold: Send + Sync + 'static {
     }
 
     /// The same for what others make of the state: asked only where somebody does.
-    fn next_look(_state: &Self::State, _after: Epoch) -> Option<Epoch> {
+    fn next_look(_name: &Name, _state: &Self::State, _after: Epoch) -> Option<Epoch> {
         None
     }
 

@@ -50,6 +50,9 @@ pub(crate) const EVENTS: &str = "events";
 pub(crate) const MEASURED: &str = "measured";
 /// All types together.
 pub(crate) const ALL: &str = "all";
+/// Who makes the forecasts: [`crate::models::load`], and its version, which is another one whenever
+/// the same values would be told otherwise.
+pub const MODEL: &str = "load 1";
 
 /// The catalogue's entry.
 pub static DEF: ViewDef = ViewDef {
@@ -73,6 +76,13 @@ pub static DEF: ViewDef = ViewDef {
             "The type of events, or all; what was measured.",
         ),
         FieldDef::new("bucket_minutes", FieldKind::Int, false, true, "How long a bucket is."),
+        FieldDef::new(
+            "model",
+            FieldKind::Text,
+            true,
+            true,
+            "Which model says it, with its version; what it chose is in ways. Null without a forecast.",
+        ),
         FieldDef::new(
             "made_at",
             FieldKind::Time,
@@ -418,6 +428,7 @@ fn row(name: &Name, state: &State, until: i64, comes: Option<&Forecast>) -> Row 
             Value::Text(of),
             Value::Text(series),
             Value::Int(state.minutes.into()),
+            comes.map_or(Value::Null, |_| Value::Text(MODEL.into())),
             time(comes.map(|_| start(0))),
             next(0),
             next(1),

@@ -22,6 +22,7 @@ pub mod measure; // how good opinions are
 pub mod published; // which model speaks of which text
 mod body; // a model as bytes and back
 pub mod lanes; // how long orders took, by the lane they went
+pub mod silences; // how long nothing is usually said of an order where it stands
 pub mod eta; // when an order arrives
 mod fitted; // what was sealed of that, as bytes and back
 pub mod journeys; // what a row of `orders` says of an order's way

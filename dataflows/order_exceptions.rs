@@ -9,8 +9,8 @@
 //!
 //! - `late`: promised, and not delivered or cancelled by then; severity 1 while it has not been
 //!   shipped, else 2.
-//! - `not_in_production`: paid, and nothing was said for longer than is usual (`orders::standing`);
-//!   `stuck`: the same wherever else it stands on its way. Severity 2.
+//! - `not_in_production`: paid, and nothing was said for longer than is usual on its lane
+//!   (`orders::standing`); `stuck`: the same wherever else it stands on its way. Severity 2.
 //! - `problem`: said to be one. Severity 2.
 //! - `contradictory`: delivered before it was shipped, or both delivered and cancelled. Severity 3.
 //! - `split`: some of its lines have left the house and others have not. Severity 4.
@@ -18,7 +18,8 @@
 //!
 //! Since when is always an instant of the facts (the promise, the end of the usual time, a
 //! statement), never the time at which it was noticed. What is late or stuck is noticed by a timer,
-//! in the first millisecond in which it is so; when the facts change the row is gone.
+//! in the first millisecond in which it is so; when the facts change the row is gone. (Of an order of
+//! which nothing was said for eighty days the end of the usual time is that of the fixed one again.)
 //!
 //! # State
 //! A row per exception. What is looked at per event is the order's own state, before and after.
@@ -109,17 +110,16 @@ pub struct Wrong {
 pub struct OrderExceptions;
 
 /// What is wrong with an order at an instant: kind, severity, since when.
-fn each(state: &State, now: Epoch, mut is: impl FnMut(Kind, u8, i64)) {
+fn each(tenant: &str, state: &State, now: Epoch, mut is: impl FnMut(Kind, u8, i64)) {
     let now = i64::try_from(now).unwrap_or(i64::MAX).saturating_mul(1_000);
     let status = state.status();
     let [promised, delivered, cancelled, returned] = state.instants_known();
     if promised < now && delivered.min(cancelled) == NEVER {
         is(Kind::Late, if status.is_some_and(has_left) { 2 } else { 1 }, promised);
     }
-    let stuck_at = state.stuck_at();
-    if stuck_at < now {
+    if let Some(since) = state.stuck_since(tenant, now) {
         let is_paid = status == Some(Status::Paid);
-        is(if is_paid { Kind::NotInProduction } else { Kind::Stuck }, 2, stuck_at);
+        is(if is_paid { Kind::NotInProduction } else { Kind::Stuck }, 2, since);
     }
     if status == Some(Status::Returned) && returned != NEVER {
         is(Kind::Returned, 4, returned);
@@ -152,7 +152,7 @@ fn split(lines: &[Option<(Status, i64)>]) -> Option<i64> {
 }
 
 fn tell(name: &Name, state: &State, now: Epoch, mut emit: impl FnMut(Wrong)) {
-    each(state, now, |kind, severity, since| {
+    each(name.tenant(), state, now, |kind, severity, since| {
         emit(Wrong {
             tenant: name.tenant().into(),
             order: key_id(name),
@@ -180,10 +180,16 @@ impl Project<Orders> for OrderExceptions {
         (new, now): (&State, Epoch),
         emit: &mut dyn FnMut(Wrong, isize),
     ) {
+        // Most of what is wrong stays as it is.
+        let mut gone = Vec::new();
         if let Some((old, since)) = old {
-            tell(name, old, since, |it| emit(it, -1));
+            tell(name, old, since, |it| gone.push(it));
         }
-        tell(name, new, now, |it| emit(it, 1));
+        tell(name, new, now, |it| match gone.iter().position(|old| *old == it) {
+            Some(at) => drop(gone.swap_remove(at)),
+            None => emit(it, 1),
+        });
+        gone.into_iter().for_each(|it| emit(it, -1));
     }
 }
 
@@ -228,7 +234,9 @@ pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
             let is_under_way = status.is_some_and(has_left);
             found.push(("late", if is_under_way { 2 } else { 1 }, at("promised_at")));
         }
-        if let Some(since) = said.stuck_at().filter(|it| *it < now_micros) {
+        if let Some(since) =
+            said.due(name.tenant(), &row, now).map(|it| it.0).filter(|it| *it < now_micros)
+        {
             let is_paid = status == Some(Status::Paid);
             found.push((if is_paid { "not_in_production" } else { "stuck" }, 2, Some(since)));
         }

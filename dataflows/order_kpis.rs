@@ -402,7 +402,7 @@ mod tests {
     use schemas::names::Currency;
 
     use super::*;
-    use crate::identity::tests::{history, play};
+    use crate::histories::{history, play};
 
     /// Goal: an order from a place that is called as all places are together counts once. Method: one
     /// from there to there, one from there to elsewhere.
@@ -440,7 +440,7 @@ mod tests {
         };
         let events = history([order("O1", "all"), order("O2", "FR")].concat());
         let found = play(events.clone()).remove("order_kpis").unwrap();
-        assert_eq!(found, reference(&events, crate::identity::tests::START + 100_000_000));
+        assert_eq!(found, reference(&events, crate::histories::START + 100_000_000));
         let n = |key: &str| {
             let row = found.get(&Name::new("default", key)).expect(key);
             row.values[DEF.position("n_delivered").expect("a field")].clone()

@@ -6,8 +6,10 @@
 //! One row per order of `orders`, of the same state at the same epoch. Where it stands is what that
 //! view says; a line stands where the newest statement about it, or about the whole order, says.
 //! What comes next is the next of: paid, made, checked, shipped, out for delivery, delivered; by
-//! when is the time of the newest statement and the usual time of where the order stands
-//! ([`crate::orders`], `standing`). Past that it is stuck.
+//! when is the time of the newest statement and what is usual on its lane where the order stands
+//! ([`crate::orders`], `standing`). Past that it is stuck. A line that stands as the order does is
+//! expected as the order is, another by the fixed time of its own status. The words for the
+//! customer tell a time that was learnt from one that is fixed.
 //!
 //! When it arrives (`eta_p50`, `eta_p90`, `late_risk_percent`) is said of an order that was paid or
 //! shipped, and is neither delivered nor cancelled nor came back, for [`SHOWN`] from entering that
@@ -17,7 +19,7 @@
 //!
 //! # State
 //! None: it is another look at the map of `orders` ([`crate::served`]), so it costs an event
-//! nothing but the timers of being stuck and of the end of the estimate.
+//! nothing but the timers of being stuck and of the end of the estimate and of what was learnt.
 
 use std::collections::BTreeMap;
 
@@ -29,6 +31,7 @@ use serde_json::{Value as Json, json};
 
 use crate::models::arrivals::{self, SHOWN};
 use crate::models::journeys::Journey;
+use crate::models::silences;
 use crate::orders::standing::{next, usual};
 use crate::orders::{self, Orders, State};
 use crate::{Epoch, Fold};
@@ -112,8 +115,8 @@ pub static DEF: ViewDef = ViewDef {
             FieldKind::Json,
             false,
             false,
-            "Each line: line, sku, quantity, the status in which it stands and since when; \
-             ship_from, ship_to, carrier, seller where stated.",
+            "Each line: line, sku, quantity, the status in which it stands and since when, what comes \
+             next (next) and by when (next_by); ship_from, ship_to, carrier, seller where stated.",
         ),
         FieldDef::new(
             "timeline",
@@ -145,9 +148,9 @@ impl Fold for OrderVisibility {
         let order = <Orders as Fold>::row(name, state, now)?;
         let said = state.said_of();
         let lines = said.lines.iter().map(|it| it.map(|(status, at)| (status, at))).collect();
-        let stuck_at = state.stuck_at();
-        let by = (stuck_at != orders::NEVER).then_some(stuck_at);
-        Some(seen((name.tenant(), &order), state.status(), said.since, by, lines, now))
+        let at = i64::try_from(now).unwrap_or(i64::MAX).saturating_mul(1_000);
+        let due = state.due(name.tenant(), at).map(|it| (it.at, it.learnt_until.is_some()));
+        Some(seen((name.tenant(), &order), state.status(), said.since, due, lines, now))
     }
 }
 
@@ -176,13 +179,13 @@ impl Eta {
     }
 }
 
-/// The row, of the order's own row, where the whole order stands and since when, when it gets stuck,
-/// and where its lines stand.
+/// The row, of the order's own row, where the whole order stands and since when, when it gets stuck
+/// and whether that was learnt, and where its lines stand.
 fn seen(
     (tenant, order): (&str, &Row),
     status: Option<Status>,
     since: Option<i64>,
-    stuck_at: Option<i64>,
+    due: Option<(i64, bool)>,
     stands: Vec<Option<(Status, i64)>>,
     now: Epoch,
 ) -> Row {
@@ -192,6 +195,7 @@ fn seen(
     };
     let time = |it: Option<i64>| it.map_or(Value::Null, Value::Time);
     let now = i64::try_from(now).unwrap_or(i64::MAX).saturating_mul(1_000);
+    let stuck_at = due.map(|it| it.0);
     let is_stuck = stuck_at.is_some_and(|it| it < now);
     let next = status.and_then(next).filter(|_| stuck_at.is_some());
     let promised = match of("promised_at") {
@@ -200,7 +204,7 @@ fn seen(
     };
     let is_late = of("late") == Value::Bool(true);
     let eta = Eta::of(order, tenant, now);
-    let message = message(status, since, next, stuck_at, is_stuck, promised, is_late);
+    let message = message((status, since), next, due, is_stuck, promised, is_late);
     Row {
         values: vec![
             of("order"),
@@ -218,20 +222,35 @@ fn seen(
             time(eta.as_ref().map(|it| it.p90)),
             eta.as_ref().and_then(|it| it.risk).map_or(Value::Null, Value::Int),
             eta.map_or(Value::Null, |it| Value::Text(it.model)),
-            lines(of("lines"), stands),
+            lines(of("lines"), stands, (status.zip(since), stuck_at)),
             timeline(of("timeline")),
         ],
     }
 }
 
-/// The order's lines without prices, each with where it stands.
-fn lines(of: Value, stands: Vec<Option<(Status, i64)>>) -> Value {
+/// The order's lines without prices, each with where it stands, and what comes next by when: as of
+/// the order (where that stands, and when it gets stuck), if it stands as the order does; else by
+/// the fixed time of its own status. Nothing comes next of an order that is not on its way.
+fn lines(
+    of: Value,
+    stands: Vec<Option<(Status, i64)>>,
+    (order, stuck_at): (Option<(Status, i64)>, Option<i64>),
+) -> Value {
     let Value::Json(Json::Array(mut lines)) = of else { return Value::Json(json!([])) };
     for (line, stands) in lines.iter_mut().zip(stands) {
         let Json::Object(line) = line else { continue };
         line.remove("unit_price");
+        let at = |it: Option<i64>| it.map(schemas::time::rfc3339);
         line.insert("status".into(), stands.map(|it| it.0.as_str()).into());
-        line.insert("since".into(), stands.map(|it| schemas::time::rfc3339(it.1)).into());
+        line.insert("since".into(), at(stands.map(|it| it.1)).into());
+        let on_its_way = stands.zip(stuck_at);
+        let by = on_its_way.and_then(|((status, since), stuck_at)| match stands == order {
+            true => Some(stuck_at),
+            false => Some(since + usual(status)?),
+        });
+        let next = on_its_way.and_then(|it| next(it.0.0));
+        line.insert("next".into(), next.map(Status::as_str).into());
+        line.insert("next_by".into(), at(by).into());
     }
     Value::Json(Json::Array(lines))
 }
@@ -252,7 +271,8 @@ pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
     rows.map(|(name, row)| {
         let said = Plain::of(&row);
         let row = (name.tenant(), &row);
-        let seen = seen(row, said.status, said.since, said.stuck_at(), said.lines, now);
+        let due = said.due(row.0, row.1, now);
+        let seen = seen(row, said.status, said.since, due, said.lines, now);
         (name, seen)
     })
     .collect()
@@ -300,8 +320,17 @@ impl Plain {
         }
     }
 
-    pub(crate) fn stuck_at(&self) -> Option<i64> {
-        let usual = self.status.filter(|_| !self.is_settled).and_then(usual)?;
-        Some(self.newest? + usual)
+    /// When it gets stuck, and whether that was learnt.
+    pub(crate) fn due(&self, tenant: &str, row: &Row, now: Epoch) -> Option<(i64, bool)> {
+        let status = self.status.filter(|_| !self.is_settled)?;
+        let (usual, newest) = (usual(status)?, self.newest?);
+        let is_recent = now as i64 * 1_000 <= newest + SHOWN;
+        let places = || silences::places(row);
+        let learnt = arrivals::published().patience(tenant, status, newest, places);
+        let learnt = learnt.filter(|_| is_recent);
+        Some((newest + learnt.unwrap_or(usual), learnt.is_some()))
     }
 }
+
+#[cfg(test)]
+mod tests;

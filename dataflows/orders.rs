@@ -418,15 +418,17 @@ impl Fold for Orders {
         first_after(state.promised_at, after)
     }
 
-    /// And stuck in the one after its usual time; in a later one nothing is said any more of when
-    /// it arrives.
+    /// And stuck in the one after what is usual; in later ones nothing is said any more of when it
+    /// arrives, and what is usual is not what was learnt.
     #[inline]
-    fn next_look(state: &State, after: Epoch) -> Option<Epoch> {
-        let due = |at| if at == NEVER { None } else { first_after(at, after) };
-        let stuck_at = state.stuck_at();
+    fn next_look(name: &Name, state: &State, after: Epoch) -> Option<Epoch> {
+        let first = |at| if at == NEVER { None } else { first_after(at, after) };
         let now = i64::try_from(after).map_or(NEVER, |it| it.saturating_mul(1_000));
+        let due = state.due(name.tenant(), now);
+        let stuck_at = due.map_or(NEVER, |it| it.at);
         let told_until = state.told_until(stuck_at, now);
-        due(stuck_at).into_iter().chain(due(told_until)).min()
+        let learnt_until = due.and_then(|it| it.learnt_until).unwrap_or(NEVER);
+        [stuck_at, told_until, learnt_until].into_iter().filter_map(first).min()
     }
 
     fn owner(state: &State) -> Option<Fingerprint> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  fold health ─ what is known of each ─┐
-//!  [`crate::identity`] ─ whose each is ─┴ join ─▶ by person, added up ─▶ publish (with timers)
+//!  [`crate::identity`] ─ whose each is ─┴ attached ─▶ grouped by person, added up ─▶ publish (timers)
 //! ```
 //!
 //! # Meaning
@@ -20,7 +20,7 @@
 //! # State
 //! Customers of whom nothing was ever said of who they are cost nothing here. Per member: what is
 //! known, shared with the fold, and 24 bytes for each of three names and 16 for each of two
-//! references in what is joined, twice 24 in the row of the person. Per person the sum, packed as the
+//! references in the two tables, twice 24 in the row of the person. Per person the sum, packed as the
 //! fold packs it (some 60 bytes for an ordinary one, at most 2 KiB: test `health::tests::sizes`). An
 //! event about a member adds up what is known of at most [`identity::Terms::max_members`] of them; the
 //! score is made when the row is read.
@@ -40,7 +40,9 @@ use schemas::rows::{FieldDef, FieldKind, Row, Shape, Value, ViewDef};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
+use crate::attached::attached;
 use crate::fold::Project;
+use crate::grouped::{grouped, records};
 use crate::health::{self, Health, Packed};
 use crate::identity::{self, Who, Whose};
 use crate::publish::Relation;
@@ -111,15 +113,14 @@ pub(crate) fn relate<'s>(
     told: VecCollection<'s, Epoch, (Who, Packed), isize>,
     whose: Whose<'s>,
 ) -> VecCollection<'s, Epoch, United, isize> {
-    told.arrange_by_key_named("told profile_health")
-        .join_core(whose, |who, facts, person| Some((person.clone(), (who.clone(), facts.clone()))))
-        .reduce_named("united profile_health", |person, all, united| {
-            let facts = Packed::united(person, all.iter().map(|it| &it.0.1));
-            let customers = || all.iter().map(|it| it.0.0.clone()).collect();
-            let of = |facts| United { person: person.clone(), customers: customers(), facts };
-            united.extend(facts.map(|it| (of(it), 1)));
-        })
-        .map(|it| it.1)
+    let members = attached(told, whose, "told profile_health", |who: &Who, facts, person| {
+        Some((Who::clone(person?), (who.clone(), Packed::clone(facts))))
+    });
+    records(grouped(members, "united profile_health", |person, all| {
+        let facts = Packed::united(person, all.iter().map(|it| &it.0.1))?;
+        let customers = all.iter().map(|it| it.0.0.clone()).collect();
+        Some(United { person: person.clone(), customers, facts })
+    }))
 }
 
 fn row(mut values: Vec<Value>, customers: &[Who]) -> Row {

@@ -14,6 +14,7 @@
 //! Per person what is known of each member, shared with the fold; the row is made when it is read.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use compact_str::CompactString;
 use schemas::events::Event;
@@ -127,21 +128,27 @@ pub static DEF: ViewDef = ViewDef {
 pub struct Profiles;
 
 /// A person: their members, the one who gives the id first.
+/// Cloning is cheap.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Person(Vec<(Who, Member)>);
+pub struct Person(Arc<Vec<(Who, Member)>>);
 
 impl Person {
     /// Of their members, in any order; at least one.
-    pub(crate) fn of<'m>(members: impl Iterator<Item = &'m (Member, Who)>) -> Person {
-        let mut all: Vec<(Who, Member)> = members.map(|it| (it.1.clone(), it.0.clone())).collect();
+    pub(crate) fn of<'m>(members: impl Iterator<Item = &'m (Who, Member)>) -> Person {
+        let mut all: Vec<(Who, Member)> = members.cloned().collect();
         all.sort_by_cached_key(|it| (it.1.seen.0, key_id(&it.0)));
-        Person(all)
+        Person(Arc::new(all))
+    }
+
+    /// The members, the one who gives the id first.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &Who> {
+        self.0.iter().map(|it| &it.0)
     }
 
     /// Each member, with the person that they are.
     pub(crate) fn whose(self) -> impl Iterator<Item = (Who, Who)> {
         let person = self.0[0].0.clone();
-        self.0.into_iter().map(move |it| (it.0, person.clone()))
+        (0..self.0.len()).map(move |at| (self.0[at].0.clone(), person.clone()))
     }
 }
 
@@ -202,7 +209,7 @@ impl Relation for Profiles {
         let ids: Vec<Json> = members.iter().map(|it| json!(key_id(&it.0))).collect();
         let mut counts = [0_u64; Sums::COUNTS.len()];
         let mut sums: [BTreeMap<Currency, i64>; 3] = Default::default();
-        for (_, it) in members {
+        for (_, it) in members.iter() {
             for (sum, it) in counts.iter_mut().zip(it.sums.counts) {
                 *sum = sum.saturating_add(it);
             }

@@ -15,6 +15,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -30,6 +31,7 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::operator::Operator;
 
 use crate::fold::timers::Timers;
+use crate::grouped::gathered;
 use crate::served::{Clock, Served, Slots, Touch, Writer, route};
 use crate::{Addressed, Epoch, Fold};
 
@@ -109,13 +111,31 @@ impl<R: Relation> Fold for Rows<R> {
 
 impl<T: Clone + Ord> Under<T> {
     /// Takes changes in; true if what is there now is an anomaly.
-    fn change(&mut self, changes: &[(T, isize)]) -> bool {
+    fn change(&mut self, mut changes: Vec<(T, isize)>) -> bool {
+        // One comes, goes, or takes the place of another: nearly always.
+        let (gone, came) = match &*changes {
+            [(_, -1), (_, 1)] => (Some(0), Some(1)),
+            [(_, 1), (_, -1)] => (Some(1), Some(0)),
+            [(_, -1)] => (Some(0), None),
+            [(_, 1)] => (None, Some(0)),
+            _ => (None, None),
+        };
+        let is_there = match (&*self, gone) {
+            (Under::Nothing, None) => true,
+            (Under::One(record), Some(gone)) => **record == changes[gone].0,
+            _ => false,
+        };
+        if is_there && (gone.is_some() || came.is_some()) {
+            let came = came.map(|at| changes.swap_remove(at).0);
+            *self = came.map_or(Under::Nothing, |it| Under::One(Arc::new(it)));
+            return false;
+        }
         let mut records: Vec<(T, isize)> = match self {
             Under::Nothing => Vec::new(),
             Under::One(record) => vec![(T::clone(record), 1)],
             Under::Odd(records) => records.to_vec(),
         };
-        records.extend_from_slice(changes);
+        records.append(&mut changes);
         consolidate(&mut records);
         *self = match records.pop() {
             None => Under::Nothing,
@@ -162,7 +182,10 @@ impl<R: Relation> Published<R> {
     }
 
     fn key(&self, record: &R::Record) -> Fingerprint {
-        let name = R::name(record);
+        self.key_of(&R::name(record))
+    }
+
+    fn key_of(&self, name: &Name) -> Fingerprint {
         fingerprint(&self.secret, name.tenant(), name.key())
     }
 }
@@ -202,8 +225,7 @@ pub fn publish<'s, R: Relation>(
             loop {
                 let said = pending.first_key_value().map(|it| *it.0).filter(|it| *it < end);
                 let Some(epoch) = said.into_iter().chain(timers.next(end)).min() else { break };
-                if let Some(mut records) = pending.remove(&epoch) {
-                    consolidate(&mut records);
+                if let Some(records) = pending.remove(&epoch) {
                     write(&map, &mut writer, &mut timers, epoch, records);
                 }
                 if timers.next(end) == Some(epoch) {
@@ -222,7 +244,30 @@ pub fn publish<'s, R: Relation>(
     })
 }
 
-/// Writes the consolidated records of one epoch.
+/// What an epoch says of one row; taken out where it is applied.
+type Update<R> = Cell<Vec<(<R as Relation>::Record, isize)>>;
+
+/// Where a record stands, by its key.
+struct Place {
+    key: Fingerprint,
+    name: Name,
+}
+
+impl PartialEq for Place {
+    fn eq(&self, other: &Place) -> bool {
+        self.key == other.key
+    }
+}
+
+impl Eq for Place {}
+
+impl Hash for Place {
+    fn hash<H: Hasher>(&self, to: &mut H) {
+        self.key.hash(to);
+    }
+}
+
+/// Writes the records of one epoch, without what cancels.
 fn write<R: Relation>(
     map: &Published<R>,
     writer: &mut Writer<Rows<R>>,
@@ -230,21 +275,20 @@ fn write<R: Relation>(
     epoch: Epoch,
     records: Vec<(R::Record, isize)>,
 ) {
-    let mut by_name: BTreeMap<Name, Vec<(R::Record, isize)>> = BTreeMap::new();
-    for (record, diff) in records {
-        by_name.entry(R::name(&record)).or_default().push((record, diff));
-    }
-    let changes = by_name.into_iter().map(|(name, update)| Addressed {
-        key: fingerprint(&map.secret, name.tenant(), name.key()),
-        name,
-        update,
+    let by_name = gathered(records.into_iter().map(|(record, n)| {
+        let name = R::name(&record);
+        (Place { key: map.key_of(&name), name }, record, n)
+    }));
+    let by_name = by_name.into_iter().map(|(Place { key, name }, said)| {
+        let update = Cell::new(said);
+        Addressed { key, name, update }
     });
     let anomalies = Cell::new(0);
-    let change = |state: &mut Under<R::Record>, update: &Vec<(R::Record, isize)>| {
-        anomalies.set(anomalies.get() + u64::from(state.change(update)));
+    let change = |state: &mut Under<R::Record>, update: &Update<R>| {
+        anomalies.set(anomalies.get() + u64::from(state.change(update.take())));
     };
     let mut see = |touch: Touch<'_, _>| schedule::<R>(timers, epoch, touch);
-    writer.apply(epoch, &[changes.collect()], &change, &mut see);
+    writer.apply(epoch, &[by_name.collect()], &change, &mut see);
     map.anomalies.fetch_add(anomalies.get(), Relaxed);
 }
 

@@ -1,9 +1,9 @@
 //! Cases that wait, and what is known of the people who wait.
 //!
 //! ```text
-//!  fold cases ──┬─ cases not resolved, by person ─────────────────┐
-//!               └─ days on which a person opened cases ─┐         ├ join ─▶ [`Pressed`]: a case with
-//!  fold customers ─ tiers ──────────────────────────────┼ reduce ─┘         its promise and deadline
+//!  fold cases ──┬─ cases not resolved, by person ──────────────────┐
+//!               └─ days on which a person opened cases ─┐          ├ attached ─▶ [`Pressed`]: a case
+//!  fold customers ─ tiers ──────────────────────────────┼ grouped ─┘    with its promise and deadline
 //!  fold orders ──── orders that are late now ───────────┤
 //!  fold health ──── bands, of who opened cases ─────────┘
 //! ```
@@ -33,6 +33,8 @@ use differential_dataflow::VecCollection;
 use serde::{Deserialize, Serialize};
 
 use crate::Epoch;
+use crate::attached::attached;
+use crate::grouped::{grouped, records};
 pub(crate) use asked::{Asked, Bands, Late, Picks, Standing, Tiers, Waits};
 pub use asked::{Load, Period};
 pub use terms::{Bring, Pressing, Sla, Terms};
@@ -195,12 +197,12 @@ pub(crate) fn relate<'s>(
     if let Some(bands) = bands {
         known = known.concat(bands.map(|(key, band, before)| (key, Known::Band(band, before))));
     }
-    let people = known.reduce_named("people priority_queue", |_, said, people| {
-        people.extend(person(said.iter().map(|it| (it.0, it.1))).map(|it| (it, 1)));
-    });
-    let open = open.arrange_by_key_named("Arrange: open priority_queue");
-    let people = people.arrange_by_key_named("Arrange: persons priority_queue");
-    open.join_core(people, move |key, open, person| Some(Pressed::of(key, open, person, &terms)))
+    let people = records(grouped(known, "people priority_queue", |key: &Key, said| {
+        Some((key.clone(), person(said.iter().map(|it| (&it.0, it.1)))?))
+    }));
+    attached(open, people, "pressed priority_queue", move |key: &Key, open, person| {
+        Some(Pressed::of(key, open, person?, &terms))
+    })
 }
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ mod journal;
 mod keeping;
 mod keys;
 mod face; // the same states as another view
+mod several; // several maps as one view
 mod leaving;
 mod marks;
 mod pins;
@@ -72,6 +73,7 @@ pub use clock::{Clock, UNDO_MAX_BYTES};
 pub(crate) use face::Face;
 pub(crate) use keeping::layout;
 pub(crate) use keys::Place;
+pub(crate) use several::{Piece, Several};
 pub(crate) use writer::{Touch, Writer};
 
 /// The fingerprint of (tenant, key text); `None`: no key of this view can be written so.
@@ -128,12 +130,17 @@ pub struct Served<F: Fold> {
 
 /// The next instant at which time alone changes the row, or what others make of the state.
 #[inline]
-pub(crate) fn due<F: Fold>(state: &F::State, after: Epoch, looked_on: bool) -> Option<Epoch> {
+pub(crate) fn due<F: Fold>(
+    name: &Name,
+    state: &F::State,
+    after: Epoch,
+    looked_on: bool,
+) -> Option<Epoch> {
     let own = F::next_due(state, after);
     if !looked_on {
         return own;
     }
-    own.into_iter().chain(F::next_look(state, after)).min()
+    own.into_iter().chain(F::next_look(name, state, after)).min()
 }
 
 /// What one worker writes.

@@ -74,6 +74,8 @@ pub const MIGRATIONS: &[Migration] = &[
         include_str!("clickhouse/0030_order_visibility_eta_model.sql"),
     ),
     ("0031_profile_health", include_str!("clickhouse/0031_profile_health.sql")),
+    ("0032_load_forecast_model", include_str!("clickhouse/0032_load_forecast_model.sql")),
+    ("0033_model_quality_of_all", include_str!("clickhouse/0033_model_quality_of_all.sql")),
 ];
 
 /// How a statement of a migration may begin, and what the name of its table or view stands behind: each may
@@ -129,6 +131,8 @@ pub const FEW_WORDS: &[(&str, &str)] = &[
     ("notifications", "channel"),
     ("notifications", "severity"),
     ("load_forecast", "series"),
+    ("load_forecast", "model"),
+    ("model_quality", "series"),
     ("health", "band"),
     ("health", "band_before"),
     ("profile_health", "band"),
@@ -160,6 +164,7 @@ pub const CLOSED: &[(&str, &str, &[&str])] = &[
     ),
     ("notifications", "state", &["planned", "delivered", "refused", "expired", "suppressed"]),
     ("load_forecast", "of", &["events", "measured"]),
+    ("model_quality", "of", &["texts", "events", "measured", "paid", "shipped"]),
     ("identifiers", "why_not", &["blocked", "kind", "too_many"]),
     ("identity_conflicts", "reason", &["too_large", "separated", "contradiction"]),
     ("capacity", "advice", &["unknown", "enough", "more"]),

@@ -1,4 +1,4 @@
-# What: what the views must say of a file of gen-rich: rows and digest of every view, computed from
+# What: what nine views must say of a file of gen-rich: their rows and digests, computed from
 #       the file's lines without Millstream. Imported by gen-rich.
 # Why:  answers from the same code that is tested prove nothing; read from the lines that were
 #       written, they hold for the file and not for what its maker meant.
@@ -32,7 +32,7 @@ def of(path, tenants, now, keep_lines):
 
 
 def of_tenant(path, tenant, now):
-    """The lines of every view that this file's events make for one tenant."""
+    """The lines of these views that this file's events make for one tenant."""
     gc.disable()  # nothing here is a circle
     answers, member, newest = Answers(tenant, now), f'"tenant":"{tenant}"', ""
     with open(path, encoding="utf-8") as file:
@@ -128,7 +128,7 @@ class Answers:
             self.cases.setdefault(data["case"], []).append((ms, event_id, kind[len("case."):], data))
 
     def views(self):
-        """Rows of every view, with the catalogue's names for the fields."""
+        """Rows of these views, with the catalogue's names for the fields."""
         by_status, top = {}, {}
         tenant = self.tenant
         for customer, it in self.customers.items():

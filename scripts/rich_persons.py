@@ -10,6 +10,7 @@ KINDS = [("account", 20), ("loyalty_card", 20), ("external_id", 20), ("email", 1
 LIMITS = dict(KINDS)
 NOTHING = {"null", "none", "nil", "n/a", "na", "undefined", "unknown", "anonymous", "guest", "test"}
 MAX_MEMBERS = 50
+MAX_VALUES = 32  # of a customer and a kind; the first by text
 FIELDS = ("name", "email", "phone", "tier", "language", "country", "time_zone")
 
 
@@ -55,10 +56,21 @@ class Persons:
         if key not in into or into[key][0] < at:
             into[key] = (at, value)
 
+    def kept(self):
+        """What was said, without the values beyond the bound."""
+        of = {}
+        for kind, value, who in self.said:
+            of.setdefault((kind, who), []).append(value)
+        beyond = set()
+        for (kind, who), all in of.items():
+            if len(all) > MAX_VALUES:
+                beyond.update((kind, value, who) for value in sorted(all, key=str.encode)[MAX_VALUES:])
+        return ((it, yes) for it, (_, yes) in self.said.items() if it not in beyond)
+
     def join(self):
         """Which part each stands in; the links that do not count."""
         carriers = {}
-        for (kind, value, who), (_, yes) in self.said.items():
+        for (kind, value, who), yes in self.kept():
             if yes:
                 carriers.setdefault((kind, value), []).append(who)
         usable = {it: all for it, all in carriers.items() if worth(*it) is None and len(all) <= LIMITS[it[0]]}

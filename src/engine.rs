@@ -11,6 +11,7 @@
 //! A panic in a worker ends the process with its report (the hook is set at the door): a worker
 //! that is missing would leave the others waiting for it without a word.
 
+mod ahead; // when the records of a chunk happened, before it is handed out
 mod decoder;
 #[cfg(feature = "crash")]
 mod hook; // a marked record brings the process down
@@ -19,8 +20,9 @@ mod prepared; // what it is made of, before it runs
 mod terms; // by which cases wait
 mod worker; // what each worker does, all its life
 
+pub use ahead::{Ahead, Reached};
 pub use introspect::OperatorLine;
-pub use prepared::{Prepared, chosen, definitions, fold_of};
+pub use prepared::{Prepared, chosen, definitions, fold_of, is_made_of_others};
 pub use terms::{Brought, Promises, join_by, judge_by, scale_by};
 
 use std::sync::Arc;
@@ -118,11 +120,7 @@ impl Engine {
         } = parts;
         let backfill = Backfill::of(&building, &settings);
         let workers = settings.workers;
-        let judgement = Judgement {
-            future_limit: settings.future_limit.as_micros() as i64,
-            late_after: settings.late_after.as_micros() as i64,
-            shift_per_pass,
-        };
+        let judgement = Judgement::new(&settings, shift_per_pass);
         let before = book.state();
         let (tell, newest) = tokio::sync::watch::channel(book.as_of(before.epoch));
         let completed = Arc::clone(&book);

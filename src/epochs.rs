@@ -129,6 +129,8 @@ pub struct Epochs {
     bells: Box<[Bell]>,
     /// A bit for each [`Hold`]: nothing is handed out while there is one.
     held: AtomicU8,
+    /// Nothing more comes before what there is is complete.
+    hurried: AtomicBool,
     limits: Limits,
     on_sealed: OnSealed,
 }
@@ -200,6 +202,7 @@ impl Epochs {
             newest_event: AtomicI64::new(0),
             bells: (0..workers).map(|_| Bell::default()).collect(),
             held: AtomicU8::new(0),
+            hurried: AtomicBool::new(false),
             limits,
             on_sealed,
         })
@@ -260,7 +263,11 @@ impl Epochs {
             self.last(inner);
             return Take::Ended(inner.open);
         }
-        let period = if inner.arrivals > 0 { self.limits.period } else { self.limits.idle_period };
+        let period = match inner.arrivals {
+            0 => self.limits.idle_period,
+            _ if self.hurried.load(SeqCst) => Duration::ZERO,
+            _ => self.limits.period,
+        };
         if age >= period && room {
             self.seal(inner);
             return Take::Nothing(inner.open, self.limits.period.min(self.limits.idle_period));
@@ -329,6 +336,15 @@ impl Epochs {
         if held {
             self.held.fetch_or(bit, SeqCst);
         } else if self.held.fetch_and(!bit, SeqCst) == bit {
+            self.ring();
+        }
+    }
+
+    /// From now on (or no more) an epoch closes as soon as nothing waits to be handed out: who reads
+    /// waits for its completion.
+    pub fn hurry(&self, hurried: bool) {
+        self.hurried.store(hurried, SeqCst);
+        if hurried {
             self.ring();
         }
     }

@@ -300,6 +300,17 @@ pub struct AsOf {
 pub struct Outlet {
     queue: crossbeam_channel::Sender<Chunk>,
     bell: Arc<dyn Fn() + Send + Sync>,
+    through: Option<Arc<dyn Through>>,
+}
+
+/// Hands a chunk, or a piece of one, on to the workers.
+pub type HandOn<'h> = &'h dyn Fn(Chunk) -> Result<(), Stopped>;
+
+/// Who stands before a queue, on the thread of who reads: hands on what comes, whole or in pieces,
+/// and may wait in between.
+pub trait Through: Send + Sync {
+    /// Every record of the chunk is handed on, in its place; or reading is to end.
+    fn pass(&self, chunk: Chunk, hand_on: HandOn<'_>) -> Result<(), Stopped>;
 }
 
 /// The engine has stopped; reading has nobody to read for.
@@ -318,10 +329,24 @@ pub enum NotTaken {
 impl Outlet {
     /// An outlet into this queue.
     pub fn new(queue: crossbeam_channel::Sender<Chunk>, bell: Arc<dyn Fn() + Send + Sync>) -> Self {
-        Outlet { queue, bell }
+        Outlet { queue, bell, through: None }
     }
+
+    /// All that is [sent](Outlet::send) goes through this first.
+    #[must_use]
+    pub fn through(self, it: Arc<dyn Through>) -> Outlet {
+        Outlet { through: Some(it), ..self }
+    }
+
     /// Waits while the queue is full: that is how reading slows when the engine falls behind.
     pub fn send(&self, chunk: Chunk) -> Result<(), Stopped> {
+        match &self.through {
+            Some(it) => it.pass(chunk, &|chunk| self.hand_on(chunk)),
+            None => self.hand_on(chunk),
+        }
+    }
+
+    fn hand_on(&self, chunk: Chunk) -> Result<(), Stopped> {
         self.queue.send(chunk).map_err(|_| Stopped)?;
         (self.bell)();
         Ok(())

@@ -23,7 +23,7 @@ pub use dataflows::health::backtest::{Backtest, Found, OfBand};
 pub use dataflows::load_forecast::{State as Series, Update as Measured};
 pub use dataflows::models::arrivals::{SHOWN, Speaker as Forecaster, published as arrivals_of};
 pub use dataflows::models::eta::{ARRIVED_MIN, Fitted, WEIGHS};
-pub use dataflows::models::journeys::Journey;
+pub use dataflows::models::journeys::{Journey, teach};
 pub use dataflows::models::lanes::{Lane, Lanes, QUARTER, Stage};
 pub use dataflows::models::lexicon::{Lexicon, NAME as LEXICON};
 pub use dataflows::models::measure::{Quality, Tally};
@@ -31,6 +31,7 @@ pub use dataflows::models::opinion::{Label, ONE, Opinion, Scorer, rated, text_of
 pub use dataflows::models::published::{Published, Speaker};
 pub use dataflows::models::repeat::{Purchases, Repeat};
 pub use dataflows::models::sentiment::{English, Model, Trainer};
+pub use dataflows::models::silences;
 
 /// Hex digits of a digest that name a body.
 pub const DIGEST_CHARS: usize = 16;
@@ -49,6 +50,13 @@ pub fn digest(body: &[u8]) -> String {
 /// Whether this could be the name of a body.
 fn is_digest(name: &str) -> bool {
     name.len() == DIGEST_CHARS && name.bytes().all(|it| it.is_ascii_hexdigit())
+}
+
+/// From when on a model speaks that is published now: behind all that was read and behind the one
+/// before it, and not before the time. Microseconds; whole milliseconds, as it is shown.
+fn speaks_from(now: i64, newest_event: i64, before: Option<i64>) -> i64 {
+    let after = newest_event.max(before.unwrap_or(0)).saturating_add(1).max(now);
+    after.saturating_add(999) / 1_000 * 1_000
 }
 
 /// Writes a body, durably, under its digest, and says the digest.

@@ -30,6 +30,7 @@ mod ground; // what everything stands on
 mod kafka; // clusters on their way through threads
 mod keep; // the state that is kept
 mod measuring; // what the workers did, once an hour
+mod midnights; // models of arrival, at those that a replay passes
 mod notifying; // rules and channels, on their way through threads
 mod plan; // what is to run
 mod publishing; // a model becomes the one in use
@@ -54,7 +55,7 @@ use crossbeam_channel::Sender;
 
 use crate::commands::replay::Clock;
 use crate::config::Settings;
-use crate::engine::{self, Engine, Parts, Prepared};
+use crate::engine::{self, Ahead, Engine, Parts, Prepared};
 use crate::epochs::{Epochs, Limits, TimeSource};
 use crate::ingest::local_log::LocalLog;
 use crate::ingest::resets::Resets;
@@ -75,6 +76,8 @@ use folder::open_rejects;
 use ground::{Ground, now_by};
 use keep::Kept;
 pub use keep::Rebuild;
+use midnights::Midnights;
+pub use midnights::Passed;
 pub use notifying::compiled as compiled_rules;
 pub use plan::{Plan, Read, Reread, Resolver};
 use publishing::{Models, Publisher};
@@ -159,7 +162,10 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         None => None,
     };
     let leaving = prepared.leaving();
-    let models = Models::load(plan.models.as_deref(), kept.as_ref().map_or(&[], |it| it.models()))?;
+    let seals = midnights::are_passed(&plan) && !plan.gives_arrivals();
+    let folders = (plan.models.as_deref(), plan.arrivals());
+    let folders = (folders.0, folders.1.as_deref());
+    let models = Models::load(folders, kept.as_ref().map_or(&[], |it| it.models()))?;
     if let Some(log) = &log {
         models.tell(log);
     }
@@ -285,6 +291,21 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
     let backfill = if anew.is_empty() { None } else { queues.pop() };
     let retried = Arc::clone(&formats);
     let outlets = queues.into_iter().map(|it| Outlet::new(it, Arc::clone(&bell)));
+    let through = seals.then(|| {
+        let moved = (SHIFT_PER_PASS, settings.serve.max_event_bytes);
+        Midnights::of(midnights::Behind {
+            ahead: Ahead::new(feeds.clone(), &settings.engine, moved),
+            models: &models,
+            epochs: &epochs,
+            book: &book,
+            read: engine.read_handle(),
+            // Half of what is kept for all who read.
+            undo_max_bytes: settings.engine.undo_max_bytes / 2,
+            building: &building,
+            stop: &stop,
+        })
+    });
+    let midnights = through.flatten();
     let reading = reading::Behind {
         settings: &settings,
         plan: &plan,
@@ -296,6 +317,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         stop: &stop,
         end: &end,
         resets: resets.as_ref(),
+        midnights: midnights.as_ref(),
     };
     let Readers { log, sources, clusters } = reading.start(log, formats, topics, outlets)?;
     let append = log.as_ref().map(|it| Arc::clone(&it.0) as Arc<dyn Append>);
@@ -473,6 +495,7 @@ pub fn start(settings: Settings, plan: Plan) -> Result<Running, Report> {
         notifying,
         measuring,
         sealing,
+        midnights,
         epochs,
         stop,
         log,

@@ -14,6 +14,8 @@ mod process;
 mod asking;
 #[path = "cli/arrivals.rs"]
 mod arrivals;
+#[path = "cli/midnights.rs"]
+mod midnights;
 #[path = "cli/models.rs"]
 mod models;
 #[path = "cli/published.rs"]

@@ -9,32 +9,22 @@
 // A bench may look at the clock; the crate may not.
 #![allow(clippy::disallowed_methods)]
 
-use std::time::Instant;
+#[path = "support/epochs.rs"]
+mod epochs;
 
 use dataflows::catalogue::{Sources, ViewSet, Views};
 use dataflows::inputs::Updates;
+use epochs::{EPOCH, SECRET, event, placed, sealed};
 use schemas::events::*;
-use schemas::names::{Currency, Secret};
 use schemas::reading::Instants;
-use timely::worker::Worker;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-const SECRET: Secret = Secret([7; 16]);
-const EPOCH: usize = 30_000;
 const MANY: usize = 10_000;
 const OTHERS: usize = 100;
 const WHO: &str = "C-many";
 
-fn event(n: usize, data: Data<'static>) -> Event<'static> {
-    Event {
-        tenant: "default".into(),
-        source: "/shop".into(),
-        id: format!("{n:012x}").into(),
-        time: 1_767_225_600_000_000 + n as i64,
-        data,
-    }
+/// When the `n`th statement is of, in microseconds.
+fn at(n: usize) -> i64 {
+    1_767_225_600_000_000 + n as i64
 }
 
 /// The `n`th statement of a customer.
@@ -42,22 +32,7 @@ fn said(customer: &str, n: usize) -> Data<'static> {
     let order = format!("O-{customer}-{}", n / 3);
     let customer = customer.to_string();
     match n % 3 {
-        0 => Data::OrderPlaced(OrderPlaced {
-            order: order.into(),
-            customer: customer.into(),
-            currency: Currency::parse("EUR").expect("three letters"),
-            lines: vec![Line {
-                sku: "S".into(),
-                quantity: 1,
-                unit_price: 100,
-                ship_from: None,
-                ship_to: None,
-                carrier: None,
-                seller: None,
-            }],
-            promised_at: Some(1_767_312_000_000_000),
-            channel: None,
-        }),
+        0 => placed(order, customer, Some(1_767_312_000_000_000)),
         1 => Data::CaseOpened(CaseOpened {
             case: format!("T-{customer}-{}", n / 3).into(),
             customer: customer.into(),
@@ -76,15 +51,6 @@ fn said(customer: &str, n: usize) -> Data<'static> {
     }
 }
 
-fn sealed(worker: &mut Worker, sources: &mut Sources, views: &Views, epoch: u64) -> f64 {
-    let began = Instant::now();
-    sources.advance_to(epoch + 1);
-    while views.clock().complete() < epoch {
-        worker.step();
-    }
-    began.elapsed().as_secs_f64() * 1e3
-}
-
 fn main() {
     let numbers = std::env::args().skip(1).find_map(|it| it.parse::<usize>().ok());
     let customers = numbers.unwrap_or(100_000);
@@ -101,7 +67,7 @@ fn main() {
             epoch += 250;
             sources.advance_to(epoch);
             for (data, number) in all.by_ref().take(EPOCH) {
-                updates.route(&event(number, data), &SECRET, ViewSet::all());
+                updates.route(&event(number, at(number), data), &SECRET, ViewSet::all());
                 n = number;
             }
             sources.send(&mut updates);
@@ -126,7 +92,7 @@ fn main() {
             sources.advance_to(epoch);
             let customers = vec![who.into()];
             updates.route(
-                &event(n, Data::CustomerErased(Erased { customers })),
+                &event(n, at(n), Data::CustomerErased(Erased { customers })),
                 &SECRET,
                 ViewSet::all(),
             );

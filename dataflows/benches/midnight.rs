@@ -9,55 +9,24 @@
 // A bench may look at the clock; the crate may not.
 #![allow(clippy::disallowed_methods)]
 
-use std::time::Instant;
+#[path = "support/epochs.rs"]
+mod epochs;
 
 use dataflows::catalogue::{Sources, ViewSet, Views};
 use dataflows::inputs::Updates;
+use epochs::{EPOCH, SECRET, event, placed, sealed};
 use schemas::events::*;
-use schemas::names::{Currency, Secret};
-use schemas::reading::Instants;
-use timely::worker::Worker;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-const SECRET: Secret = Secret([7; 16]);
-const EPOCH: usize = 30_000;
 /// 2026-01-05T00:00:00Z, in milliseconds.
 const MONDAY: u64 = 1_767_571_200_000;
 const DAY: u64 = 86_400_000;
-
-fn event(n: usize, at_ms: u64, data: Data<'static>) -> Event<'static> {
-    Event {
-        tenant: "default".into(),
-        source: "/shop".into(),
-        id: format!("{n:012x}").into(),
-        time: at_ms as i64 * 1_000,
-        data,
-    }
-}
 
 /// The `n`th statement of a customer.
 fn said(customer: usize, n: usize) -> Data<'static> {
     let order = format!("O-{customer:07}");
     let who = format!("C{customer:07}");
     match n {
-        0 => Data::OrderPlaced(OrderPlaced {
-            order: order.into(),
-            customer: who.into(),
-            currency: Currency::parse("EUR").expect("three letters"),
-            lines: vec![Line {
-                sku: "S".into(),
-                quantity: 1,
-                unit_price: 100,
-                ship_from: None,
-                ship_to: None,
-                carrier: None,
-                seller: None,
-            }],
-            promised_at: None,
-            channel: None,
-        }),
+        0 => placed(order, who, None),
         1 => Data::OrderStatusChanged(OrderStatusChanged {
             order: order.into(),
             status: Status::Delivered,
@@ -72,15 +41,6 @@ fn said(customer: usize, n: usize) -> Data<'static> {
             text: Some(format!("not good at all, number {customer}").into()),
         }),
     }
-}
-
-fn sealed(worker: &mut Worker, sources: &mut Sources, views: &Views, epoch: u64) -> f64 {
-    let began = Instant::now();
-    sources.advance_to(epoch + 1);
-    while views.clock().complete() < epoch {
-        worker.step();
-    }
-    began.elapsed().as_secs_f64() * 1e3
 }
 
 fn main() {
@@ -106,7 +66,8 @@ fn main() {
             }
             sources.advance_to(epoch);
             for ((customer, of), number) in chunk {
-                let event = event(number, at(customer, of), said(customer, of));
+                let micros = at(customer, of) as i64 * 1_000;
+                let event = event(number, micros, said(customer, of));
                 updates.route(&event, &SECRET, ViewSet::all());
                 n = number;
             }
@@ -122,7 +83,11 @@ fn main() {
             epoch += step;
             n += 1;
             sources.advance_to(epoch);
-            updates.route(&event(n, epoch, said(n % customers, 2)), &SECRET, ViewSet::all());
+            updates.route(
+                &event(n, epoch as i64 * 1_000, said(n % customers, 2)),
+                &SECRET,
+                ViewSet::all(),
+            );
             sources.send(&mut updates);
             took.push((sealed(worker, &mut sources, &views, epoch), epoch));
         }

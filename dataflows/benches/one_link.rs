@@ -10,30 +10,21 @@
 // A bench may look at the clock; the crate may not.
 #![allow(clippy::disallowed_methods)]
 
+#[path = "support/epochs.rs"]
+mod epochs;
+
 use std::time::Instant;
 
 use dataflows::catalogue::{Sources, ViewSet, Views};
 use dataflows::inputs::Updates;
+use epochs::{EPOCH, SECRET, event, sealed};
 use schemas::events::{Data, Event, Identified, InteractionRecorded};
-use schemas::names::Secret;
-use schemas::reading::Instants;
-use timely::worker::Worker;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-const SECRET: Secret = Secret([7; 16]);
-const EPOCH: usize = 30_000;
 const TIMES: usize = 200;
 
-fn event(n: usize, data: Data<'static>) -> Event<'static> {
-    Event {
-        tenant: "default".into(),
-        source: "/shop".into(),
-        id: format!("{n:012x}").into(),
-        time: 1_767_225_600_000_000 + n as i64,
-        data,
-    }
+/// When the `n`th statement is of, in microseconds.
+fn at(n: usize) -> i64 {
+    1_767_225_600_000_000 + n as i64
 }
 
 fn identified(customer: usize, kind: &'static str, value: String) -> Identified<'static> {
@@ -53,16 +44,7 @@ fn known(customers: usize) -> impl Iterator<Item = Event<'static>> {
         ];
         said.into_iter().flatten()
     });
-    each.enumerate().map(|(n, it)| event(n, Data::CustomerIdentified(it)))
-}
-
-fn sealed(worker: &mut Worker, sources: &mut Sources, views: &Views, epoch: u64) -> f64 {
-    let began = Instant::now();
-    sources.advance_to(epoch + 1);
-    while views.clock().complete() < epoch {
-        worker.step();
-    }
-    began.elapsed().as_secs_f64() * 1e3
+    each.enumerate().map(|(n, it)| event(n, at(n), Data::CustomerIdentified(it)))
 }
 
 fn told(what: &str, mut took: Vec<f64>) {
@@ -95,8 +77,8 @@ fn main() {
         let seconds = began.elapsed().as_secs_f64();
         println!("{customers} customers, {n} statements: {:.0} a second", n as f64 / seconds);
         let (mut added, mut taken) = (Vec::new(), Vec::new());
-        for at in 0..TIMES {
-            let (a, b) = (at * 31 % customers, (at * 37 + customers / 2) % customers);
+        for it in 0..TIMES {
+            let (a, b) = (it * 31 % customers, (it * 37 + customers / 2) % customers);
             for is_added in [true, false] {
                 epoch += 5;
                 n += 1;
@@ -106,25 +88,25 @@ fn main() {
                     false => Data::CustomerUnlinked(it),
                 };
                 sources.advance_to(epoch);
-                updates.route(&event(n, data), &SECRET, chosen);
+                updates.route(&event(n, at(n), data), &SECRET, chosen);
                 sources.send(&mut updates);
                 let took = sealed(worker, &mut sources, &views, epoch);
                 if is_added { added.push(took) } else { taken.push(took) }
             }
         }
         let mut quiet = Vec::new();
-        for at in 0..TIMES {
+        for it in 0..TIMES {
             epoch += 5;
             n += 1;
             sources.advance_to(epoch);
             let data = Data::InteractionRecorded(InteractionRecorded {
-                customer: format!("quiet-{at}").into(),
+                customer: format!("quiet-{it}").into(),
                 channel: "web".into(),
                 action: "view".into(),
                 target: None,
                 text: None,
             });
-            updates.route(&event(n, data), &SECRET, chosen);
+            updates.route(&event(n, at(n), data), &SECRET, chosen);
             sources.send(&mut updates);
             quiet.push(sealed(worker, &mut sources, &views, epoch));
         }

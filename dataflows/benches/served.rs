@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use dataflows::dedup::{Dedup, DedupLimits};
-use dataflows::fold::{Nobody, fold};
+use dataflows::fold::fold;
 use dataflows::served::{Clock, Served, UNDO_MAX_BYTES};
 use dataflows::{Addressed, Epoch, Fold};
 use schemas::names::{Fingerprint, Kind, Name, Secret};
@@ -141,7 +141,7 @@ fn map<F: Fold<Update = Said>>(what: &'static str, n: usize, per_epoch: usize, s
         let (shared, probe) = (map.clone(), ProbeHandle::new());
         let input = worker.dataflow(|scope| {
             let (input, stream) = scope.new_input();
-            fold(stream, shared, 0, Nobody).inner.probe_with(&probe);
+            fold(stream, shared, 0, ()).0.probe_with(&probe);
             input
         });
         let before = resident_bytes();

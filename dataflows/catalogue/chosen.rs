@@ -78,6 +78,12 @@ impl ViewSet {
         found.map_or(view, |it| name(it.1))
     }
 
+    /// Whether rows of a view are made of the states of others than itself.
+    pub fn is_made_of_others(view: &str) -> bool {
+        let of_several = definitions()[Self::MODEL_QUALITY.trailing_zeros() as usize].name;
+        view == of_several || Self::fold_of(view) != view
+    }
+
     /// Every view.
     pub fn all() -> ViewSet {
         ViewSet((1 << definitions().len()) - 1)

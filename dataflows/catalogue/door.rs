@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use differential_dataflow::VecCollection;
 use timely::container::CapacityContainerBuilder;
-use timely::dataflow::operators::Input;
+use timely::dataflow::operators::{Input, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle, Scope};
 
-use crate::fold::{Project, fold};
+use crate::fold::{Listen, fold};
 use crate::served::Served;
 use crate::{Addressed, Epoch, Fold};
 
@@ -44,21 +43,18 @@ impl<U: Clone + 'static> Door<U> {
     }
 }
 
-/// What a fold tells the relation that it feeds.
-pub(super) type Moved<'s, F, P> =
-    VecCollection<'s, Epoch, <P as Project<F>>::Data, <P as Project<F>>::Diff>;
-
-/// A fold with its input.
-pub(super) fn door<'s, F: Fold, P: Project<F>>(
+/// A fold with its input, and what those who listen to it hear.
+pub(super) fn door<'s, F: Fold, L: Listen<F>>(
     scope: Scope<'s, Epoch>,
     map: &Arc<Served<F>>,
     worker: usize,
-    project: P,
+    listener: L,
     probe: &ProbeHandle<Epoch>,
-) -> (Door<F::Update>, Moved<'s, F, P>) {
+) -> (Door<F::Update>, L::Said<'s>) {
     let (input, updates) = scope.new_input::<Vec<Addressed<F::Update>>>();
-    let moved = fold(updates, map.clone(), worker, project).probe_with(probe);
-    (Door { input, held: Vec::new() }, moved)
+    let (done, said) = fold(updates, map.clone(), worker, listener);
+    done.probe_with(probe);
+    (Door { input, held: Vec::new() }, said)
 }
 
 /// What a door holds back, if it is there and wanted.

@@ -49,6 +49,7 @@ impl Packed {
 
     /// Appended to what is there.
     pub(super) fn unpack(&self, facts: &mut Facts) {
+        // Made by `of`, or of bytes that a restore has unpacked already.
         facts.unpack(&self.0).expect("as it was packed");
     }
 
@@ -76,17 +77,12 @@ impl Packed {
     pub(crate) fn judged(&self, whom: &Name, now: Epoch) -> Option<Vec<Value>> {
         let mut facts = Facts::default();
         self.unpack(&mut facts);
-        judged(whom, &facts, now)
+        let all: Vec<usize> = (0..FIELDS.len()).collect();
+        values(whom, &facts, facts.day_at(now), &all)
     }
 
     /// The next instant after `after` at which time alone changes that.
     pub(crate) fn next_day(&self, after: Epoch) -> Option<Epoch> {
         self.head().next_day(after)
     }
-}
-
-/// The same, not packed.
-pub(super) fn judged(whom: &Name, facts: &Facts, now: Epoch) -> Option<Vec<Value>> {
-    let all: Vec<usize> = (0..FIELDS.len()).collect();
-    values(whom, facts, facts.day_at(now), &all)
 }

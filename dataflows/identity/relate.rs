@@ -2,21 +2,22 @@
 
 use std::sync::Arc;
 
-use differential_dataflow::VecCollection;
 use differential_dataflow::operators::CountTotal;
-use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
-use differential_dataflow::trace::implementations::ValSpine;
+use differential_dataflow::{AsCollection, VecCollection};
+use timely::dataflow::operators::vec::Map;
 
 use super::level::{Conflict, Given, Of, levels};
 use super::{BY_HAND, Mark, Member, Rank, Tells, Terms, Who};
 use crate::Epoch;
+use crate::attached::attached;
+use crate::grouped::{grouped, records};
 use crate::identifiers::{Identifier, Stands};
 use crate::key_id;
 use crate::profiles::Person;
 use schemas::names::{Name, key_text};
 
 /// The person whom each customer is.
-pub(crate) type Whose<'s> = Arranged<'s, TraceAgent<ValSpine<Who, Who, Epoch, isize>>>;
+pub(crate) type Whose<'s> = Of<'s, (Who, Who)>;
 
 /// What the three views show.
 pub(crate) struct Streams<'s> {
@@ -92,27 +93,32 @@ pub(crate) fn relate<'s>(
     };
     let links = links.flat_map(move |(who, mark)| of_level(mark, who));
     let links = links.concat(by_hand.map(|(who, pair)| (0, who, pair)));
-    let given = Given { alone: alone.clone(), links, vetoes, apart };
+    let given = Given { alone, links, vetoes, apart };
     let (parts, conflicts) = levels(given, terms.max_members);
 
     // Everybody of whom something is known stands in a part; who has no link, in their own.
-    let own = members.clone().map(|it| (it.0.clone(), it.0));
-    let parts = own.concat(alone.negate()).concat(parts).arrange_by_key_named("standing profiles");
-    let people = members
-        .arrange_by_key_named("known profiles")
-        .join_core(parts, |who, member, part| Some((part.clone(), (member.clone(), who.clone()))))
-        .reduce_named("persons profiles", |_, all, person| {
-            let all = all.iter().map(|it: &(&(Member, Who), isize)| it.0);
-            person.push((Person::of(all), 1));
-        })
-        .map(|it| it.1);
-    let whose = people.clone().flat_map(|it| it.whose());
+    let members = attached(members, parts, "standing profiles", |who: &Who, member, part| {
+        Some((part.unwrap_or(who).clone(), (who.clone(), Member::clone(member))))
+    });
+    let persons =
+        grouped(members, "persons profiles", |_, all| Some(Person::of(all.iter().map(|it| &it.0))));
+    let people = records(persons.clone());
+    // A person's purchases change at every event of a member, who is one of them hardly ever.
+    let whose = persons.flat_map(|((before, after), epoch)| {
+        let both = before.as_ref().zip(after.as_ref());
+        let are_others = !both.is_some_and(|(before, after)| before.ids().eq(after.ids()));
+        let each = |it: Option<Person>, n: isize| {
+            let it = it.filter(|_| are_others);
+            it.into_iter().flat_map(|it| it.whose()).map(move |it| (it, epoch, n))
+        };
+        each(before, -1).chain(each(after, 1))
+    });
+    let whose = whose.as_collection();
     let own = whose.clone().map(|(who, person)| Identifier::customer(&who, person));
-    let whose = whose.arrange_by_key_named("whose identifiers");
     let stand = carried
         .map(|(mark, (who, _))| (who, mark))
         .arrange_by_key_named("carriers identifiers")
-        .join_core(whose.clone(), |who, mark, person| {
+        .join_core(whose.clone().arrange_by_key_named("whose identifiers"), |who, mark, person| {
             Some((mark.clone(), (who.clone(), person.clone())))
         })
         .reduce_named("stand identifiers", |_, all, stand| {

@@ -4,51 +4,13 @@
 //! are those of `reference()` both times, and what the text says.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use schemas::events::{
-    ByHand, CaseOpened, Customer, Data, Event, Field, Identified, Line, OrderPlaced,
-};
-use schemas::names::{Currency, Kind, Name, Secret};
-use schemas::reading::Instants;
+use schemas::events::{ByHand, Customer, Data, Field};
+use schemas::names::Name;
 use schemas::rows::{Row, Value, ViewDef};
 
-use crate::catalogue::{Sources, ViewSet, Views, definitions};
-use crate::dedup::{Dedup, DedupLimits};
-use crate::inputs::Updates;
+use crate::histories::*;
 use crate::{identifiers, identity_conflicts, profile_health, profiles};
-
-const SECRET: Secret = Secret([3; 16]);
-pub(crate) const START: u64 = 1_767_225_600_000;
-
-/// An event of a history: its time is its place.
-fn event(n: usize, data: Data<'static>) -> Event<'static> {
-    let time = (START as i64 + n as i64 * 1_000) * 1_000;
-    let id = format!("{n}").into();
-    Event { tenant: "default".into(), source: "//test".into(), id, time, data }
-}
-
-pub(crate) fn history(said: Vec<Data<'static>>) -> Vec<Event<'static>> {
-    said.into_iter().enumerate().map(|(n, it)| event(n, it)).collect()
-}
-
-pub(crate) fn has(
-    customer: &'static str,
-    kind: &'static str,
-    value: &'static str,
-) -> Data<'static> {
-    let (customer, kind, value) = (customer.into(), kind.into(), value.into());
-    Data::CustomerIdentified(Identified { customer, kind, value, country: None })
-}
-
-pub(crate) fn has_not(
-    customer: &'static str,
-    kind: &'static str,
-    value: &'static str,
-) -> Data<'static> {
-    let (customer, kind, value) = (customer.into(), kind.into(), value.into());
-    Data::CustomerUnlinked(Identified { customer, kind, value, country: None })
-}
 
 fn pair(a: &'static str, b: &'static str) -> ByHand<'static> {
     ByHand { customer: a.into(), other: b.into(), agent: Some("ann".into()), reason: None }
@@ -66,88 +28,6 @@ fn told(customer: &'static str, name: &'static str, hat: &'static str) -> Data<'
     let attributes = vec![("hat".into(), Some(hat.into()))];
     let (customer, name) = (customer.into(), Field::Is(name.into()));
     Data::CustomerUpdated(Box::new(Customer { customer, name, attributes, ..Customer::default() }))
-}
-
-pub(crate) fn bought(customer: &'static str, order: &'static str, amount: i64) -> Data<'static> {
-    let line = Line {
-        sku: "S".into(),
-        quantity: 1,
-        unit_price: amount,
-        ship_from: None,
-        ship_to: None,
-        carrier: None,
-        seller: None,
-    };
-    Data::OrderPlaced(OrderPlaced {
-        order: order.into(),
-        customer: customer.into(),
-        currency: Currency::parse("EUR").unwrap(),
-        lines: vec![line],
-        promised_at: None,
-        channel: None,
-    })
-}
-
-pub(crate) fn opened(customer: &'static str, case: &'static str) -> Data<'static> {
-    Data::CaseOpened(CaseOpened {
-        case: case.into(),
-        customer: customer.into(),
-        severity: 2,
-        text: None,
-        queue: "first".into(),
-        skills: vec![],
-    })
-}
-
-/// Rows of every view, by name of the view.
-pub(crate) type Answer = BTreeMap<&'static str, BTreeMap<Name, Row>>;
-
-/// Plays events, one an epoch, and a day of nothing.
-pub(crate) fn play(events: Vec<Event<'static>>) -> Answer {
-    // The same instant for every history, so that answers can be compared.
-    play_until(events, vec![START + 100_000_000]).remove(0)
-}
-
-/// Plays events, one an epoch; the rows at each of these instants, in order.
-pub(crate) fn play_until(events: Vec<Event<'static>>, instants: Vec<u64>) -> Vec<Answer> {
-    timely::execute_directly(move |worker| {
-        let views = Views::new(ViewSet::all(), 1, SECRET, 64 << 20);
-        let dedup = Dedup::new(DedupLimits { horizon_ms: 86_400_000, max_bytes: 1 << 20 });
-        let mut sources = Sources::build(worker, &views);
-        let mut epoch = START;
-        for event in &events {
-            epoch += 1;
-            sources.advance_to(epoch);
-            let id = SECRET.fingerprint(&event.tenant, Kind::Event, &[&event.source, &event.id]);
-            let mut fresh = Vec::new();
-            dedup.claim(&[id], epoch, &mut fresh);
-            let mut updates = Updates::default();
-            if fresh[0] {
-                updates.route(event, &SECRET, ViewSet::all());
-            }
-            sources.send(&mut updates);
-            step(worker, &mut sources, &views, epoch);
-        }
-        let answers = instants.into_iter().map(|at| {
-            step(worker, &mut sources, &views, at);
-            assert_eq!(views.anomalies(), 0);
-            let rows = |it: &Arc<dyn schemas::reading::ViewReader>| {
-                let mut rows = BTreeMap::new();
-                let mut take = |name: &Name, row: Row| drop(rows.insert(name.clone(), row));
-                it.for_each(at, &mut take).expect("complete");
-                rows
-            };
-            definitions().iter().map(|it| it.name).zip(views.readers().iter().map(rows)).collect()
-        });
-        answers.collect()
-    })
-}
-
-fn step(worker: &mut timely::worker::Worker, sources: &mut Sources, views: &Views, epoch: u64) {
-    sources.advance_to(epoch + 1);
-    while views.clock().complete() < epoch {
-        worker.step();
-    }
 }
 
 /// Plays a history forth and back.
@@ -411,7 +291,7 @@ fn merged_and_unlinked_is_as_never_merged() {
     assert_eq!(never["profile_health"].len(), 2);
     assert_eq!(as_one["profile_health"].len(), 1);
     // The two statements are events about b, an hour's load and a minute's volume.
-    let counts = ["customers", "volume", "load_forecast"];
+    let counts = ["customers", "volume", "load_forecast", "model_quality"];
     for (view, rows) in &never {
         if counts.contains(view) {
             continue;

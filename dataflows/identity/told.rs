@@ -5,6 +5,7 @@
 //! identifier that they carry, and, of a pair, what was said by hand, told by the one of the two
 //! whose id is the smaller.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use schemas::names::{Currency, Name, key_text};
@@ -28,13 +29,36 @@ pub(crate) enum Tells {
 }
 
 /// What is known of a customer, for the row of a person. Cloning is cheap.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Member {
     /// First: of members the one who was seen first gives the person's id.
     pub(crate) seen: (i64, i64),
     pub(crate) sums: Arc<Sums>,
     pub(crate) profile: Option<Arc<Profile>>,
     pub(crate) known: Arc<Known>,
+}
+
+impl Ord for Member {
+    /// By its fields, in order; what two have in common is not gone through.
+    fn cmp(&self, other: &Member) -> Ordering {
+        fn shared<T: Ord>(one: &Arc<T>, other: &Arc<T>) -> Ordering {
+            if Arc::ptr_eq(one, other) { Ordering::Equal } else { one.cmp(other) }
+        }
+        let profiles = || match (&self.profile, &other.profile) {
+            (Some(one), Some(other)) => shared(one, other),
+            (one, other) => one.is_some().cmp(&other.is_some()),
+        };
+        let seen = self.seen.cmp(&other.seen);
+        seen.then_with(|| shared(&self.sums, &other.sums))
+            .then_with(profiles)
+            .then_with(|| shared(&self.known, &other.known))
+    }
+}
+
+impl PartialOrd for Member {
+    fn partial_cmp(&self, other: &Member) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl std::hash::Hash for Member {

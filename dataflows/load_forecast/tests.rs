@@ -66,6 +66,7 @@ fn made_at_the_end_of_a_bucket() {
     let first = row(&state, at(100));
     assert_eq!(first.values[DEF.position("made_at").unwrap()], Value::Time((MONDAY + 100) * HOUR));
     assert_eq!(first.values[DEF.position("next_p50").unwrap()], Value::Int(54));
+    assert_eq!(first.values[DEF.position("model").unwrap()], Value::Text(MODEL.into()));
     assert_eq!(LoadForecast::next_due(&state, at(100)), Some(at(101)));
     state.hear(&Update::of(&event(100, 100, 9_000)).unwrap().1);
     assert_eq!(row(&state, at(101) - 1), first);
@@ -77,5 +78,6 @@ fn made_at_the_end_of_a_bucket() {
     assert_eq!(LoadForecast::next_due(&super::tests::state(&events[..24]), 1), Some(at(48)));
     let one_day: Vec<_> = events[..24].to_vec();
     let row = LoadForecast::row(&name(), &super::tests::state(&one_day), at(24)).unwrap();
-    assert_eq!(row.values[DEF.position("made_at").unwrap()], Value::Null);
+    let nobody = ["made_at", "model"].map(|it| row.values[DEF.position(it).unwrap()].clone());
+    assert_eq!(nobody, [Value::Null, Value::Null]);
 }

@@ -1,12 +1,14 @@
 //! The sealed models of arrival of this process, and which of them speaks of which order.
 //!
 //! In: [`Speaker`]s, each with the instant from which it speaks. Out: to whoever makes a row, what is
-//! said of an order, and by whom.
+//! said of an order, and by whom; and to whoever tells what is stuck, how long nothing is usually said.
 //!
 //! # Meaning
 //! Of an order speaks the newest model whose instant is not after the one at which the order entered
 //! its stage, by its own event time. So what is said depends on the order and on what was published,
-//! and is never made anew (test: `the_newest_before_its_own_time_speaks`).
+//! and is never made anew (test: `the_newest_before_its_own_time_speaks`). In the same way the newest
+//! model whose instant is not after an order's newest statement says how long nothing is usually said
+//! of it then, for [`SHOWN`] from that statement on; so here, too, the oldest can be taken away.
 //!
 //! # Invariants
 //! - Instants strictly increase. A model is added while no worker has a chunk, with an instant after
@@ -14,7 +16,7 @@
 //! - The oldest are taken away only when no order is told by them any more ([`SHOWN`]).
 //!
 //! # State
-//! The bodies, half a megabyte each at the most; how many there may be is the business of those who
+//! The bodies, half a megabyte each at the most, and an eighth of one for silences; how many there may be is the business of those who
 //! add them. The rates of at most [`LANES_MAX`] lanes are kept beside, five megabytes for all models
 //! together; when there are more all of them are made again.
 //!
@@ -24,11 +26,13 @@
 //! for each of its orders, an exponential for each quarter of eighty days and each key. What depends on
 //! the quarter of the week is not kept: there would be 28 times as many.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use compact_str::CompactString;
 use hashbrown::HashMap;
 use parking_lot::RwLock;
+use schemas::events::Status;
 
 use super::eta::{Arrival, Fitted};
 use super::lanes::{QUARTER, QUARTERS_MAX, Stage, Way};
@@ -59,10 +63,22 @@ impl Speaker {
 type Rates = HashMap<(i64, Box<[u64]>), Arc<[f64]>>;
 
 /// All of them, in the order in which they were published.
-#[derive(Default)]
 pub struct Arrivals {
     all: RwLock<Arc<[Arc<Speaker>]>>,
     rates: RwLock<Rates>,
+    /// From when on one may say how long nothing is usually said. Of what is older nobody is asked
+    /// and nothing is locked: it is looked at for every statement about an order.
+    patient_from: AtomicI64,
+}
+
+impl Default for Arrivals {
+    fn default() -> Arrivals {
+        Arrivals {
+            all: RwLock::default(),
+            rates: RwLock::default(),
+            patient_from: AtomicI64::new(i64::MAX),
+        }
+    }
 }
 
 static PUBLISHED: LazyLock<Arrivals> = LazyLock::new(Arrivals::default);
@@ -75,7 +91,9 @@ pub fn published() -> &'static Arrivals {
 impl Arrivals {
     /// These and no others, in order: before anything is read.
     pub fn set(&self, all: Vec<Speaker>) {
-        *self.all.write() = all.into_iter().map(Arc::new).collect();
+        let mut these = self.all.write();
+        *these = all.into_iter().map(Arc::new).collect();
+        self.look_over(&these);
         self.rates.write().clear();
     }
 
@@ -88,6 +106,7 @@ impl Arrivals {
         }
         let more = all.iter().cloned().chain([Arc::new(speaker)]);
         *all = more.collect();
+        self.look_over(&all);
         true
     }
 
@@ -95,6 +114,30 @@ impl Arrivals {
     pub fn forget(&self, before: i64) {
         let mut all = self.all.write();
         *all = all.iter().filter(|it| it.since >= before).cloned().collect();
+        self.look_over(&all);
+    }
+
+    fn look_over(&self, all: &[Arc<Speaker>]) {
+        let first = all.iter().find(|it| !it.model.patience().is_empty());
+        self.patient_from.store(first.map_or(i64::MAX, |it| it.since), Ordering::SeqCst);
+    }
+
+    /// How long nothing is said, at the most, of nineteen of twenty orders that stand there, where
+    /// something was said of one at an instant; microseconds. Nothing, if that is not known.
+    #[inline]
+    pub fn patience<'p>(
+        &self,
+        tenant: &str,
+        status: Status,
+        said_at: i64,
+        places: impl FnOnce() -> [Option<&'p str>; 2],
+    ) -> Option<i64> {
+        if said_at < self.patient_from.load(Ordering::Relaxed) {
+            return None;
+        }
+        let all = self.all.read();
+        let it = all.iter().rfind(|it| it.since <= said_at)?;
+        it.model.patience().of(tenant, status, places())
     }
 
     /// When an order arrives that entered a stage at an instant, and the name of who says so.

@@ -16,7 +16,8 @@
 //!
 //! What is kept of the sums are, for each of the [`KEYS_MAX`] keys with the most orders, eighty days
 //! of two numbers, in 1,024ths of an order; the quarters of a day are alike. Of a tenant and stage of
-//! which fewer than [`ARRIVED_MIN`] orders arrived nothing is kept, and nothing is said.
+//! which fewer than [`ARRIVED_MIN`] orders arrived nothing is kept, and nothing is said. What is kept
+//! of silences says when an order is stuck ([`super::silences`]).
 //!
 //! # Invariants
 //! A pure function of whole numbers, taken in the order of their keys: the same bits for any order
@@ -31,6 +32,7 @@
 use std::sync::Arc;
 
 use super::lanes::{Lane, Lanes, QUARTER, QUARTERS_MAX, Stage, Way, quarter};
+use super::silences::Patience;
 use crate::models::counts::ByHash;
 
 /// Quarters of a day after which something weighs half: ten days.
@@ -79,18 +81,30 @@ pub struct Fitted {
     pub(super) weeks: ByHash<[u32; WEEK]>,
     /// By key, each day's arrived and waited, as [`super::fitted`] packs them.
     pub(super) days: ByHash<Box<[u8]>>,
+    /// How long nothing is usually said of orders where they stand.
+    pub(super) patience: Patience,
 }
 
-/// The sums, being sealed at a boundary.
-struct Sealing<'l> {
-    lanes: &'l Lanes,
-    /// The boundary, in quarters.
-    at: i32,
-    /// By first key of a lane, factors of the week.
-    weeks: ByHash<[u32; WEEK]>,
+/// The orders of a key, as sealing goes through them. Those that entered in a quarter wait together
+/// until the first of them arrives, so most of the work is adding one row of numbers to another.
+#[derive(Default)]
+struct Orders {
+    /// Entered, the first and last quarter of waiting, and how many waited that long.
+    waits: Vec<(i32, usize, usize, f64)>,
+    /// Entered, after how many quarters, and how many arrived then.
+    arrivals: Vec<(i32, usize, f64)>,
+    /// Of one quarter: the last one that they were seen waiting, and how many.
+    until: Vec<(usize, i64)>,
+}
+
+/// What each quarter weighs, from the first that is looked at until long after the boundary.
+struct Weights {
+    first: i32,
+    of: Vec<f64>,
 }
 
 /// Weighted sums by quarters taken.
+#[derive(Default)]
 struct Seen {
     arrived: Vec<f64>,
     waited: Vec<f64>,
@@ -122,19 +136,19 @@ impl Lanes {
             let seen = self.under(key, first, at).filter(|it| it.taken.is_some());
             seen.map(|it| it.n).sum()
         };
-        let mut sealing = Sealing { lanes: self, at, weeks: ByHash::default() };
+        let mut weeks: ByHash<[u32; WEEK]> = ByHash::default();
         let mut n_arrived = 0;
         for (key, _) in self.keys().filter(|it| it.0 == it.1) {
             let n = arrived(key);
             if n >= ARRIVED_MIN {
                 n_arrived += n.unsigned_abs();
-                sealing.fit_week(key);
+                weeks.insert(key, self.week(key, at));
             }
         }
-        if sealing.weeks.is_empty() {
+        if weeks.is_empty() {
             return None;
         }
-        let said = self.keys().filter(|it| sealing.weeks.contains_key(&it.1));
+        let said = self.keys().filter(|it| weeks.contains_key(&it.1));
         let mut keys: Vec<(i64, bool, u64, u64)> = said
             .map(|(key, widest)| {
                 let n: i64 = self.under(key, first, at).map(|it| it.n).sum();
@@ -146,15 +160,59 @@ impl Lanes {
         keys.sort_unstable();
         keys.truncate(KEYS_MAX);
         let kept: ByHash<()> = keys.iter().map(|it| (it.2, ())).collect();
-        sealing.weeks.retain(|key, _| kept.contains_key(key));
+        weeks.retain(|key, _| kept.contains_key(key));
+        let fades = Weights::fading(at, HALF_LIFE);
+        let of_week = weeks.iter().map(|(widest, it)| (*widest, fades.times(&factors(it))));
+        let of_week: ByHash<Weights> = of_week.collect();
+        let (mut orders, mut seen) = (Orders::default(), Seen::default());
         let days = keys.iter().filter_map(|(_, _, key, widest)| {
-            let week = sealing.weeks.get(widest).map(factors)?;
-            let seen = sealing.look(*key, &week, HALF_LIFE).smooth();
-            Some((*key, super::fitted::packed(&seen.days())))
+            orders.read(self, *key, fades.first, at);
+            orders.look(&fades, of_week.get(widest)?, &mut seen);
+            Some((*key, super::fitted::packed(&seen.smooth().days())))
         });
         let days = days.collect();
-        Some(Fitted { at, n_arrived, weeks: sealing.weeks, days })
+        let patience = self.silences.learnt();
+        Some(Fitted { at, n_arrived, weeks, days, patience })
     }
+
+    /// The factors of the week over all orders of a lane's widest key.
+    fn week(&self, widest: u64, at: i32) -> [u32; WEEK] {
+        let fades = Weights::fading(at, WEEK_HALF_LIFE);
+        let (mut orders, mut seen, mut lately) =
+            (Orders::default(), Seen::default(), Orders::default());
+        orders.read(self, widest, fades.first, at);
+        let first = at - WEEK_BACK;
+        lately.read(self, widest, first, at);
+        let mut arrived = [EVEN; WEEK];
+        for (entered, taken, n) in &lately.arrivals {
+            arrived[of_week(entered + *taken as i32)] += n;
+        }
+        let mut week = [1.0; WEEK];
+        for _ in 0..TURNS {
+            orders.look(&fades, &fades.times(&week), &mut seen);
+            let seen = seen.smooth();
+            let rate = |n: usize| (seen.arrived[n] + UNKNOWN / 2.0) / (seen.waited[n] + 1.0);
+            let rates: Vec<f64> = (0..QUARTERS_MAX).map(rate).collect();
+            let mut of_quarter = vec![0.0; WEEK_BACK as usize + QUARTERS_MAX];
+            for (entered, from, to, n) in &lately.waits {
+                let begin = (entered - first) as usize;
+                add(&mut of_quarter[begin + from..=begin + to], &rates[*from..=*to], *n);
+            }
+            let mut expected = [EVEN; WEEK];
+            for (quarter, it) in (first..).zip(&of_quarter) {
+                expected[of_week(quarter)] += it;
+            }
+            for (it, (arrived, expected)) in week.iter_mut().zip(arrived.iter().zip(&expected)) {
+                *it = arrived / expected;
+            }
+        }
+        week.map(|it| (it * WEEK_PARTS).round() as u32)
+    }
+}
+
+/// Adds so many times these numbers.
+fn add(to: &mut [f64], of: &[f64], n: f64) {
+    to.iter_mut().zip(of).for_each(|(to, it)| *to += n * it);
 }
 
 /// Factors of the week, as they are reckoned with.
@@ -176,6 +234,11 @@ impl Fitted {
     /// Keys of which something is known.
     pub fn n_keys(&self) -> usize {
         self.days.len()
+    }
+
+    /// How long nothing is usually said of orders where they stand.
+    pub fn patience(&self) -> &Patience {
+        &self.patience
     }
 
     /// When an order arrives that entered a stage at an instant, if anything is known of its tenant.
@@ -235,75 +298,90 @@ impl Fitted {
     }
 }
 
-impl Sealing<'_> {
-    /// What is known under a key: each order by when it waited and arrived.
-    fn look(&self, key: u64, week: &[f64; WEEK], half_life: f64) -> Seen {
-        let mut seen = Seen { arrived: vec![0.0; QUARTERS_MAX], waited: vec![0.0; QUARTERS_MAX] };
+impl Weights {
+    /// Half for every half-life back from a boundary, as far back as that is anything.
+    fn fading(at: i32, half_life: f64) -> Weights {
         let fades = (std::f64::consts::LN_2 / half_life).exp();
-        let first = self.at - (half_life * HALF_LIVES) as i32 - QUARTERS_MAX as i32;
-        for it in self.lanes.under(key, first, self.at) {
-            // Each quarter that it waited weighs by how far back that one lies.
-            let mut weight = it.n as f64 * fades.powi(it.entered - self.at);
-            let last = self.last(it.entered, it.taken);
-            for taken in 0..=last {
-                seen.waited[taken] += weight * week[of_week(it.entered + taken as i32)];
-                if taken == last && it.taken.is_some_and(|it| it < QUARTERS_MAX - 1) {
-                    seen.arrived[taken] += weight;
-                }
-                weight *= fades;
-            }
-        }
-        seen
+        let first = at - (half_life * HALF_LIVES) as i32 - QUARTERS_MAX as i32;
+        let of = (first..at + QUARTERS_MAX as i32).map(|it| fades.powi(it - at));
+        Weights { first, of: of.collect() }
     }
 
-    /// The last quarter that an order was seen waiting.
-    fn last(&self, entered: i32, taken: Option<usize>) -> usize {
-        let so_far = (self.at - 1 - entered).max(0) as usize;
-        taken.unwrap_or(so_far).min(QUARTERS_MAX - 1)
+    /// And by the quarters of the week.
+    fn times(&self, week: &[f64; WEEK]) -> Weights {
+        let of = self.of.iter().zip(self.first..).map(|(it, quarter)| it * week[of_week(quarter)]);
+        Weights { first: self.first, of: of.collect() }
     }
+}
 
-    /// The factors of the week over all orders of a lane's widest key.
-    fn fit_week(&mut self, widest: u64) {
-        let mut week = [1.0; WEEK];
-        let first = self.at - WEEK_BACK;
-        for _ in 0..TURNS {
-            let seen = self.look(widest, &week, WEEK_HALF_LIFE).smooth();
-            let rate = |n: usize| (seen.arrived[n] + UNKNOWN / 2.0) / (seen.waited[n] + 1.0);
-            let rates: Vec<f64> = (0..QUARTERS_MAX).map(rate).collect();
-            let (mut arrived, mut expected) = ([EVEN; WEEK], [EVEN; WEEK]);
-            for it in self.lanes.under(widest, first, self.at) {
-                let last = self.last(it.entered, it.taken);
-                for (taken, rate) in rates.iter().enumerate().take(last + 1) {
-                    let slot = of_week(it.entered + taken as i32);
-                    expected[slot] += it.n as f64 * rate;
-                    if it.taken == Some(taken) && taken < QUARTERS_MAX - 1 {
-                        arrived[slot] += it.n as f64;
-                    }
-                }
+impl Orders {
+    /// Those of a key that entered from `first` on and before the boundary.
+    fn read(&mut self, lanes: &Lanes, key: u64, first: i32, at: i32) {
+        self.waits.clear();
+        self.arrivals.clear();
+        let mut entered = i32::MIN;
+        for it in lanes.under(key, first, at) {
+            if it.entered != entered {
+                self.end(entered);
+                entered = it.entered;
             }
-            for (it, (arrived, expected)) in week.iter_mut().zip(arrived.iter().zip(&expected)) {
-                *it = arrived / expected;
+            let so_far = (at - 1 - entered).max(0) as usize;
+            self.until.push((it.taken.unwrap_or(so_far).min(QUARTERS_MAX - 1), it.n));
+            // What took longer than is told apart was only seen waiting.
+            if let Some(taken) = it.taken.filter(|it| *it < QUARTERS_MAX - 1) {
+                self.arrivals.push((entered, taken, it.n as f64));
             }
         }
-        self.weeks.insert(widest, week.map(|it| (it * WEEK_PARTS).round() as u32));
+        self.end(entered);
+    }
+
+    /// No more that entered in this quarter.
+    fn end(&mut self, entered: i32) {
+        self.until.sort_unstable();
+        let mut n: i64 = self.until.iter().map(|it| it.1).sum();
+        let mut from = 0;
+        for (until, less) in self.until.drain(..) {
+            if from <= until {
+                self.waits.push((entered, from, until, n as f64));
+                from = until + 1;
+            }
+            n -= less;
+        }
+    }
+
+    /// Each order by when it waited and arrived. What arrives weighs by when that is, what waits by
+    /// each quarter that it does.
+    fn look(&self, arrives: &Weights, waits: &Weights, seen: &mut Seen) {
+        for of in [&mut seen.arrived, &mut seen.waited] {
+            of.clear();
+            of.resize(QUARTERS_MAX, 0.0);
+        }
+        for (entered, taken, n) in &self.arrivals {
+            seen.arrived[*taken] += n * arrives.of[(entered - arrives.first) as usize + taken];
+        }
+        for (entered, from, to, n) in &self.waits {
+            let weights = &waits.of[(entered - waits.first) as usize..];
+            add(&mut seen.waited[*from..=*to], &weights[*from..=*to], *n);
+        }
     }
 }
 
 impl Seen {
     /// Each quarter with its neighbours, both sums alike.
-    fn smooth(self) -> Seen {
+    fn smooth(&self) -> Seen {
+        const WHOLE: i64 = (SMOOTH + 1) * (SMOOTH + 1);
         let smooth = |of: &[f64]| {
             let mut all = vec![0.0; of.len()];
-            for (at, it) in of.iter().enumerate().filter(|it| *it.1 != 0.0) {
-                for off in -SMOOTH..=SMOOTH {
-                    let near = usize::try_from(at as i64 + off).ok().and_then(|it| all.get_mut(it));
-                    if let Some(near) = near {
-                        *near += it * (SMOOTH + 1 - off.abs()) as f64;
-                    }
+            let end = of.iter().rposition(|it| *it != 0.0).map_or(0, |it| it + 1);
+            for off in -SMOOTH..=SMOOTH {
+                let weight = (SMOOTH + 1 - off.abs()) as f64 / WHOLE as f64;
+                let from = off.min(0).unsigned_abs() as usize;
+                let to = off.max(0).unsigned_abs() as usize;
+                if from < end {
+                    let end = end.min(of.len() - to);
+                    add(&mut all[to..], &of[from..end], weight);
                 }
             }
-            let whole = ((SMOOTH + 1) * (SMOOTH + 1)) as f64;
-            all.iter_mut().for_each(|it| *it /= whole);
             all
         };
         Seen { arrived: smooth(&self.arrived), waited: smooth(&self.waited) }
@@ -311,7 +389,10 @@ impl Seen {
 
     /// By days, in whole parts.
     fn days(&self) -> Vec<(u64, u64)> {
-        let of = |all: &[f64]| (all.iter().sum::<f64>() * PARTS).round() as u64;
+        let of = |all: &[f64]| match all.iter().sum::<f64>() {
+            0.0 => 0,
+            it => (it * PARTS).round() as u64,
+        };
         let days = self.arrived.chunks(OF_DAY).zip(self.waited.chunks(OF_DAY));
         days.map(|(arrived, waited)| (of(arrived), of(waited))).collect()
     }

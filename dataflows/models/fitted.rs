@@ -4,8 +4,12 @@
 //! A tag, the boundary in quarters of a day, how many orders had arrived; the widest keys in
 //! ascending order (each as the distance from the one before) with the factors of their week in
 //! 65,536ths; then the keys in ascending order, each with the length of its days and these: how many
-//! days are not empty, and of each what arrived and what waited, in 1,024ths of an order. The same
-//! model is the same bytes.
+//! days are not empty, and of each what arrived and what waited, in 1,024ths of an order; then the
+//! keys of silences in ascending order, each with its bucket ([`super::silences`]). The same model is
+//! the same bytes.
+//!
+//! Bodies of the first tag end before the silences; they are read as ones that know of none
+//! (test: `super::arrivals::tests::a_body_of_the_first_tag_is_read`).
 //!
 //! # When it fails
 //! What is not such a body is `None`, never a panic, and never asks for more memory than the bytes
@@ -13,16 +17,20 @@
 
 use super::counts::ByHash;
 use super::eta::{DAYS, Fitted, KEYS_MAX, WEEK};
+use super::silences::{self, LONGEST, Patience};
 use crate::packed::{Checked, Writer};
 
-const TAG: &str = "millstream arrivals 1";
+const TAG: &str = "millstream arrivals 2";
+/// That of bodies without silences.
+const FIRST_TAG: &str = "millstream arrivals 1";
 /// Most parts that a day may have: more would be no whole number of a float.
 const PARTS_MAX: u64 = 1 << 53;
 
 /// Days as bytes: those at the end of which nothing is known are left out.
 pub(super) fn packed(days: &[(u64, u64)]) -> Box<[u8]> {
     let n = days.iter().rposition(|it| *it != (0, 0)).map_or(0, |it| it + 1);
-    let mut bytes = Vec::new();
+    // Mostly two bytes a number, or one.
+    let mut bytes = Vec::with_capacity(4 * n + 1);
     let mut to = Writer(&mut bytes);
     to.count(n as u64);
     for (arrived, waited) in &days[..n] {
@@ -70,36 +78,45 @@ impl Fitted {
             to.count(days.len() as u64);
             to.0.extend_from_slice(days);
         });
+        each_in_order(&mut to, &self.patience.of, |to, it| to.count((*it).into()));
         bytes
     }
 
     /// The model that [`Fitted::body`] wrote.
     pub fn of_body(bytes: &[u8]) -> Option<Fitted> {
         let mut from = Checked(bytes);
-        if from.text()? != TAG {
-            return None;
-        }
+        let has_silences = match from.text()? {
+            TAG => true,
+            FIRST_TAG => false,
+            _ => return None,
+        };
         let at = i32::try_from(from.int()?).ok()?;
         let n_arrived = from.count()?;
-        let weeks = each(&mut from, |from| {
+        let weeks = each(&mut from, KEYS_MAX, |from| {
             let mut week = [0; WEEK];
             for it in &mut week {
                 *it = from.count()?;
             }
             Some(week)
         })?;
-        let days = each(&mut from, |from| {
+        let days = each(&mut from, KEYS_MAX, |from| {
             let n = from.count()?;
             let days = from.bytes(n)?;
             is_whole(days)?;
             Some(Box::from(days))
         })?;
+        let mut patience = Patience::default();
+        if has_silences {
+            let bucket = |from: &mut Checked<'_>| from.count().filter(|it| *it <= LONGEST);
+            patience.of = each(&mut from, silences::KEYS_MAX, bucket)?;
+        }
         from.end()?;
         weeks.keys().all(|it| days.contains_key(it)).then_some(Fitted {
             at,
             n_arrived,
             weeks,
             days,
+            patience,
         })
     }
 }
@@ -118,11 +135,12 @@ fn each_in_order<V>(to: &mut Writer<'_>, all: &ByHash<V>, write: impl Fn(&mut Wr
 
 fn each<'b, V>(
     from: &mut Checked<'b>,
+    most: usize,
     read: impl Fn(&mut Checked<'b>) -> Option<V>,
 ) -> Option<ByHash<V>> {
     let n: usize = from.count()?;
-    // Each takes three bytes at least.
-    if n > KEYS_MAX || n > from.0.len() / 3 {
+    // Each takes two bytes at least.
+    if n > most || n > from.0.len() / 2 {
         return None;
     }
     let mut all = ByHash::default();

@@ -17,6 +17,11 @@
 //! *Baselines and Bigrams* (2012); Pang, Lee, Vaithyanathan, *Thumbs up?* (2002). 64 bits are not
 //! folded to fewer: sharing 2^18 places cost one point of accuracy.
 
+use std::sync::LazyLock;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashSet;
+
 /// Which features a text has; part of every model's body.
 pub const VERSION: u8 = 1;
 /// So many words behind a negation are under it.
@@ -78,27 +83,7 @@ enum Class {
 impl Grams {
     /// Takes a text apart.
     pub fn read(&mut self, text: &str) {
-        self.words.clear();
-        self.pieces.clear();
-        self.tokens.clear();
-        (self.n_exclamations, self.n_questions, self.n_shouted) = (0, 0, 0);
-        let mut at = 0;
-        let mut negated = 0usize;
-        while let Some(c) = text[at..].chars().next() {
-            let end = match class(c) {
-                Class::Space => {
-                    at += c.len_utf8();
-                    continue;
-                }
-                Class::Letter => self.word(text, at, &mut negated),
-                Class::Picture => {
-                    self.push(at, at + c.len_utf8(), hash_of(&[c]), (false, false), &mut negated);
-                    at + c.len_utf8()
-                }
-                Class::Mark => self.marks(text, at, &mut negated),
-            };
-            at = end;
-        }
+        self.scan(text, true);
         let mut before = SEED;
         for token in &self.tokens {
             self.words.push(token.counted);
@@ -114,8 +99,39 @@ impl Grams {
         self.pieces.dedup();
     }
 
+    /// Its words in their order and what is counted, for whoever asks for no features: there are
+    /// none behind this.
+    pub(crate) fn read_tokens(&mut self, text: &str) {
+        self.scan(text, false);
+    }
+
+    /// `is_cut`: into pieces too.
+    fn scan(&mut self, text: &str, is_cut: bool) {
+        self.words.clear();
+        self.pieces.clear();
+        self.tokens.clear();
+        (self.n_exclamations, self.n_questions, self.n_shouted) = (0, 0, 0);
+        let mut at = 0;
+        let mut negated = 0usize;
+        while let Some(c) = text[at..].chars().next() {
+            let end = match class(c) {
+                Class::Space => {
+                    at += c.len_utf8();
+                    continue;
+                }
+                Class::Letter => self.word(text, at, is_cut, &mut negated),
+                Class::Picture => {
+                    self.push(at, at + c.len_utf8(), hash_of(&[c]), (false, false), &mut negated);
+                    at + c.len_utf8()
+                }
+                Class::Mark => self.marks(text, at, &mut negated),
+            };
+            at = end;
+        }
+    }
+
     /// A word, a mention, a tag or a link that begins here; says where it ends.
-    fn word(&mut self, text: &str, start: usize, negated: &mut usize) -> usize {
+    fn word(&mut self, text: &str, start: usize, is_cut: bool, negated: &mut usize) -> usize {
         let rest = &text[start..];
         if rest.starts_with("http://") || rest.starts_with("https://") || rest.starts_with("www.") {
             let length = rest.find(char::is_whitespace).unwrap_or(rest.len());
@@ -157,8 +173,10 @@ impl Grams {
         let is_shouted = n_upper >= 2 && n_lower == 0;
         self.n_shouted += u32::from(is_shouted);
         let hash = hash_of(&self.folded);
-        self.cut();
-        let negates = negates(&self.folded);
+        if is_cut {
+            self.cut();
+        }
+        let negates = negates(&self.folded, hash);
         self.push(start, end, hash, (true, is_shouted), negated);
         if negates {
             *negated = NEGATED;
@@ -246,17 +264,21 @@ fn class(c: char) -> Class {
 }
 
 /// Words that turn round what follows, in the languages that customers write most.
-fn negates(word: &[char]) -> bool {
-    const WORDS: &[&str] = &[
-        "not", "no", "never", "none", "nor", "cannot", "without", "nothing", "hardly", "não",
-        "nao", "nem", "nunca", "sem", "nicht", "kein", "keine", "keinen", "nie", "pas", "jamais",
-        "sans", "ne", "nunca", "sin", "ni", "jamás", "non", "mai", "senza", "niet", "geen", "dont",
-        "cant", "wont", "didnt", "doesnt", "isnt", "wasnt", "havent", "couldnt", "wouldnt",
-    ];
-    if word.len() > 8 {
-        return word.ends_with(&['n', '\'', 't']);
-    }
-    word.ends_with(&['n', '\'', 't']) || WORDS.iter().any(|it| it.chars().eq(word.iter().copied()))
+const NEGATIONS: &[&str] = &[
+    "not", "no", "never", "none", "nor", "cannot", "without", "nothing", "hardly", "não", "nao",
+    "nem", "nunca", "sem", "nicht", "kein", "keine", "keinen", "nie", "pas", "jamais", "sans",
+    "ne", "nunca", "sin", "ni", "jamás", "non", "mai", "senza", "niet", "geen", "dont", "cant",
+    "wont", "didnt", "doesnt", "isnt", "wasnt", "havent", "couldnt", "wouldnt",
+];
+
+/// Their hashes: a word is compared with all of them at once.
+static NEGATING: LazyLock<HashSet<u64, FixedState>> = LazyLock::new(|| {
+    NEGATIONS.iter().map(|it| hash_of(&it.chars().collect::<Vec<char>>())).collect()
+});
+
+/// Whether a word of this hash turns round what follows.
+fn negates(word: &[char], hash: u64) -> bool {
+    word.ends_with(&['n', '\'', 't']) || NEGATING.contains(&hash)
 }
 
 const SEED: u64 = 0xcbf2_9ce4_8422_2325;

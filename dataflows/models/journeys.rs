@@ -13,7 +13,18 @@ use serde_json::Value as Json;
 
 use super::eta::WEIGHS;
 use super::lanes::{Lane, Lanes, Stage, Way};
+use super::silences;
 use crate::orders;
+
+/// Adds what a row of `orders` says of what was known before a boundary: when it arrived, and how
+/// long nothing was said of it where it stood.
+pub fn teach(row: &Row, tenant: &str, lanes: &mut Lanes, boundary: i64) {
+    Journey::of(row, tenant).teach(lanes, boundary);
+    let places = silences::places(row);
+    for stay in silences::stays(row, boundary) {
+        lanes.silences.add(tenant, places, &stay, 1);
+    }
+}
 
 /// An order's way.
 #[derive(Clone, Debug, Default)]
@@ -96,7 +107,7 @@ impl Journey {
         of(Stage::Shipped).or_else(|| of(Stage::Paid))
     }
 
-    /// Adds what was known of it before a boundary, as far as that still weighs.
+    /// Adds what was known of when it arrived before a boundary, as far as that still weighs.
     pub fn teach(&self, lanes: &mut Lanes, boundary: i64) {
         let before = |at: &i64| *at < boundary;
         let delivered = self.delivered_at.filter(before);

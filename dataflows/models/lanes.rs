@@ -16,11 +16,13 @@
 //!
 //! # State
 //! About 40 bytes for each (key, quarter entered, quarters taken) that occurs; [`Lanes::forget`]
-//! drops quarters that weigh nothing any more, so that it does not grow with the years.
+//! drops quarters that weigh nothing any more, so that it does not grow with the years. Beside them
+//! the silences of orders where they stood ([`super::silences`]), which are of one boundary only.
 
 use std::collections::BTreeMap;
 
 use super::counts::ByHash;
+use super::silences::Silences;
 
 /// A quarter of a day, in microseconds.
 pub const QUARTER: i64 = 21_600_000_000;
@@ -123,6 +125,9 @@ struct Known {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Lanes {
     of: ByHash<Known>,
+    /// How long nothing was said of orders where they stood: of the boundary at which this is to be
+    /// sealed.
+    pub silences: Silences,
 }
 
 /// Orders of a key: entered in a quarter, `n` of them arrived after so many quarters, or have
@@ -166,11 +171,21 @@ impl Lanes {
 
     /// Takes in what was summed elsewhere.
     pub fn merge(&mut self, other: &Lanes) {
+        self.add_all(other, 1);
+    }
+
+    /// Takes back what was summed elsewhere, and taken in.
+    pub fn take_back(&mut self, other: &Lanes) {
+        self.add_all(other, -1);
+    }
+
+    fn add_all(&mut self, other: &Lanes, times: i64) {
         for (key, known) in &other.of {
             for (cell, n) in &known.sums {
-                self.add_to(*key, known.widest, *cell, *n);
+                self.add_to(*key, known.widest, *cell, n.saturating_mul(times));
             }
         }
+        self.silences.add_all(&other.silences, times);
     }
 
     /// Drops what was entered before an instant.

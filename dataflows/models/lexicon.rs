@@ -113,7 +113,7 @@ impl Scorer for Lexicon {
             _ => 0.5 + compound.abs() / 2.0,
         };
         let mut grams = std::mem::take(&mut self.grams);
-        grams.read(text);
+        grams.read_tokens(text);
         let words = weightiest(text, &grams, compound, |token| {
             let weight = self.weight(text, token);
             if token.is_negated { weight * NEGATED } else { weight }

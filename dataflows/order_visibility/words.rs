@@ -36,12 +36,12 @@ fn day(at: i64) -> String {
     schemas::time::rfc3339(at).chars().take(10).collect()
 }
 
-/// Where it is, what comes next, and what became of the promise.
+/// Where it is, what comes next and by when (and whether that was learnt), and what became of the
+/// promise.
 pub(super) fn message(
-    status: Option<Status>,
-    since: Option<i64>,
+    (status, since): (Option<Status>, Option<i64>),
     next: Option<Status>,
-    next_by: Option<i64>,
+    due: Option<(i64, bool)>,
     is_stuck: bool,
     promised: Option<i64>,
     is_late: bool,
@@ -52,9 +52,15 @@ pub(super) fn message(
         told.pop();
         told = format!("{told} ({}).", day(since));
     }
-    match next.zip(next_by) {
-        Some(_) if is_stuck => told += " It takes longer than usual; we are looking into it.",
-        Some((next, by)) => told += &format!(" Next: {}, by {}.", next_words(next), day(by)),
+    match next.zip(due) {
+        Some((_, (_, is_learnt))) if is_stuck => {
+            let than = if is_learnt { "with 19 of 20 such orders" } else { "usual" };
+            told += &format!(" It takes longer than {than}; we are looking into it.");
+        }
+        Some((next, (by, is_learnt))) => {
+            let so = if is_learnt { " (as with 19 of 20 such orders)" } else { "" };
+            told += &format!(" Next: {}, by {}{so}.", next_words(next), day(by));
+        }
         None => {}
     }
     let is_on_its_way = next.is_some() || status == Status::Problem;

@@ -2,18 +2,26 @@
 //!
 //! # Meaning
 //! *Progress* is any statement about the order or one of its lines; the newest one counts. An order
-//! on its way that makes none for longer than the [`usual`] time of where it stands is *stuck*, from
-//! that instant on. A line stands where the newest statement about it, or about the whole order,
-//! says.
+//! on its way that makes none for longer than is usual where it stands is *stuck*, from that instant
+//! on. A line stands where the newest statement about it, or about the whole order, says.
+//!
+//! What is usual is said by the model of lanes that was published before the newest statement was
+//! made ([`crate::models::silences`]), and by a fixed time for each status ([`usual`]) where there is
+//! none, or it knows too few orders. It is asked by the statement's own time, so it never changes
+//! with a new model; but for [`SHOWN`] from the statement on only, after which that model may be gone:
+//! then the fixed time stands. The order is stuck before and after, for no time learnt is longer, and
+//! none that is fixed is half as long.
 
 use schemas::events::Status;
 
 use super::{Facts, NEVER, State};
-use crate::models::arrivals::SHOWN;
+use crate::models::arrivals::{SHOWN, published};
+use crate::models::silences::SILENCE_MIN;
 
 const DAY: i64 = 86_400_000_000;
 
-/// How long an order usually stands there at the most, microseconds; `None`: it may stay for ever.
+/// How long nothing is usually said of an order that stands there, where nothing was learnt,
+/// microseconds; `None`: it may stay for ever.
 pub(crate) fn usual(status: Status) -> Option<i64> {
     let days = match status {
         Status::Placed | Status::Paid | Status::QualityChecked => 3,
@@ -23,6 +31,11 @@ pub(crate) fn usual(status: Status) -> Option<i64> {
         Status::Delivered | Status::Cancelled | Status::Returned | Status::Problem => return None,
     };
     Some(days * DAY)
+}
+
+/// Whether an order that stands there is to go on from there.
+pub(crate) fn is_on_its_way(status: Status) -> bool {
+    usual(status).is_some()
 }
 
 /// What an order is on its way to next.
@@ -54,15 +67,56 @@ pub(crate) struct Said {
     pub(crate) lines: Vec<Option<(Status, i64)>>,
 }
 
-impl State {
-    /// When it gets, or got, stuck; [`NEVER`] if it is not on its way.
+/// By when something more is to be said of an order, or it is stuck.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Due {
+    /// Microseconds since the Unix epoch.
+    pub(crate) at: i64,
+    /// Until when that is so, where a model says it: then the fixed time stands.
+    pub(crate) learnt_until: Option<i64>,
+}
+
+impl Due {
+    /// Of an order of a tenant, of which something was said last at `newest`; at an instant.
     #[inline]
-    pub(crate) fn stuck_at(&self) -> i64 {
+    pub(crate) fn of<'p>(
+        tenant: &str,
+        (status, newest): (Status, i64),
+        places: impl FnOnce() -> [Option<&'p str>; 2],
+        now: i64,
+    ) -> Option<Due> {
+        let usual = usual(status)?;
+        let until = newest.saturating_add(SHOWN);
+        let learnt = match now <= until {
+            true => published().patience(tenant, status, newest, places),
+            false => None,
+        };
+        let at = newest.saturating_add(learnt.unwrap_or(usual));
+        Some(Due { at, learnt_until: learnt.map(|_| until) })
+    }
+}
+
+impl State {
+    /// By when something more is to be said of it, as of an instant (microseconds since the Unix
+    /// epoch); none if it is not on its way.
+    #[inline]
+    pub(crate) fn due(&self, tenant: &str, now: i64) -> Option<Due> {
         if self.settled_at() != NEVER {
-            return NEVER;
+            return None;
         }
-        let usual = self.status.and_then(usual).zip(self.timeline.newest_at());
-        usual.map_or(NEVER, |(usual, since)| since.saturating_add(usual))
+        let stands = self.status.zip(self.timeline.newest_at())?;
+        Due::of(tenant, stands, || self.first_places(), now)
+    }
+
+    /// Since when it is stuck, if it is. Of most orders something was said a moment ago: they are
+    /// not, whatever is usual.
+    #[inline]
+    pub(crate) fn stuck_since(&self, tenant: &str, now: i64) -> Option<i64> {
+        let newest = self.timeline.newest_at()?;
+        if newest.saturating_add(SILENCE_MIN) >= now {
+            return None;
+        }
+        self.due(tenant, now).map(|it| it.at).filter(|it| *it < now)
     }
 
     /// After when nothing is said any more of when it arrives, if that is to be asked about before
@@ -117,14 +171,35 @@ impl State {
 
     /// Where its first line leaves from, and where it goes, as far as was said.
     pub(crate) fn first_places(&self) -> [Option<&str>; 2] {
-        let Some(facts) = self.facts.as_ref().filter(|_| self.placed) else { return [None; 2] };
+        let [from, to, _] = self.first_way();
+        [from, to]
+    }
+
+    /// The same, and who sells it; who carries it, where no seller is known.
+    pub(crate) fn first_way(&self) -> [Option<&str>; 3] {
+        let Some(facts) = self.facts.as_ref().filter(|_| self.placed) else { return [None; 3] };
         let mut rest = Facts::unpack(facts).rest;
         let (_tie, _customer, _channel) = (rest.text(), rest.text(), rest.maybe());
         if rest.count() == 0 {
-            return [None; 2];
+            return [None; 3];
         }
         let (_sku, _quantity, _price) = (rest.text(), rest.int(), rest.int());
-        [rest.maybe(), rest.maybe()]
+        let (from, to, carrier) = (rest.maybe(), rest.maybe(), rest.maybe());
+        [from, to, rest.maybe().or(carrier)]
+    }
+
+    /// When it was first said to be paid, and to be shipped, as a whole.
+    pub(crate) fn stages_entered(&self) -> [Option<i64>; 2] {
+        let mut first = [None; 2];
+        for it in self.timeline.entries().filter(|it| it.line == 0) {
+            let stage = match it.status {
+                Status::Paid => 0,
+                Status::Shipped => 1,
+                _ => continue,
+            };
+            first[stage] = first[stage].or(Some(it.at));
+        }
+        first
     }
 
     /// When it was placed.

@@ -6,9 +6,8 @@ use schemas::rows::{Row, Value};
 
 use super::{DEF, FIELDS, reference};
 use crate::health;
-use crate::identity::tests::{
-    Answer, START, bought, has, has_not, history, opened, play_until, played,
-};
+use crate::histories::{Answer, START, bought, has, has_not, history, opened, play_until};
+use crate::identity::tests::played;
 
 fn promised(customer: &'static str, order: &'static str, at: u64) -> Data<'static> {
     match bought(customer, order, 500) {

@@ -5,7 +5,7 @@ use schemas::names::Name;
 use schemas::rows::{Row, Value};
 
 use super::*;
-use crate::identity::tests::{Answer, START, bought, opened, play_until};
+use crate::histories::{Answer, START, bought, opened, play_until};
 use crate::{health, priority_queue};
 
 #[test]

@@ -198,7 +198,8 @@ impl<F: Fold> Writer<F> {
             let mut shard = map.parts[self.worker].shards[place.shard as usize].write();
             let mut look = shard.look();
             let entry = look.entry(place.slot);
-            let due = || super::due::<F>(&entry.state, entry.epoch, map.is_looked_on());
+            let due =
+                || super::due::<F>(&entry.name, &entry.state, entry.epoch, map.is_looked_on());
             if entry.epoch < epoch && due() == Some(epoch) {
                 let at = At { number: place.shard as usize, epoch, updates: 1 };
                 self.change(&mut shard, at, touched, |shard| {

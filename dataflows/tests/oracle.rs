@@ -3,19 +3,18 @@
 //! into epochs at random, through dedup, routing and the dataflow on one worker; promises lie
 //! around the epochs, so that timers matter, and time goes on after the last event.
 
+#[path = "support/arrivals.rs"]
+mod arrivals;
 #[path = "support/drive.rs"]
 mod drive;
 #[path = "support/history.rs"]
 mod history;
 
 use dataflows::catalogue::{Sources, Views, definitions, references};
-use dataflows::models::arrivals::{self, Speaker};
-use dataflows::models::eta::Fitted;
-use dataflows::models::lanes::{Lane, Lanes, QUARTER, Stage, Way};
 use drive::{SECRET, apply, complete, dedup, rows, views};
 use history::{SPAN_MS, START_MS, history};
 use proptest::prelude::*;
-use schemas::events::{Data, Event, Line, OrderPlaced};
+use schemas::events::{Data, Event, Line, OrderPlaced, OrderStatusChanged, Status};
 use schemas::names::{Currency, Kind, Name};
 use schemas::reading::{Instants, Known, ViewReader};
 use schemas::rows::{FieldKind, Row, Value, ViewDef};
@@ -41,13 +40,7 @@ fn batches() -> impl Strategy<Value = Vec<Batch>> {
 
 #[test]
 fn every_view_is_its_reference_at_every_epoch() {
-    // Two models of when orders arrive; the second speaks of what happens later.
-    let speaker = |name, days, since| Speaker::new(arrivals_of(days), name, since);
-    let first = START_MS as i64 * 1_000;
-    arrivals::published().set(vec![
-        speaker("arrival 1", 3, first),
-        speaker("arrival 2", 9, first + SPAN_MS as i64 * 500),
-    ]);
+    arrivals::publish();
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
         cases: 160,
         ..ProptestConfig::default()
@@ -59,17 +52,85 @@ fn every_view_is_its_reference_at_every_epoch() {
     outcome.unwrap_or_else(|why| panic!("{why}"));
 }
 
-/// What is known where orders take so many days.
-fn arrivals_of(days: i64) -> Fitted {
-    let (mut lanes, day) = (Lanes::default(), 4 * QUARTER);
-    for (tenant, stage) in [("default", Stage::Paid), ("acme", Stage::Shipped)] {
-        let lane = Lane::of(&Way { tenant, ..Way::default() }, stage);
-        for at in (0..60).map(|it| it * day) {
-            lanes.entered(&lane, at, 1);
-            lanes.arrived(&lane, at, at + days * day, 1);
-        }
+/// Goal: an order is stuck from the first millisecond after what is usual on its lane, not before and
+/// not again later; and eighty days after the fixed time stands. Method: one that was paid, on a lane
+/// of a quarter of an hour, and one on a lane of eight days, looked at around each of these instants; what is
+/// told to who listens is the same as what is read.
+#[test]
+fn the_timer_fires_at_the_instant_that_was_learnt() {
+    arrivals::publish();
+    let said_at = START_MS + SPAN_MS;
+    let (minute, day) = (60_000, 86_400_000);
+    for (from, usual) in [(None, 15 * minute), (Some("north"), 9 * day - 8 * 60 * minute)] {
+        timely::execute_directly(move |worker| {
+            let views = views(1);
+            let mut sources = Sources::build(worker, &views);
+            let so_far = paid("O1", from, said_at);
+            apply(&mut sources, &dedup(), &so_far, said_at);
+            let mut since = |at: u64| {
+                complete(worker, &mut sources, &views, at);
+                compare(&views, &so_far, at);
+                let of = |view: &str, key: &str, field: &str| {
+                    let reader = views.readers().iter().find(|it| it.def().name == view).unwrap();
+                    let row = reader.get("default", key, at).expect("complete")?;
+                    Some(row.values[reader.def().position(field).unwrap()].clone())
+                };
+                let stuck = of("order_visibility", "O1", "stuck").expect("it is there");
+                let since = of("order_exceptions", "O1/not_in_production", "since");
+                assert_eq!(stuck, Value::Bool(since.is_some()));
+                since.map(|it| match it {
+                    Value::Time(it) => it as u64 / 1_000 - said_at,
+                    it => panic!("{it:?}"),
+                })
+            };
+            let learnt = Some(usual);
+            assert_eq!(since(said_at + 1), None);
+            assert_eq!(since(said_at + usual), None);
+            assert_eq!(since(said_at + usual + 1), learnt);
+            assert_eq!(since(said_at + 60 * day), learnt);
+            assert_eq!(since(said_at + 80 * day), learnt);
+            assert_eq!(since(said_at + 80 * day + 1), Some(3 * day));
+            assert_eq!(views.anomalies(), 0);
+        });
     }
-    lanes.sealed(90 * day).unwrap()
+}
+
+/// An order that was placed and paid, and leaves from there; and of a line of it something was said
+/// at an instant.
+fn paid(order: &'static str, from: Option<&'static str>, at: u64) -> Vec<Event<'static>> {
+    let line = Line {
+        sku: "S1".into(),
+        quantity: 1,
+        unit_price: 1,
+        ship_from: from.map(Into::into),
+        ship_to: None,
+        carrier: None,
+        seller: None,
+    };
+    let placed = Data::OrderPlaced(OrderPlaced {
+        order: order.into(),
+        customer: "C1".into(),
+        currency: Currency::parse("EUR").unwrap(),
+        lines: vec![line],
+        promised_at: None,
+        channel: None,
+    });
+    let changed = |status, line| {
+        let (order, customer) = (order.into(), None);
+        Data::OrderStatusChanged(OrderStatusChanged { order, status, line, customer })
+    };
+    let event = |id: &'static str, at: u64, data| Event {
+        tenant: "default".into(),
+        source: "//shop".into(),
+        id: id.into(),
+        time: at as i64 * 1_000,
+        data,
+    };
+    vec![
+        event("1", at - 2, placed),
+        event("2", at - 1, changed(Status::Paid, None)),
+        event("3", at, changed(Status::InProduction, Some(1))),
+    ]
 }
 
 fn check(worker: &mut Worker, batches: Vec<Batch>) {

@@ -4,6 +4,8 @@
 //! timer, at the very same instants. Method: random histories with repeats, checkpoints after some
 //! epochs, of which some fail, a crash in the midst; an uninterrupted run beside it.
 
+#[path = "support/arrivals.rs"]
+mod arrivals;
 #[path = "support/drive.rs"]
 mod drive;
 #[path = "support/history.rs"]
@@ -227,6 +229,7 @@ fn plain(batches: &Batches) -> Vec<Answer> {
 
 #[test]
 fn a_restart_is_a_continuation() {
+    arrivals::publish();
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
         cases: 48,
         ..ProptestConfig::default()

@@ -3,6 +3,8 @@
 //! history, applied in random shapes through one dedup and the dataflow on 1, 2 and 3 workers;
 //! all rows are compared at equal `now` with those of one worker that took it in at once.
 
+#[path = "support/arrivals.rs"]
+mod arrivals;
 #[path = "support/drive.rs"]
 mod drive;
 #[path = "support/history.rs"]
@@ -80,6 +82,7 @@ fn shaped(events: &[Event<'static>], (again, places, ..): &Shape) -> Vec<Arrival
 
 #[test]
 fn the_same_answer_in_every_shape() {
+    arrivals::publish();
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
         cases: 64,
         ..ProptestConfig::default()

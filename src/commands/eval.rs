@@ -110,6 +110,7 @@ fn through(events: PathBuf, mapping: Option<PathBuf>) -> Replay {
         rate: None,
         state: None,
         models: None,
+        seals: false,
         rows_out: None,
         serve: false,
         stay: false,

@@ -27,7 +27,7 @@ use crate::config::{KafkaSettings, Settings};
 use crate::ingest::file::Progress;
 use crate::ledger::EpochTimes;
 use crate::report::Report;
-use crate::run::{self, Ended, Plan, Rebuild, Reread, Resolver, Source};
+use crate::run::{self, Ended, Passed, Plan, Rebuild, Reread, Resolver, Source};
 use crate::{tasks, usage};
 
 /// What to replay, and how.
@@ -47,8 +47,11 @@ pub struct Replay {
     pub rate: Option<f64>,
     /// Keep the state in this folder, as `run` does; in memory only if absent.
     pub state: Option<PathBuf>,
-    /// A folder of models that were published, which speak of texts.
+    /// A folder of models that were published, which speak of texts and of when orders arrive.
     pub models: Option<PathBuf>,
+    /// Where it has none that say when orders arrive: whether models are sealed at the midnights
+    /// that the events pass ([`Clock::Event`] only).
+    pub seals: bool,
     /// Where to write every view's rows, `<view>.jsonl`.
     pub rows_out: Option<PathBuf>,
     /// Serve HTTP meanwhile.
@@ -95,6 +98,8 @@ pub struct Outcome {
     pub latency_ms: Option<Percentiles>,
     /// The instant of the views.
     pub now_ms: u64,
+    /// Models of arrival that were sealed at midnights passed; none where that is not done.
+    pub arrivals: Option<Passed>,
     /// Rows and digest per view.
     pub views: BTreeMap<&'static str, ViewOutcome>,
 }
@@ -138,6 +143,7 @@ pub fn chosen(it: &typed::Replay, chosen: &Chosen) -> Result<(Replay, Settings),
         rate: rate(it.rate)?,
         state: it.state.clone(),
         models: it.models.clone(),
+        seals: true,
         rows_out: it.rows_out.clone(),
         serve: it.serve,
         stay: it.stay,
@@ -230,6 +236,7 @@ pub fn run(replay: &Replay, settings: Settings) -> Result<(Outcome, Ended), Repo
         kafka: replay.kafka.iter().cloned().collect(),
         state: replay.state.clone(),
         models: replay.models.clone(),
+        seals: replay.seals,
         rebuild: Rebuild::default(),
         until_end: true,
         sinks: Vec::new(),
@@ -287,6 +294,7 @@ pub fn run(replay: &Replay, settings: Settings) -> Result<(Outcome, Ended), Repo
             latencies(&times, from.unwrap_or(started), rate)
         }),
         now_ms: at,
+        arrivals: ended.passed.clone(),
         views,
     };
     Ok((outcome, ended))
@@ -394,6 +402,13 @@ impl std::fmt::Display for Outcome {
         writeln!(f, "  epoch p50 {:.1} ms, p99 {:.1} ms", it.epoch_ms.p50, it.epoch_ms.p99)?;
         if let Some(latency) = it.latency_ms {
             writeln!(f, "  due to readable p50 {:.1} ms, p99 {:.1} ms", latency.p50, latency.p99)?;
+        }
+        if let Some(passed) = it.arrivals.as_ref().filter(|it| it.cuts > 0) {
+            writeln!(
+                f,
+                "  {} models of arrival sealed at {} midnights, for which reading waited {:.1} s",
+                passed.sealed, passed.cuts, passed.waited_s
+            )?;
         }
         let c = &it.counts;
         writeln!(

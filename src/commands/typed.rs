@@ -397,7 +397,7 @@ pub struct Replay {
     /// Threads that compute
     #[arg(long)]
     pub workers: Option<String>,
-    /// Where "now" comes from: event (the newest event time read), wall, or an instant (RFC 3339)
+    /// Where "now" comes from: event (the newest event time read; models of arrival are sealed at its midnights, unless --models has some), wall, or an instant (RFC 3339)
     #[arg(long, default_value = "event")]
     pub clock: String,
     /// Read the input so often, ids suffixed and times a day on
@@ -412,7 +412,7 @@ pub struct Replay {
     /// Keep the state there with checkpoints, as `run` does; a second replay goes on from it
     #[arg(long, value_name = "FOLDER")]
     pub state: Option<PathBuf>,
-    /// Texts are scored by the models published in there: the folder `models` of a data folder
+    /// The models published in there speak, of texts and of when orders arrive: the folder `models` of a data folder
     #[arg(long, value_name = "FOLDER")]
     pub models: Option<PathBuf>,
     /// Write every view's rows there, VIEW.jsonl

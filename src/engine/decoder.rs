@@ -29,6 +29,7 @@ use schemas::names::{Kind, Secret};
 use schemas::own;
 use schemas::problem::Problem;
 
+use crate::config;
 use crate::messages::{
     Apart, Applied, Chunk, Counts, Format, Framing, MAX_REJECT_BYTES, NotNew, Origin, RecordAt,
     Rejected,
@@ -50,6 +51,41 @@ pub(crate) struct Judgement {
     pub(crate) late_after: i64,
     /// Added to every event time, once per pass (repeated replays).
     pub(crate) shift_per_pass: i64,
+}
+
+impl Judgement {
+    /// As the settings say.
+    pub(super) fn new(settings: &config::Engine, shift_per_pass: i64) -> Judgement {
+        Judgement {
+            future_limit: settings.future_limit.as_micros() as i64,
+            late_after: settings.late_after.as_micros() as i64,
+            shift_per_pass,
+        }
+    }
+
+    /// Who may say it; its time against the append time, and moved where the file is being read
+    /// again (`pass`). `again`: what its id ends with then.
+    #[inline]
+    pub(super) fn of(
+        &self,
+        event: &mut Event<'_>,
+        appended_ms: u64,
+        takes_own: bool,
+        (pass, again): (u32, &str),
+    ) -> Result<(), Problem> {
+        if !takes_own {
+            own::from_outside(event)?;
+        }
+        if pass > 0 {
+            event.time += self.shift_per_pass * i64::from(pass);
+            event.id = Cow::Owned([&*event.id, again].concat());
+        }
+        let limit = (appended_ms as i64).saturating_mul(1_000) + self.future_limit;
+        if event.time > limit {
+            return Err(Problem::future_time(event.time, limit));
+        }
+        Ok(())
+    }
 }
 
 /// What a decoder needs besides the chunk.
@@ -159,7 +195,7 @@ pub(crate) fn decode_chunk(
 }
 
 /// The end of each line; the last one may lack its newline.
-fn line_ends(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
+pub(super) fn line_ends(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
     let unfinished = bytes.last().is_some_and(|it| *it != b'\n').then_some(bytes.len());
     memchr::memchr_iter(b'\n', bytes).chain(unfinished)
 }
@@ -252,24 +288,11 @@ where
         }
     }
 
-    /// Who may say it; event times against the append time, and moved where the file is being
-    /// read again.
     fn judge(&mut self, from: usize, appended_ms: u64) -> Result<(), Problem> {
-        let limit = (appended_ms as i64).saturating_mul(1_000) + self.needs.judgement.future_limit;
-        let pass = self.chunk.pass;
-        for event in &mut self.events[from..] {
-            if !self.needs.takes_own {
-                own::from_outside(event)?;
-            }
-            if pass > 0 {
-                event.time += self.needs.judgement.shift_per_pass * i64::from(pass);
-                event.id = Cow::Owned([&*event.id, &*self.again].concat());
-            }
-            if event.time > limit {
-                return Err(Problem::future_time(event.time, limit));
-            }
-        }
-        Ok(())
+        let (judgement, takes_own) = (self.needs.judgement, self.needs.takes_own);
+        let again = (self.chunk.pass, &*self.again);
+        let mut events = self.events[from..].iter_mut();
+        events.try_for_each(|it| judgement.of(it, appended_ms, takes_own, again))
     }
 
     fn reject(

@@ -86,6 +86,11 @@ pub fn fold_of(view: &str) -> &str {
     ViewSet::fold_of(view)
 }
 
+/// Whether rows of a view are made of the states of others than itself.
+pub fn is_made_of_others(view: &str) -> bool {
+    ViewSet::is_made_of_others(view)
+}
+
 /// The definitions of every view of this build.
 pub fn definitions() -> &'static [&'static schemas::rows::ViewDef] {
     dataflows::catalogue::definitions()

@@ -94,21 +94,77 @@ fn a_later_base_repeats_nothing() {
     assert!(names(first).is_disjoint(&names(later)));
 }
 
-/// Goal: two weeks of calls, of the contract, each hour once, whoever asks and when. Method: the
-/// past of two instants of one hour, and of the next.
+/// Goal: two weeks of calls, of the contract, each hour once, whoever asks and when; orders of whole
+/// days, most of which arrived. Method: the past of two instants of one hour, of the next, and of the
+/// next day.
 #[test]
-fn the_past_is_of_its_hours_alone() {
+fn the_past_is_of_its_hours_and_days_alone() {
     let of = |start_ms: u64| past(start_ms).collect::<Vec<_>>();
-    let some = of(1_767_225_600_000);
-    assert_eq!(some, of(1_767_225_600_000 + 3_599_999));
-    let next = of(1_767_225_600_000 + 3_600_000);
-    assert_eq!(some[TENANTS.len()..], next[..next.len() - TENANTS.len()]);
+    let is_call = |it: &&Vec<u8>| String::from_utf8_lossy(it).contains("load.measured");
+    let (now, hour) = (1_767_225_600_000, 3_600_000);
+    let some = of(now);
+    assert_eq!(some, of(now + hour - 1));
+    let next = of(now + hour);
+    let n_calls = 14 * 24 * TENANTS.len();
+    assert_eq!(some[TENANTS.len()..n_calls], next[..n_calls - TENANTS.len()]);
+    assert_eq!(some[n_calls..], next[n_calls..]);
+    let later: BTreeSet<Vec<u8>> = of(now + 24 * hour).into_iter().collect();
+    let of_this_week =
+        |it: &&Vec<u8>| structured(it).unwrap().time > (now as i64 - 6 * 86_400_000) * 1_000;
+    assert!(some.iter().filter(of_this_week).all(|it| later.contains(it)), "nothing is taken back");
     let mut ids = BTreeSet::new();
+    let (mut placed, mut delivered, mut last) = (BTreeSet::new(), 0, BTreeMap::new());
     for record in &some {
         let event = structured(record).unwrap_or_else(|why| panic!("{why}: {record:?}"));
-        assert!(ids.insert((event.tenant.to_string(), event.id.to_string())));
-        let Data::LoadMeasured(it) = &event.data else { panic!("{event:?}") };
-        assert!((0..200).contains(&it.value) && it.bucket_minutes == 60, "{it:?}");
+        let said = (event.tenant.to_string(), event.source.to_string(), event.id.to_string());
+        assert!(ids.insert(said) && event.time < now as i64 * 1_000);
+        let tenant = event.tenant.to_string();
+        match &event.data {
+            Data::LoadMeasured(it) => {
+                assert!((0..200).contains(&it.value) && it.bucket_minutes == 60, "{it:?}");
+            }
+            Data::OrderPlaced(it) => {
+                assert!(placed.insert((tenant, it.order.to_string())));
+            }
+            Data::OrderStatusChanged(it) => {
+                let order = (tenant, it.order.to_string());
+                assert!(placed.contains(&order), "{order:?}");
+                delivered += usize::from(it.status == Status::Delivered);
+                last.insert(order, it.status);
+            }
+            Data::CustomerRegistered(it) => assert!(it.customer.starts_with("R-")),
+            _ => panic!("{event:?}"),
+        }
     }
-    assert_eq!(ids.len(), 14 * 24 * TENANTS.len());
+    assert_eq!(some.iter().filter(is_call).count(), n_calls);
+    assert!(placed.len() > 80 && delivered * 10 > placed.len() * 7, "{delivered} of {placed:?}");
+    assert!(last.values().any(|it| *it == Status::Shipped), "some are on their way");
+}
+
+/// Goal: whenever it begins, some of the past is stuck and late, some cannot be, and enough arrived
+/// to learn from. Method: every day until the past repeats itself (spells and tenth days).
+#[test]
+fn every_past_has_what_can_be_wrong() {
+    const DAY: i64 = 86_400_000_000;
+    for day in 20_454..20_454 + 160_i64 {
+        let (mut way, mut arrived) = (BTreeMap::<String, BTreeMap<Status, i64>>::new(), 0);
+        for record in past((day * DAY / 1_000).cast_unsigned()) {
+            let event = structured(&record).unwrap();
+            if let (true, Data::OrderStatusChanged(it)) = (event.tenant == "acme", &event.data) {
+                way.entry(it.order.to_string()).or_default().insert(it.status, event.time);
+                arrived += u64::from(it.status == Status::Delivered);
+            }
+        }
+        let at = |it: &BTreeMap<Status, i64>, status| it.get(&status).copied();
+        let is_stuck = |it: &BTreeMap<Status, i64>| {
+            let shipped = at(it, Status::Shipped).filter(|it| *it < (day - 10) * DAY);
+            shipped.is_some() && at(it, Status::Delivered).is_none()
+        };
+        let is_odd = |it: &BTreeMap<Status, i64>| {
+            at(it, Status::Delivered).is_some_and(|delivered| delivered < it[&Status::Shipped])
+        };
+        let n_stuck = way.values().filter(|it| is_stuck(it)).count();
+        let n_odd = way.values().filter(|it| is_odd(it)).count();
+        assert!(n_stuck > 0 && n_odd > 0 && arrived >= 30, "{day}: {n_stuck} {n_odd} {arrived}");
+    }
 }

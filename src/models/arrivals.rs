@@ -6,7 +6,8 @@
 //! # Meaning
 //! A model is published once the list (`models/arrivals`, replaced whole) names it; its body
 //! (`models/<digest>`) was durable before. It is of what happened before a *boundary*, the start of a
-//! UTC day, and speaks of orders that enter a stage at [`Entry::since`] or later.
+//! UTC day, and speaks of orders that enter a stage at [`Entry::since`] or later, and of how long
+//! nothing is usually said of orders of which something was said since then.
 //!
 //! # Invariants
 //! - `since` is after every event time that was read before, and after that of every earlier entry:
@@ -24,13 +25,18 @@
 use std::io;
 use std::path::Path;
 
-use schemas::reading::Known;
+use schemas::names::Name;
+use schemas::reading::{Epoch, Known, Pin};
+use schemas::rows::Row;
 use schemas::time::rfc3339;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::shelf::{FACT, Shelf};
-use super::{Fitted, Forecaster, Journey, Lanes, SHOWN, bytes_of, not_readable, not_written};
+use super::{
+    Fitted, Forecaster, Journey, Lanes, SHOWN, WEIGHS, bytes_of, not_readable, not_written,
+    silences, speaks_from, teach,
+};
 use crate::messages::ReadHandle;
 use crate::report::Report;
 use crate::segments::{self, read_checked, replace_checked};
@@ -192,15 +198,13 @@ impl List {
         if models.len() >= LIST_MAX {
             return Err(too_many());
         }
-        let after = newest_event.max(last.map_or(0, |it| it.since)).saturating_add(1).max(now);
         models.push(Entry {
             version: last.map_or(0, |it| it.version) + 1,
             digest: digest.to_string(),
             bytes: body.len() as u64,
             boundary: model.boundary(),
             sealed_ms: now_ms,
-            // Whole milliseconds: so it is shown.
-            since: after.saturating_add(999) / 1_000 * 1_000,
+            since: speaks_from(now, newest_event, last.map(|it| it.since)),
             n_arrived: model.n_arrived(),
             n_keys: model.n_keys() as u64,
             told: false,
@@ -233,11 +237,7 @@ pub fn is_ours(named: &str) -> bool {
 }
 
 fn read(shelf: &Shelf, digest: &str) -> Result<Fitted, Report> {
-    let path = shelf.dir().join(digest);
-    // A path that leads elsewhere is no name of a body.
-    if !super::is_digest(digest) {
-        return Err(not_readable(&path, "expected a digest"));
-    }
+    let path = shelf.body_path(digest)?;
     let (body, _) = bytes_of(&path)?;
     Fitted::of_body(&body).ok_or_else(|| {
         not_readable(&path, "expected the body of a model of arrival, as this version writes it")
@@ -248,21 +248,120 @@ fn read(shelf: &Shelf, digest: &str) -> Result<Fitted, Report> {
 /// to `go_on`. A slice of the view is read at a time, each at the newest instant then: nothing is
 /// held for longer, and an order is whole in its row.
 pub fn lanes(read: &ReadHandle, boundary: i64, go_on: &dyn Fn() -> bool) -> Option<Lanes> {
-    let view = read.views.iter().find(|it| it.def().name == VIEW)?;
     let mut lanes = Lanes::default();
+    each_order(read, go_on, &mut |name, row| teach(row, name.tenant(), &mut lanes, boundary))?;
+    Some(lanes)
+}
+
+/// Shows every order, a slice of the view at a time.
+fn each_order(
+    read: &ReadHandle,
+    go_on: &dyn Fn() -> bool,
+    see: &mut dyn FnMut(&Name, &Row),
+) -> Option<()> {
+    let view = read.views.iter().find(|it| it.def().name == VIEW)?;
     let mut scan = schemas::scanning::Scan::default();
     while !scan.over {
         let pin = read.instants.pin();
         let seen = view.each_known(pin.epoch(), &mut scan, &mut |name, known| {
             if let Known::Row(row) = known {
-                Journey::of(&row, name.tenant()).teach(&mut lanes, boundary);
+                see(name, &row);
             }
         });
         if seen.is_err() || !go_on() {
             return None;
         }
     }
-    Some(lanes)
+    Some(())
+}
+
+/// The sums of all orders, carried on from one boundary to the next by what changed in between, for
+/// who goes through a history: reading a million orders at each of its midnights would take days.
+pub struct Carried {
+    lanes: Lanes,
+    silences: silences::Carried,
+    /// Undo, over all views, beyond which nothing is held.
+    undo_max_bytes: u64,
+    /// Holds the epoch of which the sums are.
+    pin: Option<Pin>,
+    /// Boundaries so far.
+    n: u64,
+}
+
+/// A build for tests compares the sums with those of all orders at so many boundaries, and then at
+/// each of as many: at all of them it would read a long history for hours.
+const COMPARED: u64 = 64;
+
+impl Carried {
+    /// Of nothing yet. What changed is told by undo that is held: at most so much, over all views.
+    pub fn new(undo_max_bytes: u64) -> Carried {
+        Carried {
+            lanes: Lanes::default(),
+            silences: silences::Carried::default(),
+            undo_max_bytes,
+            pin: None,
+            n: 0,
+        }
+    }
+
+    /// The sums of all orders before a boundary (a midnight), while nothing is read and nothing was
+    /// read of then or later; none as [`lanes`].
+    pub fn to(
+        &mut self,
+        read: &ReadHandle,
+        boundary: i64,
+        go_on: &dyn Fn() -> bool,
+    ) -> Option<&Lanes> {
+        let now = read.instants.pin();
+        let since = self.pin.take();
+        if !since.is_some_and(|it| self.carry(read, (it.epoch(), now.epoch()), boundary)) {
+            let (mut lanes, mut silences) = (Lanes::default(), silences::Carried::before(boundary));
+            each_order(read, go_on, &mut |name, row| {
+                Journey::of(row, name.tenant()).teach(&mut lanes, boundary);
+                silences.change(name, None, Some(row));
+            })?;
+            (self.lanes, self.silences) = (lanes, silences);
+        }
+        self.lanes.silences = self.silences.at(boundary);
+        self.n += 1;
+        if cfg!(debug_assertions) && (self.n <= COMPARED || self.n.is_multiple_of(COMPARED)) {
+            assert_eq!(Some(&self.lanes), lanes(read, boundary, &|| true).as_ref());
+        }
+        self.pin = Some(now);
+        Some(&self.lanes)
+    }
+
+    /// Lets go of the epoch that is held, where that costs too much: then all is read once more.
+    pub fn relieve(&mut self, read: &ReadHandle) {
+        if self.pin.is_some() && read.instants.undo_bytes() > self.undo_max_bytes {
+            self.pin = None;
+        }
+    }
+
+    /// Whether the sums are those of this boundary now.
+    fn carry(&mut self, read: &ReadHandle, (after, upto): (Epoch, Epoch), boundary: i64) -> bool {
+        let Some(view) = read.views.iter().find(|it| it.def().name == VIEW) else { return false };
+        let (mut before, mut now) = (Lanes::default(), Lanes::default());
+        let teach = |name: &Name, row: Option<&Row>, lanes: &mut Lanes| {
+            if let Some(row) = row {
+                Journey::of(row, name.tenant()).teach(lanes, boundary);
+            }
+        };
+        self.silences.forget(boundary);
+        let told = view.changes(after, upto, &mut |name, was, is| {
+            teach(name, was.as_ref(), &mut before);
+            teach(name, is.as_ref(), &mut now);
+            self.silences.change(name, was.as_ref(), is.as_ref());
+        });
+        if told.is_err() {
+            // Whoever asks reads every order now.
+            return false;
+        }
+        self.lanes.forget(boundary.saturating_sub(WEIGHS));
+        self.lanes.take_back(&before);
+        self.lanes.merge(&now);
+        true
+    }
 }
 
 /// The boundary at which one is to be sealed now: the last midnight in UTC, if none is of that one
@@ -396,6 +495,30 @@ mod tests {
             assert_eq!(List::read(&shelf).unwrap_err().code, "models/list");
         }
         std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    /// Goal: what is taken back leaves nothing behind. Method: the sums of some orders, with others
+    /// taken in and taken back, also from sums of nothing else.
+    #[test]
+    fn what_is_taken_back_was_never_there() {
+        let of = |from: &str, days: std::ops::Range<i64>, took: i64| {
+            let way = dataflows::models::lanes::Way { from: Some(from), ..Default::default() };
+            let lane = Lane::of(&way, Stage::Paid);
+            let mut lanes = Lanes::default();
+            for day in days {
+                lanes.entered(&lane, day * DAY, 1);
+                lanes.arrived(&lane, day * DAY, (day + took) * DAY, 1);
+            }
+            lanes
+        };
+        let (stay, go) = (of("A", 0..9, 2), of("B", 4..20, 3));
+        let mut all = stay.clone();
+        all.merge(&go);
+        assert_ne!(all, stay);
+        all.take_back(&go);
+        assert_eq!(all, stay);
+        all.take_back(&stay);
+        assert_eq!(all, Lanes::default());
     }
 
     /// Goal: each midnight is sealed once. Method: a table.

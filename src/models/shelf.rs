@@ -26,7 +26,7 @@ use schemas::time::rfc3339;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Model, Published, Quality, Speaker, not_readable, not_written, read};
+use super::{Model, Published, Quality, Speaker, not_readable, not_written, read, speaks_from};
 use crate::report::Report;
 use crate::segments::{read_checked, replace_checked};
 
@@ -205,10 +205,14 @@ impl Shelf {
 
     /// The model with this digest, verified.
     pub fn body(&self, digest: &str) -> Result<Model, Report> {
+        read(&self.body_path(digest)?)
+    }
+
+    /// Where the body with this digest is. A path that leads elsewhere is no name of a body.
+    pub(super) fn body_path(&self, digest: &str) -> Result<PathBuf, Report> {
         let path = self.dir.join(digest);
-        // A path that leads elsewhere is no name of a body.
         match super::is_digest(digest) {
-            true => read(&path),
+            true => Ok(path),
             false => Err(not_readable(&path, "expected a digest")),
         }
     }
@@ -256,7 +260,6 @@ impl Shelf {
         }
         let last = entries.last();
         let now = now_ms.cast_signed().saturating_mul(1_000);
-        let after = newest_event.max(last.map_or(0, |it| it.since)).saturating_add(1).max(now);
         Ok(Entry {
             name: NAME.into(),
             version: last.map_or(0, |it| it.version) + 1,
@@ -264,8 +267,7 @@ impl Shelf {
             bytes,
             tenant: asked.tenant.clone(),
             sealed_ms: now_ms,
-            // Whole milliseconds: so it is shown.
-            since: after.saturating_add(999) / 1_000 * 1_000,
+            since: speaks_from(now, newest_event, last.map(|it| it.since)),
             texts: model.texts,
             uses_lexicon: model.is_english,
             quality: model.quality,

@@ -7,7 +7,7 @@ use super::files::Source;
 use super::keep::Rebuild;
 use crate::commands::replay::Clock;
 use crate::config::{KafkaSettings, Settings};
-use crate::models::shelf;
+use crate::models::{arrivals, shelf};
 use crate::notify::Resolve;
 use crate::report::Report;
 use crate::sinks::Given;
@@ -24,8 +24,12 @@ pub struct Plan {
     pub kafka: Vec<KafkaSettings>,
     /// Where states are kept; in memory only if absent.
     pub state: Option<PathBuf>,
-    /// The folder of the models that speak of texts; the lexicon does without.
+    /// The folder of the models that speak: of texts (the lexicon does without), and of when orders
+    /// arrive.
     pub models: Option<PathBuf>,
+    /// Where that folder has none that say when orders arrive, and the clock is that of the events:
+    /// models are sealed at the midnights that are passed.
+    pub seals: bool,
     /// What is to be built again from the log.
     pub rebuild: Rebuild,
     /// Read of Kafka what is there at the start, and end; else go on for ever.
@@ -90,6 +94,7 @@ impl Plan {
             kafka: settings.kafka.clone(),
             state: Some(settings.data_dir.clone()),
             models: Some(settings.data_dir.join(shelf::DIR)),
+            seals: false,
             rebuild: Rebuild::default(),
             until_end: false,
             sinks: Vec::new(),
@@ -100,6 +105,20 @@ impl Plan {
             serve: true,
         }
     }
+
+    /// Whether models that say when orders arrive are given.
+    pub(super) fn gives_arrivals(&self) -> bool {
+        self.models.as_ref().is_some_and(|it| it.join(arrivals::LIST).exists())
+    }
+
+    /// Where those lie that are used: where they are given, else with what is kept.
+    pub(super) fn arrivals(&self) -> Option<PathBuf> {
+        match self.gives_arrivals() {
+            true => self.models.clone(),
+            false => self.state.as_ref().map(|it| it.join(shelf::DIR)),
+        }
+    }
+
     /// Where what is durable lies, if anything is: the data folder, or the folder of a replay.
     pub(super) fn folder<'a>(&'a self, settings: &'a Settings) -> Option<&'a Path> {
         match self.log {

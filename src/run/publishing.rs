@@ -14,6 +14,7 @@
 //! Until the list is durable nothing has changed. A fact that the log does not take is told at the
 //! next start.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,8 +26,9 @@ use crate::ledger::Book;
 use crate::messages::{AppendRefused, ReadHandle};
 use crate::models::arrivals::{self, List};
 use crate::models::shelf::{self, Asked, Entry, Shelf};
-use crate::models::{Published, arrivals_of};
+use crate::models::{Fitted, Published, arrivals_of, keep};
 use crate::report::{Report, log_report};
+use crate::segments;
 
 /// Longest wait for what was handed out to be complete: some epochs.
 const QUIET_WITHIN: Duration = Duration::from_secs(30);
@@ -38,32 +40,37 @@ pub(super) struct Models {
     published: Arc<Published>,
     /// Those of arrival, which whoever makes a row asks.
     pub(super) arrivals: Mutex<List>,
+    /// Where these lie; in memory only if nothing is kept.
+    lies: Option<Shelf>,
     /// One after the other.
     pub(super) turn: Mutex<()>,
 }
 
 impl Models {
-    /// All that were published in this folder, read and verified; none without a folder. Those of
-    /// arrival are this process's from now on. `named`: those by which texts of the state that was
-    /// put back were scored, and the newest of arrival.
+    /// All that were published in these folders (of texts, and of arrival), read and verified; none
+    /// without a folder. Those of arrival are this process's from now on. `named`: those by which
+    /// texts of the state that was put back were scored, and the newest of arrival.
     pub(super) fn load(
-        folder: Option<&std::path::Path>,
+        (folder, lies): (Option<&Path>, Option<&Path>),
         named: &[String],
     ) -> Result<Arc<Models>, Report> {
-        let shelf = Shelf::at(folder.unwrap_or(std::path::Path::new("")));
+        let shelf = Shelf::at(folder.unwrap_or(Path::new("")));
         let entries = if folder.is_some() { shelf.list()? } else { Vec::new() };
         let of_texts: Vec<String> =
             named.iter().filter(|it| !arrivals::is_ours(it)).cloned().collect();
         shelf::expect(&shelf, &entries, &of_texts)?;
         let published = Arc::new(shelf.published(&entries)?);
-        let list = if folder.is_some() { List::read(&shelf)? } else { List::default() };
-        list.expect(&shelf, named)?;
-        arrivals_of().set(list.speakers(&shelf)?);
+        let lies = lies.map(Shelf::at);
+        let list = lies.as_ref().map_or_else(|| Ok(List::default()), List::read)?;
+        let place = lies.as_ref().unwrap_or(&shelf);
+        list.expect(place, named)?;
+        arrivals_of().set(list.speakers(place)?);
         Ok(Arc::new(Models {
             shelf,
             entries: entries.into(),
             published,
             arrivals: list.into(),
+            lies,
             turn: Mutex::new(()),
         }))
     }
@@ -71,6 +78,49 @@ impl Models {
     /// The newest of arrival.
     pub(super) fn newest_arrival(&self) -> Option<arrivals::Entry> {
         self.arrivals.lock().models.last().cloned()
+    }
+
+    /// Puts a model of arrival on the list, durably where one is kept, and makes it known. `quiet`:
+    /// when what was read is complete, what holds back the rest, and then the time in milliseconds
+    /// and the newest event time in microseconds. Before it nothing has changed.
+    pub(super) fn take_up<Held>(
+        &self,
+        model: Fitted,
+        quiet: impl FnOnce() -> Result<(Held, (u64, i64)), Report>,
+    ) -> Result<arrivals::Entry, Report> {
+        let _turn = self.turn.lock();
+        let body = model.body();
+        let list = self.arrivals.lock().clone();
+        let digest = crate::models::digest(&body);
+        let path = self.lies.as_ref().map(|it| it.dir().join(&digest));
+        let new = path.filter(|it| !it.exists());
+        let published = || {
+            if let Some(shelf) = &self.lies {
+                keep(shelf.dir(), &body)?;
+            }
+            let (held, now) = quiet()?;
+            let next = list.next((&model, &body, &digest), now)?;
+            if let Some(shelf) = &self.lies {
+                list.let_go(shelf)?;
+                next.write(shelf)?;
+            }
+            Ok((next, held))
+        };
+        let (next, held) = published().inspect_err(|_| {
+            // A body that is not published is not left behind.
+            if let Some(path) = &new
+                && let Err(why) = segments::remove(path)
+            {
+                tracing::warn!(file = %path.display(), %why, "could not remove a body");
+            }
+        })?;
+        let (first, entry) = (next.models[0].since, next.models[next.models.len() - 1].clone());
+        *self.arrivals.lock() = next;
+        arrivals_of().forget(first);
+        // Its instant is after those of all before: it is taken.
+        arrivals_of().add(entry.speaker(model));
+        drop(held);
+        Ok(entry)
     }
 
     /// For the workers.
@@ -116,7 +166,9 @@ impl Models {
         }
         append(log, untold().map(arrivals::Entry::fact).collect())?;
         list.models.iter_mut().for_each(|it| it.told = true);
-        list.write(&self.shelf)?;
+        if let Some(shelf) = &self.lies {
+            list.write(shelf)?;
+        }
         *self.arrivals.lock() = list;
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::files::{Reading, read_source};
+use super::midnights::Midnights;
 use super::{LOG, Plan, kafka};
 use crate::clock::SteadyClock;
 use crate::config::Settings;
@@ -30,6 +31,8 @@ pub(super) struct Behind<'a> {
     pub(super) end: &'a tokio::sync::watch::Sender<bool>,
     /// What was decided about feeds.
     pub(super) resets: Option<&'a Arc<Resets>>,
+    /// Who seals at the midnights that files pass, if anybody does.
+    pub(super) midnights: Option<&'a Arc<Midnights>>,
 }
 
 /// What is being read.
@@ -59,6 +62,10 @@ impl Behind<'_> {
         let mut sources = Vec::new();
         let theirs = outlets.by_ref().take(self.plan.sources.len());
         for ((feed, source), outlet) in (first..).zip(&self.plan.sources).zip(theirs) {
+            let outlet = match self.midnights {
+                Some(it) => outlet.through(Arc::clone(it) as _),
+                None => outlet,
+            };
             let places = (self.from, self.stop);
             sources.push(read_source(feed, source, self.settings, outlet, places)?);
         }

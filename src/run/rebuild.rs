@@ -61,7 +61,7 @@ impl Building {
     pub(super) fn shows_half(&self, view: &str) -> bool {
         let fold = crate::engine::fold_of(view);
         let views = self.views.lock();
-        views.contains(fold) || fold != view && !views.is_empty()
+        views.contains(fold) || crate::engine::is_made_of_others(view) && !views.is_empty()
     }
 
     /// How far, in words; none where nothing is being built, or not this view.
@@ -78,6 +78,11 @@ impl Building {
             None => format!("{names}: being built again, {read} of {n} records"),
             Some(why) => format!("{names}: could not be built again: {why}"),
         })
+    }
+
+    /// Whether some are on their way to be whole.
+    pub(super) fn goes_on(&self) -> bool {
+        !self.views.lock().is_empty() && self.failed.get().is_none()
     }
 
     fn end(&self) {

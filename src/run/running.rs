@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::ends::joined;
 use super::files::Reading;
 use super::measuring::Measuring;
+use super::midnights::{Midnights, Passed};
 use super::sealing::Sealing;
 use super::serving::Serving;
 use super::{LOG, kafka, ports};
@@ -48,6 +49,7 @@ pub struct Running {
     pub(super) notifying: Option<Notifying>,
     pub(super) measuring: Option<Measuring>,
     pub(super) sealing: Option<Sealing>,
+    pub(super) midnights: Option<Arc<Midnights>>,
     pub(super) epochs: Arc<Epochs>,
     pub(super) stop: Arc<AtomicBool>,
     pub(super) log: Option<(Arc<LocalLog>, Following)>,
@@ -66,6 +68,8 @@ pub struct Ended {
     pub read: ReadHandle,
     /// Where the records ended, and when.
     pub book: Arc<Book>,
+    /// What was sealed on the way, where that is done.
+    pub passed: Option<Passed>,
     rejects: RejectStore,
     serving: Option<Serving>,
 }
@@ -119,6 +123,9 @@ impl Running {
         for source in self.sources {
             joined(&source.name, source.thread.join())?;
         }
+        if let Some(report) = self.midnights.as_ref().and_then(|it| it.failed()) {
+            return Err(report);
+        }
         for cluster in self.clusters {
             cluster.join()?;
         }
@@ -129,7 +136,8 @@ impl Running {
         self.watching.thread().unpark();
         joined("watch", self.watching.join().map(Ok))?;
         let (read, book, rejects) = (self.read, self.book, self.rejects);
-        Ok(Ended { read, book, rejects, serving: self.serving })
+        let passed = self.midnights.map(|it| it.passed());
+        Ok(Ended { read, book, passed, rejects, serving: self.serving })
     }
 
     /// [`stop`](Running::stop), given up when it takes longer than it may: for a process that ends

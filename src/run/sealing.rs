@@ -22,8 +22,8 @@
 //! too few orders nothing is sealed: the model before goes on speaking.
 //!
 //! # Why this way
-//! A replay by the events' own time seals nothing: it uses the folder of models that it is given, and
-//! says what was said then. Made anew the models would be of what is known now.
+//! A replay has no midnights of a clock to wait for: it seals at those of the events (`midnights`),
+//! unless it is given the models of then, and says what was said then.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -34,10 +34,10 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::ends::joined;
 use super::publishing::{Publisher, not_now};
+use crate::messages::ReadHandle;
 use crate::models::arrivals::{self, Entry};
-use crate::models::{ARRIVED_MIN, QUARTER, arrivals_of, keep};
+use crate::models::{ARRIVED_MIN, QUARTER};
 use crate::report::{Report, log_report};
-use crate::segments;
 use crate::tasks;
 use crate::watch;
 
@@ -68,13 +68,18 @@ impl Sealing {
     }
 }
 
+/// Whether there is what models are made of, and what they are made for.
+pub(super) fn seals_of(read: &ReadHandle) -> bool {
+    let has = |name| read.views.iter().any(|it| it.def().name == name);
+    has(arrivals::VIEW) && has(SAYS)
+}
+
 /// Starts it; nothing where nobody would say when orders arrive.
 pub(super) fn start(
     publisher: Arc<Publisher>,
     health: Arc<watch::Health>,
 ) -> Result<Option<Sealing>, Report> {
-    let has = |name| publisher.read.views.iter().any(|it| it.def().name == name);
-    if !has(arrivals::VIEW) || !has(SAYS) {
+    if !seals_of(&publisher.read) {
         return Ok(None);
     }
     let (end, ended) = crossbeam_channel::bounded(0);
@@ -135,37 +140,10 @@ impl Publisher {
         let lanes = lanes.ok_or_else(|| not_now("the view `orders` could not be read"))?;
         let model = lanes.sealed(boundary).ok_or_else(too_few_arrived)?;
         drop(lanes);
-        let body = model.body();
-        let entry = {
-            let _turn = models.turn.lock();
-            let shelf = &models.shelf;
-            let list = models.arrivals.lock().clone();
-            let digest = crate::models::digest(&body);
-            let path = shelf.dir().join(&digest);
-            let is_new = !path.exists();
-            let published = || {
-                keep(shelf.dir(), &body)?;
-                let quiet = self.quiet()?;
-                let now = ((self.now_ms)(), self.newest_event());
-                let next = list.next((&model, &body, &digest), now)?;
-                list.let_go(shelf)?;
-                next.write(shelf)?;
-                Ok((next, quiet))
-            };
-            let (next, quiet) = published().inspect_err(|_| {
-                // A body that is not published is not left behind.
-                if is_new && let Err(why) = segments::remove(&path) {
-                    tracing::warn!(file = %path.display(), %why, "could not remove a body");
-                }
-            })?;
-            let (first, entry) = (next.models[0].since, next.models[next.models.len() - 1].clone());
-            *models.arrivals.lock() = next;
-            arrivals_of().forget(first);
-            // Its instant is after those of all before: it is taken.
-            arrivals_of().add(entry.speaker(model));
-            drop(quiet);
-            entry
-        };
+        let entry = models.take_up(model, || {
+            let quiet = self.quiet()?;
+            Ok((quiet, ((self.now_ms)(), self.newest_event())))
+        })?;
         tracing::info!(model = entry.speaks_as(), digest = entry.digest, "a model was published");
         models.tell(log);
         Ok(entry)

@@ -113,7 +113,8 @@ pub fn live(
     let on_sealed = Box::new(move |it: Sealed| sealed.sealed(it.epoch, it.offsets));
     let workers = settings.engine.workers;
     let epochs = Epochs::new(vec![chunks], from, workers, limits, time, on_sealed);
-    let models = Models::load(plan.models.as_deref().filter(|it| it.is_dir()), &[])?;
+    let folder = plan.models.as_deref().filter(|it| it.is_dir());
+    let models = Models::load((folder, folder), &[])?;
     let engine = Engine::start(Parts {
         prepared,
         feeds,

@@ -1,5 +1,6 @@
 //! Models of arrival that a running process seals: which of them speaks of which order, live, after a
-//! kill, replayed, restored; and what happens when a file of theirs is damaged.
+//! kill, replayed, restored; what happens when a file of theirs is damaged; and when an order is stuck
+//! by what is usual on its lane.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,7 +21,7 @@ fn event(id: &str, kind: &str, at: i64, data: Value) -> String {
 }
 
 /// What is said of an order that was placed, paid and shipped a day apart, and delivered if it was.
-fn order(name: &str, shipped: i64, took: Option<i64>) -> Vec<String> {
+pub(crate) fn order(name: &str, shipped: i64, took: Option<i64>) -> Vec<String> {
     let line = json!({"sku": "S", "quantity": 1, "unit_price": 100, "ship_from": "W",
                       "ship_to": "SP/01", "carrier": "DHL"});
     let placed = json!({"order": name, "customer": "C1", "currency": "EUR", "lines": [line],
@@ -37,8 +38,13 @@ fn order(name: &str, shipped: i64, took: Option<i64>) -> Vec<String> {
     all
 }
 
-/// What `order_visibility` says of when these arrive, by order, once it is not being built again.
+/// What `order_visibility` says of when these arrive and go on, by order.
 fn etas(address: &str) -> BTreeMap<String, Value> {
+    rows(address).iter().map(eta).collect()
+}
+
+/// Its rows, once it is not being built again.
+fn rows(address: &str) -> Vec<Value> {
     let path = "/v1/views/order_visibility?limit=1000";
     let (mut status, mut body) = get(address, path);
     while status == 503 && body.contains("serve/rebuilding") {
@@ -47,11 +53,12 @@ fn etas(address: &str) -> BTreeMap<String, Value> {
     }
     assert_eq!(status, 200, "{body}");
     let page: Value = serde_json::from_str(&body).unwrap();
-    page["rows"].as_array().unwrap().iter().map(|it| eta(&it["row"])).collect()
+    page["rows"].as_array().unwrap().iter().map(|it| it["row"].clone()).collect()
 }
 
 fn eta(row: &Value) -> (String, Value) {
-    let said = ["eta_p50", "eta_p90", "late_risk_percent", "eta_model"].map(|it| row[it].clone());
+    let fields = ["eta_p50", "eta_p90", "late_risk_percent", "eta_model", "next_by"];
+    let said = fields.map(|it| row[it].clone());
     (row["order"].as_str().unwrap().to_string(), json!(said))
 }
 
@@ -59,8 +66,14 @@ fn eta(row: &Value) -> (String, Value) {
 fn replayed(folder: &Folder, input: &str, models: &str) -> BTreeMap<String, Value> {
     let out = folder.path("rows");
     told(&["replay", input, "--models", models, "--rows-out", &out, "--json"]);
-    let text = std::fs::read_to_string(Path::new(&out).join("order_visibility.jsonl")).unwrap();
-    text.lines().map(|it| eta(&serde_json::from_str(it).unwrap())).collect()
+    of_view(&out, "order_visibility").iter().map(eta).collect()
+}
+
+/// The rows of a view that a replay wrote into a folder.
+fn of_view(folder: &str, view: &str) -> Vec<Value> {
+    let path = Path::new(folder).join(format!("{view}.jsonl"));
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines().map(|it| serde_json::from_str(it).unwrap()).collect()
 }
 
 fn seal(data: &str) -> Value {
@@ -121,6 +134,9 @@ fn the_model_of_its_time_says_when_an_order_arrives() {
     assert_eq!(first[3], "arrival 1");
     assert!((1.5..4.5).contains(&days(&first[0])) && days(&first[1]) > days(&first[0]), "{first}");
     assert!((1..99).contains(&first[2].as_i64().unwrap()), "{first}");
+    // Shipped orders took three days; one of which something was said before that has the fixed time.
+    assert_eq!(first[4], json!(rfc3339(since(&one) + 80 * DAY / 24)));
+    assert_eq!(etas(&address)["late"][4], json!(rfc3339(since(&one) + 13 * DAY)));
 
     // What comes then takes long; the one before goes on to be told by what was known.
     for n in 0..40 {
@@ -185,4 +201,119 @@ fn the_model_of_its_time_says_when_an_order_arrives() {
     let (process, address) = start(&data, &[]);
     assert_eq!(etas(&address), live);
     end(process);
+}
+
+const HOUR: i64 = DAY / 24;
+
+/// What is said of an order on a lane that was placed an hour before it was paid, and shipped, if it
+/// was, so long after that; then delivered.
+fn on_lane(
+    name: &str,
+    (from, to): (&str, &str),
+    paid: i64,
+    shipped_after: Option<i64>,
+) -> Vec<String> {
+    let line = json!({"sku": "S", "quantity": 1, "unit_price": 100, "ship_from": from,
+                      "ship_to": to});
+    let placed = json!({"order": name, "customer": "C1", "currency": "EUR", "lines": [line]});
+    let changed = |n: u8, status: &str, at: i64| {
+        let said = json!({"order": name, "status": status});
+        event(&format!("{name}-{n}"), "order.status_changed", at, said)
+    };
+    let mut all = vec![
+        event(&format!("{name}-1"), "order.placed", paid - HOUR, placed),
+        changed(2, "paid", paid),
+    ];
+    if let Some(after) = shipped_after {
+        all.push(changed(3, "shipped", paid + after));
+        all.push(changed(4, "delivered", paid + after + 2 * DAY));
+    }
+    all
+}
+
+/// Which orders are not in production as of an instant, and since when: by order, of a replay.
+fn waiting(folder: &Folder, words: &[&str], at: i64) -> BTreeMap<String, Value> {
+    let (out, clock) = (folder.path("waiting"), rfc3339(at));
+    told(&[&["replay"], words, &["--clock", &clock, "--rows-out", &out, "--json"]].concat());
+    let rows = of_view(&out, "order_exceptions").into_iter();
+    let rows = rows.filter(|it| it["exception"] == "not_in_production");
+    rows.map(|it| (it["order"].as_str().unwrap().to_string(), it["since"].clone())).collect()
+}
+
+/// Goal: an order is stuck by what is usual on its own lane: on a quick one after hours, where the
+/// fixed time is days; on a slow one not, though the fixed time has passed. What was said before the
+/// model, or without it, goes by the fixed time. Method: the real binary learns two lanes, and says of
+/// orders on each by when they go on; the same events are replayed as of instants around that.
+#[test]
+fn an_order_is_stuck_by_what_is_usual_on_its_lane() {
+    let folder = Folder::new("stuck");
+    let data = folder.path("data");
+    let now = millstream::clock::wall_ms() as i64 * 1_000;
+    let (process, address) = start(&data, &[]);
+    let (quick, slow) = (("W", "SP/01"), ("E", "AM"));
+    let mut all = String::new();
+    let mut say = |address: &str, events: Vec<String>| {
+        for it in events {
+            post(address, &it);
+            all.push_str(&it);
+            all.push('\n');
+        }
+    };
+    for n in 0..40 {
+        let paid = now - (70 - n) * DAY;
+        let hours = 2 * HOUR + n % 3 * HOUR / 4;
+        say(&address, on_lane(&format!("quick-{n}"), quick, paid, Some(hours)));
+        say(&address, on_lane(&format!("slow-{n}"), slow, paid, Some(10 * DAY)));
+    }
+    let since = since(&seal(&data));
+    for (name, lane) in [("quick", quick), ("slow", slow)] {
+        say(&address, on_lane(name, lane, since, None));
+        say(&address, on_lane(&format!("{name}-before"), lane, since - 1_000, None));
+    }
+    // The ends of the buckets in which two and a half hours and ten days lie.
+    let (hours, days) = (11 * HOUR / 4, 10 * DAY + 16 * HOUR);
+    let said: BTreeMap<String, Value> = rows(&address).iter().map(eta).collect();
+    let by = |name: &str| said[name][4].clone();
+    assert_eq!(
+        (by("quick"), by("slow")),
+        (json!(rfc3339(since + hours)), json!(rfc3339(since + days)))
+    );
+    let fixed = json!(rfc3339(since - 1_000 + 3 * DAY));
+    assert_eq!((by("quick-before"), by("slow-before")), (fixed.clone(), fixed.clone()));
+    for row in rows(&address) {
+        let message = row["message"].as_str().unwrap();
+        let is_learnt = row["order"] == "quick" || row["order"] == "slow";
+        assert_eq!(message.contains("(as with 19 of 20 such orders)"), is_learnt, "{row}");
+        assert_eq!(row["stuck"], false, "{row}");
+    }
+    end(process);
+
+    let input = folder.file("all.jsonl", &all);
+    let models = folder.path("data/models");
+    let with = ["--models", models.as_str(), input.as_str()];
+    let none = BTreeMap::new();
+    assert_eq!(waiting(&folder, &with, since + hours), none);
+    let of_quick = [("quick".to_string(), json!(rfc3339(since + hours)))];
+    let mut expected = BTreeMap::from(of_quick);
+    assert_eq!(waiting(&folder, &with, since + hours + 1_000), expected);
+    // The fixed time has passed: the slow lane is not late by its own.
+    expected.extend(["quick-before", "slow-before"].map(|it| (it.to_string(), fixed.clone())));
+    assert_eq!(waiting(&folder, &with, since + 4 * DAY), expected);
+    let rows = of_view(&folder.path("waiting"), "order_visibility");
+    let quick = rows.iter().find(|it| it["order"] == "quick").unwrap();
+    let longer = "It takes longer than with 19 of 20 such orders";
+    assert!(
+        quick["stuck"] == true && quick["message"].as_str().unwrap().contains(longer),
+        "{quick}"
+    );
+    expected.insert("slow".to_string(), json!(rfc3339(since + days)));
+    assert_eq!(waiting(&folder, &with, since + days + 1_000), expected);
+    // Without models all of them go by the fixed time.
+    let names = ["quick", "slow", "quick-before", "slow-before"].map(String::from);
+    let without = waiting(&folder, &with[2..], since + 4 * DAY);
+    assert_eq!(without.len(), names.len());
+    for it in names {
+        let at = if it.ends_with("before") { since - 1_000 } else { since };
+        assert_eq!(without[&it], json!(rfc3339(at + 3 * DAY)), "{it}");
+    }
 }

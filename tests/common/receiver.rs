@@ -151,11 +151,23 @@ impl Receiver {
         let mut came = self.ledger.0.lock().unwrap();
         while !enough(&came) {
             let left = until.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "{what}: only {} came: {came:#?}", came.len());
+            assert!(!left.is_zero(), "{what}: {}", summary(&came));
             came = self.ledger.1.wait_timeout(came, left).unwrap().0;
         }
         came.clone()
     }
+}
+
+/// How many came on each path, and of them how many again; the last of them in its words.
+fn summary(came: &[Came]) -> String {
+    let mut paths: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for it in came {
+        let (all, again) = paths.entry(&it.path).or_default();
+        *all += 1;
+        *again += usize::from(it.nth > 0);
+    }
+    let last = came.last().map(|it| String::from_utf8_lossy(&it.body));
+    format!("{} came (path: all, again): {paths:?}; the last: {last:?}", came.len())
 }
 
 /// Tells a process something by its name.

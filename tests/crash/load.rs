@@ -82,6 +82,12 @@ pub fn get(address: &str, path: &str) -> Option<(u16, Value)> {
     ask(address, &format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"))
 }
 
+/// The newest checkpoint, where there is one; no answer while it starts.
+pub fn newest_checkpoint(address: &str) -> Option<Option<Value>> {
+    let (_, answer) = get(address, "/v1/admin/state/checkpoints?limit=1")?;
+    Some(answer["result"].as_array()?.first().cloned())
+}
+
 /// Posts the batch that begins with this event.
 pub fn post(address: &str, first: u64, wait: &str) -> Option<(u16, Value)> {
     let events: Vec<String> = (first..first + BATCH).map(event).collect();

@@ -60,9 +60,8 @@ fn check(address: &str, n_events: u64) {
 
 /// The newest checkpoint's number, 0 before the first.
 fn checkpoint(address: &str) -> Option<u64> {
-    let (_, answer) = get(address, "/v1/admin/state/checkpoints?limit=1")?;
-    // While it starts it says only that.
-    Some(answer["result"].as_array()?.first().map_or(0, |it| it["checkpoint"].as_u64().unwrap()))
+    let newest = newest_checkpoint(address)?;
+    Some(newest.map_or(0, |it| it["checkpoint"].as_u64().unwrap()))
 }
 
 fn start(folder: &Folder, at: Option<(u64, &str)>) -> Process {

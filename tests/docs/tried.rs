@@ -194,13 +194,18 @@ fn the_tour_is_taken() {
     says(r#""label":"negative""#);
     says(r#""model":"lexicon-en 1""#);
     says(r#""reasons":[{"points""#);
-    ["We have your order.", "returned "].into_iter().for_each(says);
+    ["We have your order.", "returned ", "contradictory "].into_iter().for_each(says);
+    ["late ", "stuck ", r#""eta_model":"arrival 1""#, r#""view":"capacity""#]
+        .into_iter()
+        .for_each(says);
     // Twenty-four hours, each with its band.
     let forecast = said.lines().find(|it| it.contains(r#""view":"load_forecast""#)).unwrap();
     assert_eq!(forecast.matches(r#""p90""#).count(), 24, "{forecast}");
     says("calls ");
     says(r#""queue":"billing""#);
     assert_eq!(said.matches(r#""did":"claimed""#).count(), 1, "{said}");
+    says(r#""case":"K-tour""#);
+    assert!(!said.contains("serve/events"), "what is sent is taken: {said}");
     let queues: Vec<&str> = said.lines().filter(|it| it.starts_with("billing ")).collect();
     assert_eq!(queues.len(), 1, "{said}");
 }

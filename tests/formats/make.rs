@@ -8,7 +8,8 @@
 //!  backup.json     the list that makes a backup of `data`
 //!  data/           the folder, as its process left it; since `format-1-sinks` with what waits for
 //!                  sinks (`outbox.rs`), since `format-1-models` with a model that was published,
-//!                  since `format-1-arrivals` with one of arrival
+//!                  since `format-1-arrivals` with one of arrival, since `format-1-silences` with
+//!                  what is usual where orders stand in it
 //! ```
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dataflows::models::lanes::{Lane, Lanes, Stage, Way};
+use dataflows::models::silences::{ORDERS_MIN, Stay};
 use millstream::backup;
 use millstream::config::Settings;
 use millstream::ingest::local_log::{self, LocalLog};
@@ -26,6 +28,7 @@ use millstream::models::shelf::Shelf;
 use millstream::segments::OnDamage;
 use millstream::store::Incarnation;
 use millstream::supervise::notes;
+use schemas::events::Status;
 use serde_json::{Value, json};
 
 use crate::process::{Folder, Process, get, run};
@@ -221,6 +224,9 @@ fn sealed(data: &str) {
         lanes.entered(&lane, day * arrivals::DAY, 1);
         lanes.arrived(&lane, day * arrivals::DAY, (day + 3) * arrivals::DAY, 1);
     }
+    let silence = 5 * arrivals::DAY;
+    let stay = Stay { status: Status::Paid, entered: 0, silence, went_on: true };
+    lanes.silences.add("acme", [Some("E"), Some("SP/01")], &stay, ORDERS_MIN);
     let model = lanes.sealed(40 * arrivals::DAY).unwrap();
     let body = model.body();
     let digest = millstream::models::keep(shelf.dir(), &body).unwrap();

@@ -73,6 +73,7 @@ impl Asked {
             kafka: vec![],
             state: None,
             models: None,
+            seals: false,
             rebuild: Rebuild::default(),
             until_end: true,
             resolver: Resolver::default(),

@@ -3,6 +3,7 @@
 
 use super::super::eta::{ARRIVED_MIN, KEYS_MAX};
 use super::super::lanes::{Lane, Lanes};
+use super::super::silences::{LONGEST, ORDERS_MIN, Stay};
 use super::*;
 
 const DAY: i64 = 4 * QUARTER;
@@ -24,8 +25,15 @@ fn lanes(days: i64, n: i64, to: &[&str]) -> Lanes {
         if n + days < 50 {
             lanes.arrived(&lane, n * DAY, (n + days) * DAY, 1);
         }
+        lanes.silences.add("t", [Some("SP"), Some(to)], &stay(days), 1);
     }
     lanes
+}
+
+/// An order was shipped, and so many days nothing was said.
+fn stay(days: i64) -> Stay {
+    let went_on = true;
+    Stay { status: Status::Shipped, entered: 0, silence: days * DAY, went_on }
 }
 
 fn asked(of: &Arrivals, entered: i64) -> Option<(i64, String)> {
@@ -120,4 +128,75 @@ fn limits() {
     assert_eq!(model.n_keys(), KEYS_MAX);
     assert!(model.arrival(&way("t", "nowhere"), Stage::Shipped, 60 * DAY).is_some());
     assert!(model.body().len() < 1 << 20, "{}", model.body().len());
+}
+
+/// Goal: what is usual is said by the newest model before the statement, whatever comes later, and by
+/// nobody where it knows too little. Method: models of lanes of which the silences are known, and one
+/// that has none.
+#[test]
+fn what_is_usual_is_said_by_the_model_of_its_time() {
+    let of = Arrivals::default();
+    let days = |said_at: i64, tenant: &str| {
+        let places = || [Some("SP"), Some("RJ")];
+        let it = of.patience(tenant, Status::Shipped, said_at, places)?;
+        Some(it / DAY)
+    };
+    let mut none = lanes(2, 40, &["SP"]);
+    none.silences = Default::default();
+    let none = none.sealed(50 * DAY).unwrap();
+    assert!(none.patience().is_empty());
+    assert!(of.add(Speaker::new(none.clone(), "arrival 1", 100 * DAY)));
+    assert_eq!((days(105 * DAY, "t"), of.patient_from.load(Ordering::SeqCst)), (None, i64::MAX));
+    for (n, days) in [(2, 3), (3, 11)] {
+        assert!(of.add(Speaker::new(model(days), "m", (90 + n * 10) * DAY)));
+    }
+    let first = days(110 * DAY, "t");
+    assert_eq!((days(110 * DAY - 1, "t"), first), (None, Some(3)));
+    assert_eq!(days(120 * DAY - 1, "t"), first);
+    assert_eq!((days(120 * DAY, "t"), days(i64::MAX, "t")), (Some(12), Some(12)));
+    assert_eq!(days(120 * DAY, "other"), None);
+    // One that knows of none leaves it to the fixed times, not to one before it.
+    assert!(of.add(Speaker::new(none, "arrival 4", 130 * DAY)));
+    assert_eq!((days(129 * DAY, "t"), days(130 * DAY, "t")), (Some(12), None));
+    of.forget(115 * DAY);
+    assert_eq!((days(110 * DAY, "t"), days(120 * DAY, "t")), (None, Some(12)));
+    of.set(Vec::new());
+    assert_eq!(days(120 * DAY, "t"), None);
+    // Forty orders are enough, and one less is not.
+    let mut few = lanes(2, 40, &["SP"]);
+    few.silences.add("t", [Some("SP"), Some("SP")], &stay(2), ORDERS_MIN - 41);
+    assert!(few.sealed(50 * DAY).unwrap().patience().is_empty());
+}
+
+/// Goal: a body that was written before there were silences is read as it was, and says nothing of
+/// them; one of a later tag is not. Method: one that was kept, and one made of today's.
+#[test]
+fn a_body_of_the_first_tag_is_read() {
+    let kept =
+        include_bytes!("../../../tests/fixtures/format-1-arrivals/data/models/5e1826edb0cd55fa");
+    assert_eq!(kept[..22], *b"\x15millstream arrivals 1");
+    let read = Fitted::of_body(kept).expect("it was written by an earlier version");
+    assert!(read.patience().is_empty());
+    assert_eq!((read.n_arrived(), read.n_keys(), read.boundary()), (30, 4, 40 * DAY));
+    // Today it is the same with no silences.
+    let mut today = kept.to_vec();
+    today[21] = b'2';
+    assert_eq!(Fitted::of_body(&today), None);
+    today.push(0);
+    assert_eq!((read.body(), Fitted::of_body(&today)), (today.clone(), Some(read)));
+    today[21] = b'3';
+    assert_eq!(Fitted::of_body(&today), None);
+}
+
+/// Goal: what no model can say is no body. Method: one whose last silence is made the longest that
+/// there is, and longer.
+#[test]
+fn a_silence_longer_than_any_is_refused() {
+    let mut body = model(3).body();
+    let last = body.len() - 1;
+    body[last] = LONGEST;
+    let read = Fitted::of_body(&body).expect("it is eighty days");
+    assert!(!read.patience().is_empty());
+    body[last] = LONGEST + 1;
+    assert_eq!(Fitted::of_body(&body), None);
 }

@@ -49,6 +49,61 @@ proptest! {
     }
 }
 
+/// What is seen of a key, order by order and quarter by quarter.
+fn plainly(lanes: &Lanes, key: u64, at: i32, week: &[f64; WEEK]) -> Seen {
+    let mut seen = Seen { arrived: vec![0.0; QUARTERS_MAX], waited: vec![0.0; QUARTERS_MAX] };
+    let first = at - (HALF_LIFE * HALF_LIVES) as i32 - QUARTERS_MAX as i32;
+    for it in lanes.under(key, first, at) {
+        let so_far = (at - 1 - it.entered).max(0) as usize;
+        let last = it.taken.unwrap_or(so_far).min(QUARTERS_MAX - 1);
+        for taken in 0..=last {
+            let quarter = it.entered + taken as i32;
+            let weight = it.n as f64 * 2.0_f64.powf(f64::from(quarter - at) / HALF_LIFE);
+            seen.waited[taken] += weight * week[of_week(quarter)];
+            if it.taken == Some(taken) && taken < QUARTERS_MAX - 1 {
+                seen.arrived[taken] += weight;
+            }
+        }
+    }
+    seen
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    /// Goal: orders that are gone through together weigh what each weighs by itself, and days are
+    /// made of smoothed quarters. Method: random orders, beside the plain computation.
+    #[test]
+    fn together_is_as_one_by_one(
+        orders in proptest::collection::vec(
+            (0..200 * DAY, proptest::option::of(0..100 * DAY), 0..3_usize), 1..200),
+    ) {
+        let mut lanes = Lanes::default();
+        add(&mut lanes, &orders, 1);
+        let at = quarter(190 * DAY);
+        let week = std::array::from_fn(|it| 0.5 + it as f64 / WEEK as f64);
+        let key = Lane::of(&way("SP", "RJ", "s"), Stage::Paid).0[0];
+        let fades = Weights::fading(at, HALF_LIFE);
+        let (mut read, mut seen) = (super::Orders::default(), Seen::default());
+        read.read(&lanes, key, fades.first, at);
+        read.look(&fades, &fades.times(&week), &mut seen);
+        let plain = plainly(&lanes, key, at, &week);
+        let near = |a: &[f64], b: &[f64]| {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-9 * (1.0 + b))
+        };
+        prop_assert!(near(&seen.arrived, &plain.arrived), "{:?} {:?}", seen.arrived, plain.arrived);
+        prop_assert!(near(&seen.waited, &plain.waited), "{:?} {:?}", seen.waited, plain.waited);
+        let (smooth, far) = (seen.smooth(), |off: i64| SMOOTH + 1 - off.abs());
+        for (at, it) in (0..).zip(&smooth.waited) {
+            let all = (0..).zip(&plain.waited).map(|(n, it)| far(n - at).max(0) as f64 * it);
+            prop_assert!(near(&[all.sum::<f64>() / far(0).pow(2) as f64], &[*it]), "{at}");
+        }
+        let days = seen.days();
+        let whole = |at: usize| (plain.waited[4 * at..][..4].iter().sum::<f64>() * PARTS).round();
+        prop_assert_eq!(days.len(), DAYS);
+        prop_assert!((0..DAYS).all(|it| (days[it].1 as f64 - whole(it)).abs() <= 1.0));
+    }
+}
+
 /// Two hundred orders a lane, one of three days, one of nine: each is told apart, a seller of whom
 /// nothing is known goes by the lane, a place of which nothing is known by all.
 #[test]

@@ -55,6 +55,21 @@ proptest! {
         }
     }
 
+    /// Goal: the words of a text are the same, whether features are asked for or not, and there is no
+    /// feature where none was asked for. Method: both, one behind the other.
+    #[test]
+    fn words_alone_are_the_words(said in "[a-zA-Zé'!?.@ :0-9☺]{0,60}", negation in any::<bool>()) {
+        let said = if negation { format!("{said} hasn't, nunca {said}") } else { said };
+        let (mut all, mut alone) = (Grams::default(), Grams::default());
+        all.read(&said);
+        alone.read(&said);
+        alone.read_tokens(&said);
+        prop_assert_eq!(format!("{:?}", all.tokens), format!("{:?}", alone.tokens));
+        let counts = |it: &Grams| (it.n_exclamations, it.n_questions, it.n_shouted);
+        prop_assert_eq!(counts(&all), counts(&alone));
+        prop_assert!(alone.words.is_empty() && alone.pieces.is_empty());
+    }
+
     /// Goal: taking a text out leaves no trace. Method: counts before, and after one in and out.
     #[test]
     fn what_goes_out_was_never_in(texts in texts(), one in proptest::collection::vec(any::<u8>(), 1..8)) {

@@ -1,0 +1,316 @@
+//! How right it was what orders were told of when they arrive.
+//!
+//! ```text
+//!  fold orders ─(orders that arrived, summed by model, stage and day)─▶ expire ─▶ reduce ─▶ publish
+//! ```
+//!
+//! # Meaning
+//! A row for each model of arrival and stage in which it spoke of orders that arrived since: what was
+//! told when they were paid, and what was told when they were shipped, each against the instant at
+//! which they were first said to be delivered. An order counts for a stage if something was told of it
+//! there ([`crate::order_visibility`]) and nothing ended it before: it was not cancelled and did not
+//! come back before it was delivered, and was not shipped before (or just when) it was paid. It counts
+//! for [`SHOWN`] after the end of the UTC day on which it entered the stage, whether it arrived early
+//! or late in them; those that are still on their way are in no row. What is said later of an order,
+//! also that it is somebody's who was erased, corrects the sums.
+//!
+//! # Invariants
+//! - Whole numbers only, each the sum of what single orders add: distances in whole minutes.
+//! - A model is known for as long as one of its orders counts: it is taken away no sooner than ninety
+//!   days after the next one spoke, and none of its orders entered a stage after that. So what an
+//!   order once added is what is taken back for it; what is beyond is dropped on both ways.
+//!
+//! # State
+//! A record for each model, stage and day on which one of its orders entered, twice; none for orders.
+//! Models are sealed once a day: some hundred and sixty rows a tenant.
+//!
+//! # Why this way
+//! A timer for each order that arrived would touch it once more when it counts no longer, eighty days
+//! later, and its row would go to every sink again.
+
+use std::collections::BTreeMap;
+
+use compact_str::CompactString;
+use differential_dataflow::difference::{IsZero, Semigroup};
+use differential_dataflow::{AsCollection, VecCollection};
+use hashbrown::HashMap;
+use schemas::events::Event;
+use schemas::names::{Name, key_text};
+use schemas::rows::{Row, Value, ViewDef};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::generic::operator::Operator;
+
+use super::{ALL, DEF, Quality};
+use crate::Epoch;
+use crate::fold::Project;
+use crate::models::arrivals::{SHOWN, published};
+use crate::models::journeys::Journey;
+use crate::models::lanes::{Stage, Way};
+use crate::orders::{self, NEVER, Orders, State};
+use crate::publish::Relation;
+
+/// Microseconds.
+const MINUTE: i64 = 60_000_000;
+const DAY: i64 = 1_440 * MINUTE;
+
+/// Whose orders, who told them, and whether when they were shipped (else when they were paid).
+pub(crate) type Group = (CompactString, CompactString, bool);
+
+/// And the day on which they entered that stage.
+type At = (Group, i64);
+
+/// Orders; minutes between when they arrived and when they were told to with even chance; those of
+/// them that arrived by when they were told to in nine cases of ten.
+type Totals = (i64, i64, i64);
+
+/// What differential computes.
+pub(crate) type Record = (Group, Totals);
+
+/// The relation.
+pub(crate) struct OfArrivals;
+
+/// The instant from which on orders that entered on a day count no longer.
+fn ends(day: i64) -> Epoch {
+    let micros = day.saturating_add(1).saturating_mul(DAY).saturating_add(SHOWN);
+    u64::try_from(micros.div_euclid(1_000)).unwrap_or(0)
+}
+
+/// What an order adds that went this way, was told when it entered a stage, and was delivered: to
+/// whom, and how much; nothing if nothing was told.
+fn judged(
+    way: &Way<'_>,
+    stage: Stage,
+    entered: i64,
+    delivered: i64,
+) -> Option<(CompactString, Totals)> {
+    let (arrival, model) = published().of(way, stage, entered)?;
+    // Whole milliseconds: so it was shown.
+    let by = |chance: f64| arrival.by(chance).div_euclid(1_000) * 1_000;
+    let off = delivered.saturating_sub(by(0.5)).saturating_abs().div_euclid(MINUTE);
+    Some((model, (1, off, i64::from(delivered <= by(0.9)))))
+}
+
+/// All that what an order adds depends on.
+#[derive(PartialEq)]
+struct Arrival<'s> {
+    /// From, to, seller (or carrier).
+    places: [Option<&'s str>; 3],
+    /// From placed to promised.
+    promised: Option<i64>,
+    /// When it was paid, and when it was shipped, if something was told of it then.
+    entered: [Option<i64>; 2],
+    delivered: i64,
+}
+
+impl<'s> Arrival<'s> {
+    /// Of an order that was delivered, and told.
+    fn of(state: &'s State) -> Option<Arrival<'s>> {
+        let [promised, delivered, cancelled, returned] = state.instants_known();
+        if delivered == NEVER || cancelled.min(returned) < delivered {
+            return None;
+        }
+        let entered = state.stages_entered().map(|it| it.filter(|at| *at <= delivered));
+        let [paid, shipped] = entered;
+        let paid = paid.filter(|at| shipped.is_none_or(|it| *at < it));
+        paid.or(shipped)?;
+        let promised = (promised != NEVER).then_some(promised).zip(state.placed_at());
+        Some(Arrival {
+            places: state.first_way(),
+            promised: promised.map(|(by, since)| by - since),
+            entered: [paid, shipped],
+            delivered,
+        })
+    }
+
+    /// What it adds, stage by stage.
+    fn adds<'a>(&'a self, tenant: &'a str) -> impl Iterator<Item = (At, Totals)> + 'a {
+        let [from, to, seller] = self.places;
+        let way = Way { tenant, from, to, seller, promised: self.promised };
+        let stages = [(Stage::Paid, false), (Stage::Shipped, true)].into_iter().zip(self.entered);
+        stages.filter_map(move |((stage, is_shipped), entered)| {
+            let entered = entered?;
+            let (model, totals) = judged(&way, stage, entered, self.delivered)?;
+            Some((((tenant.into(), model, is_shipped), entered.div_euclid(DAY)), totals))
+        })
+    }
+}
+
+/// What moved within an instant, summed.
+#[derive(Default)]
+pub(crate) struct Arrived {
+    all: HashMap<At, Totals, foldhash::fast::FixedState>,
+}
+
+impl Project<Orders> for Arrived {
+    type Data = At;
+    type Diff = Totals;
+
+    #[inline]
+    fn change(
+        &mut self,
+        name: &Name,
+        old: Option<&State>,
+        new: &State,
+        _emit: &mut dyn FnMut(At, Totals),
+    ) {
+        let (old, new) = (old.and_then(Arrival::of), Arrival::of(new));
+        if old == new {
+            return;
+        }
+        for (at, (n, off, by_p90)) in old.iter().flat_map(|it| it.adds(name.tenant())) {
+            self.all.entry(at).or_default().plus_equals(&(-n, -off, -by_p90));
+        }
+        for (at, more) in new.iter().flat_map(|it| it.adds(name.tenant())) {
+            self.all.entry(at).or_default().plus_equals(&more);
+        }
+    }
+
+    fn seal(&mut self, emit: &mut dyn FnMut(At, Totals)) {
+        for (at, totals) in self.all.drain().filter(|it| !it.1.is_zero()) {
+            emit(at, totals);
+        }
+    }
+}
+
+/// Sums per model and stage, of the days that count.
+pub(crate) fn relate<'s>(
+    arrived: VecCollection<'s, Epoch, At, Totals>,
+) -> VecCollection<'s, Epoch, Record, isize> {
+    expire(arrived).reduce_named("model_quality", |_, days, summed: &mut Vec<(Totals, isize)>| {
+        let mut all = Totals::default();
+        days.iter().for_each(|it| all.plus_equals(&it.1));
+        if all.0 > 0 {
+            summed.push((all, 1));
+        }
+    })
+}
+
+/// Takes a day back at the very instant from which on it counts no longer, and lets nothing more of
+/// it through.
+fn expire<'s>(
+    arrived: VecCollection<'s, Epoch, At, Totals>,
+) -> VecCollection<'s, Epoch, At, Totals> {
+    type Out = CapacityContainerBuilder<Vec<(At, Epoch, Totals)>>;
+    let name = format!("expire {}", DEF.name);
+    let kept = arrived.inner.unary_frontier::<Out, _, _, _>(Pipeline, &name, |first, _| {
+        let mut held = Some(first);
+        // What was let through, by when it is to be taken back.
+        let mut through: BTreeMap<Epoch, BTreeMap<At, Totals>> = BTreeMap::new();
+        move |(input, frontier), output| {
+            input.for_each(|capability, records| {
+                let mut session = output.session(&capability);
+                for (at, epoch, totals) in records.drain(..) {
+                    let ends = ends(at.1);
+                    if epoch < ends {
+                        let of_day = through.entry(ends).or_default();
+                        of_day.entry(at.clone()).or_default().plus_equals(&totals);
+                        session.give((at, epoch, totals));
+                    }
+                }
+            });
+            let next = frontier.frontier().first().copied();
+            let (Some(next), Some(capability)) = (next, &mut held) else {
+                // Time did not pass, it ended: nothing more is taken back.
+                held = None;
+                return;
+            };
+            while let Some(day) = through.first_entry().filter(|it| *it.key() < next) {
+                let (due, sums) = day.remove_entry();
+                let back = sums.into_iter().filter(|it| !it.1.is_zero());
+                let back = back.map(|(at, (n, off, by_p90))| (at, due, (-n, -off, -by_p90)));
+                output.session(&capability.delayed(&due)).give_iterator(back);
+            }
+            capability.downgrade(&next);
+        }
+    });
+    kept.as_collection()
+}
+
+/// By which a stage is known outside.
+fn stage_text(is_shipped: bool) -> &'static str {
+    if is_shipped { "shipped" } else { "paid" }
+}
+
+impl Relation for OfArrivals {
+    const DEF: &'static ViewDef = &DEF;
+    type Record = Record;
+
+    fn name(((tenant, model, is_shipped), _): &Record) -> Name {
+        Name::new(tenant, &key_text(&[model, stage_text(*is_shipped)]))
+    }
+
+    fn row(((_, model, is_shipped), (n, off, by_p90)): &Record) -> Row {
+        let hours = 60 * n;
+        Quality {
+            model: model.clone(),
+            of: stage_text(*is_shipped),
+            series: ALL,
+            n_judged: *n,
+            // To the next whole hour.
+            of_orders: [Some((off + hours / 2) / hours), Some(by_p90 * 1_000 / n)],
+            ..Quality::default()
+        }
+        .row()
+    }
+}
+
+/// The rows, plainly: each row of `orders` that says that it was delivered, by itself.
+pub(super) fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
+    /// Tenant, model, stage.
+    type Whose = (String, String, &'static str);
+    // Of each order, minutes off, and whether it came by p90.
+    let mut sums: BTreeMap<Whose, Vec<(i64, bool)>> = BTreeMap::new();
+    for (name, row) in orders::reference(events, now) {
+        let at = |field: &str| match row.values[orders::DEF.position(field).expect("a field")] {
+            Value::Time(it) => Some(it),
+            _ => None,
+        };
+        let journey = Journey::of(&row, name.tenant());
+        let Some(delivered) = journey.delivered_at else { continue };
+        if ["cancelled_at", "returned_at"].iter().any(|it| at(it).is_some_and(|it| it < delivered))
+        {
+            continue;
+        }
+        let shipped = journey.entered(Stage::Shipped);
+        for (stage, of) in [(Stage::Paid, "paid"), (Stage::Shipped, "shipped")] {
+            let Some(entered) = journey.entered(stage) else { continue };
+            if of == "paid" && shipped.is_some_and(|it| it <= entered) {
+                continue;
+            }
+            // Eighty days from the midnight that comes.
+            let last = (entered.div_euclid(DAY) + 81) * DAY;
+            if now as i64 * 1_000 >= last {
+                continue;
+            }
+            let Some((arrival, model)) = published().of(&journey.way(), stage, entered) else {
+                continue;
+            };
+            let [p50, p90] = [0.5, 0.9].map(|it| arrival.by(it).div_euclid(1_000) * 1_000);
+            let group = (name.tenant().to_string(), model.to_string(), of);
+            let minutes = (delivered - p50).abs() / 60_000_000;
+            sums.entry(group).or_default().push((minutes, delivered <= p90));
+        }
+    }
+    let rows = sums.into_iter().map(|((tenant, model, of), orders)| {
+        let n = orders.len() as i64;
+        let minutes: i64 = orders.iter().map(|it| it.0).sum();
+        let in_time = orders.iter().filter(|it| it.1).count() as i64;
+        let name = Name::new(&tenant, &key_text(&[&model, of]));
+        let values = DEF.fields.iter().map(|field| match field.name {
+            "model" => Value::Text(model.as_str().into()),
+            "of" => Value::Text(of.into()),
+            "series" => Value::Text("all".into()),
+            "bucket_minutes" => Value::Int(0),
+            "n_judged" => Value::Int(n),
+            "mean_error_hours" => Value::Int((minutes as f64 / n as f64 / 60.0).round() as i64),
+            "by_p90_permille" => Value::Int(in_time * 1_000 / n),
+            _ => Value::Null,
+        });
+        (name, Row { values: values.collect() })
+    });
+    rows.collect()
+}
+
+#[cfg(test)]
+mod tests;

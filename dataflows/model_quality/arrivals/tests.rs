@@ -1,0 +1,163 @@
+use schemas::events::{Data, Line, OrderPlaced, OrderReversed, OrderStatusChanged, Status};
+use schemas::names::Currency;
+
+use super::*;
+use crate::histories::play_until;
+use crate::models::arrivals::Speaker;
+use crate::models::lanes::{Lane, Lanes, QUARTER};
+
+/// A midnight in the year 2100: models of then speak of no order of another test.
+const THEN: i64 = 47_482 * DAY;
+const HOUR: i64 = 60 * MINUTE;
+
+/// Says of every order of `t` that it takes three days from each stage.
+fn published_once() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let mut lanes = Lanes::default();
+        for stage in [Stage::Paid, Stage::Shipped] {
+            let lane = Lane::of(&Way { tenant: "t", ..Way::default() }, stage);
+            for day in 0..60 {
+                let at = THEN + (day - 70) * DAY + HOUR;
+                lanes.entered(&lane, at, 5);
+                lanes.arrived(&lane, at, at + 3 * DAY, 5);
+            }
+        }
+        let model = lanes.sealed(THEN / QUARTER * QUARTER).unwrap();
+        published().set(vec![Speaker::new(model, "arrival 7", THEN)]);
+    });
+}
+
+fn event(n: usize, at: i64, data: Data<'static>) -> Event<'static> {
+    let (tenant, source, id) = ("t".into(), "s".into(), n.to_string().into());
+    Event { tenant, source, id, time: at, data }
+}
+
+fn status(order: &'static str, status: Status) -> Data<'static> {
+    let (order, line, customer) = (order.into(), None, None);
+    Data::OrderStatusChanged(OrderStatusChanged { order, status, line, customer })
+}
+
+/// Of each row, by its key: how many orders, the mean error in hours, by p90.
+fn rows(events: &[Event<'static>], instants: Vec<Epoch>) -> Vec<BTreeMap<String, [i64; 3]>> {
+    published_once();
+    let answers = play_until(events.to_vec(), instants.clone());
+    let of = |(answer, now): (&BTreeMap<_, BTreeMap<Name, Row>>, Epoch)| {
+        let found = &answer["model_quality"];
+        assert_eq!(*found, super::super::reference(events, now));
+        let arrivals = found.iter().filter(|it| it.0.key().starts_with("arrival"));
+        let some = |row: &Row| {
+            ["n_judged", "mean_error_hours", "by_p90_permille"].map(|it| {
+                match row.values[DEF.position(it).expect("a field")] {
+                    Value::Int(it) => it,
+                    ref other => panic!("{it}: {other:?}"),
+                }
+            })
+        };
+        arrivals.map(|(name, row)| (name.key().to_string(), some(row))).collect()
+    };
+    answers.iter().zip(instants).map(of).collect()
+}
+
+/// What was told is judged stage by stage: one order that came as it was told, one that came a week
+/// late, one that was cancelled before it came, one that was told nothing when it was paid.
+fn orders() -> Vec<Event<'static>> {
+    let (on_time, late, cancelled, at_once) = ("a", "b", "c", "d");
+    let reversed = OrderReversed {
+        order: cancelled.into(),
+        customer: None,
+        amount: None,
+        currency: None,
+        reason: None,
+    };
+    let said = [
+        (HOUR, status(on_time, Status::Paid)),
+        (3 * DAY + HOUR, status(on_time, Status::Delivered)),
+        (HOUR, status(late, Status::Paid)),
+        (DAY + HOUR, status(late, Status::Shipped)),
+        (11 * DAY + HOUR, status(late, Status::Delivered)),
+        (HOUR, status(cancelled, Status::Shipped)),
+        (2 * DAY, Data::OrderCancelled(reversed)),
+        (3 * DAY, status(cancelled, Status::Delivered)),
+        (DAY + HOUR, status(at_once, Status::Paid)),
+        (DAY + HOUR, status(at_once, Status::Shipped)),
+        (4 * DAY + HOUR, status(at_once, Status::Delivered)),
+        // Before any model spoke.
+        (-HOUR, status("e", Status::Paid)),
+        (2 * DAY, status("e", Status::Delivered)),
+    ];
+    said.into_iter().enumerate().map(|(n, (at, data))| event(n, THEN + at, data)).collect()
+}
+
+fn ms(at: i64) -> Epoch {
+    u64::try_from((THEN + at) / 1_000).unwrap()
+}
+
+/// Goal: each stage is judged by what was told in it and by nothing else; orders count until eighty
+/// days after the day on which they entered it, to the millisecond. Method: orders that say what is
+/// meant, and the rows around the ends of their two days.
+#[test]
+fn stage_by_stage_for_eighty_days() {
+    let ends = [81 * DAY, 82 * DAY];
+    let around = ends.iter().flat_map(|it| [ms(*it) - 1, ms(*it)]);
+    let instants = [ms(12 * DAY)].into_iter().chain(around).collect();
+    let found = rows(&orders(), instants);
+    let [paid, shipped] = ["arrival 7/paid", "arrival 7/shipped"].map(String::from);
+    // Those that came in three days are off by hours at most, the late one by eight and seven days.
+    let of = |at: usize, key: &String| found[at].get(key).copied();
+    let [n, off, in_time] = of(0, &paid).unwrap();
+    assert_eq!((n, in_time), (2, 500));
+    assert!((90..=102).contains(&off), "{off}");
+    let [n, off, in_time] = of(0, &shipped).unwrap();
+    assert_eq!((n, in_time), (2, 500));
+    assert!((78..=90).contains(&off), "{off}");
+    assert_eq!(found[1], found[0], "until the first day's end");
+    assert_eq!((of(2, &paid), of(2, &shipped)), (None, of(0, &shipped)));
+    assert_eq!(found[3], found[2]);
+    assert_eq!(found[4], BTreeMap::new());
+}
+
+/// Goal: late facts correct what an order added, and one that comes when its day counts no longer
+/// changes nothing. Method: the late order is said to have come earlier; then that it was cancelled
+/// before. Its line says where it goes: another lane, of which nothing more is known.
+#[test]
+fn late_facts_correct() {
+    let mut events = orders();
+    let n = events.len();
+    events.push(event(n, THEN + 7 * DAY + HOUR, status("b", Status::Delivered)));
+    let corrected = rows(&events, vec![ms(12 * DAY)]).remove(0);
+    let [n_paid, off, in_time] = corrected["arrival 7/paid"];
+    assert_eq!((n_paid, in_time), (2, 500));
+    assert!((42..=54).contains(&off), "{off}");
+    let line = Line {
+        sku: "s".into(),
+        quantity: 1,
+        unit_price: 1,
+        ship_from: None,
+        ship_to: Some("x".into()),
+        carrier: Some("c".into()),
+        seller: None,
+    };
+    let placed = OrderPlaced {
+        order: "a".into(),
+        customer: "c".into(),
+        currency: Currency::parse("EUR").unwrap(),
+        lines: vec![line],
+        promised_at: Some(THEN + 9 * DAY),
+        channel: None,
+    };
+    events.push(event(n + 1, THEN, Data::OrderPlaced(placed)));
+    let again = rows(&events, vec![ms(12 * DAY)]).remove(0);
+    assert_eq!(again["arrival 7/paid"], corrected["arrival 7/paid"]);
+    let reversed = OrderReversed {
+        order: "b".into(),
+        customer: None,
+        amount: None,
+        currency: None,
+        reason: None,
+    };
+    events.push(event(n + 2, THEN + 2 * DAY, Data::OrderCancelled(reversed)));
+    let gone = rows(&events, vec![ms(12 * DAY)]).remove(0);
+    assert_eq!(gone["arrival 7/paid"][0], 1);
+    assert_eq!(gone["arrival 7/shipped"][0], 1);
+}
