@@ -16,6 +16,8 @@ use crate::Epoch;
 use crate::catalogue::{Sources, ViewSet, Views, definitions};
 use crate::dedup::{Dedup, DedupLimits};
 use crate::inputs::Updates;
+use crate::models::arrivals::{Speaker, published};
+use crate::models::lanes::{Lane, Lanes, QUARTER, STAGES, Way};
 
 const SECRET: Secret = Secret([3; 16]);
 pub(crate) const START: u64 = 1_767_225_600_000;
@@ -82,6 +84,29 @@ pub(crate) fn opened(customer: &'static str, case: &'static str) -> Data<'static
         queue: "first".into(),
         skills: vec![],
     })
+}
+
+/// A midnight in the year 2100, microseconds since the Unix epoch: models of then speak of no order of
+/// another test.
+pub(crate) const THEN: i64 = 47_482 * 4 * QUARTER;
+
+/// From [`THEN`] on there is a model, `arrival 7`, which says of every order of the tenant `t` that it
+/// takes three days from each stage.
+pub(crate) fn arrivals_published() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let (mut lanes, day) = (Lanes::default(), 4 * QUARTER);
+        for stage in STAGES {
+            let lane = Lane::of(&Way { tenant: "t", ..Way::default() }, stage);
+            for n in 0..60 {
+                let at = THEN + (n - 70) * day + day / 24;
+                lanes.entered(&lane, at, 5);
+                lanes.arrived(&lane, at, at + 3 * day, 5);
+            }
+        }
+        let model = lanes.sealed(THEN).expect("enough orders arrived");
+        published().set(vec![Speaker::new(model, "arrival 7", THEN)]);
+    });
 }
 
 /// Rows of every view, by name of the view.

@@ -410,9 +410,9 @@ impl Counts {
         }
     }
 
-    /// How many there were, by the hour of every type and of all, by five minutes of all.
+    /// How many there were of every type and of all, by five minutes and by the hour.
     fn load(&self, secret: &Secret, into: &mut Vec<Addressed<load_forecast::Update>>) {
-        use load_forecast::{ALL, EVENTS, Update, bucket_of};
+        use load_forecast::{ALL, COUNTED_BY, EVENTS, Update, bucket_of};
         let mut sums: BTreeMap<(&str, &str, u16, i64), u64> = BTreeMap::new();
         for ((tenant, minute), counts) in &self.others {
             let mut add = |series, minutes, n| {
@@ -420,10 +420,11 @@ impl Counts {
                 *sum.or_insert(0) += n;
             };
             let all: u64 = counts.iter().sum();
-            add(ALL, 5, all);
-            add(ALL, 60, all);
-            let kinds = EventType::ALL.into_iter().zip(counts).filter(|it| *it.1 > 0);
-            kinds.for_each(|(kind, n)| add(kind.as_str(), 60, *n));
+            let kinds = EventType::ALL.into_iter().zip(counts.iter().copied());
+            let kinds = kinds.map(|(kind, n)| (kind.as_str(), n)).chain([(ALL, all)]);
+            for (series, n) in kinds.filter(|it| it.1 > 0) {
+                COUNTED_BY.into_iter().for_each(|minutes| add(series, minutes, n));
+            }
         }
         for ((tenant, series, minutes, bucket), n) in sums {
             let n = i64::try_from(n).unwrap_or(i64::MAX);

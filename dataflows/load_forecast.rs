@@ -5,7 +5,7 @@
 //!
 //! # Meaning
 //! One row per series and length of its buckets. Series are the tenant's own events (`of` is
-//! `events`: every type and `all` of them by the hour, `all` by five minutes), and what was measured
+//! `events`: every type and `all` of them, by five minutes and by the hour), and what was measured
 //! outside (`of` is `measured`). At the end of each bucket, by the epoch, the row says what comes in
 //! the next 24 hours, or the next four where buckets are shorter than a quarter of an hour
 //! ([`crate::models::load`]), by the [`KEPT`] before, and how right such forecasts were. A bucket in
@@ -18,7 +18,8 @@
 //! # State
 //! 16 bytes for each bucket of the last eight weeks (of at most [`BUCKETS_MAX`]) in which there was
 //! something. A forecast is made by who reads the row, never by a worker, and is kept until it is
-//! another one.
+//! another one. One is made at a time in the whole process: however many read, forecasts take one
+//! core at the most, and leave the others to the workers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -50,6 +51,8 @@ pub(crate) const EVENTS: &str = "events";
 pub(crate) const MEASURED: &str = "measured";
 /// All types together.
 pub(crate) const ALL: &str = "all";
+/// Minutes of the buckets in which a tenant's events are counted.
+pub(crate) const COUNTED_BY: [u16; 2] = [5, 60];
 /// Who makes the forecasts: [`crate::models::load`], and its version, which is another one whenever
 /// the same values would be told otherwise.
 pub const MODEL: &str = "load 1";
@@ -331,6 +334,9 @@ impl State {
             return None;
         }
         let full = |day: &[f64]| day.iter().any(|it| *it > 0.0);
+        // Whoever else makes one now goes first.
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _turn = ONE_AT_A_TIME.lock();
         // Nothing follows from a single day.
         values.chunks(per_day).filter(|it| full(it)).nth(1)?;
         Some(Past { first, per_day, values: &values }.forecast(ahead))
@@ -508,7 +514,7 @@ pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
     };
     for event in events {
         let kind = event.data.event_type().as_str();
-        for (named, minutes) in [(kind, 60), (ALL, 60), (ALL, 5)] {
+        for (named, minutes) in [(kind, 60), (kind, 5), (ALL, 60), (ALL, 5)] {
             say(&event.tenant, EVENTS, named, minutes, event.time, 1);
         }
         if let Data::LoadMeasured(it) = &event.data {

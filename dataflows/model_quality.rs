@@ -60,8 +60,8 @@ pub static DEF: ViewDef = ViewDef {
             FieldKind::Text,
             false,
             true,
-            "What it speaks of: texts; loads, events or measured ones; when orders arrive, once paid or \
-             once shipped.",
+            "What it speaks of: texts; loads, events or measured ones; when orders arrive, as said at a \
+             stage of their way.",
         ),
         FieldDef::new(
             "series",

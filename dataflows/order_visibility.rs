@@ -11,11 +11,13 @@
 //! expected as the order is, another by the fixed time of its own status. The words for the
 //! customer tell a time that was learnt from one that is fixed.
 //!
-//! When it arrives (`eta_p50`, `eta_p90`, `late_risk_percent`) is said of an order that was paid or
-//! shipped, and is neither delivered nor cancelled nor came back, for [`SHOWN`] from entering that
-//! stage on: by the model of *other* orders' lanes that was sealed and published before it entered
-//! the stage ([`crate::models::arrivals`]), whose name is `eta_model`. It is said anew when the order
-//! enters the next stage, and at no other time. Where there is no such model nothing is made up.
+//! When it arrives (`eta_p50`, `eta_p90`, `late_risk_percent`) is said of an order that was paid and
+//! is neither delivered nor cancelled nor came back, for [`SHOWN`] from entering the furthest stage
+//! that it is in ([`crate::models::journeys`]): by the model of *other* orders' lanes that was sealed
+//! and published before it entered that stage ([`crate::models::arrivals`]), whose name is `eta_model`;
+//! `eta_reasons` are the kinds of orders that it leans on. It is said anew when the order enters the
+//! next stage (paid, in production, checked, shipped, out for delivery), and at no other time. Where
+//! there is no such model nothing is made up.
 //!
 //! # State
 //! None: it is another look at the map of `orders` ([`crate::served`]), so it costs an event
@@ -30,7 +32,9 @@ use schemas::rows::{FieldDef, FieldKind, Row, Shape, Value, ViewDef};
 use serde_json::{Value as Json, json};
 
 use crate::models::arrivals::{self, SHOWN};
+use crate::models::eta::{Arrival, Reason};
 use crate::models::journeys::Journey;
+use crate::models::lanes::Way;
 use crate::models::silences;
 use crate::orders::standing::{next, usual};
 use crate::orders::{self, Orders, State};
@@ -111,12 +115,21 @@ pub static DEF: ViewDef = ViewDef {
             "Which published model says when it arrives, such as arrival 3.",
         ),
         FieldDef::new(
+            "eta_reasons",
+            FieldKind::Json,
+            false,
+            false,
+            "What that leans on, the orders most like it first, at most three: words, and orders (how \
+             many of them arrived, older ones counting less).",
+        ),
+        FieldDef::new(
             "lines",
             FieldKind::Json,
             false,
             false,
             "Each line: line, sku, quantity, the status in which it stands and since when, what comes \
-             next (next) and by when (next_by); ship_from, ship_to, carrier, seller where stated.",
+             next (next) and by when (next_by), and while that is said of the order when it arrives \
+             (eta_p50, eta_p90); ship_from, ship_to, carrier, seller where stated.",
         ),
         FieldDef::new(
             "timeline",
@@ -155,28 +168,33 @@ impl Fold for OrderVisibility {
 }
 
 /// What is said of when it arrives: half of such orders by then, nine of ten by then, how many of a
-/// hundred break their promise, and who says so.
+/// hundred break their promise, who says so, and why.
 struct Eta {
     p50: i64,
     p90: i64,
     risk: Option<i64>,
     model: CompactString,
+    reasons: Vec<Reason>,
 }
 
 impl Eta {
-    /// Of the order's own row.
-    fn of(order: &Row, tenant: &str, now: i64) -> Option<Eta> {
-        let journey = Journey::of(order, tenant);
+    /// Of an order.
+    fn of(journey: &Journey, now: i64) -> Option<Eta> {
         let (stage, entered) = journey.stands()?;
         if now > entered.saturating_add(SHOWN) {
             return None;
         }
         let (arrival, model) = arrivals::published().of(&journey.way(), stage, entered)?;
-        // Whole milliseconds: so it is shown.
-        let by = |chance: f64| arrival.by(chance).div_euclid(1_000) * 1_000;
+        let [p50, p90] = by(&arrival);
         let risk = journey.promised_at.map(|it| (arrival.after(it) * 100.0).round() as i64);
-        Some(Eta { p50: by(0.5), p90: by(0.9), risk, model })
+        let reasons = arrivals::published().reasons(&journey.way(), stage, entered);
+        Some(Eta { p50, p90, risk, model, reasons })
     }
+}
+
+/// By when with even chance, and in nine cases of ten; in whole milliseconds, for so it is shown.
+fn by(arrival: &Arrival) -> [i64; 2] {
+    [0.5, 0.9].map(|chance| arrival.by(chance).div_euclid(1_000) * 1_000)
 }
 
 /// The row, of the order's own row, where the whole order stands and since when, when it gets stuck
@@ -203,7 +221,9 @@ fn seen(
         _ => None,
     };
     let is_late = of("late") == Value::Bool(true);
-    let eta = Eta::of(order, tenant, now);
+    let journey = Journey::of(order, tenant);
+    let eta = Eta::of(&journey, now);
+    let told = eta.is_some().then_some(&journey);
     let message = message((status, since), next, due, is_stuck, promised, is_late);
     Row {
         values: vec![
@@ -221,22 +241,40 @@ fn seen(
             time(eta.as_ref().map(|it| it.p50)),
             time(eta.as_ref().map(|it| it.p90)),
             eta.as_ref().and_then(|it| it.risk).map_or(Value::Null, Value::Int),
-            eta.map_or(Value::Null, |it| Value::Text(it.model)),
-            lines(of("lines"), stands, (status.zip(since), stuck_at)),
+            eta.as_ref().map_or(Value::Null, |it| Value::Text(it.model.clone())),
+            Value::Json(reasons(eta.map_or_else(Vec::new, |it| it.reasons))),
+            lines(of("lines"), stands, (status.zip(since), stuck_at), told),
             timeline(of("timeline")),
         ],
     }
 }
 
+fn reasons(of: Vec<Reason>) -> Json {
+    let of = of.into_iter().map(|it| json!({"words": it.words, "orders": it.orders}));
+    of.collect()
+}
+
 /// The order's lines without prices, each with where it stands, and what comes next by when: as of
 /// the order (where that stands, and when it gets stuck), if it stands as the order does; else by
-/// the fixed time of its own status. Nothing comes next of an order that is not on its way.
+/// the fixed time of its own status. Nothing comes next of an order that is not on its way. As long
+/// as it is told when the order arrives it is told of each line, too: on the line's own lane, from
+/// where it stands and since when. (Nothing is said of the order that does not hold for its lines, so
+/// none has stood there for longer than the order.)
 fn lines(
     of: Value,
     stands: Vec<Option<(Status, i64)>>,
     (order, stuck_at): (Option<(Status, i64)>, Option<i64>),
+    told: Option<&Journey>,
 ) -> Value {
     let Value::Json(Json::Array(mut lines)) = of else { return Value::Json(json!([])) };
+    let arrives = |line: &serde_json::Map<String, Json>, stands: Option<(Status, i64)>| {
+        let place = |name: &str| line.get(name).and_then(Json::as_str);
+        let (from, to) = (place("ship_from"), place("ship_to"));
+        let seller = place("seller").or_else(|| place("carrier"));
+        let (stage, since) = stands?;
+        let way = Way { from, to, seller, ..told?.way() };
+        Some(by(&arrivals::published().of(&way, stage, since)?.0))
+    };
     for (line, stands) in lines.iter_mut().zip(stands) {
         let Json::Object(line) = line else { continue };
         line.remove("unit_price");
@@ -244,13 +282,17 @@ fn lines(
         line.insert("status".into(), stands.map(|it| it.0.as_str()).into());
         line.insert("since".into(), at(stands.map(|it| it.1)).into());
         let on_its_way = stands.zip(stuck_at);
-        let by = on_its_way.and_then(|((status, since), stuck_at)| match stands == order {
+        let next_by = on_its_way.and_then(|((status, since), stuck_at)| match stands == order {
             true => Some(stuck_at),
             false => Some(since + usual(status)?),
         });
         let next = on_its_way.and_then(|it| next(it.0.0));
         line.insert("next".into(), next.map(Status::as_str).into());
-        line.insert("next_by".into(), at(by).into());
+        line.insert("next_by".into(), at(next_by).into());
+        if let Some([p50, p90]) = arrives(line, stands) {
+            line.insert("eta_p50".into(), at(Some(p50)).into());
+            line.insert("eta_p90".into(), at(Some(p90)).into());
+        }
     }
     Value::Json(Json::Array(lines))
 }

@@ -76,6 +76,7 @@ pub const MIGRATIONS: &[Migration] = &[
     ("0031_profile_health", include_str!("clickhouse/0031_profile_health.sql")),
     ("0032_load_forecast_model", include_str!("clickhouse/0032_load_forecast_model.sql")),
     ("0033_model_quality_of_all", include_str!("clickhouse/0033_model_quality_of_all.sql")),
+    ("0034_order_visibility_reasons", include_str!("clickhouse/0034_order_visibility_reasons.sql")),
 ];
 
 /// How a statement of a migration may begin, and what the name of its table or view stands behind: each may
@@ -164,7 +165,20 @@ pub const CLOSED: &[(&str, &str, &[&str])] = &[
     ),
     ("notifications", "state", &["planned", "delivered", "refused", "expired", "suppressed"]),
     ("load_forecast", "of", &["events", "measured"]),
-    ("model_quality", "of", &["texts", "events", "measured", "paid", "shipped"]),
+    (
+        "model_quality",
+        "of",
+        &[
+            "texts",
+            "events",
+            "measured",
+            "paid",
+            "in_production",
+            "quality_checked",
+            "shipped",
+            "out_for_delivery",
+        ],
+    ),
     ("identifiers", "why_not", &["blocked", "kind", "too_many"]),
     ("identity_conflicts", "reason", &["too_large", "separated", "contradiction"]),
     ("capacity", "advice", &["unknown", "enough", "more"]),

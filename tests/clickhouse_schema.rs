@@ -2,7 +2,7 @@
 //!
 //! `MILLSTREAM_BLESS=1` writes the views' files in `schemas/clickhouse/` anew.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -23,8 +23,7 @@ const FROZEN: &[(&str, &str)] = &[
 ];
 
 /// Goal: a view's file is what the catalogue says, or as it was released where a later one carries its
-/// tables forward; each view has one, and all files are built in, in the order of their numbers. (That
-/// all of them together make what the catalogue says tests/clickhouse/carried.rs asks a server.) Method:
+/// tables forward; each view has one, and all files are built in, in the order of their numbers. Method:
 /// generate again, compare; list the folder.
 #[test]
 #[allow(clippy::disallowed_methods)]
@@ -66,6 +65,54 @@ fn the_files_are_generated() {
         .collect();
     assert_eq!(there, named);
     assert_eq!(begun.len(), definitions().len(), "a view without its tables");
+}
+
+/// The tables and views that `text` makes and changes, each as the text that would make it at once: what a
+/// server does with it, as far as our migrations go. (tests/clickhouse/carried.rs asks a server.)
+fn carry(made: &mut BTreeMap<String, Vec<String>>, text: &str) {
+    for statement in clickhouse::statements(text) {
+        let about = clickhouse::about(&statement).unwrap().to_string();
+        let Some(change) = statement.strip_prefix(&format!("ALTER TABLE {about} ")) else {
+            made.insert(about, statement.lines().map(str::to_string).collect());
+            continue;
+        };
+        let lines = made.get_mut(&about).unwrap_or_else(|| panic!("no {about} to change"));
+        let of = |lines: &[String], name: &str| {
+            lines.iter().position(|it| it.trim_start().starts_with(name)).unwrap()
+        };
+        let name = |column: &str| column.split_inclusive('`').take(2).collect::<String>();
+        if let Some(comment) = change.strip_prefix("MODIFY COMMENT ") {
+            let at = of(lines, "COMMENT ");
+            lines[at] = format!("COMMENT {comment}");
+        } else if let Some(column) = change.strip_prefix("MODIFY COLUMN ") {
+            let at = of(lines, &name(column));
+            lines[at] = format!("    {column},");
+        } else if let Some(column) = change.strip_prefix("ADD COLUMN IF NOT EXISTS ") {
+            let (column, after) = column.rsplit_once(" AFTER ").unwrap();
+            let at = of(lines, &name(after)) + 1;
+            lines.insert(at, format!("    {column},"));
+        } else {
+            panic!("a change that this test cannot read: {statement}");
+        }
+    }
+}
+
+/// Goal: all files together make what the catalogue says, to the words of a column. Method: what each table
+/// and view of a view comes to after all of them, against its generated text alone.
+#[test]
+fn the_files_together_make_what_the_catalogue_says() {
+    let mut found = BTreeMap::new();
+    for (_, text) in MIGRATIONS {
+        carry(&mut found, text);
+    }
+    for def in definitions() {
+        let mut expected = BTreeMap::new();
+        carry(&mut expected, &clickhouse::of_view(def));
+        assert!(expected.len() >= 5, "{}", def.name);
+        for (name, text) in &expected {
+            assert_eq!(&found[name], text, "{name}: a migration is lacking");
+        }
+    }
 }
 
 /// Goal: names of ours and of fields never meet; a hint is about a field that is there. Method:

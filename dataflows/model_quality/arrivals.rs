@@ -6,10 +6,10 @@
 //!
 //! # Meaning
 //! A row for each model of arrival and stage in which it spoke of orders that arrived since: what was
-//! told when they were paid, and what was told when they were shipped, each against the instant at
-//! which they were first said to be delivered. An order counts for a stage if something was told of it
-//! there ([`crate::order_visibility`]) and nothing ended it before: it was not cancelled and did not
-//! come back before it was delivered, and was not shipped before (or just when) it was paid. It counts
+//! told when they entered it, against the instant at which they were first said to be delivered. An
+//! order counts for a stage if something was told of it there ([`crate::order_visibility`]) and
+//! nothing ended it before: it was not cancelled and did not come back before it was delivered, and
+//! entered no later stage before it (or just when it) entered this one. It counts
 //! for [`SHOWN`] after the end of the UTC day on which it entered the stage, whether it arrived early
 //! or late in them; those that are still on their way are in no row. What is said later of an order,
 //! also that it is somebody's who was erased, corrects the sums.
@@ -34,7 +34,7 @@ use compact_str::CompactString;
 use differential_dataflow::difference::{IsZero, Semigroup};
 use differential_dataflow::{AsCollection, VecCollection};
 use hashbrown::HashMap;
-use schemas::events::Event;
+use schemas::events::{Event, Status};
 use schemas::names::{Name, key_text};
 use schemas::rows::{Row, Value, ViewDef};
 use timely::container::CapacityContainerBuilder;
@@ -46,7 +46,7 @@ use crate::Epoch;
 use crate::fold::Project;
 use crate::models::arrivals::{SHOWN, published};
 use crate::models::journeys::Journey;
-use crate::models::lanes::{Stage, Way};
+use crate::models::lanes::{STAGES, Way};
 use crate::orders::{self, NEVER, Orders, State};
 use crate::publish::Relation;
 
@@ -54,8 +54,8 @@ use crate::publish::Relation;
 const MINUTE: i64 = 60_000_000;
 const DAY: i64 = 1_440 * MINUTE;
 
-/// Whose orders, who told them, and whether when they were shipped (else when they were paid).
-pub(crate) type Group = (CompactString, CompactString, bool);
+/// Whose orders, who told them, and at which stage.
+pub(crate) type Group = (CompactString, CompactString, Status);
 
 /// And the day on which they entered that stage.
 type At = (Group, i64);
@@ -80,7 +80,7 @@ fn ends(day: i64) -> Epoch {
 /// whom, and how much; nothing if nothing was told.
 fn judged(
     way: &Way<'_>,
-    stage: Stage,
+    stage: Status,
     entered: i64,
     delivered: i64,
 ) -> Option<(CompactString, Totals)> {
@@ -98,8 +98,8 @@ struct Arrival<'s> {
     places: [Option<&'s str>; 3],
     /// From placed to promised.
     promised: Option<i64>,
-    /// When it was paid, and when it was shipped, if something was told of it then.
-    entered: [Option<i64>; 2],
+    /// When it entered each stage, if something may have been told of it then.
+    entered: [Option<i64>; STAGES.len()],
     delivered: i64,
 }
 
@@ -110,15 +110,19 @@ impl<'s> Arrival<'s> {
         if delivered == NEVER || cancelled.min(returned) < delivered {
             return None;
         }
-        let entered = state.stages_entered().map(|it| it.filter(|at| *at <= delivered));
-        let [paid, shipped] = entered;
-        let paid = paid.filter(|at| shipped.is_none_or(|it| *at < it));
-        paid.or(shipped)?;
+        let mut entered = state.stages_entered().map(|it| it.filter(|at| *at <= delivered));
+        // Of the stages from here on the one that was entered first.
+        let mut first = i64::MAX;
+        for at in entered.iter_mut().rev() {
+            *at = at.filter(|at| *at < first);
+            first = at.unwrap_or(first);
+        }
+        entered.iter().flatten().next()?;
         let promised = (promised != NEVER).then_some(promised).zip(state.placed_at());
         Some(Arrival {
             places: state.first_way(),
             promised: promised.map(|(by, since)| by - since),
-            entered: [paid, shipped],
+            entered,
             delivered,
         })
     }
@@ -127,11 +131,10 @@ impl<'s> Arrival<'s> {
     fn adds<'a>(&'a self, tenant: &'a str) -> impl Iterator<Item = (At, Totals)> + 'a {
         let [from, to, seller] = self.places;
         let way = Way { tenant, from, to, seller, promised: self.promised };
-        let stages = [(Stage::Paid, false), (Stage::Shipped, true)].into_iter().zip(self.entered);
-        stages.filter_map(move |((stage, is_shipped), entered)| {
+        STAGES.into_iter().zip(self.entered).filter_map(move |(stage, entered)| {
             let entered = entered?;
             let (model, totals) = judged(&way, stage, entered, self.delivered)?;
-            Some((((tenant.into(), model, is_shipped), entered.div_euclid(DAY)), totals))
+            Some((((tenant.into(), model, stage), entered.div_euclid(DAY)), totals))
         })
     }
 }
@@ -227,24 +230,19 @@ fn expire<'s>(
     kept.as_collection()
 }
 
-/// By which a stage is known outside.
-fn stage_text(is_shipped: bool) -> &'static str {
-    if is_shipped { "shipped" } else { "paid" }
-}
-
 impl Relation for OfArrivals {
     const DEF: &'static ViewDef = &DEF;
     type Record = Record;
 
-    fn name(((tenant, model, is_shipped), _): &Record) -> Name {
-        Name::new(tenant, &key_text(&[model, stage_text(*is_shipped)]))
+    fn name(((tenant, model, stage), _): &Record) -> Name {
+        Name::new(tenant, &key_text(&[model, stage.as_str()]))
     }
 
-    fn row(((_, model, is_shipped), (n, off, by_p90)): &Record) -> Row {
+    fn row(((_, model, stage), (n, off, by_p90)): &Record) -> Row {
         let hours = 60 * n;
         Quality {
             model: model.clone(),
-            of: stage_text(*is_shipped),
+            of: stage.as_str(),
             series: ALL,
             n_judged: *n,
             // To the next whole hour.
@@ -272,10 +270,11 @@ pub(super) fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name,
         {
             continue;
         }
-        let shipped = journey.entered(Stage::Shipped);
-        for (stage, of) in [(Stage::Paid, "paid"), (Stage::Shipped, "shipped")] {
+        for (place, stage) in STAGES.into_iter().enumerate() {
+            let of = stage.as_str();
             let Some(entered) = journey.entered(stage) else { continue };
-            if of == "paid" && shipped.is_some_and(|it| it <= entered) {
+            let mut further = STAGES[place + 1..].iter().filter_map(|it| journey.entered(*it));
+            if further.any(|it| it <= entered) {
                 continue;
             }
             // Eighty days from the midnight that comes.

@@ -16,8 +16,8 @@
 //! - The oldest are taken away only when no order is told by them any more ([`SHOWN`]).
 //!
 //! # State
-//! The bodies, half a megabyte each at the most, and an eighth of one for silences; how many there may be is the business of those who
-//! add them. The rates of at most [`LANES_MAX`] lanes are kept beside, five megabytes for all models
+//! The bodies, a megabyte each at the most, and an eighth of one for silences; how many there may be
+//! is the business of those who add them. The rates of at most [`LANES_MAX`] lanes are kept beside, five megabytes for all models
 //! together; when there are more all of them are made again.
 //!
 //! # Why this way
@@ -34,8 +34,8 @@ use hashbrown::HashMap;
 use parking_lot::RwLock;
 use schemas::events::Status;
 
-use super::eta::{Arrival, Fitted};
-use super::lanes::{QUARTER, QUARTERS_MAX, Stage, Way};
+use super::eta::{Arrival, Fitted, Reason};
+use super::lanes::{QUARTER, QUARTERS_MAX, Way};
 
 /// The rates of so many lanes and models are kept.
 pub const LANES_MAX: usize = 2_048;
@@ -144,7 +144,7 @@ impl Arrivals {
     pub fn of(
         &self,
         way: &Way<'_>,
-        stage: Stage,
+        stage: Status,
         entered: i64,
     ) -> Option<(Arrival, CompactString)> {
         let all = Arc::clone(&self.all.read());
@@ -162,6 +162,13 @@ impl Arrivals {
             made
         });
         Some((it.model.by_rates(&lane, &rates, entered), it.name.clone()))
+    }
+
+    /// What that leans on.
+    pub fn reasons(&self, way: &Way<'_>, stage: Status, entered: i64) -> Vec<Reason> {
+        let all = Arc::clone(&self.all.read());
+        let it = all.iter().rfind(|it| it.since <= entered);
+        it.map_or_else(Vec::new, |it| it.model.reasons(way, stage))
     }
 }
 

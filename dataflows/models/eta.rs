@@ -31,7 +31,9 @@
 
 use std::sync::Arc;
 
-use super::lanes::{Lane, Lanes, QUARTER, QUARTERS_MAX, Stage, Way, quarter};
+use schemas::events::Status;
+
+use super::lanes::{Lane, Lanes, QUARTER, QUARTERS_MAX, Way, quarter};
 use super::silences::Patience;
 use crate::models::counts::ByHash;
 
@@ -57,8 +59,10 @@ const WEEK_BACK: i32 = 960;
 /// Turns in which rates and factors of the week are fitted to each other.
 const TURNS: usize = 3;
 
-/// Most keys that are kept, those with the most orders: half a megabyte.
-pub const KEYS_MAX: usize = 2_048;
+/// Most keys that are kept, of all stages together, those with the most orders: a megabyte.
+pub const KEYS_MAX: usize = 4_096;
+/// Most [`Reason`]s that are given.
+pub const REASONS_MAX: usize = 3;
 /// Fewest orders of a tenant that must have arrived before anything is said of a stage.
 pub const ARRIVED_MIN: i64 = 20;
 /// Quarters of a day.
@@ -108,6 +112,15 @@ struct Weights {
 struct Seen {
     arrived: Vec<f64>,
     waited: Vec<f64>,
+}
+
+/// What an estimate leans on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// In words: how many orders of which kind arrived.
+    pub words: String,
+    /// How many orders that arrived it is made of; those of ten days ago count half, and so on.
+    pub orders: u64,
 }
 
 /// When an order arrives.
@@ -242,14 +255,14 @@ impl Fitted {
     }
 
     /// When an order arrives that entered a stage at an instant, if anything is known of its tenant.
-    pub fn arrival(&self, way: &Way<'_>, stage: Stage, entered: i64) -> Option<Arrival> {
+    pub fn arrival(&self, way: &Way<'_>, stage: Status, entered: i64) -> Option<Arrival> {
         let lane = self.lane(way, stage)?;
         Some(self.by_rates(&lane, &self.rates(&lane), entered))
     }
 
     /// The keys of a way of which something is known, from wide to narrow: ways with the same ones
     /// are told the same.
-    pub(super) fn lane(&self, way: &Way<'_>, stage: Stage) -> Option<Lane> {
+    pub(super) fn lane(&self, way: &Way<'_>, stage: Status) -> Option<Lane> {
         let mut lane = Lane::of(way, stage);
         if !self.weeks.contains_key(&lane.0[0]) {
             return None;
@@ -268,6 +281,26 @@ impl Fitted {
             left
         });
         Arrival { from: i64::from(first) * QUARTER, waits: waits.collect() }
+    }
+
+    /// What is told of a way at a stage leans on: the narrowest first, at most [`REASONS_MAX`].
+    pub(super) fn reasons(&self, way: &Way<'_>, stage: Status) -> Vec<Reason> {
+        let mut reasons = Vec::new();
+        for (key, common) in way.keys(stage).into_iter().rev() {
+            let Some(days) = self.days.get(&key) else { continue };
+            let parts: u64 = super::fitted::unpacked(days).map(|it| it.0).sum();
+            let orders = (parts as f64 / PARTS).round() as u64;
+            if orders == 0 {
+                continue;
+            }
+            let noun = if orders == 1 { "order" } else { "orders" };
+            let words = format!("{orders} {noun}{common} arrived lately");
+            reasons.push(Reason { words, orders });
+            if reasons.len() == REASONS_MAX {
+                break;
+            }
+        }
+        reasons
     }
 
     fn week(&self, lane: &Lane) -> [f64; WEEK] {

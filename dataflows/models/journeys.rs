@@ -2,8 +2,9 @@
 //! seals, who is told, and who measures.
 //!
 //! # Meaning
-//! An order enters a stage when it is first said to be paid (or shipped), as a whole. One that was
-//! delivered before it entered a stage did not enter it. One that was cancelled, or came back without
+//! An order enters a stage ([`STAGES`]) when it is first said to stand there, as a whole. One that
+//! was delivered before it entered a stage did not enter it. It is in the furthest stage that it
+//! entered, whatever was said later of an earlier one. One that was cancelled, or came back without
 //! having been delivered, is on its way no more and teaches nothing.
 
 use schemas::events::Status;
@@ -12,7 +13,7 @@ use schemas::time::parse_rfc3339;
 use serde_json::Value as Json;
 
 use super::eta::WEIGHS;
-use super::lanes::{Lane, Lanes, Stage, Way};
+use super::lanes::{Lane, Lanes, STAGES, Way};
 use super::silences;
 use crate::orders;
 
@@ -37,8 +38,8 @@ pub struct Journey {
     placed_at: Option<i64>,
     /// When it was promised, microseconds since the Unix epoch, like all that follow.
     pub promised_at: Option<i64>,
-    paid_at: Option<i64>,
-    shipped_at: Option<i64>,
+    /// When it was first said to stand at each of [`STAGES`].
+    stood: [Option<i64>; STAGES.len()],
     /// When it was first delivered.
     pub delivered_at: Option<i64>,
     /// When it was first cancelled, or came back.
@@ -73,8 +74,7 @@ impl Journey {
             has_lines: !lines.is_empty(),
             placed_at: at("placed_at"),
             promised_at: at("promised_at"),
-            paid_at: first(Status::Paid),
-            shipped_at: first(Status::Shipped),
+            stood: STAGES.map(first),
             delivered_at: at("delivered_at"),
             ended_at: at("cancelled_at").into_iter().chain(at("returned_at")).min(),
         }
@@ -93,18 +93,17 @@ impl Journey {
     }
 
     /// When it entered a stage.
-    pub fn entered(&self, stage: Stage) -> Option<i64> {
-        let at = if stage == Stage::Paid { self.paid_at } else { self.shipped_at };
-        at.filter(|at| self.delivered_at.is_none_or(|it| it >= *at))
+    pub fn entered(&self, stage: Status) -> Option<i64> {
+        let place = STAGES.iter().position(|it| *it == stage)?;
+        self.stood[place].filter(|at| self.delivered_at.is_none_or(|it| it >= *at))
     }
 
     /// The stage that it is in, and since when; none once it is on its way no more.
-    pub fn stands(&self) -> Option<(Stage, i64)> {
+    pub fn stands(&self) -> Option<(Status, i64)> {
         if self.delivered_at.is_some() || self.ended_at.is_some() {
             return None;
         }
-        let of = |stage| self.entered(stage).map(|at| (stage, at));
-        of(Stage::Shipped).or_else(|| of(Stage::Paid))
+        STAGES.into_iter().rev().find_map(|stage| Some((stage, self.entered(stage)?)))
     }
 
     /// Adds what was known of when it arrived before a boundary, as far as that still weighs.
@@ -114,7 +113,7 @@ impl Journey {
         if delivered.is_none() && self.ended_at.is_some_and(|at| at < boundary) {
             return;
         }
-        for stage in [Stage::Paid, Stage::Shipped] {
+        for stage in STAGES {
             let since = boundary.saturating_sub(WEIGHS);
             let Some(entered) = self.entered(stage).filter(|it| *it >= since && before(it)) else {
                 continue;

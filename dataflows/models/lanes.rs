@@ -21,6 +21,8 @@
 
 use std::collections::BTreeMap;
 
+use schemas::events::Status;
+
 use super::counts::ByHash;
 use super::silences::Silences;
 
@@ -36,14 +38,14 @@ const PARTS_MAX: usize = 4;
 const PROMISED_DAYS: i64 = 4;
 const DAY: i64 = 86_400_000_000;
 
-/// From where an arrival is awaited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// It was paid.
-    Paid,
-    /// It was shipped.
-    Shipped,
-}
+/// The stages from which an arrival is awaited, in the order of an order's way.
+pub const STAGES: [Status; 5] = [
+    Status::Paid,
+    Status::InProduction,
+    Status::QualityChecked,
+    Status::Shipped,
+    Status::OutForDelivery,
+];
 
 /// What is known of an order's way.
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,6 +66,65 @@ pub struct Way<'w> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lane(pub(super) Vec<u64>);
 
+/// What the orders under a key of a lane have in common, with their tenant and stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Common<'w> {
+    Nothing,
+    To(&'w str),
+    FromTo(&'w str, &'w str),
+    /// From, the wide part of to, and in how many days they were promised: so many and
+    /// [`PROMISED_DAYS`] less one more.
+    Promised(&'w str, &'w str, i64),
+    Seller(&'w str),
+}
+
+impl std::fmt::Display for Common<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let from =
+            |from: &str| if from.is_empty() { String::new() } else { format!(" from {from}") };
+        match self {
+            Common::Nothing => Ok(()),
+            Common::To(to) => write!(f, " to {to}"),
+            Common::FromTo(at, to) => write!(f, "{} to {to}", from(at)),
+            Common::Promised(at, to, days) => {
+                let last = days.saturating_add(PROMISED_DAYS - 1);
+                write!(f, "{} to {to}, promised in {days} to {last} days,", from(at))
+            }
+            Common::Seller(it) => write!(f, " by {it}"),
+        }
+    }
+}
+
+impl<'w> Way<'w> {
+    /// The keys of its lane at a stage, from wide to narrow, each with what their orders have in common.
+    pub(super) fn keys(&self, stage: Status) -> Vec<(u64, Common<'w>)> {
+        let stage = stage.as_str();
+        let mut keys = vec![(key(&[stage, self.tenant]), Common::Nothing)];
+        let from = self.from.unwrap_or("");
+        if let Some(to) = self.to {
+            let ends = to.match_indices('/').map(|it| it.0).chain([to.len()]).take(PARTS_MAX);
+            for (n, end) in ends.enumerate() {
+                let to = &to[..end];
+                if n == 0 {
+                    keys.push((key(&[stage, self.tenant, "to", to]), Common::To(to)));
+                }
+                keys.push((key(&[stage, self.tenant, "lane", from, to]), Common::FromTo(from, to)));
+            }
+            if let Some(promised) = self.promised {
+                let wide = to.split('/').next().unwrap_or("");
+                let days = promised.div_euclid(DAY).div_euclid(PROMISED_DAYS);
+                let text = days.to_string();
+                let common = Common::Promised(from, wide, days.saturating_mul(PROMISED_DAYS));
+                keys.push((key(&[stage, self.tenant, "promised", from, wide, &text]), common));
+            }
+        }
+        if let Some(seller) = self.seller {
+            keys.push((key(&[stage, self.tenant, "seller", seller]), Common::Seller(seller)));
+        }
+        keys
+    }
+}
+
 impl Lane {
     /// Its keys.
     pub(super) fn keys(&self) -> &[u64] {
@@ -71,29 +132,8 @@ impl Lane {
     }
 
     /// The lane of an order at a stage.
-    pub fn of(way: &Way<'_>, stage: Stage) -> Lane {
-        let stage = if stage == Stage::Paid { "paid" } else { "shipped" };
-        let mut keys = vec![key(&[stage, way.tenant])];
-        let from = way.from.unwrap_or("");
-        if let Some(to) = way.to {
-            let ends = to.match_indices('/').map(|it| it.0).chain([to.len()]).take(PARTS_MAX);
-            for (n, end) in ends.enumerate() {
-                let to = &to[..end];
-                if n == 0 {
-                    keys.push(key(&[stage, way.tenant, "to", to]));
-                }
-                keys.push(key(&[stage, way.tenant, "lane", from, to]));
-            }
-            if let Some(promised) = way.promised {
-                let wide = to.split('/').next().unwrap_or("");
-                let days = promised.div_euclid(DAY).div_euclid(PROMISED_DAYS).to_string();
-                keys.push(key(&[stage, way.tenant, "promised", from, wide, &days]));
-            }
-        }
-        if let Some(seller) = way.seller {
-            keys.push(key(&[stage, way.tenant, "seller", seller]));
-        }
-        Lane(keys)
+    pub fn of(way: &Way<'_>, stage: Status) -> Lane {
+        Lane(way.keys(stage).into_iter().map(|it| it.0).collect())
     }
 }
 

@@ -16,6 +16,7 @@ use schemas::events::Status;
 
 use super::{Facts, NEVER, State};
 use crate::models::arrivals::{SHOWN, published};
+use crate::models::lanes::STAGES;
 use crate::models::silences::SILENCE_MIN;
 
 const DAY: i64 = 86_400_000_000;
@@ -138,13 +139,9 @@ impl State {
         self.entered_at().map_or(NEVER, |it| it.saturating_add(SHOWN))
     }
 
-    /// When it was first said to be shipped; or, if that never was, paid.
+    /// When it entered the furthest stage that it is in.
     fn entered_at(&self) -> Option<i64> {
-        let first = |status| {
-            let mut said = self.timeline.entries().filter(|it| it.line == 0);
-            said.find(|it| it.status == status).map(|it| it.at)
-        };
-        first(Status::Shipped).or_else(|| first(Status::Paid))
+        self.stages_entered().into_iter().rev().flatten().next()
     }
 
     /// Promised, delivered, cancelled, returned; [`NEVER`]: not.
@@ -188,16 +185,13 @@ impl State {
         [from, to, rest.maybe().or(carrier)]
     }
 
-    /// When it was first said to be paid, and to be shipped, as a whole.
-    pub(crate) fn stages_entered(&self) -> [Option<i64>; 2] {
-        let mut first = [None; 2];
+    /// When it was first said to stand at each of [`STAGES`], as a whole.
+    pub(crate) fn stages_entered(&self) -> [Option<i64>; STAGES.len()] {
+        let mut first = [None; STAGES.len()];
         for it in self.timeline.entries().filter(|it| it.line == 0) {
-            let stage = match it.status {
-                Status::Paid => 0,
-                Status::Shipped => 1,
-                _ => continue,
-            };
-            first[stage] = first[stage].or(Some(it.at));
+            if let Some(stage) = STAGES.iter().position(|stage| *stage == it.status) {
+                first[stage] = first[stage].or(Some(it.at));
+            }
         }
         first
     }

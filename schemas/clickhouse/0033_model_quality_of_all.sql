@@ -1,6 +1,6 @@
 -- `model_quality` has a row for each model of whatever kind: what does not apply to one is null.
 
-ALTER TABLE model_quality_rows ADD COLUMN IF NOT EXISTS `of` Enum8('texts' = 1, 'events' = 2, 'measured' = 3, 'paid' = 4, 'shipped' = 5) COMMENT 'What it speaks of: texts; loads, events or measured ones; when orders arrive, once paid or once shipped.' AFTER `model`;
+ALTER TABLE model_quality_rows ADD COLUMN IF NOT EXISTS `of` Enum8('texts' = 1, 'events' = 2, 'measured' = 3, 'paid' = 4, 'in_production' = 5, 'quality_checked' = 6, 'shipped' = 7, 'out_for_delivery' = 8) COMMENT 'What it speaks of: texts; loads, events or measured ones; when orders arrive, as said at a stage of their way.' AFTER `model`;
 
 ALTER TABLE model_quality_rows ADD COLUMN IF NOT EXISTS `series` LowCardinality(String) COMMENT 'Which series of loads, as in load_forecast; all, of anything else.' AFTER `of`;
 
@@ -28,7 +28,7 @@ ALTER TABLE model_quality_rows ADD COLUMN IF NOT EXISTS `judged_until` Nullable(
 
 ALTER TABLE model_quality_rows MODIFY COMMENT 'How right each model was, against what then happened. The newest row of each key; read it through the view of the plain name.';
 
-ALTER TABLE model_quality_changes ADD COLUMN IF NOT EXISTS `of` Enum8('texts' = 1, 'events' = 2, 'measured' = 3, 'paid' = 4, 'shipped' = 5) COMMENT 'What it speaks of: texts; loads, events or measured ones; when orders arrive, once paid or once shipped.' AFTER `model`;
+ALTER TABLE model_quality_changes ADD COLUMN IF NOT EXISTS `of` Enum8('texts' = 1, 'events' = 2, 'measured' = 3, 'paid' = 4, 'in_production' = 5, 'quality_checked' = 6, 'shipped' = 7, 'out_for_delivery' = 8) COMMENT 'What it speaks of: texts; loads, events or measured ones; when orders arrive, as said at a stage of their way.' AFTER `model`;
 
 ALTER TABLE model_quality_changes ADD COLUMN IF NOT EXISTS `series` LowCardinality(String) COMMENT 'Which series of loads, as in load_forecast; all, of anything else.' AFTER `of`;
 

@@ -410,13 +410,15 @@ fn too_many() -> Report {
 
 #[cfg(test)]
 mod tests {
+    use schemas::events::Status;
+
     use super::*;
-    use crate::models::{Lane, Stage, digest, keep};
+    use crate::models::{Lane, digest, keep};
 
     /// Sealed on this day, of thirty orders.
     fn model(day: i64) -> Fitted {
         let way = dataflows::models::lanes::Way { tenant: "t", ..Default::default() };
-        let lane = Lane::of(&way, Stage::Shipped);
+        let lane = Lane::of(&way, Status::Shipped);
         let mut lanes = Lanes::default();
         for day in day - 40..day - 10 {
             lanes.entered(&lane, day * DAY, 1);
@@ -503,7 +505,7 @@ mod tests {
     fn what_is_taken_back_was_never_there() {
         let of = |from: &str, days: std::ops::Range<i64>, took: i64| {
             let way = dataflows::models::lanes::Way { from: Some(from), ..Default::default() };
-            let lane = Lane::of(&way, Stage::Paid);
+            let lane = Lane::of(&way, Status::Paid);
             let mut lanes = Lanes::default();
             for day in days {
                 lanes.entered(&lane, day * DAY, 1);

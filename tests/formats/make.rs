@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dataflows::models::lanes::{Lane, Lanes, Stage, Way};
+use dataflows::models::lanes::{Lane, Lanes, Way};
 use dataflows::models::silences::{ORDERS_MIN, Stay};
 use millstream::backup;
 use millstream::config::Settings;
@@ -218,7 +218,7 @@ fn own_fact(dir: &Path) {
 fn sealed(data: &str) {
     let shelf = Shelf::of(Path::new(data));
     let way = Way { tenant: "acme", to: Some("SP/01"), ..Way::default() };
-    let lane = Lane::of(&way, Stage::Shipped);
+    let lane = Lane::of(&way, Status::Shipped);
     let mut lanes = Lanes::default();
     for day in 0..30 {
         lanes.entered(&lane, day * arrivals::DAY, 1);

@@ -40,7 +40,8 @@ fn a_killed_broker_costs_only_a_wait() {
     until_within(Duration::from_secs(10), "records come again", again);
     println!("reading again {:.1} s after its return", back.elapsed().as_secs_f64());
     sender.answers().iter().for_each(|it| assert!(it.is_ok(), "{it:?}"));
-    assert!(it.metric("millstream_kafka_errors_total{feed=\"k\",kind=\"transient\"} ") > 0.0);
+    let transient = "millstream_kafka_errors_total{feed=\"k\",kind=\"transient\"} ";
+    until("it is counted", || (it.metric(transient) > 0.0).then_some(()));
     it.until_read("k/", events.len() as u64);
     it.balances("k/");
     assert_eq!(it.digests(&TENANTS), replayed(&file, &[]));

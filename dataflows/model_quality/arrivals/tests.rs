@@ -2,31 +2,9 @@ use schemas::events::{Data, Line, OrderPlaced, OrderReversed, OrderStatusChanged
 use schemas::names::Currency;
 
 use super::*;
-use crate::histories::play_until;
-use crate::models::arrivals::Speaker;
-use crate::models::lanes::{Lane, Lanes, QUARTER};
+use crate::histories::{THEN, arrivals_published, play_until};
 
-/// A midnight in the year 2100: models of then speak of no order of another test.
-const THEN: i64 = 47_482 * DAY;
 const HOUR: i64 = 60 * MINUTE;
-
-/// Says of every order of `t` that it takes three days from each stage.
-fn published_once() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        let mut lanes = Lanes::default();
-        for stage in [Stage::Paid, Stage::Shipped] {
-            let lane = Lane::of(&Way { tenant: "t", ..Way::default() }, stage);
-            for day in 0..60 {
-                let at = THEN + (day - 70) * DAY + HOUR;
-                lanes.entered(&lane, at, 5);
-                lanes.arrived(&lane, at, at + 3 * DAY, 5);
-            }
-        }
-        let model = lanes.sealed(THEN / QUARTER * QUARTER).unwrap();
-        published().set(vec![Speaker::new(model, "arrival 7", THEN)]);
-    });
-}
 
 fn event(n: usize, at: i64, data: Data<'static>) -> Event<'static> {
     let (tenant, source, id) = ("t".into(), "s".into(), n.to_string().into());
@@ -40,7 +18,7 @@ fn status(order: &'static str, status: Status) -> Data<'static> {
 
 /// Of each row, by its key: how many orders, the mean error in hours, by p90.
 fn rows(events: &[Event<'static>], instants: Vec<Epoch>) -> Vec<BTreeMap<String, [i64; 3]>> {
-    published_once();
+    arrivals_published();
     let answers = play_until(events.to_vec(), instants.clone());
     let of = |(answer, now): (&BTreeMap<_, BTreeMap<Name, Row>>, Epoch)| {
         let found = &answer["model_quality"];
@@ -87,6 +65,29 @@ fn orders() -> Vec<Event<'static>> {
         (2 * DAY, status("e", Status::Delivered)),
     ];
     said.into_iter().enumerate().map(|(n, (at, data))| event(n, THEN + at, data)).collect()
+}
+
+/// Goal: every stage is judged, each until a later one was entered. Method: an order that goes through
+/// all of them, and one that is said to be checked an hour before it was said to be in production.
+#[test]
+fn every_stage_is_judged() {
+    let way = STAGES.into_iter().chain([Status::Delivered]);
+    let through = (0..).zip(way).map(|(day, it)| (day * DAY, status("f", it)));
+    let back = [
+        (0, status("g", Status::Paid)),
+        (3 * HOUR, status("g", Status::InProduction)),
+        (2 * HOUR, status("g", Status::QualityChecked)),
+        (3 * DAY, status("g", Status::Delivered)),
+    ];
+    let events = through.chain(back).enumerate();
+    let events = events.map(|(n, (at, data))| event(n, THEN + HOUR + at, data)).collect::<Vec<_>>();
+    let found = rows(&events, vec![ms(9 * DAY)]).remove(0);
+    let n: BTreeMap<&str, i64> = found.iter().map(|(key, it)| (key.as_str(), it[0])).collect();
+    let expected = [("paid", 2), ("in_production", 1), ("quality_checked", 2), ("shipped", 1)];
+    let expected = expected.into_iter().chain([("out_for_delivery", 1)]);
+    let expected: BTreeMap<String, i64> =
+        expected.map(|(stage, n)| (format!("arrival 7/{stage}"), n)).collect();
+    assert_eq!(n, expected.iter().map(|(key, n)| (key.as_str(), *n)).collect());
 }
 
 fn ms(at: i64) -> Epoch {

@@ -20,7 +20,7 @@ fn model(days: i64) -> Fitted {
 fn lanes(days: i64, n: i64, to: &[&str]) -> Lanes {
     let mut lanes = Lanes::default();
     for (n, to) in (0..n).flat_map(|n| to.iter().map(move |to| (n, to))) {
-        let lane = Lane::of(&way("t", to), Stage::Shipped);
+        let lane = Lane::of(&way("t", to), Status::Shipped);
         lanes.entered(&lane, n * DAY, 1);
         if n + days < 50 {
             lanes.arrived(&lane, n * DAY, (n + days) * DAY, 1);
@@ -37,7 +37,7 @@ fn stay(days: i64) -> Stay {
 }
 
 fn asked(of: &Arrivals, entered: i64) -> Option<(i64, String)> {
-    let (arrival, name) = of.of(&way("t", "SP"), Stage::Shipped, entered)?;
+    let (arrival, name) = of.of(&way("t", "SP"), Status::Shipped, entered)?;
     let days = (arrival.by(0.5) - entered) as f64 / DAY as f64;
     Some((days.round() as i64, name.to_string()))
 }
@@ -62,8 +62,8 @@ fn the_newest_before_its_own_time_speaks() {
     );
     assert!(second.0 > asked(&of, 110 * DAY - 1).unwrap().0 + 3, "{second:?}");
     // Of a tenant, or a stage, of which nothing is known nothing is said.
-    assert!(of.of(&way("other", "SP"), Stage::Shipped, 110 * DAY).is_none());
-    assert!(of.of(&way("t", "SP"), Stage::Paid, 110 * DAY).is_none());
+    assert!(of.of(&way("other", "SP"), Status::Shipped, 110 * DAY).is_none());
+    assert!(of.of(&way("t", "SP"), Status::Paid, 110 * DAY).is_none());
     of.forget(101 * DAY);
     assert_eq!(asked(&of, 109 * DAY), None);
     assert_eq!(asked(&of, 110 * DAY).unwrap(), second);
@@ -85,8 +85,8 @@ fn what_is_kept_makes_no_difference() {
     for _ in 0..2 {
         for (n, to) in (0..30).flat_map(|n| to.iter().map(move |to| (n, to))) {
             let entered = n * DAY + n * QUARTER / 30 + 17;
-            let expected = model.arrival(&way("t", to), Stage::Shipped, entered);
-            let said = of.of(&way("t", to), Stage::Shipped, entered).map(|it| it.0);
+            let expected = model.arrival(&way("t", to), Status::Shipped, entered);
+            let said = of.of(&way("t", to), Status::Shipped, entered).map(|it| it.0);
             assert_eq!(said, expected);
             assert!((1..=LANES_MAX).contains(&of.rates.read().len()));
         }
@@ -113,7 +113,7 @@ fn a_body_is_what_it_was() {
         let found = Fitted::of_body(&flipped);
         assert_ne!(found.as_ref(), Some(&model), "bit {n}");
         if let Some(it) = found {
-            it.arrival(&way("t", "RJ"), Stage::Shipped, 60 * DAY);
+            it.arrival(&way("t", "RJ"), Status::Shipped, 60 * DAY);
         }
     }
 }
@@ -126,7 +126,7 @@ fn limits() {
     let to: Vec<&str> = places.iter().map(String::as_str).collect();
     let model = lanes(3, 1, &to).sealed(50 * DAY).unwrap();
     assert_eq!(model.n_keys(), KEYS_MAX);
-    assert!(model.arrival(&way("t", "nowhere"), Stage::Shipped, 60 * DAY).is_some());
+    assert!(model.arrival(&way("t", "nowhere"), Status::Shipped, 60 * DAY).is_some());
     assert!(model.body().len() < 1 << 20, "{}", model.body().len());
 }
 

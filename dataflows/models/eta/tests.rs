@@ -17,7 +17,7 @@ type Order = (i64, Option<i64>, usize);
 fn add(lanes: &mut Lanes, orders: &[Order], n: i64) {
     let places = ["SP/0/01", "SP/1", "RJ"];
     for (entered, took, which) in orders {
-        let lane = Lane::of(&way("SP", places[*which], "s"), Stage::Paid);
+        let lane = Lane::of(&way("SP", places[*which], "s"), Status::Paid);
         lanes.entered(&lane, *entered, n);
         if let Some(took) = took {
             lanes.arrived(&lane, *entered, entered + took, n);
@@ -81,7 +81,7 @@ proptest! {
         add(&mut lanes, &orders, 1);
         let at = quarter(190 * DAY);
         let week = std::array::from_fn(|it| 0.5 + it as f64 / WEEK as f64);
-        let key = Lane::of(&way("SP", "RJ", "s"), Stage::Paid).0[0];
+        let key = Lane::of(&way("SP", "RJ", "s"), Status::Paid).0[0];
         let fades = Weights::fading(at, HALF_LIFE);
         let (mut read, mut seen) = (super::Orders::default(), Seen::default());
         read.read(&lanes, key, fades.first, at);
@@ -112,7 +112,7 @@ fn lanes_are_told_apart() {
     for n in 0..200 {
         let entered = n * DAY / 4;
         for (to, days) in [("SP", 3), ("AM", 9)] {
-            let lane = Lane::of(&way("SP", to, "s"), Stage::Shipped);
+            let lane = Lane::of(&way("SP", to, "s"), Status::Shipped);
             lanes.entered(&lane, entered, 1);
             if entered + days * DAY < 50 * DAY {
                 lanes.arrived(&lane, entered, entered + days * DAY, 1);
@@ -121,7 +121,7 @@ fn lanes_are_told_apart() {
     }
     let sealed = lanes.sealed(50 * DAY).unwrap();
     let days = |to, seller, chance| {
-        let it = sealed.arrival(&way("SP", to, seller), Stage::Shipped, 50 * DAY).unwrap();
+        let it = sealed.arrival(&way("SP", to, seller), Status::Shipped, 50 * DAY).unwrap();
         assert!(it.after(it.by(chance)) - (1.0 - chance) < 1e-6);
         (it.by(chance) - 50 * DAY) as f64 / DAY as f64
     };
@@ -133,6 +133,14 @@ fn lanes_are_told_apart() {
     let nowhere = days("XX", "nobody", 0.5);
     assert!(near < nowhere && nowhere < far, "{nowhere}");
     assert!(days("SP", "s", 0.9) > near);
+    // What is told leans on the seller's, then the lane's, then those of everybody who goes there.
+    let told = Way { promised: Some(9 * DAY), ..way("SP", "AM", "s") };
+    let reasons = sealed.reasons(&told, Status::Shipped);
+    let words: Vec<String> =
+        reasons.iter().map(|it| it.words.replacen(&it.orders.to_string(), "N", 1)).collect();
+    let of = |which: &str| format!("N orders {which} arrived lately");
+    assert_eq!(words, [of("by s"), of("from SP to AM"), of("to AM")]);
+    assert!(reasons[0].orders > reasons[1].orders && reasons[1].orders > 0, "{reasons:?}");
     // Forgotten, nothing is known.
     lanes.forget(60 * DAY);
     assert_eq!(lanes, Lanes::default());
@@ -142,7 +150,7 @@ fn lanes_are_told_apart() {
 #[test]
 fn what_waits_is_seen() {
     let (mut quick, mut stuck) = (Lanes::default(), Lanes::default());
-    let lane = Lane::of(&way("SP", "SP", "s"), Stage::Paid);
+    let lane = Lane::of(&way("SP", "SP", "s"), Status::Paid);
     for n in 0..40 {
         for it in [&mut quick, &mut stuck] {
             it.entered(&lane, n * DAY / 4, 1);
@@ -152,7 +160,7 @@ fn what_waits_is_seen() {
     }
     let by = |it: &Lanes| {
         let sealed = it.sealed(12 * DAY).unwrap();
-        sealed.arrival(&way("SP", "SP", "s"), Stage::Paid, 12 * DAY).unwrap().by(0.9)
+        sealed.arrival(&way("SP", "SP", "s"), Status::Paid, 12 * DAY).unwrap().by(0.9)
     };
     assert!(by(&stuck) > by(&quick) + DAY);
 }

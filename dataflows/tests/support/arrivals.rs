@@ -3,7 +3,7 @@
 
 use dataflows::models::arrivals::{Speaker, published};
 use dataflows::models::eta::Fitted;
-use dataflows::models::lanes::{Lane, Lanes, QUARTER, Stage, Way};
+use dataflows::models::lanes::{Lane, Lanes, QUARTER, Way};
 use dataflows::models::silences::{ORDERS_MIN, SILENCE_MIN, Stay};
 use schemas::events::Status;
 
@@ -45,7 +45,7 @@ fn silences_of(days: i64, lanes: &mut Lanes) {
 /// What is known where orders take so many days.
 fn arrivals_of(days: i64) -> Fitted {
     let (mut lanes, day) = (Lanes::default(), 4 * QUARTER);
-    for (tenant, stage) in [("default", Stage::Paid), ("acme", Stage::Shipped)] {
+    for (tenant, stage) in [("default", Status::Paid), ("acme", Status::Shipped)] {
         let lane = Lane::of(&Way { tenant, ..Way::default() }, stage);
         for at in (0..60).map(|it| it * day) {
             lanes.entered(&lane, at, 1);

@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 
+use schemas::events::Status;
 use serde_json::{Value as Json, json};
 
 use super::{area, each_row, one, text, through};
@@ -17,7 +18,7 @@ use crate::commands::chosen::Chosen;
 use crate::commands::out::Out;
 use crate::commands::{Problems, replay, typed};
 use crate::config::Settings;
-use crate::models::{Fitted, Journey, Lane, Lanes, Stage, WEIGHS};
+use crate::models::{Fitted, Journey, Lane, Lanes, WEIGHS};
 use crate::report::Report;
 
 const DAY: i64 = 86_400_000_000;
@@ -80,11 +81,11 @@ fn recorded(it: &typed::Eta, settings: &Settings) -> Result<Vec<Order>, Report> 
 
 /// Goes through the days; what was said of orders paid, and of orders shipped.
 fn judged(orders: &[Order], channel: Option<&str>) -> [Tally; 2] {
-    let mut happened: Vec<(i64, usize, Stage, bool)> = Vec::new();
-    let mut asked: BTreeMap<i64, Vec<(usize, Stage, i64)>> = BTreeMap::new();
+    let mut happened: Vec<(i64, usize, Status, bool)> = Vec::new();
+    let mut asked: BTreeMap<i64, Vec<(usize, Status, i64)>> = BTreeMap::new();
     for (n, order) in orders.iter().enumerate() {
         let of_channel = channel.is_none_or(|it| order.channel.as_deref() == Some(it));
-        for stage in [Stage::Paid, Stage::Shipped] {
+        for stage in [Status::Paid, Status::Shipped] {
             let Some(entered) = order.journey.entered(stage) else { continue };
             happened.push((entered, n, stage, false));
             happened.extend(order.journey.delivered_at.map(|it| (it, n, stage, true)));
@@ -114,7 +115,7 @@ fn judged(orders: &[Order], channel: Option<&str>) -> [Tally; 2] {
             let order = &orders[n].journey;
             let Some(delivered) = order.delivered_at else { continue };
             let Some(arrival) = sealed.arrival(&order.way(), stage, entered) else { continue };
-            let tally = &mut tallies[usize::from(stage == Stage::Shipped)];
+            let tally = &mut tallies[usize::from(stage == Status::Shipped)];
             tally.n += 1;
             tally.off += (arrival.by(0.5) - delivered).unsigned_abs() as f64 / DAY as f64;
             tally.in_time += u64::from(delivered <= arrival.by(0.9));
