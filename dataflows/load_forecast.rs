@@ -454,8 +454,9 @@ fn row(name: &Name, state: &State, until: i64, comes: Option<&Forecast>) -> Row 
 
 impl Keep for LoadForecast {
     const LAYOUT: &'static str = layout!(
-        "load_forecast 1: minutes of a bucket, whether no word means none, the first and the newest \
-         bucket, buckets that are kept by distance, each with its value"
+        "load_forecast 2: of every type of events by five minutes and by the hour; minutes of a bucket, \
+         whether no word means none, the first and the newest bucket, buckets that are kept by distance, \
+         each with its value"
     );
 
     fn store(state: &State, into: &mut Vec<u8>) {
