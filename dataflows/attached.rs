@@ -90,7 +90,8 @@ where
         other_by_key,
         name,
         move |first, _| {
-            let mut stand: ByKey<K, Stand<A, B>> = ByKey::default();
+            // In boxes: half of a table is empty.
+            let mut stand: ByKey<K, Box<Stand<A, B>>> = ByKey::default();
             let (mut ones, mut others) = (Pending(BTreeMap::new()), Pending(BTreeMap::new()));
             let mut capability = Some(first);
             move |(one, one_frontier), (other, other_frontier), output| {
@@ -113,9 +114,9 @@ where
                     for (came, key, moved) in moved.into_iter().chain(rest) {
                         let mut entry = match stand.entry(key) {
                             Entry::Occupied(entry) => entry,
-                            Entry::Vacant(entry) => entry.insert_entry(Stand::default()),
+                            Entry::Vacant(entry) => entry.insert_entry(Box::default()),
                         };
-                        let mut it = std::mem::take(entry.get_mut());
+                        let mut it = std::mem::take(&mut **entry.get_mut());
                         let mut say = |one: &A, other: Option<&B>, n| {
                             let made = make(entry.key(), one, other);
                             session.give_iterator(made.into_iter().map(|it| (it, epoch, n)));
@@ -138,7 +139,7 @@ where
                         if it.ones.all().is_empty() && it.other.is_none() {
                             entry.remove();
                         } else {
-                            *entry.get_mut() = it;
+                            **entry.get_mut() = it;
                         }
                     }
                 }

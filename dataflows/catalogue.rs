@@ -477,7 +477,7 @@ pub struct Sources {
     cases: Option<Door<cases::Update>>,
     volume: Option<Door<volume::Count>>,
     records: Option<Door<records::Update>>,
-    sentiment: Option<Door<Arc<sentiment::Said>>>,
+    sentiment: Option<Door<sentiment::Said>>,
     sentiment_by_customer: Option<Door<Heard>>,
     sentiment_by_product: Option<Door<Heard>>,
     sentiment_by_day: Option<Door<Heard>>,

@@ -61,7 +61,13 @@ impl<V: Ord> Members<V> {
                         self.0.remove(at);
                     }
                 }
-                Err(at) => self.0.insert(at, (member, n)),
+                Err(at) => {
+                    // Most keys have one or two: no room is kept for a third.
+                    if self.0.len() == self.0.capacity() {
+                        self.0.reserve_exact(1 + self.0.len() / 2);
+                    }
+                    self.0.insert(at, (member, n));
+                }
             }
         }
     }
@@ -96,6 +102,12 @@ struct Group<V, R> {
     record: Option<R>,
 }
 
+impl<V, R> Default for Group<V, R> {
+    fn default() -> Self {
+        Group { members: Members::default(), record: None }
+    }
+}
+
 /// The changes of every key's record, epoch by epoch. `make` has at least one member.
 pub(crate) fn grouped<'s, K, V, R>(
     members: VecCollection<'s, Epoch, (K, V), isize>,
@@ -110,7 +122,8 @@ where
     let by_key = Exchange::new(|it: &((K, V), Epoch, isize)| it.0.0.hashed());
     type Out<R> = CapacityContainerBuilder<Vec<(Change<R>, Epoch)>>;
     members.inner.unary_frontier::<Out<R>, _, _, _>(by_key, name, move |first, _| {
-        let mut groups: ByKey<K, Group<V, R>> = ByKey::default();
+        // In boxes: half of a table is empty.
+        let mut groups: ByKey<K, Box<Group<V, R>>> = ByKey::default();
         let mut pending: BTreeMap<Epoch, Said<K, V>> = BTreeMap::new();
         let mut capability = Some(first);
         move |(input, frontier), output| {
@@ -131,9 +144,7 @@ where
                 for (key, changes) in gathered(said) {
                     let mut entry = match groups.entry(key) {
                         Entry::Occupied(entry) => entry,
-                        Entry::Vacant(entry) => {
-                            entry.insert_entry(Group { members: Members::default(), record: None })
-                        }
+                        Entry::Vacant(entry) => entry.insert_entry(Box::default()),
                     };
                     entry.get_mut().members.take(changes);
                     let members = entry.get().members.all();

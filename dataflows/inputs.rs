@@ -36,7 +36,7 @@ pub struct Updates {
     pub(crate) cases: Vec<Addressed<cases::Update>>,
     pub(crate) volume: Counts,
     pub(crate) records: Vec<Addressed<records::Update>>,
-    pub(crate) sentiment: Vec<Addressed<Arc<Said>>>,
+    pub(crate) sentiment: Vec<Addressed<Said>>,
     pub(crate) sentiment_by_customer: Vec<Addressed<Heard>>,
     pub(crate) sentiment_by_product: Vec<Addressed<Heard>>,
     pub(crate) sentiment_by_day: Vec<Addressed<Heard>>,
@@ -230,7 +230,7 @@ impl Updates {
         if wants(ViewSet::SENTIMENT) {
             let key = secret.fingerprint(tenant, Kind::Text, &parts);
             let name = Name::new(tenant, &text_key);
-            let update = Arc::new(Said::of(event, said, model, owner));
+            let update = Said::of(event, &said, &model, owner);
             self.sentiment.push(Addressed { key, name, update });
         }
         if wants(ViewSet::SENTIMENT_BY_DAY) {

@@ -10,8 +10,9 @@
 //! again: another model speaks of later texts.
 //!
 //! # State
-//! About 200 bytes a text, the text itself not among them. Grows with the texts.
+//! About 110 bytes a text, the text itself not among them. Grows with the texts.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -24,7 +25,6 @@ use serde::{Deserialize, Serialize};
 use crate::models::opinion::{Label, Opinion, text_of};
 use crate::packed::{Checked, Writer};
 use crate::served::layout;
-use crate::stamps::text_bytes;
 use crate::{Epoch, Fold, Keep};
 
 /// The catalogue's entry.
@@ -82,47 +82,105 @@ pub static DEF: ViewDef = ViewDef {
 /// The fold.
 pub struct Sentiment;
 
-/// What was said, and what is said of it. Ordered, so that of two contents under one identity the
-/// same one stands in every order.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Said {
+/// What was said, and what is said of it, packed into one allocation. Ordered, so that of two contents
+/// under one identity the same one stands in every order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said(Arc<[u8]>);
+
+/// The same, to be read.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Text<'s> {
     /// Event time, microseconds since the Unix epoch.
     at: i64,
     kind: u8,
-    customer: Option<CompactString>,
-    product: Option<CompactString>,
-    subject: Option<CompactString>,
+    customer: Option<&'s str>,
+    product: Option<&'s str>,
+    subject: Option<&'s str>,
     label: Label,
     score: i32,
     confidence: i32,
-    words: Vec<CompactString>,
-    model: CompactString,
+    words: Vec<&'s str>,
+    model: &'s str,
     owner: Fingerprint,
 }
 
+/// Bytes of most texts, packed.
+const USUAL: usize = 96;
+/// Bytes of an owner, with which what is packed ends.
+const OWNER: usize = size_of::<Fingerprint>();
+
 impl Said {
     /// Of an event with a text, beside the opinion of it.
-    pub(crate) fn of(
-        event: &Event<'_>,
-        said: Opinion,
-        model: CompactString,
-        owner: Fingerprint,
-    ) -> Said {
-        let text = |it: &str| CompactString::new(it);
+    pub(crate) fn of(event: &Event<'_>, said: &Opinion, model: &str, owner: Fingerprint) -> Said {
         let (customer, product, subject) = about(event);
-        Said {
-            at: event.time,
-            kind: event.data.event_type() as u8,
-            customer: customer.map(text),
-            product: product.map(text),
-            subject: subject.map(text),
-            label: said.label,
-            score: said.score,
-            confidence: said.confidence,
-            words: said.words,
+        let mut packed = Vec::with_capacity(USUAL);
+        let mut writer = Writer(&mut packed);
+        writer.int(event.time);
+        writer.count(event.data.event_type() as u64);
+        [customer, product, subject].into_iter().for_each(|it| writer.maybe(it));
+        writer.count(said.label as u64);
+        writer.int(said.score.into());
+        writer.int(said.confidence.into());
+        writer.count(said.words.len() as u64);
+        said.words.iter().for_each(|it| writer.text(it));
+        writer.text(model);
+        writer.id(owner);
+        Said(packed.into())
+    }
+
+    fn text(&self) -> Text<'_> {
+        Text::read(&self.0).expect("it was packed here, or looked through")
+    }
+
+    fn owner(&self) -> Fingerprint {
+        let owner = self.0.last_chunk::<OWNER>().expect("it ends with the owner");
+        Fingerprint::from_le_bytes(*owner)
+    }
+}
+
+impl Ord for Said {
+    fn cmp(&self, other: &Said) -> Ordering {
+        self.text().cmp(&other.text())
+    }
+}
+
+impl PartialOrd for Said {
+    fn partial_cmp(&self, other: &Said) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<'s> Text<'s> {
+    /// Of what was packed; nothing, if it was not.
+    fn read(packed: &'s [u8]) -> Option<Text<'s>> {
+        let mut from = Checked(packed);
+        let at = from.int()?;
+        let kind = from.count()?;
+        EventType::ALL.get(usize::from(kind))?;
+        let (customer, product, subject) = (from.maybe()?, from.maybe()?, from.maybe()?);
+        let label = *Label::ALL.get(from.count::<usize>()?)?;
+        let (score, confidence) = (from.int()?.try_into().ok()?, from.int()?.try_into().ok()?);
+        let n: usize = from.count()?;
+        // Each has its length, at least.
+        if n > from.0.len() {
+            return None;
+        }
+        let words = (0..n).map(|_| from.text()).collect::<Option<_>>()?;
+        let (model, owner) = (from.text()?, from.id()?);
+        from.end()?;
+        Some(Text {
+            at,
+            kind,
+            customer,
+            product,
+            subject,
+            label,
+            score,
+            confidence,
+            words,
             model,
             owner,
-        }
+        })
     }
 }
 
@@ -148,14 +206,14 @@ pub(crate) fn permille(it: i32) -> i64 {
 
 /// What is known of a text.
 #[derive(Clone, Debug, Default)]
-pub struct State(Option<Arc<Said>>);
+pub struct State(Option<Said>);
 
 impl Fold for Sentiment {
-    type Update = Arc<Said>;
+    type Update = Said;
     type State = State;
     const DEF: &'static ViewDef = &DEF;
 
-    fn apply(state: &mut State, said: &Arc<Said>) {
+    fn apply(state: &mut State, said: &Said) {
         if state.0.as_ref().is_none_or(|it| it < said) {
             state.0 = Some(said.clone());
         }
@@ -163,7 +221,7 @@ impl Fold for Sentiment {
 
     fn row(name: &Name, state: &State, _now: Epoch) -> Option<Row> {
         let (source, id) = name.key().split_once('/')?;
-        Some(row(crate::decoded(source), crate::decoded(id), state.0.as_deref()?))
+        Some(row(crate::decoded(source), crate::decoded(id), &state.0.as_ref()?.text()))
     }
 
     fn exists(state: &State) -> bool {
@@ -173,16 +231,11 @@ impl Fold for Sentiment {
     const OWNED: bool = true;
 
     fn owner(state: &State) -> Option<Fingerprint> {
-        state.0.as_ref().map(|it| it.owner).filter(|it| *it != 0)
+        state.0.as_ref().map(Said::owner).filter(|it| *it != 0)
     }
 
     fn heap_bytes(state: &State) -> usize {
-        state.0.as_ref().map_or(0, |it| {
-            let optional = [&it.customer, &it.product, &it.subject];
-            let texts = optional.into_iter().flatten().chain(&it.words).chain([&it.model]);
-            let words = it.words.len() * size_of::<CompactString>();
-            16 + size_of::<Said>() + words + texts.map(text_bytes).sum::<usize>()
-        })
+        state.0.as_ref().map_or(0, |it| 16 + it.0.len())
     }
 }
 
@@ -194,79 +247,34 @@ impl Keep for Sentiment {
 
     fn store(state: &State, into: &mut Vec<u8>) {
         into.push(u8::from(state.0.is_some()));
-        let Some(it) = &state.0 else { return };
-        let mut writer = Writer(into);
-        writer.int(it.at);
-        writer.count(it.kind.into());
-        for text in [&it.customer, &it.product, &it.subject] {
-            writer.maybe(text.as_deref());
-        }
-        writer.count(it.label as u64);
-        writer.int(it.score.into());
-        writer.int(it.confidence.into());
-        writer.count(it.words.len() as u64);
-        it.words.iter().for_each(|it| writer.text(it));
-        writer.text(&it.model);
-        writer.id(it.owner);
+        into.extend(state.0.iter().flat_map(|it| it.0.iter()));
     }
 
     fn restore(bytes: &[u8]) -> Option<State> {
-        let mut from = Checked(bytes);
-        match from.byte()? {
-            0 => return from.end().map(|()| State::default()),
-            1 => {}
-            _ => return None,
+        match bytes.split_first()? {
+            (0, []) => Some(State::default()),
+            (1, packed) => Text::read(packed).map(|_| State(Some(Said(packed.into())))),
+            _ => None,
         }
-        let at = from.int()?;
-        let kind = from.count()?;
-        EventType::ALL.get(usize::from(kind))?;
-        let mut maybe = || from.maybe().map(|it| it.map(CompactString::from));
-        let (customer, product, subject) = (maybe()?, maybe()?, maybe()?);
-        let label = *Label::ALL.get(from.count::<usize>()?)?;
-        let (score, confidence) = (from.int()?.try_into().ok()?, from.int()?.try_into().ok()?);
-        let n: usize = from.count()?;
-        // Each has its length, at least.
-        if n > from.0.len() {
-            return None;
-        }
-        let words = (0..n).map(|_| from.text().map(CompactString::from)).collect::<Option<_>>()?;
-        let model = from.text()?.into();
-        let owner = from.id()?;
-        from.end()?;
-        let said = Said {
-            at,
-            kind,
-            customer,
-            product,
-            subject,
-            label,
-            score,
-            confidence,
-            words,
-            model,
-            owner,
-        };
-        Some(State(Some(Arc::new(said))))
     }
 }
 
-fn row(source: CompactString, id: CompactString, it: &Said) -> Row {
-    let maybe = |it: &Option<CompactString>| it.clone().map_or(Value::Null, Value::Text);
-    let words: Vec<&str> = it.words.iter().map(CompactString::as_str).collect();
+fn row(source: CompactString, id: CompactString, it: &Text<'_>) -> Row {
+    let maybe = |it: Option<&str>| it.map_or(Value::Null, |it| Value::Text(it.into()));
     Row {
         values: vec![
             Value::Text(source),
             Value::Text(id),
             Value::Time(it.at),
             Value::Text(EventType::ALL[usize::from(it.kind)].as_str().into()),
-            maybe(&it.customer),
-            maybe(&it.product),
-            maybe(&it.subject),
+            maybe(it.customer),
+            maybe(it.product),
+            maybe(it.subject),
             Value::Text(it.label.as_str().into()),
             Value::Int(permille(it.score)),
             Value::Int(permille(it.confidence)),
-            Value::Json(words.into()),
-            Value::Text(it.model.clone()),
+            Value::Json(it.words.as_slice().into()),
+            Value::Text(it.model.into()),
         ],
     }
 }
@@ -279,8 +287,9 @@ pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> 
         let Some(text) = text_of(event) else { continue };
         let (said, model) = plainly(text);
         let name = Name::new(&event.tenant, &key_text(&[&event.source, &event.id]));
-        let said = Said::of(event, said, model, 0);
-        rows.insert(name, row(event.source.as_ref().into(), event.id.as_ref().into(), &said));
+        let said = Said::of(event, &said, &model, 0);
+        let (source, id) = (event.source.as_ref().into(), event.id.as_ref().into());
+        rows.insert(name, row(source, id, &said.text()));
     }
     rows
 }
