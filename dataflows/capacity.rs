@@ -595,7 +595,8 @@ pub(crate) fn plainly(events: &[Event<'static>], now: Epoch) -> BTreeMap<Compact
         for event in events {
             *cells.entry(bucket_of(event.time, minutes)).or_insert(0) += 1;
         }
-        let state = (!cells.is_empty()).then(|| load_forecast::State::of(minutes, true, cells))?;
+        let state = (!cells.is_empty())
+            .then(|| load_forecast::State::of(minutes, load_forecast::Counted::All, cells))?;
         let until = state.until(now);
         let bands = state.made(until)?.bands.clone();
         Some((until, bands.iter().map(|it| it[2]).collect::<Vec<f64>>()))

@@ -91,13 +91,13 @@ pub(crate) fn opened(customer: &'static str, case: &'static str) -> Data<'static
 pub(crate) const THEN: i64 = 47_482 * 4 * QUARTER;
 
 /// From [`THEN`] on there is a model, `arrival 7`, which says of every order of the tenant `t` that it
-/// takes three days from each stage.
+/// takes three days from each stage, and of those of `u` when they are paid.
 pub(crate) fn arrivals_published() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
         let (mut lanes, day) = (Lanes::default(), 4 * QUARTER);
-        for stage in STAGES {
-            let lane = Lane::of(&Way { tenant: "t", ..Way::default() }, stage);
+        for (tenant, stage) in STAGES.map(|it| ("t", it)).into_iter().chain([("u", STAGES[0])]) {
+            let lane = Lane::of(&Way { tenant, ..Way::default() }, stage);
             for n in 0..60 {
                 let at = THEN + (n - 70) * day + day / 24;
                 lanes.entered(&lane, at, 5);

@@ -395,7 +395,7 @@ impl Counts {
 
     /// How many there were of all tenants, by five minutes and by the hour.
     fn total(&self, secret: &Secret, into: &mut Vec<Addressed<capacity::Update>>) {
-        use load_forecast::{Update, bucket_of};
+        use load_forecast::{Counted, Update, bucket_of};
         let mut sums: BTreeMap<(u16, i64), u64> = BTreeMap::new();
         for ((_, minute), counts) in &self.others {
             let all: u64 = counts.iter().sum();
@@ -405,14 +405,14 @@ impl Counts {
         }
         for ((minutes, bucket), n) in sums {
             let n = i64::try_from(n).unwrap_or(i64::MAX);
-            let update = Update { minutes, bucket, n, is_counted: true };
+            let update = Update { minutes, bucket, n, counted: Counted::All };
             into.push(to_process(capacity::MAIN, capacity::Update::Came(update), secret));
         }
     }
 
     /// How many there were of every type and of all, by five minutes and by the hour.
     fn load(&self, secret: &Secret, into: &mut Vec<Addressed<load_forecast::Update>>) {
-        use load_forecast::{ALL, COUNTED_BY, EVENTS, Update, bucket_of};
+        use load_forecast::{ALL, COUNTED_BY, Counted, EVENTS, Update, bucket_of};
         let mut sums: BTreeMap<(&str, &str, u16, i64), u64> = BTreeMap::new();
         for ((tenant, minute), counts) in &self.others {
             let mut add = |series, minutes, n| {
@@ -428,7 +428,8 @@ impl Counts {
         }
         for ((tenant, series, minutes, bucket), n) in sums {
             let n = i64::try_from(n).unwrap_or(i64::MAX);
-            let update = Update { minutes, bucket, n, is_counted: true };
+            let counted = if series == ALL { Counted::All } else { Counted::OneType };
+            let update = Update { minutes, bucket, n, counted };
             into.push(to_series(tenant, (EVENTS, series), update, secret));
         }
     }

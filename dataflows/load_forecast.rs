@@ -8,7 +8,7 @@
 //! `events`: every type and `all` of them, by five minutes and by the hour), and what was measured
 //! outside (`of` is `measured`). At the end of each bucket, by the epoch, the row says what comes in
 //! the next 24 hours, or the next four where buckets are shorter than a quarter of an hour
-//! ([`crate::models::load`]), by the [`KEPT`] before, and how right such forecasts were. A bucket in
+//! ([`crate::models::load`]), by the [`KEPT`] weeks before (by five minutes single types by [`KEPT_OF_TYPES`]), and how right such forecasts were. A bucket in
 //! which no event came counts none; one in which nothing was measured is not known. What is said of
 //! a bucket twice is added up. Of a series with less than two days there is no forecast.
 //!
@@ -16,10 +16,10 @@
 //! stands, and what was said before is in the changes.
 //!
 //! # State
-//! 16 bytes for each bucket of the last eight weeks (of at most [`BUCKETS_MAX`]) in which there was
-//! something. A forecast is made by who reads the row, never by a worker, and is kept until it is
-//! another one. One is made at a time in the whole process: however many read, forecasts take one
-//! core at the most, and leave the others to the workers.
+//! 16 bytes for each bucket of the last eight weeks (of at most [`BUCKETS_MAX`]; of single types by
+//! five minutes of the last two) in which there was something. A forecast is made by who reads the
+//! row, never by a worker, and is kept until it is another one. One is made at a time in the whole
+//! process: however many read, forecasts take one core at the most, and leave the others to the workers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,6 +39,9 @@ use crate::{Epoch, Fold, Keep};
 
 /// Weeks that a forecast leans on.
 const KEPT: i64 = 8;
+/// The same for a single type of events by less than an hour: there are many of them, and what changes
+/// is written to the state as a whole.
+const KEPT_OF_TYPES: i64 = 2;
 /// Buckets that are kept at the most: eight weeks of five minutes, eleven days of one.
 const BUCKETS_MAX: i64 = 16_128;
 /// Buckets that changed lately, kept aside so that a change copies little.
@@ -190,8 +193,19 @@ pub struct Update {
     /// Counted from the Unix epoch.
     pub(crate) bucket: i64,
     pub(crate) n: i64,
-    /// Whether no word means none.
-    pub(crate) is_counted: bool,
+    pub(crate) counted: Counted,
+}
+
+/// Whether no word of a bucket means none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Counted {
+    /// It is not known then: it is measured outside.
+    #[default]
+    Not,
+    /// All events are counted.
+    All,
+    /// Events of one type are.
+    OneType,
 }
 
 impl Update {
@@ -202,7 +216,7 @@ impl Update {
             minutes: it.bucket_minutes,
             bucket: bucket_of(event.time, it.bucket_minutes),
             n: it.value,
-            is_counted: false,
+            counted: Counted::Not,
         };
         Some((&it.series, update))
     }
@@ -227,7 +241,7 @@ pub(crate) fn bucket_of(at: i64, minutes: u16) -> i64 {
 #[derive(Clone, Debug, Default)]
 pub struct State {
     minutes: u16,
-    is_counted: bool,
+    counted: Counted,
     /// Whether anything was said.
     is_known: bool,
     /// The first and the newest bucket ever said.
@@ -261,11 +275,11 @@ fn add(cells: &mut Vec<(i64, i64)>, (bucket, n): (i64, i64)) {
 
 impl State {
     /// What there is after all of this was said, bucket by bucket; not of no bucket at all.
-    pub(crate) fn of(minutes: u16, is_counted: bool, cells: BTreeMap<i64, i64>) -> State {
+    pub(crate) fn of(minutes: u16, counted: Counted, cells: BTreeMap<i64, i64>) -> State {
         let ends = |of: Option<(&i64, &i64)>| *of.expect("something was said").0;
         State {
             minutes,
-            is_counted,
+            counted,
             is_known: true,
             since: ends(cells.first_key_value()),
             newest: ends(cells.last_key_value()),
@@ -276,7 +290,9 @@ impl State {
 
     /// How many buckets are kept.
     fn kept(&self) -> i64 {
-        (KEPT * 7 * DAY_MINUTES / i64::from(self.minutes.max(1))).min(BUCKETS_MAX)
+        let is_one_of_many = self.counted == Counted::OneType && self.minutes < 60;
+        let weeks = if is_one_of_many { KEPT_OF_TYPES } else { KEPT };
+        (weeks * 7 * DAY_MINUTES / i64::from(self.minutes.max(1))).min(BUCKETS_MAX)
     }
 
     /// Buckets of a day.
@@ -294,7 +310,7 @@ impl State {
     /// One more word.
     pub fn hear(&mut self, it: &Update) {
         self.minutes = it.minutes;
-        self.is_counted = it.is_counted;
+        self.counted = it.counted;
         let had = std::mem::replace(&mut self.is_known, true).then_some((self.since, self.newest));
         let (since, newest) = had.unwrap_or((it.bucket, it.bucket));
         (self.since, self.newest) = (since.min(it.bucket), newest.max(it.bucket));
@@ -316,7 +332,7 @@ impl State {
         let from = until.max(self.newest.saturating_add(1)).saturating_sub(self.kept());
         let from = from.max(self.since);
         let n = usize::try_from(until.saturating_sub(from)).unwrap_or(0);
-        let mut values = vec![if self.is_counted { 0.0 } else { f64::NAN }; n];
+        let mut values = vec![if self.counted == Counted::Not { f64::NAN } else { 0.0 }; n];
         for (bucket, value) in self.past.iter().chain(self.recent.iter()) {
             let place = bucket.checked_sub(from).and_then(|it| usize::try_from(it).ok());
             if let Some(it) = place.and_then(|it| values.get_mut(it)) {
@@ -334,11 +350,11 @@ impl State {
             return None;
         }
         let full = |day: &[f64]| day.iter().any(|it| *it > 0.0);
+        // Nothing follows from a single day.
+        values.chunks(per_day).filter(|it| full(it)).nth(1)?;
         // Whoever else makes one now goes first.
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let _turn = ONE_AT_A_TIME.lock();
-        // Nothing follows from a single day.
-        values.chunks(per_day).filter(|it| full(it)).nth(1)?;
         Some(Past { first, per_day, values: &values }.forecast(ahead))
     }
 
@@ -455,7 +471,7 @@ fn row(name: &Name, state: &State, until: i64, comes: Option<&Forecast>) -> Row 
 impl Keep for LoadForecast {
     const LAYOUT: &'static str = layout!(
         "load_forecast 2: of every type of events by five minutes and by the hour; minutes of a bucket, \
-         whether no word means none, the first and the newest bucket, buckets that are kept by distance, \
+         0, or 1 and 2 where no word means none: of all, of one type, whether anything was said, the first and the newest bucket, buckets that are kept by distance, \
          each with its value"
     );
 
@@ -464,7 +480,7 @@ impl Keep for LoadForecast {
         state.recent.iter().for_each(|it| add(&mut cells, *it));
         let mut writer = Writer(into);
         writer.count(state.minutes.into());
-        writer.count(state.is_counted.into());
+        writer.count(state.counted as u64);
         writer.count(state.is_known.into());
         writer.int(state.since);
         writer.int(state.newest);
@@ -480,8 +496,9 @@ impl Keep for LoadForecast {
     fn restore(bytes: &[u8]) -> Option<State> {
         let mut from = Checked(bytes);
         let minutes: u16 = from.count()?;
-        let mut flag = || from.count::<u8>().filter(|it| *it < 2).map(|it| it == 1);
-        let (is_counted, is_known) = (flag()?, flag()?);
+        let counted = [Counted::Not, Counted::All, Counted::OneType];
+        let counted = *counted.get(from.count::<usize>()?)?;
+        let is_known = from.count::<u8>().filter(|it| *it < 2)? == 1;
         let (since, newest) = (from.int()?, from.int()?);
         let n: usize = from.count()?;
         let (mut cells, mut before) = (Vec::new(), since);
@@ -496,7 +513,7 @@ impl Keep for LoadForecast {
         from.end()?;
         let past = Arc::new(cells);
         let (recent, made) = Default::default();
-        Some(State { minutes, is_counted, is_known, since, newest, past, recent, made })
+        Some(State { minutes, counted, is_known, since, newest, past, recent, made })
     }
 }
 
@@ -507,10 +524,15 @@ pub(crate) fn key_of(of: &str, series: &str, minutes: u16) -> compact_str::Compa
 
 /// The view, plainly: every event into its series' buckets, in a map.
 pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
-    let mut series: BTreeMap<Name, (u16, bool, BTreeMap<i64, i64>)> = BTreeMap::new();
+    let mut series: BTreeMap<Name, (u16, Counted, BTreeMap<i64, i64>)> = BTreeMap::new();
     let mut say = |tenant: &str, of: &str, named: &str, minutes: u16, at: i64, n: i64| {
         let name = Name::new(tenant, &key_of(of, named, minutes));
-        let it = series.entry(name).or_insert((minutes, of == EVENTS, BTreeMap::new()));
+        let counted = match (of, named) {
+            (EVENTS, ALL) => Counted::All,
+            (EVENTS, _) => Counted::OneType,
+            _ => Counted::Not,
+        };
+        let it = series.entry(name).or_insert((minutes, counted, BTreeMap::new()));
         *it.2.entry(bucket_of(at, minutes)).or_insert(0) += n;
     };
     for event in events {
@@ -522,8 +544,8 @@ pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
             say(&event.tenant, MEASURED, &it.series, it.bucket_minutes, event.time, it.value);
         }
     }
-    let rows = series.into_iter().map(|(name, (minutes, is_counted, cells))| {
-        let state = State::of(minutes, is_counted, cells);
+    let rows = series.into_iter().map(|(name, (minutes, counted, cells))| {
+        let state = State::of(minutes, counted, cells);
         let until = state.until(now);
         let comes = state.forecast(until, state.ahead());
         let row = row(&name, &state, until, comes.as_ref());

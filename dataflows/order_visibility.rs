@@ -12,12 +12,13 @@
 //! customer tell a time that was learnt from one that is fixed.
 //!
 //! When it arrives (`eta_p50`, `eta_p90`, `late_risk_percent`) is said of an order that was paid and
-//! is neither delivered nor cancelled nor came back, for [`SHOWN`] from entering the furthest stage
-//! that it is in ([`crate::models::journeys`]): by the model of *other* orders' lanes that was sealed
-//! and published before it entered that stage ([`crate::models::arrivals`]), whose name is `eta_model`;
-//! `eta_reasons` are the kinds of orders that it leans on. It is said anew when the order enters the
-//! next stage (paid, in production, checked, shipped, out for delivery), and at no other time. Where
-//! there is no such model nothing is made up.
+//! is neither delivered nor cancelled nor came back, for [`SHOWN`] from entering the stage that it is
+//! in ([`crate::models::journeys`]): by the model of *other* orders' lanes that was sealed and published
+//! before it entered that stage ([`crate::models::arrivals`]), whose name is `eta_model`; `eta_reasons`
+//! are the kinds of orders that it leans on. It is said anew when the order enters the next stage (paid,
+//! in production, checked, shipped, out for delivery), and at no other time; where that model knows
+//! nothing of orders in that stage, what was said at the stage before stands. Where there is none at
+//! all nothing is made up.
 //!
 //! # State
 //! None: it is another look at the map of `orders` ([`crate::served`]), so it costs an event
@@ -128,8 +129,8 @@ pub static DEF: ViewDef = ViewDef {
             false,
             false,
             "Each line: line, sku, quantity, the status in which it stands and since when, what comes \
-             next (next) and by when (next_by), and while that is said of the order when it arrives \
-             (eta_p50, eta_p90); ship_from, ship_to, carrier, seller where stated.",
+             next (next) and by when (next_by); eta_p50 and eta_p90, where that is known and said of the \
+             order; ship_from, ship_to, carrier, seller where stated.",
         ),
         FieldDef::new(
             "timeline",
@@ -180,14 +181,16 @@ struct Eta {
 impl Eta {
     /// Of an order.
     fn of(journey: &Journey, now: i64) -> Option<Eta> {
-        let (stage, entered) = journey.stands()?;
-        if now > entered.saturating_add(SHOWN) {
-            return None;
-        }
-        let (arrival, model) = arrivals::published().of(&journey.way(), stage, entered)?;
+        let way = journey.way();
+        let shown = |it: &(Status, i64)| now <= it.1.saturating_add(SHOWN);
+        let mut told = journey.stages().filter(shown).filter_map(|(stage, entered)| {
+            let (arrival, model) = arrivals::published().of(&way, stage, entered)?;
+            Some((stage, entered, arrival, model))
+        });
+        let (stage, entered, arrival, model) = told.next()?;
         let [p50, p90] = by(&arrival);
         let risk = journey.promised_at.map(|it| (arrival.after(it) * 100.0).round() as i64);
-        let reasons = arrivals::published().reasons(&journey.way(), stage, entered);
+        let reasons = arrivals::published().reasons(&way, stage, entered);
         Some(Eta { p50, p90, risk, model, reasons })
     }
 }
@@ -257,9 +260,9 @@ fn reasons(of: Vec<Reason>) -> Json {
 /// The order's lines without prices, each with where it stands, and what comes next by when: as of
 /// the order (where that stands, and when it gets stuck), if it stands as the order does; else by
 /// the fixed time of its own status. Nothing comes next of an order that is not on its way. As long
-/// as it is told when the order arrives it is told of each line, too: on the line's own lane, from
-/// where it stands and since when. (Nothing is said of the order that does not hold for its lines, so
-/// none has stood there for longer than the order.)
+/// as it is told when the order arrives it is told of its lines, too, that stand at a stage of which
+/// enough is known: on the line's own lane, from the newest statement on. (Nothing is said of the
+/// order that does not hold for its lines, so none has stood there for longer than the order.)
 fn lines(
     of: Value,
     stands: Vec<Option<(Status, i64)>>,

@@ -24,7 +24,7 @@ pub use dataflows::load_forecast::{State as Series, Update as Measured};
 pub use dataflows::models::arrivals::{SHOWN, Speaker as Forecaster, published as arrivals_of};
 pub use dataflows::models::eta::{ARRIVED_MIN, Fitted, WEIGHS};
 pub use dataflows::models::journeys::{Journey, teach};
-pub use dataflows::models::lanes::{Lane, Lanes, QUARTER};
+pub use dataflows::models::lanes::{Lane, Lanes, QUARTER, STAGES};
 pub use dataflows::models::lexicon::{Lexicon, NAME as LEXICON};
 pub use dataflows::models::measure::{Quality, Tally};
 pub use dataflows::models::opinion::{Label, ONE, Opinion, Scorer, rated, text_of};

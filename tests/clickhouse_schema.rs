@@ -73,7 +73,10 @@ fn carry(made: &mut BTreeMap<String, Vec<String>>, text: &str) {
     for statement in clickhouse::statements(text) {
         let about = clickhouse::about(&statement).unwrap().to_string();
         let Some(change) = statement.strip_prefix(&format!("ALTER TABLE {about} ")) else {
-            made.insert(about, statement.lines().map(str::to_string).collect());
+            let is_view = statement.starts_with("CREATE OR REPLACE VIEW ");
+            let lines = statement.lines().map(str::to_string).collect();
+            let before = made.insert(about, lines);
+            assert!(before.is_none() || is_view, "a table that is there: {statement}");
             continue;
         };
         let lines = made.get_mut(&about).unwrap_or_else(|| panic!("no {about} to change"));

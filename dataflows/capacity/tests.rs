@@ -35,7 +35,8 @@ fn came(hours: i64, per_hour: impl Fn(i64) -> i64) -> State {
         for minutes in MINUTES {
             let bucket = bucket_of((MONDAY + hour) * HOUR, minutes);
             let n = per_hour(hour);
-            let update = load_forecast::Update { minutes, bucket, n, is_counted: true };
+            let update =
+                load_forecast::Update { minutes, bucket, n, counted: load_forecast::Counted::All };
             state.hear(&Update::Came(update));
         }
     }

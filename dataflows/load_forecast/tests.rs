@@ -81,3 +81,32 @@ fn made_at_the_end_of_a_bucket() {
     let nobody = ["made_at", "model"].map(|it| row.values[DEF.position(it).unwrap()].clone());
     assert_eq!(nobody, [Value::Null, Value::Null]);
 }
+
+/// Goal: of single types by five minutes two weeks are kept, in whatever order they come; of all eight,
+/// and by the hour too. Method: three weeks, and the last two of them.
+#[test]
+fn of_single_types_less_is_kept() {
+    let heard = |minutes: u16, counted, days: &mut dyn Iterator<Item = i64>| {
+        let mut state = State::default();
+        let per_day = DAY_MINUTES / i64::from(minutes);
+        for day in days {
+            for it in 0..per_day {
+                let bucket = MONDAY * 60 / i64::from(minutes) + day * per_day + it;
+                state.hear(&Update { minutes, bucket, n: 1 + it % 7 + day, counted });
+            }
+        }
+        let until = MONDAY * 60 / i64::from(minutes) + 21 * per_day;
+        (
+            state.values(until).1.len() as i64 / per_day,
+            (LoadForecast::heap_bytes(&state) / 16) as i64,
+        )
+    };
+    for (minutes, counted, days) in
+        [(5, Counted::OneType, 14), (5, Counted::All, 21), (60, Counted::OneType, 21)]
+    {
+        let forward = heard(minutes, counted, &mut (0..21));
+        assert_eq!(forward.0, days, "{minutes} {counted:?}");
+        assert!(forward.1 <= days * DAY_MINUTES / i64::from(minutes) + RECENT_MAX as i64);
+        assert_eq!(heard(minutes, counted, &mut (0..21).rev()).0, days);
+    }
+}

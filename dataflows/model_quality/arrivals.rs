@@ -22,7 +22,7 @@
 //!
 //! # State
 //! A record for each model, stage and day on which one of its orders entered, twice; none for orders.
-//! Models are sealed once a day: some hundred and sixty rows a tenant.
+//! Models are sealed once a day: some four hundred rows a tenant.
 //!
 //! # Why this way
 //! A timer for each order that arrived would touch it once more when it counts no longer, eighty days

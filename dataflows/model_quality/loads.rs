@@ -82,7 +82,7 @@ mod tests {
     use schemas::names::key_text;
 
     use super::*;
-    use crate::load_forecast::{EVENTS, LoadForecast, MEASURED, key_of};
+    use crate::load_forecast::{Counted, EVENTS, LoadForecast, MEASURED, key_of};
 
     /// Goal: a key begins with who says it, so that another version of the model has keys of its own.
     #[test]
@@ -95,8 +95,8 @@ mod tests {
     #[test]
     fn as_the_forecast_says() {
         let cells = (0..24 * 30).map(|it| (500_000 + it, 100 + it % 24 * 10 + it % 7)).collect();
-        let long = State::of(60, false, cells);
-        let short = State::of(60, true, [(500_000, 3)].into());
+        let long = State::of(60, Counted::Not, cells);
+        let short = State::of(60, Counted::All, [(500_000, 3)].into());
         let now = (500_000 + 24 * 30) * 3_600_000;
         for (name, state, is_judged) in [
             (Name::new("t", &key_of(MEASURED, "calls/b", 60)), long, true),

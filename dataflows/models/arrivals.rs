@@ -16,8 +16,8 @@
 //! - The oldest are taken away only when no order is told by them any more ([`SHOWN`]).
 //!
 //! # State
-//! The bodies, a megabyte each at the most, and an eighth of one for silences; how many there may be
-//! is the business of those who add them. The rates of at most [`LANES_MAX`] lanes are kept beside, five megabytes for all models
+//! The bodies, 1.3 megabytes each at the most, and an eighth of one for silences; how many there may be
+//! is the business of those who add them. The rates of at most [`LANES_MAX`] lanes are kept beside, ten megabytes for all models
 //! together; when there are more all of them are made again.
 //!
 //! # Why this way
@@ -38,7 +38,7 @@ use super::eta::{Arrival, Fitted, Reason};
 use super::lanes::{QUARTER, QUARTERS_MAX, Way};
 
 /// The rates of so many lanes and models are kept.
-pub const LANES_MAX: usize = 2_048;
+pub const LANES_MAX: usize = 4_096;
 
 /// How long an order is told when it arrives, from entering its stage: eighty days, beyond which
 /// nothing is told apart. Microseconds.

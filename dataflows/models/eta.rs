@@ -59,7 +59,7 @@ const WEEK_BACK: i32 = 960;
 /// Turns in which rates and factors of the week are fitted to each other.
 const TURNS: usize = 3;
 
-/// Most keys that are kept, of all stages together, those with the most orders: a megabyte.
+/// Most keys that are kept, of all stages together, those with the most orders: 1.3 MB.
 pub const KEYS_MAX: usize = 4_096;
 /// Most [`Reason`]s that are given.
 pub const REASONS_MAX: usize = 3;
@@ -239,7 +239,7 @@ impl Fitted {
         i64::from(self.at) * QUARTER
     }
 
-    /// Orders that arrived, on which it is fitted: paid ones and shipped ones, each.
+    /// Orders that arrived, on which it is fitted: an order once for each stage that it entered.
     pub fn n_arrived(&self) -> u64 {
         self.n_arrived
     }
@@ -285,7 +285,7 @@ impl Fitted {
 
     /// What is told of a way at a stage leans on: the narrowest first, at most [`REASONS_MAX`].
     pub(super) fn reasons(&self, way: &Way<'_>, stage: Status) -> Vec<Reason> {
-        let mut reasons = Vec::new();
+        let (mut reasons, mut seen) = (Vec::new(), Vec::new());
         for (key, common) in way.keys(stage).into_iter().rev() {
             let Some(days) = self.days.get(&key) else { continue };
             let parts: u64 = super::fitted::unpacked(days).map(|it| it.0).sum();
@@ -294,8 +294,14 @@ impl Fitted {
                 continue;
             }
             let noun = if orders == 1 { "order" } else { "orders" };
+            let common = common.to_string();
+            // From anywhere to a place is the same as to that place.
+            if seen.contains(&common) {
+                continue;
+            }
             let words = format!("{orders} {noun}{common} arrived lately");
             reasons.push(Reason { words, orders });
+            seen.push(common);
             if reasons.len() == REASONS_MAX {
                 break;
             }

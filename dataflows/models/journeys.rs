@@ -98,12 +98,12 @@ impl Journey {
         self.stood[place].filter(|at| self.delivered_at.is_none_or(|it| it >= *at))
     }
 
-    /// The stage that it is in, and since when; none once it is on its way no more.
-    pub fn stands(&self) -> Option<(Status, i64)> {
-        if self.delivered_at.is_some() || self.ended_at.is_some() {
-            return None;
-        }
-        STAGES.into_iter().rev().find_map(|stage| Some((stage, self.entered(stage)?)))
+    /// The stages that it entered and since when, the furthest first; none once it is on its way no
+    /// more.
+    pub fn stages(&self) -> impl Iterator<Item = (Status, i64)> + '_ {
+        let is_over = self.delivered_at.is_some() || self.ended_at.is_some();
+        let stages = STAGES.into_iter().rev().filter(move |_| !is_over);
+        stages.filter_map(|stage| Some((stage, self.entered(stage)?)))
     }
 
     /// Adds what was known of when it arrived before a boundary, as far as that still weighs.

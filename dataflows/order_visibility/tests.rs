@@ -89,17 +89,21 @@ fn when_it_arrives_is_said_at_each_stage() {
     let mut all: Vec<(i64, Data<'static>)> =
         [(at(0), placed)].into_iter().chain(way).chain([ahead, back, end]).collect();
     all.sort_by_key(|it| it.0);
-    let event = |(n, (time, data)): (usize, (i64, Data<'static>))| {
-        let (tenant, source, id) = ("t".into(), "s".into(), n.to_string().into());
-        Event { tenant, source, id, time, data }
+    let of = |tenant: &'static str| {
+        let each = all.clone().into_iter().enumerate();
+        let event = |(n, (time, data)): (usize, (i64, Data<'static>))| {
+            let (tenant, source, id) = (tenant.into(), "s".into(), n.to_string().into());
+            Event { tenant, source, id, time, data }
+        };
+        each.map(event).collect::<Vec<_>>()
     };
-    let all: Vec<Event<'static>> = all.into_iter().enumerate().map(event).collect();
     // An hour after something was said.
-    let row = |hours: i64| {
-        let heard: Vec<_> = all.iter().filter(|it| it.time <= at(hours)).cloned().collect();
+    let row_of = |tenant: &'static str, hours: i64| {
+        let heard: Vec<_> = of(tenant).into_iter().filter(|it| it.time <= at(hours)).collect();
         let now = u64::try_from(at(hours + 1) / 1_000).unwrap();
         reference(&heard, now).into_values().next().expect("the order")
     };
+    let row = |hours| row_of("t", hours);
     // Three days from then on, to a quarter of a day and what is smoothed.
     let is_from = |hours: i64, it: i64| (2 * DAY..4 * DAY).contains(&(it - at(hours)));
     let time = |it: &Json| schemas::time::parse_rfc3339(it.as_str().expect("a time")).unwrap();
@@ -128,6 +132,10 @@ fn when_it_arrives_is_said_at_each_stage() {
     assert!(time(&lines[1]["eta_p50"]) > time(&lines[0]["eta_p50"]), "{lines}");
     assert!(time(&lines[1]["eta_p90"]) > time(&lines[1]["eta_p50"]), "{lines}");
     assert_eq!(value(&row(24 * 5 + 1), "eta_p50"), value(&row(24 * 5), "eta_p50"));
+    // Of a stage of which nothing is known what was said before stands, for as long as it would have.
+    let known = value(&row_of("u", 24), "eta_p50");
+    assert!(matches!(known, Value::Time(it) if is_from(24, it)), "{known:?}");
+    assert_eq!(value(&row_of("u", 24 * 5 + 1), "eta_p50"), known);
     let end = row(24 * 6);
     assert_eq!((value(&end, "eta_p50"), value(&end, "eta_model")), (Value::Null, Value::Null));
     let Value::Json(lines) = value(&end, "lines") else { panic!("{end:?}") };

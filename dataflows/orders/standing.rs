@@ -120,8 +120,9 @@ impl State {
         self.due(tenant, now).map(|it| it.at).filter(|it| *it < now)
     }
 
-    /// After when nothing is said any more of when it arrives, if that is to be asked about before
-    /// it is stuck, or after; [`NEVER`] if nothing is said of it. The whole timeline is looked
+    /// After when nothing is said any more of when it arrives by one of its stages, the first such
+    /// instant that is not before `after`, if that is to be asked about before it is stuck, or after;
+    /// [`NEVER`] if nothing is said of it. The whole timeline is looked
     /// through only where it must be: the end cannot come before it is stuck if even the oldest
     /// statement kept is too young.
     #[inline]
@@ -136,12 +137,8 @@ impl State {
         if stuck_at > after && comes_later().is_some() {
             return NEVER;
         }
-        self.entered_at().map_or(NEVER, |it| it.saturating_add(SHOWN))
-    }
-
-    /// When it entered the furthest stage that it is in.
-    fn entered_at(&self) -> Option<i64> {
-        self.stages_entered().into_iter().rev().flatten().next()
+        let ends = self.stages_entered().into_iter().flatten().map(|it| it.saturating_add(SHOWN));
+        ends.filter(|it| *it >= after).min().unwrap_or(NEVER)
     }
 
     /// Promised, delivered, cancelled, returned; [`NEVER`]: not.

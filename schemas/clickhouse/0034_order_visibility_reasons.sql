@@ -1,12 +1,13 @@
--- `order_visibility` says what its estimate leans on; its lines say what comes next, and by when.
+-- `order_visibility` says what its estimate leans on; its lines say what comes next and by when, and
+-- when they arrive.
 
 ALTER TABLE order_visibility_rows ADD COLUMN IF NOT EXISTS `eta_reasons` String COMMENT 'What that leans on, the orders most like it first, at most three: words, and orders (how many of them arrived, older ones counting less). JSON.' CODEC(ZSTD(1)) AFTER `eta_model`;
 
-ALTER TABLE order_visibility_rows MODIFY COLUMN `lines` String COMMENT 'Each line: line, sku, quantity, the status in which it stands and since when, what comes next (next) and by when (next_by), and while that is said of the order when it arrives (eta_p50, eta_p90); ship_from, ship_to, carrier, seller where stated. JSON.' CODEC(ZSTD(1));
+ALTER TABLE order_visibility_rows MODIFY COLUMN `lines` String COMMENT 'Each line: line, sku, quantity, the status in which it stands and since when, what comes next (next) and by when (next_by); eta_p50 and eta_p90, where that is known and said of the order; ship_from, ship_to, carrier, seller where stated. JSON.' CODEC(ZSTD(1));
 
 ALTER TABLE order_visibility_changes ADD COLUMN IF NOT EXISTS `eta_reasons` String COMMENT 'What that leans on, the orders most like it first, at most three: words, and orders (how many of them arrived, older ones counting less). JSON.' CODEC(ZSTD(1)) AFTER `eta_model`;
 
-ALTER TABLE order_visibility_changes MODIFY COLUMN `lines` String COMMENT 'Each line: line, sku, quantity, the status in which it stands and since when, what comes next (next) and by when (next_by), and while that is said of the order when it arrives (eta_p50, eta_p90); ship_from, ship_to, carrier, seller where stated. JSON.' CODEC(ZSTD(1));
+ALTER TABLE order_visibility_changes MODIFY COLUMN `lines` String COMMENT 'Each line: line, sku, quantity, the status in which it stands and since when, what comes next (next) and by when (next_by); eta_p50 and eta_p90, where that is known and said of the order; ship_from, ship_to, carrier, seller where stated. JSON.' CODEC(ZSTD(1));
 
 CREATE OR REPLACE VIEW order_visibility AS
 SELECT tenant, `order`, `status`, `customer`, `message`, `since`, `next`, `next_by`, `stuck`, `promised_at`, `late`, `delivered_at`, `eta_p50`, `eta_p90`, `late_risk_percent`, `eta_model`, `eta_reasons`, `lines`, `timeline`, epoch

@@ -159,7 +159,7 @@ fn too_few_arrived() -> Report {
         what: "cannot seal a model of arrival yet".into(),
         at: vec![],
         why: format!(
-            "expected a tenant of whose orders {ARRIVED_MIN} were paid or shipped, and delivered, \
+            "expected a tenant of whose orders {ARRIVED_MIN} entered one stage, and were delivered, \
              within the last 160 days"
         ),
         effect: "nothing was published; the one in use, if any, stays".into(),

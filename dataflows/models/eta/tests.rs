@@ -141,6 +141,24 @@ fn lanes_are_told_apart() {
     let of = |which: &str| format!("N orders {which} arrived lately");
     assert_eq!(words, [of("by s"), of("from SP to AM"), of("to AM")]);
     assert!(reasons[0].orders > reasons[1].orders && reasons[1].orders > 0, "{reasons:?}");
+    // From anywhere to a place is told once.
+    let mut anywhere = Lanes::default();
+    let told = Way { from: None, seller: None, ..way("", "AM", "") };
+    for n in 0..200 {
+        let (lane, entered) = (Lane::of(&told, Status::Shipped), n * DAY / 8);
+        anywhere.entered(&lane, entered, 1);
+        anywhere.arrived(&lane, entered, entered + DAY, 1);
+    }
+    let reasons = anywhere.sealed(50 * DAY).unwrap().reasons(&told, Status::Shipped);
+    let n = reasons[0].orders;
+    let words: Vec<&str> = reasons.iter().map(|it| it.words.as_str()).collect();
+    let promised = format!("{n} orders to AM, promised in 0 to 3 days, arrived lately");
+    let expected = [
+        promised,
+        format!("{n} orders to AM arrived lately"),
+        format!("{n} orders arrived lately"),
+    ];
+    assert_eq!(words, expected);
     // Forgotten, nothing is known.
     lanes.forget(60 * DAY);
     assert_eq!(lanes, Lanes::default());

@@ -1,12 +1,13 @@
 //! `millstream eval eta`: what would have been said of recorded orders, and when they came.
 //!
 //! # Meaning
-//! The events go the way of every event, into `orders`; its rows say when each order was paid,
-//! shipped and delivered. Then the days are gone through in their order: at midnight what happened
+//! The events go the way of every event, into `orders`; its rows say when each order entered its
+//! stages, and when it was delivered. Then the days are gone through in their order: at midnight what happened
 //! before it is sealed into the body that a running process would publish, and each order that was
 //! paid or shipped on that day gets its instant of even chance, the one of nine in ten, and (if
-//! shipped) the chance that it breaks its promise. Nothing of that day or later is known to them. Judged is an order that was delivered, whose lines are
-//! known, in whose record a stage does not come after delivery, and of which anything was said.
+//! shipped) the chance that it breaks its promise. Nothing of that day or later is known to them.
+//! Judged is an order that was delivered, whose lines are known, in whose record a stage does not come
+//! after delivery, and of which anything was said.
 
 use std::collections::BTreeMap;
 
@@ -18,10 +19,12 @@ use crate::commands::chosen::Chosen;
 use crate::commands::out::Out;
 use crate::commands::{Problems, replay, typed};
 use crate::config::Settings;
-use crate::models::{Fitted, Journey, Lane, Lanes, WEIGHS};
+use crate::models::{Fitted, Journey, Lane, Lanes, STAGES, WEIGHS};
 use crate::report::Report;
 
 const DAY: i64 = 86_400_000_000;
+/// Stages at which it is judged what was said.
+const JUDGED: [Status; 2] = [Status::Paid, Status::Shipped];
 
 /// Evaluates and prints.
 pub(super) fn main(it: &typed::Eta, chosen: &Chosen) -> Result<(), Problems> {
@@ -85,11 +88,12 @@ fn judged(orders: &[Order], channel: Option<&str>) -> [Tally; 2] {
     let mut asked: BTreeMap<i64, Vec<(usize, Status, i64)>> = BTreeMap::new();
     for (n, order) in orders.iter().enumerate() {
         let of_channel = channel.is_none_or(|it| order.channel.as_deref() == Some(it));
-        for stage in [Status::Paid, Status::Shipped] {
+        for stage in STAGES {
             let Some(entered) = order.journey.entered(stage) else { continue };
             happened.push((entered, n, stage, false));
             happened.extend(order.journey.delivered_at.map(|it| (it, n, stage, true)));
-            if order.journey.delivered_at.is_some() && order.journey.has_lines && of_channel {
+            let is_judged = JUDGED.contains(&stage) && of_channel;
+            if is_judged && order.journey.delivered_at.is_some() && order.journey.has_lines {
                 asked.entry(entered.div_euclid(DAY)).or_default().push((n, stage, entered));
             }
         }
