@@ -51,6 +51,7 @@ impl<K: Eq + Hash, V: Ord> Pending<K, V> {
 
     /// By key.
     fn of(&mut self, epoch: Epoch) -> ByKey<K, Vec<(V, isize)>> {
+        // Of the two collections one alone may have said something then.
         let said = self.0.remove(&epoch).unwrap_or_default();
         gathered(said.into_iter().map(|((key, it), n)| (key, it, n)))
     }

@@ -8,9 +8,10 @@
 //! `events`: every type and `all` of them, by five minutes and by the hour), and what was measured
 //! outside (`of` is `measured`). At the end of each bucket, by the epoch, the row says what comes in
 //! the next 24 hours, or the next four where buckets are shorter than a quarter of an hour
-//! ([`crate::models::load`]), by the [`KEPT`] weeks before (by five minutes single types by [`KEPT_OF_TYPES`]), and how right such forecasts were. A bucket in
-//! which no event came counts none; one in which nothing was measured is not known. What is said of
-//! a bucket twice is added up. Of a series with less than two days there is no forecast.
+//! ([`crate::models::load`]), by the [`KEPT`] weeks before (by five minutes single types by
+//! [`KEPT_OF_TYPES`]), and how right such forecasts were. A bucket in which no event came counts none;
+//! one in which nothing was measured is not known. What is said of a bucket twice is added up. Of a
+//! series with less than two days there is no forecast.
 //!
 //! A row is a function of the events up to its epoch: a late event corrects the forecast that
 //! stands, and what was said before is in the changes.
@@ -24,6 +25,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use compact_str::CompactString;
 use parking_lot::Mutex;
 use schemas::events::{Data, Event};
 use schemas::names::{Name, key_text};
@@ -288,6 +290,11 @@ impl State {
         }
     }
 
+    /// How long a bucket is.
+    pub(crate) fn minutes(&self) -> u16 {
+        self.minutes
+    }
+
     /// How many buckets are kept.
     fn kept(&self) -> i64 {
         let is_one_of_many = self.counted == Counted::OneType && self.minutes < 60;
@@ -415,8 +422,7 @@ impl Fold for LoadForecast {
 
 /// The row: of which series, up to which bucket, and what comes.
 fn row(name: &Name, state: &State, until: i64, comes: Option<&Forecast>) -> Row {
-    let mut parts = name.key().split('/').map(crate::decoded);
-    let (of, series) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let (of, series) = series_of(name);
     let start = |ahead: usize| {
         let bucket = until.saturating_add(ahead as i64);
         bucket.saturating_mul(i64::from(state.minutes) * MINUTE)
@@ -518,8 +524,15 @@ impl Keep for LoadForecast {
 }
 
 /// The key of a series.
-pub(crate) fn key_of(of: &str, series: &str, minutes: u16) -> compact_str::CompactString {
+pub(crate) fn key_of(of: &str, series: &str, minutes: u16) -> CompactString {
     key_text(&[of, series, &minutes.to_string()])
+}
+
+/// Whose series a key is of, and which.
+pub(crate) fn series_of(name: &Name) -> (CompactString, CompactString) {
+    // Always three parts: no other key is made ([`key_of`]).
+    let mut parts = name.key().split('/').map(crate::decoded);
+    (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
 }
 
 /// The view, plainly: every event into its series' buckets, in a map.

@@ -33,7 +33,7 @@ use schemas::rows::{FieldDef, FieldKind, Row, Shape, Value, ViewDef};
 use serde_json::{Value as Json, json};
 
 use crate::models::arrivals::{self, SHOWN};
-use crate::models::eta::{Arrival, Reason};
+use crate::models::eta::Reason;
 use crate::models::journeys::Journey;
 use crate::models::lanes::Way;
 use crate::models::silences;
@@ -188,16 +188,11 @@ impl Eta {
             Some((stage, entered, arrival, model))
         });
         let (stage, entered, arrival, model) = told.next()?;
-        let [p50, p90] = by(&arrival);
+        let [p50, p90] = arrival.shown();
         let risk = journey.promised_at.map(|it| (arrival.after(it) * 100.0).round() as i64);
         let reasons = arrivals::published().reasons(&way, stage, entered);
         Some(Eta { p50, p90, risk, model, reasons })
     }
-}
-
-/// By when with even chance, and in nine cases of ten; in whole milliseconds, for so it is shown.
-fn by(arrival: &Arrival) -> [i64; 2] {
-    [0.5, 0.9].map(|chance| arrival.by(chance).div_euclid(1_000) * 1_000)
 }
 
 /// The row, of the order's own row, where the whole order stands and since when, when it gets stuck
@@ -276,7 +271,7 @@ fn lines(
         let seller = place("seller").or_else(|| place("carrier"));
         let (stage, since) = stands?;
         let way = Way { from, to, seller, ..told?.way() };
-        Some(by(&arrivals::published().of(&way, stage, since)?.0))
+        Some(arrivals::published().of(&way, stage, since)?.0.shown())
     };
     for (line, stands) in lines.iter_mut().zip(stands) {
         let Json::Object(line) = line else { continue };

@@ -85,10 +85,9 @@ fn judged(
     delivered: i64,
 ) -> Option<(CompactString, Totals)> {
     let (arrival, model) = published().of(way, stage, entered)?;
-    // Whole milliseconds: so it was shown.
-    let by = |chance: f64| arrival.by(chance).div_euclid(1_000) * 1_000;
-    let off = delivered.saturating_sub(by(0.5)).saturating_abs().div_euclid(MINUTE);
-    Some((model, (1, off, i64::from(delivered <= by(0.9)))))
+    let [p50, p90] = arrival.shown();
+    let off = delivered.saturating_sub(p50).saturating_abs().div_euclid(MINUTE);
+    Some((model, (1, off, i64::from(delivered <= p90))))
 }
 
 /// All that what an order adds depends on.

@@ -34,12 +34,11 @@ impl Fold for Loads {
     fn apply(_: &mut State, (): &()) {}
 
     fn row(name: &Name, state: &State, now: Epoch) -> Option<Row> {
-        let mut parts = name.key().split('/').map(crate::decoded);
-        let mut part = || parts.next().unwrap_or_default();
-        let (of, series, minutes) = (part(), part(), part());
-        let bucket_minutes: i64 = minutes.parse().unwrap_or(0);
+        let (of, series) = load_forecast::series_of(name);
+        let bucket_minutes = i64::from(state.minutes());
         let until = state.until(now);
         let made = state.made(until);
+        // Without a forecast it is judged by nothing: no errors are said.
         let quality = made.as_ref().map(|it| it.quality).unwrap_or_default();
         let permille = |it: f64| (quality.n > 0).then_some((it * 1_000.0).max(0.0).round() as i64);
         let it = Quality {

@@ -66,8 +66,10 @@ type Rates = HashMap<(i64, Box<[u64]>), Arc<[f64]>>;
 pub struct Arrivals {
     all: RwLock<Arc<[Arc<Speaker>]>>,
     rates: RwLock<Rates>,
-    /// From when on one may say how long nothing is usually said. Of what is older nobody is asked
-    /// and nothing is locked: it is looked at for every statement about an order.
+    /// From when on one speaks, and from when on one may say how long nothing is usually said. Of what
+    /// is older nobody is asked and nothing is locked: the first is looked at for each stage of an
+    /// order that arrived, the second for every statement about one.
+    speaks_from: AtomicI64,
     patient_from: AtomicI64,
 }
 
@@ -76,6 +78,7 @@ impl Default for Arrivals {
         Arrivals {
             all: RwLock::default(),
             rates: RwLock::default(),
+            speaks_from: AtomicI64::new(i64::MAX),
             patient_from: AtomicI64::new(i64::MAX),
         }
     }
@@ -118,8 +121,10 @@ impl Arrivals {
     }
 
     fn look_over(&self, all: &[Arc<Speaker>]) {
-        let first = all.iter().find(|it| !it.model.patience().is_empty());
-        self.patient_from.store(first.map_or(i64::MAX, |it| it.since), Ordering::SeqCst);
+        let since = |first: Option<&Arc<Speaker>>| first.map_or(i64::MAX, |it| it.since);
+        self.speaks_from.store(since(all.first()), Ordering::SeqCst);
+        let patient = all.iter().find(|it| !it.model.patience().is_empty());
+        self.patient_from.store(since(patient), Ordering::SeqCst);
     }
 
     /// How long nothing is said, at the most, of nineteen of twenty orders that stand there, where
@@ -147,6 +152,9 @@ impl Arrivals {
         stage: Status,
         entered: i64,
     ) -> Option<(Arrival, CompactString)> {
+        if entered < self.speaks_from.load(Ordering::Relaxed) {
+            return None;
+        }
         let all = Arc::clone(&self.all.read());
         let it = all.iter().rfind(|it| it.since <= entered)?;
         let lane = it.model.lane(way, stage)?;

@@ -438,6 +438,11 @@ impl Seen {
 }
 
 impl Arrival {
+    /// By when with even chance, and in nine cases of ten; in whole milliseconds, for so it is shown.
+    pub fn shown(&self) -> [i64; 2] {
+        [0.5, 0.9].map(|chance| self.by(chance).div_euclid(1_000) * 1_000)
+    }
+
     /// The instant by which it has come with this chance.
     pub fn by(&self, chance: f64) -> i64 {
         let mut before = 1.0;

@@ -122,9 +122,8 @@ impl State {
 
     /// After when nothing is said any more of when it arrives by one of its stages, the first such
     /// instant that is not before `after`, if that is to be asked about before it is stuck, or after;
-    /// [`NEVER`] if nothing is said of it. The whole timeline is looked
-    /// through only where it must be: the end cannot come before it is stuck if even the oldest
-    /// statement kept is too young.
+    /// [`NEVER`] if nothing is said of it. The whole timeline is looked through only where it must be:
+    /// the end cannot come before it is stuck if even the oldest statement kept is too young.
     #[inline]
     pub(crate) fn told_until(&self, stuck_at: i64, after: i64) -> i64 {
         if self.settled_at().min(self.returned_at) != NEVER {

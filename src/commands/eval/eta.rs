@@ -2,9 +2,9 @@
 //!
 //! # Meaning
 //! The events go the way of every event, into `orders`; its rows say when each order entered its
-//! stages, and when it was delivered. Then the days are gone through in their order: at midnight what happened
-//! before it is sealed into the body that a running process would publish, and each order that was
-//! paid or shipped on that day gets its instant of even chance, the one of nine in ten, and (if
+//! stages, and when it was delivered. Then the days are gone through in their order: at midnight what
+//! happened before it is sealed into the body that a running process would publish, and each order that
+//! was paid or shipped on that day gets its instant of even chance, the one of nine in ten, and (if
 //! shipped) the chance that it breaks its promise. Nothing of that day or later is known to them.
 //! Judged is an order that was delivered, whose lines are known, in whose record a stage does not come
 //! after delivery, and of which anything was said.
