@@ -61,7 +61,7 @@ use crate::sentiment::{self, Sentiment};
 use crate::sentiment_by_customer::{self, SentimentByCustomer};
 use crate::sentiment_by_day::{self, SentimentByDay};
 use crate::sentiment_by_product::{self, SentimentByProduct};
-use crate::served::{Clock, Face, KeyOf, OwnerBy, Piece, Served, Several};
+use crate::served::{Clock, Face, KeyOf, OwnerBy, Piece, Served, Several, Slots};
 use crate::sla::Slas;
 use crate::top_customers::{Candidates, TopCustomers};
 use crate::volume::Volume;
@@ -428,17 +428,15 @@ impl Maker<'_> {
         let lane = self.first_lane(view)?;
         let secret = self.secret;
         let key_of: KeyOf = Arc::new(move |tenant, key| fingerprint_of(kind, &secret, tenant, key));
-        let map = match &mut self.keepers {
-            None => Served::new(self.workers, self.clock.clone(), lane, key_of),
-            Some(keepers) => {
-                let owner_by: OwnerBy = Arc::new(move |tenant, customer| {
-                    secret.fingerprint(tenant, Kind::Customer, &[customer])
-                });
-                let map = Served::kept(self.workers, self.clock.clone(), lane, key_of, owner_by);
-                keepers.push(map.clone());
-                map
-            }
-        };
+        let owner_by: OwnerBy = Arc::new(move |tenant, customer| {
+            secret.fingerprint(tenant, Kind::Customer, &[customer])
+        });
+        let slots = if self.keepers.is_some() { Slots::Kept } else { Slots::Stay };
+        let whose = (key_of, owner_by);
+        let map = Served::resting(self.workers, self.clock.clone(), lane, whose, slots);
+        if let Some(keepers) = &mut self.keepers {
+            keepers.push(map.clone());
+        }
         map.look_for(self.erased);
         Some(map)
     }
@@ -710,7 +708,7 @@ impl Sources {
 
 /// What cases tell, by whom it is for.
 struct Waiting<'s> {
-    open: VecCollection<'s, Epoch, (queues::Key, queues::Open), isize>,
+    open: VecCollection<'s, Epoch, (queues::Key, Arc<queues::Open>), isize>,
     days: VecCollection<'s, Epoch, (queues::Key, i64), isize>,
     loads: VecCollection<'s, Epoch, queues::Period, queues::Load>,
 }

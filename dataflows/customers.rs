@@ -389,12 +389,12 @@ impl State {
     pub(crate) fn member(&self, known: &Arc<Known>) -> Member {
         let (n_cases, n_open) = self.cases.as_ref().map_or((0, 0), |it| (it.n_opened, it.n_open()));
         let (n_orders, n_ratings) = (self.n_orders, self.n_ratings);
-        let sums = |it: &Sums| it.each().collect();
+        let sums = |it: &Sums| it.each().collect::<Vec<_>>().into();
         let reversed = self.rare.as_ref();
         let money = [
             sums(&self.spend),
-            reversed.map_or_else(Vec::new, |it| sums(&it.cancelled)),
-            reversed.map_or_else(Vec::new, |it| sums(&it.returned)),
+            reversed.map_or_else(Box::default, |it| sums(&it.cancelled)),
+            reversed.map_or_else(Box::default, |it| sums(&it.returned)),
         ];
         let counts = [self.n_events, n_orders, n_ratings, self.rating_sum, n_cases, n_open];
         Member {

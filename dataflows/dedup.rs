@@ -13,9 +13,9 @@
 //! for each other in a ring.
 //!
 //! # State
-//! 16 bytes a slot at 50 to 75 % load, about 26 an identity (from ten million on 60 to 75 %, about
-//! 24): 1,024 shards, each grown by half, a large one by a quarter, and swept by itself, so that no claim ever waits for the whole. What is past the horizon goes
-//! when its shard fills up, or by the sweep, which comes round once in an eighth of the horizon.
+//! 16 bytes a slot at 70 to 90 % load, about 20 an identity (the first some hundred thousand at 60 to
+//! 90 %, about 22): 1,024 shards, each grown by half, a large one by a quarter, and swept by itself, so
+//! that no claim ever waits for the whole. What is past the horizon goes when its shard fills up, or by the sweep, which comes round once in an eighth of the horizon.
 //! At `max_bytes` a full shard forgets its oldest eighth instead of growing: the horizon is
 //! shortened, and [`DedupStats`] says so.
 //!

@@ -17,12 +17,12 @@
 //! largest instant seen is published, and timers beyond it do not fire. Time did not pass, it ended.
 //!
 //! # Invariants
-//! If `next_due(state, epoch)` of an entity's newest version is some instant, a timer for it is
-//! pending. One that fires when this no longer holds is stale and is dropped; an instant that the
-//! version before had too is not scheduled again.
+//! If `next_due(state, epoch)` of an entity's newest version is some instant, a timer is pending for
+//! it or for an earlier one ([`timers`]). One that fires when the entity is not due does nothing but
+//! wait on until it is.
 //!
 //! # State
-//! The map's own, the updates of epochs not yet complete, 16 bytes per pending timer. Timers are
+//! The map's own, the updates of epochs not yet complete, 8 bytes per pending timer. Timers are
 //! not stored: states that were loaded are asked again at the start, and shown to the relation.
 
 mod listeners; // the relations that listen to one fold
@@ -153,8 +153,8 @@ impl<F: Fold, L: Listen<F>> Watch<F, L> {
             let had = touch.old.and_then(|(state, since)| {
                 served::due::<F>(touch.name, state, since, self.looked_on)
             });
-            if had != Some(due) && due > epoch {
-                self.timers.add(due, touch.place);
+            if due > epoch {
+                self.timers.schedule((due, had), epoch, touch.place);
             }
         }
         let seen = Seen { name: touch.name, old: touch.old, new: (touch.new, epoch) };
@@ -207,7 +207,7 @@ impl<F: Fold, L: Listen<F>> Step<F, L> {
         if let Some((map, worker)) = self.loaded.take() {
             self.show_loaded(&map, worker);
         }
-        let mut due = Vec::new();
+        let (mut due, mut early) = (Vec::new(), Vec::new());
         while let Some(epoch) = self.next_instant(end) {
             let Step { pending, writer, watch, erased, .. } = self;
             if let Some(erased) = erased {
@@ -224,7 +224,8 @@ impl<F: Fold, L: Listen<F>> Step<F, L> {
             }
             if watch.timers.next(end) == Some(epoch) {
                 watch.timers.take(epoch, &mut due);
-                writer.fire(epoch, &due, &mut |touch| watch.see(epoch, touch));
+                writer.fire(epoch, &due, &mut early, &mut |touch| watch.see(epoch, touch));
+                watch.timers.put_off(&mut early);
             }
             // Last: what was touched at this instant is settled already, and is shown once.
             if erased.as_mut().is_some_and(|it| it.take(epoch)) {

@@ -31,6 +31,7 @@ use timely::dataflow::operators::generic::operator::Operator;
 use timely::dataflow::operators::vec::Map;
 
 use crate::Epoch;
+use crate::insert_tight;
 
 /// Of one key: the record before, the record after.
 pub(crate) type Change<R> = (Option<R>, Option<R>);
@@ -62,11 +63,7 @@ impl<V: Ord> Members<V> {
                     }
                 }
                 Err(at) => {
-                    // Most keys have one or two: no room is kept for a third.
-                    if self.0.len() == self.0.capacity() {
-                        self.0.reserve_exact(1 + self.0.len() / 2);
-                    }
-                    self.0.insert(at, (member, n));
+                    insert_tight(&mut self.0, at, (member, n));
                 }
             }
         }

@@ -245,6 +245,14 @@ pub trait Keep: Fold {
 /// The fingerprint of a customer, by the id.
 pub type OwnerOf<'a> = &'a dyn Fn(&str) -> Fingerprint;
 
+/// Puts one where it belongs among few: most stay one or two, so no room is kept for a third.
+pub(crate) fn insert_tight<T>(all: &mut Vec<T>, at: usize, it: T) {
+    if all.len() == all.capacity() {
+        all.reserve_exact(1 + all.len() / 4);
+    }
+    all.insert(at, it);
+}
+
 /// An update on its way to its entity.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Addressed<U> {

@@ -21,6 +21,7 @@ use schemas::names::Fingerprint;
 use schemas::rows::Value;
 use serde::{Deserialize, Serialize};
 
+use crate::insert_tight;
 use crate::models::opinion::{Label, Opinion};
 use crate::packed::{Checked, Writer};
 use crate::sentiment::permille;
@@ -154,7 +155,7 @@ impl Mood {
         } else {
             let place = kept.days.partition_point(|it| it.0 < day);
             if kept.days.get(place).is_none_or(|it| it.0 != day) {
-                kept.days.insert(place, (day, Sums::default()));
+                insert_tight(&mut kept.days, place, (day, Sums::default()));
             }
             kept.days[place].1.add(it.label, it.score);
             let past = kept.days.partition_point(|it| it.0 <= newest - DAYS_MAX);
@@ -165,7 +166,7 @@ impl Mood {
         let text = (it.at, it.key.clone());
         let place = kept.newest.partition_point(|it| *it > text);
         if place < NEWEST && kept.newest.get(place) != Some(&text) {
-            kept.newest.insert(place, text);
+            insert_tight(&mut kept.newest, place, text);
             kept.newest.truncate(NEWEST);
         }
     }

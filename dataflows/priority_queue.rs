@@ -12,6 +12,7 @@
 //! handed out, and is computed when it is asked for, so that an arrival rewrites one row.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use compact_str::CompactString;
 use differential_dataflow::VecCollection;
@@ -81,8 +82,8 @@ pub struct PriorityQueue;
 
 /// Those that wait.
 pub(crate) fn relate(
-    cases: VecCollection<'_, Epoch, Pressed, isize>,
-) -> VecCollection<'_, Epoch, Pressed, isize> {
+    cases: VecCollection<'_, Epoch, Arc<Pressed>, isize>,
+) -> VecCollection<'_, Epoch, Arc<Pressed>, isize> {
     cases.filter(|it| it.open().agent.is_none())
 }
 
@@ -92,13 +93,17 @@ fn list(texts: &[CompactString]) -> Value {
 
 impl Relation for PriorityQueue {
     const DEF: &'static ViewDef = &DEF;
-    type Record = Pressed;
+    type Record = Arc<Pressed>;
 
-    fn name(record: &Pressed) -> Name {
+    fn name(record: &Arc<Pressed>) -> Name {
         Name::new(record.tenant(), &key_text(&[&record.open().case]))
     }
 
-    fn row(record: &Pressed) -> Row {
+    fn outside_bytes(_: &Arc<Pressed>) -> usize {
+        16 + size_of::<Pressed>()
+    }
+
+    fn row(record: &Arc<Pressed>) -> Row {
         let open = record.open();
         Row {
             values: vec![
@@ -125,7 +130,7 @@ pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
 
 /// Every case that is not resolved, plainly: from the rows of `cases`, `customers`, `orders`, and
 /// the facts of `health`.
-pub(crate) fn pressed(events: &[Event<'static>], now: Epoch) -> Vec<Pressed> {
+pub(crate) fn pressed(events: &[Event<'static>], now: Epoch) -> Vec<Arc<Pressed>> {
     let field = |def: &ViewDef, row: &Row, name: &str| {
         row.values[def.position(name).expect("a field")].clone()
     };
@@ -179,7 +184,7 @@ pub(crate) fn pressed(events: &[Event<'static>], now: Epoch) -> Vec<Pressed> {
                 opened_at,
                 agent: agent.filter(|_| status == "assigned"),
             };
-            (status != "resolved").then_some((key, open))
+            (status != "resolved").then_some((key, Arc::new(open)))
         })
         .collect();
     for (person, days) in people.values_mut() {
@@ -187,6 +192,7 @@ pub(crate) fn pressed(events: &[Event<'static>], now: Epoch) -> Vec<Pressed> {
         person.crowded = crowded(&days);
     }
     let terms = Terms::default();
-    let of = |(key, open): &(Key, Open)| Pressed::of(key, open, &people[key].0, &terms);
+    let of =
+        |(key, open): &(Key, Arc<Open>)| Arc::new(Pressed::of(key, open, &people[key].0, &terms));
     cases.iter().map(of).collect()
 }

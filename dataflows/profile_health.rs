@@ -32,6 +32,7 @@
 //! customer who opened it, and a wrong link must not move it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use differential_dataflow::VecCollection;
 use schemas::events::Event;
@@ -79,7 +80,7 @@ pub struct ProfileHealth;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct United {
     person: Who,
-    customers: Vec<Who>,
+    customers: Box<[Who]>,
     facts: Packed,
 }
 
@@ -112,14 +113,14 @@ impl Project<Health> for Told {
 pub(crate) fn relate<'s>(
     told: VecCollection<'s, Epoch, (Who, Packed), isize>,
     whose: Whose<'s>,
-) -> VecCollection<'s, Epoch, United, isize> {
+) -> VecCollection<'s, Epoch, Arc<United>, isize> {
     let members = attached(told, whose, "told profile_health", |who: &Who, facts, person| {
         Some((Who::clone(person?), (who.clone(), Packed::clone(facts))))
     });
     records(grouped(members, "united profile_health", |person, all| {
         let facts = Packed::united(person, all.iter().map(|it| &it.0.1))?;
         let customers = all.iter().map(|it| it.0.0.clone()).collect();
-        Some(United { person: person.clone(), customers, facts })
+        Some(Arc::new(United { person: person.clone(), customers, facts }))
     }))
 }
 
@@ -133,23 +134,27 @@ fn row(mut values: Vec<Value>, customers: &[Who]) -> Row {
 
 impl Relation for ProfileHealth {
     const DEF: &'static ViewDef = &DEF;
-    type Record = United;
+    type Record = Arc<United>;
 
-    fn name(record: &United) -> Name {
+    fn name(record: &Arc<United>) -> Name {
         record.person.clone()
     }
 
-    fn row(record: &United) -> Row {
+    fn row(record: &Arc<United>) -> Row {
         ProfileHealth::row_at(record, 0)
     }
 
-    fn row_at(record: &United, now: Epoch) -> Row {
+    fn outside_bytes(_: &Arc<United>) -> usize {
+        16 + size_of::<United>()
+    }
+
+    fn row_at(record: &Arc<United>, now: Epoch) -> Row {
         // `Packed::united` makes none of which nothing can be said.
         let values = record.facts.judged(&record.person, now);
         row(values.expect("there is something to say"), &record.customers)
     }
 
-    fn next_due(record: &United, after: Epoch) -> Option<Epoch> {
+    fn next_due(record: &Arc<United>, after: Epoch) -> Option<Epoch> {
         record.facts.next_day(after)
     }
 }

@@ -49,6 +49,10 @@ pub trait Relation: Send + Sync + 'static {
     fn row_at(record: &Self::Record, _now: Epoch) -> Row {
         Self::row(record)
     }
+    /// Bytes of a record outside itself, as far as they are large.
+    fn outside_bytes(_record: &Self::Record) -> usize {
+        0
+    }
     /// The next instant after `after` at which time alone changes the row.
     fn next_due(_record: &Self::Record, _after: Epoch) -> Option<Epoch> {
         None
@@ -103,7 +107,7 @@ impl<R: Relation> Fold for Rows<R> {
     fn heap_bytes(state: &Self::State) -> usize {
         match state {
             Under::Nothing => 0,
-            Under::One(_) => size_of::<R::Record>() + 16,
+            Under::One(record) => size_of::<R::Record>() + 16 + R::outside_bytes(record),
             Under::Odd(records) => size_of::<(R::Record, isize)>() * records.len() + 40,
         }
     }
@@ -205,7 +209,7 @@ pub fn publish<'s, R: Relation>(
     records.inner.unary_frontier::<Nothing, _, _, _>(by_name, &name, move |first, _| {
         let mut writer = Writer::new(map.map.clone(), worker);
         let mut pending: BTreeMap<Epoch, Vec<(R::Record, isize)>> = BTreeMap::new();
-        let (mut timers, mut due) = (Timers::default(), Vec::new());
+        let (mut timers, mut due, mut early) = (Timers::default(), Vec::new(), Vec::new());
         let mut open = 0;
         let mut capability = Some(first);
         move |(input, frontier), _| {
@@ -230,7 +234,9 @@ pub fn publish<'s, R: Relation>(
                 }
                 if timers.next(end) == Some(epoch) {
                     timers.take(epoch, &mut due);
-                    writer.fire(epoch, &due, &mut |it| schedule::<R>(&mut timers, epoch, it));
+                    let mut see = |it: Touch<'_, _>| schedule::<R>(&mut timers, epoch, it);
+                    writer.fire(epoch, &due, &mut early, &mut see);
+                    timers.put_off(&mut early);
                 }
                 writer.finish(epoch);
             }
@@ -300,9 +306,7 @@ fn schedule<R: Relation>(
 ) {
     if let Some(due) = Rows::<R>::next_due(touch.new, epoch) {
         let had = touch.old.and_then(|(state, since)| Rows::<R>::next_due(state, since));
-        if had != Some(due) {
-            timers.add(due, touch.place);
-        }
+        timers.schedule((due, had), epoch, touch.place);
     }
 }
 

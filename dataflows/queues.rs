@@ -88,7 +88,7 @@ pub(crate) struct Open {
 pub struct Pressed {
     tenant: CompactString,
     customer: CompactString,
-    open: Open,
+    open: Arc<Open>,
     pub(crate) class: CompactString,
     /// Promised to be begun by then.
     pub(crate) due_at: i64,
@@ -114,7 +114,7 @@ impl Pressed {
 
     pub(crate) fn of(
         (tenant, customer): &Key,
-        open: &Open,
+        open: &Arc<Open>,
         person: &Person,
         terms: &Terms,
     ) -> Pressed {
@@ -176,7 +176,7 @@ pub fn crowded(days: &[(i64, isize)]) -> Vec<(i64, i64)> {
 
 /// What the relations are made from.
 pub(crate) struct Streams<'s> {
-    pub(crate) open: VecCollection<'s, Epoch, (Key, Open), isize>,
+    pub(crate) open: VecCollection<'s, Epoch, (Key, Arc<Open>), isize>,
     pub(crate) days: VecCollection<'s, Epoch, (Key, i64), isize>,
     pub(crate) tiers: VecCollection<'s, Epoch, (Key, CompactString), isize>,
     pub(crate) late: VecCollection<'s, Epoch, Key, isize>,
@@ -184,11 +184,12 @@ pub(crate) struct Streams<'s> {
     pub(crate) bands: Option<VecCollection<'s, Epoch, Standing, isize>>,
 }
 
-/// Every case that is not resolved, with what its person makes of it.
+/// Every case that is not resolved, with what its person makes of it: shared by the relations that
+/// show it.
 pub(crate) fn relate<'s>(
     streams: Streams<'s>,
     terms: Arc<Terms>,
-) -> VecCollection<'s, Epoch, Pressed, isize> {
+) -> VecCollection<'s, Epoch, Arc<Pressed>, isize> {
     let Streams { open, days, tiers, late, bands } = streams;
     let mut known = days
         .map(|(key, day)| (key, Known::Day(day)))
@@ -198,10 +199,12 @@ pub(crate) fn relate<'s>(
         known = known.concat(bands.map(|(key, band, before)| (key, Known::Band(band, before))));
     }
     let people = records(grouped(known, "people priority_queue", |key: &Key, said| {
-        Some((key.clone(), person(said.iter().map(|it| (&it.0, it.1)))?))
+        Some(Arc::new((key.clone(), person(said.iter().map(|it| (&it.0, it.1)))?)))
     }));
+    // Shared by who makes it and who meets it: of most people there is none.
+    let people = people.map(|it| (it.0.clone(), it));
     attached(open, people, "pressed priority_queue", move |key: &Key, open, person| {
-        Some(Pressed::of(key, open, person?, &terms))
+        Some(Arc::new(Pressed::of(key, open, &person?.1, &terms)))
     })
 }
 

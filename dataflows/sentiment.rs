@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::models::opinion::{Label, Opinion, text_of};
 use crate::packed::{Checked, Writer};
 use crate::served::layout;
-use crate::{Epoch, Fold, Keep};
+use crate::{Epoch, Fold, Keep, OwnerOf};
 
 /// The catalogue's entry.
 pub static DEF: ViewDef = ViewDef {
@@ -240,6 +240,9 @@ impl Fold for Sentiment {
 }
 
 impl Keep for Sentiment {
+    /// A text is said once: nothing comes to it any more.
+    const RESTS: bool = true;
+
     const LAYOUT: &'static str = layout!(
         "sentiment 1: 0, or 1 and time, type, customer, product, subject, label, score, \
          confidence, words, model, owner"
@@ -256,6 +259,22 @@ impl Keep for Sentiment {
             (1, packed) => Text::read(packed).map(|_| State(Some(Said(packed.into())))),
             _ => None,
         }
+    }
+
+    /// Whose it is is said by the customer.
+    fn rest(state: &State, owner_of: OwnerOf<'_>, into: &mut Vec<u8>) -> bool {
+        into.push(u8::from(state.0.is_some()));
+        let Some(it) = &state.0 else { return true };
+        into.extend_from_slice(&it.0[..it.0.len() - OWNER]);
+        it.text().customer.map_or(0, owner_of) == it.owner()
+    }
+
+    fn wake(bytes: &[u8], owner_of: OwnerOf<'_>) -> Option<State> {
+        let (1, packed) = bytes.split_first()? else { return Self::restore(bytes) };
+        let mut packed = [packed, &[0; OWNER]].concat();
+        let owner = Text::read(&packed)?.customer.map_or(0, owner_of);
+        *packed.last_chunk_mut()? = owner.to_le_bytes();
+        Some(State(Some(Said(packed.into()))))
     }
 }
 

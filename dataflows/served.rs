@@ -199,20 +199,20 @@ impl<F: Fold> Served<F> {
         Served::with(workers, clock, first_lane, key_of, (Slots::Stay, None))
     }
 
-    /// The same for a map that the store keeps (see [`schemas::keeping::StateKeeper`]). `owner_by` must
-    /// agree with the owners that updates carry.
-    pub fn kept(
+    /// The same for states that outlast the process, whether this one keeps them or not (see
+    /// [`schemas::keeping::StateKeeper`]). `owner_by` must agree with the owners that updates carry.
+    pub(crate) fn resting(
         workers: usize,
         clock: Arc<Clock>,
         first_lane: usize,
-        key_of: KeyOf,
-        owner_by: OwnerBy,
+        (key_of, owner_by): (KeyOf, OwnerBy),
+        slots: Slots<F::State>,
     ) -> Arc<Served<F>>
     where
         F: Keep,
     {
         let rest = F::RESTS.then(|| Arc::new(Rest::of::<F>(Arc::clone(&key_of), owner_by)));
-        Served::with(workers, clock, first_lane, key_of, (Slots::Kept, rest))
+        Served::with(workers, clock, first_lane, key_of, (slots, rest))
     }
 
     pub(crate) fn with(

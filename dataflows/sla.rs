@@ -11,6 +11,7 @@
 //! `missed`. A case whose lease ends waits again, and is judged as if nobody had begun.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use schemas::events::Event;
 use schemas::names::{Name, key_text};
@@ -84,21 +85,25 @@ fn row(record: &Pressed, now: Epoch) -> Row {
 
 impl Relation for Slas {
     const DEF: &'static ViewDef = &DEF;
-    type Record = Pressed;
+    type Record = Arc<Pressed>;
 
-    fn name(record: &Pressed) -> Name {
+    fn name(record: &Arc<Pressed>) -> Name {
         Name::new(record.tenant(), &key_text(&[&record.open().case]))
     }
 
-    fn row(record: &Pressed) -> Row {
+    fn row(record: &Arc<Pressed>) -> Row {
         row(record, 0)
     }
 
-    fn row_at(record: &Pressed, now: Epoch) -> Row {
+    fn outside_bytes(_: &Arc<Pressed>) -> usize {
+        16 + size_of::<Pressed>()
+    }
+
+    fn row_at(record: &Arc<Pressed>, now: Epoch) -> Row {
         row(record, now)
     }
 
-    fn next_due(record: &Pressed, after: Epoch) -> Option<Epoch> {
+    fn next_due(record: &Arc<Pressed>, after: Epoch) -> Option<Epoch> {
         if record.open().agent.is_some() {
             return None;
         }
@@ -128,16 +133,16 @@ mod tests {
     fn timers_are_set_for_the_first_millisecond() {
         let opened_at = 1_767_225_600_000_000;
         for part in [0, 1, 999] {
-            let open = Open {
+            let open = Arc::new(Open {
                 case: "T1".into(),
                 queue: "first".into(),
                 severity: 2,
                 skills: vec![],
                 opened_at: opened_at + part,
                 agent: None,
-            };
+            });
             let key = ("default".into(), "a".into());
-            let waits = Pressed::of(&key, &open, &Person::default(), &Terms::default());
+            let waits = Arc::new(Pressed::of(&key, &open, &Person::default(), &Terms::default()));
             let soon = waits.soon_at as u64 / 1_000 + u64::from(part > 0);
             let due = waits.due_at as u64 / 1_000;
             assert!(soon + 1 < due);
@@ -153,8 +158,9 @@ mod tests {
                 assert_eq!(Slas::next_due(&waits, now), next, "{part} at {now}");
             }
             // Time says nothing more of a case that somebody works on.
-            let open = Open { agent: Some(("bob".into(), waits.due_at)), ..open };
-            let works = Pressed::of(&key, &open, &Person::default(), &Terms::default());
+            let open = Open { agent: Some(("bob".into(), waits.due_at)), ..Open::clone(&open) };
+            let open = Arc::new(open);
+            let works = Arc::new(Pressed::of(&key, &open, &Person::default(), &Terms::default()));
             assert_eq!((state(&works, due + 1), Slas::next_due(&works, soon - 1)), ("kept", None));
         }
     }

@@ -121,7 +121,7 @@ need_rust() {
     found=$(rustc --version | cut -d' ' -f2)
     [ "$(printf '%s\n%s\n' "$wanted" "$found" | sort -V | head -1)" = "$wanted" ] ||
         fail "Rust $found is too old; Millstream needs $wanted or newer: 'rustup update', and run this again"
-    need cc c++ make # mimalloc, zstd and librdkafka are C; librdkafka takes TLS and zlib from the system
+    need cc c++ make # jemalloc, zstd and librdkafka are C; librdkafka takes TLS and zlib from the system
     need_library openssl=libssl-dev zlib=zlib1g-dev
 }
 

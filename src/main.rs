@@ -2,7 +2,7 @@
 
 /// Many small states, made and freed on several threads.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> std::process::ExitCode {
     millstream::commands::main(std::env::args_os(), std::env::vars_os())

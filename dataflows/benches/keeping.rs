@@ -25,7 +25,7 @@ use schemas::reading::Instants;
 use workload::{cpu_seconds, workload};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const SECRET: Secret = Secret([7; 16]);
 

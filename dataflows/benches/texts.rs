@@ -14,7 +14,7 @@ use dataflows::models::opinion::{Label, Scorer};
 use dataflows::models::sentiment::{English, Trainer};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const TEXTS: usize = 20_000;
 const PASSES: usize = 5;

@@ -1,5 +1,12 @@
 //! One shard of the identities: open addressing, the age of each in its own slot.
 //!
+//! # Invariants
+//! Whoever lies in a run of slots lies no further from home than whoever follows would there (Celis,
+//! Robin Hood Hashing, 1986): what is not there, as most is not, is known before the run ends, so that
+//! shards may be filled to nine tenths.
+//!
+//! # State
+//!
 //! ```text
 //!  slot (128 bits):  lower 112 bits of the fingerprint | step, 16 bits; 0: empty
 //! ```
@@ -15,8 +22,8 @@ use crate::served::prefetch::prefetch;
 const SLOTS_MIN: usize = 8;
 
 /// From so many slots on it grows by a quarter instead of a half: what stands empty counts more
-/// then than what growing costs. All shards together have ten million identities by then.
-const LARGE: usize = 16_384;
+/// then than what growing costs. All shards together have some hundred thousand identities by then.
+const LARGE: usize = 512;
 
 /// No identity.
 const EMPTY: u128 = 0;
@@ -84,7 +91,7 @@ impl Shard {
             base: 0,
             len: 0,
             oldest: 0,
-            load: 88 + number % 9,
+            load: 108 + number % 9,
         }
     }
 
@@ -119,10 +126,9 @@ impl Shard {
     #[inline]
     pub(super) fn claim(&mut self, id: Fingerprint, age: Age) -> bool {
         let id = stored(id);
-        let at = self.find(id);
-        let slot = self.slots[at];
-        if slot != EMPTY {
-            let expired = age.is_expired(self.step(slot));
+        let (at, is_known) = self.find(id);
+        if is_known {
+            let expired = age.is_expired(self.step(self.slots[at]));
             if expired {
                 self.date(at, age.newest, age);
             }
@@ -131,8 +137,7 @@ impl Shard {
         if self.len == 0 {
             (self.base, self.oldest) = (age.newest, age.newest);
         }
-        self.slots[at] = id;
-        self.len += 1;
+        self.put(at, id);
         self.date(at, age.newest, age);
         true
     }
@@ -143,15 +148,14 @@ impl Shard {
             return;
         }
         let id = stored(id);
-        let at = self.find(id);
+        let (at, is_known) = self.find(id);
         if self.len == 0 {
             // All that is not expired fits above it, in whatever order it comes.
             self.base = step.saturating_sub(age.horizon + 1);
             self.oldest = step;
         }
-        if self.slots[at] == EMPTY {
-            self.slots[at] = id;
-            self.len += 1;
+        if !is_known {
+            self.put(at, id);
         } else if self.step(self.slots[at]) >= step {
             return;
         }
@@ -237,19 +241,45 @@ impl Shard {
         (((spread(id) >> 32) * self.slots.len() as u64) >> 32) as usize
     }
 
-    /// Where an identity is, or would be: an empty slot. There must be room.
+    /// The slot after this one: the first after the last.
     #[inline]
-    fn find(&self, id: u128) -> usize {
-        let mut at = self.home(id);
+    fn after(&self, at: usize) -> usize {
+        if at + 1 == self.slots.len() { 0 } else { at + 1 }
+    }
+
+    /// How far from its home what lies in a slot lies.
+    #[inline]
+    fn far(&self, slot: u128, at: usize) -> usize {
+        let home = self.home(slot & ID);
+        if at >= home { at - home } else { at + self.slots.len() - home }
+    }
+
+    /// Where an identity is (true), or is to be put. There must be room.
+    #[inline]
+    fn find(&self, id: u128) -> (usize, bool) {
+        let (mut at, mut far) = (self.home(id), 0);
         loop {
             let slot = self.slots[at];
-            if slot == EMPTY || slot & ID == id {
-                return at;
+            if slot & ID == id && slot != EMPTY {
+                return (at, true);
             }
-            at += 1;
-            if at == self.slots.len() {
-                at = 0;
+            if slot == EMPTY || self.far(slot, at) < far {
+                return (at, false);
             }
+            (at, far) = (self.after(at), far + 1);
+        }
+    }
+
+    /// Puts in what is to be put there; what follows in the run moves up by one.
+    #[inline]
+    fn put(&mut self, mut at: usize, mut slot: u128) {
+        self.len += 1;
+        loop {
+            std::mem::swap(&mut self.slots[at], &mut slot);
+            if slot == EMPTY {
+                return;
+            }
+            at = self.after(at);
         }
     }
 
@@ -289,9 +319,8 @@ impl Shard {
         for slot in old.iter().filter(|it| **it != EMPTY) {
             let step = self.step(*slot);
             if keep(step) {
-                let at = self.find(*slot & ID);
-                self.slots[at] = *slot;
-                self.len += 1;
+                let (at, _) = self.find(*slot & ID);
+                self.put(at, *slot);
                 self.oldest = self.oldest.min(step);
             }
         }

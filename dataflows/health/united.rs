@@ -64,7 +64,14 @@ impl Packed {
         members: impl Iterator<Item = &'m Packed>,
     ) -> Option<Packed> {
         let mut all = Facts { offset: offset_of(&key_id(person)), ..Facts::default() };
-        let mut one = Facts::default();
+        let (mut one, mut members) = (Facts::default(), members.peekable());
+        let first = members.next()?;
+        first.unpack(&mut one);
+        // Who is one customer is known as that customer is: it is held once.
+        if members.peek().is_none() && one.offset == all.offset {
+            return one.begins().map(|_| first.clone());
+        }
+        all.add(&one);
         for it in members {
             one.clear();
             it.unpack(&mut one);

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::normalised;
 use crate::erased::Gone;
+use crate::insert_tight;
 use crate::packed::{Checked, Writer};
 use crate::stamps::{Stamp, text_bytes};
 
@@ -105,7 +106,7 @@ impl Known {
                     }
                     Ok(_) => {}
                     Err(at) => {
-                        self.by_hand.insert(at, (other.clone(), pair.clone()));
+                        insert_tight(&mut self.by_hand, at, (other.clone(), pair.clone()));
                         self.by_hand.truncate(MAX_BY_HAND);
                     }
                 }
@@ -135,13 +136,14 @@ impl Known {
                 let said = &mut self.marks[at].said;
                 let place = said.partition_point(|it| it.stamp > statement.stamp);
                 if said.get(place).is_none_or(|it| it.stamp != statement.stamp) {
-                    said.insert(place, statement.clone());
+                    insert_tight(said, place, statement.clone());
                     said.truncate(MAX_EVIDENCE);
                 }
             }
             Err(at) => {
                 let said = vec![statement.clone()];
-                self.marks.insert(at, Marked { kind: kind.clone(), value: value.clone(), said });
+                let marked = Marked { kind: kind.clone(), value: value.clone(), said };
+                insert_tight(&mut self.marks, at, marked);
                 self.keep_within_limits();
             }
         }

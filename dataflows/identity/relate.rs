@@ -115,17 +115,22 @@ pub(crate) fn relate<'s>(
     });
     let whose = whose.as_collection();
     let own = whose.clone().map(|(who, person)| Identifier::customer(&who, person));
-    let stand = carried
-        .map(|(mark, (who, _))| (who, mark))
-        .arrange_by_key_named("carriers identifiers")
-        .join_core(whose.clone().arrange_by_key_named("whose identifiers"), |who, mark, person| {
-            Some((mark.clone(), (who.clone(), person.clone())))
-        })
-        .reduce_named("stand identifiers", |_, all, stand| {
-            stand.push((Stands::Usable(all.iter().map(|it| it.0.clone()).collect()), 1));
-        });
+    // Everybody is somebody, at the complete epoch in which an identifier is first said of them.
+    let carriers = attached(
+        carried.map(|(mark, (who, _))| (who, mark)),
+        whose.clone(),
+        "carriers identifiers",
+        |who: &Who, mark, person| Some((Mark::clone(mark), (who.clone(), Who::clone(person?)))),
+    );
+    // As many as the limit of the kind at the most.
+    let stand = records(grouped(carriers, "stand identifiers", |mark: &Mark, all| {
+        let stands = Stands::Usable(all.iter().map(|it| it.0.clone()).collect());
+        Some(Arc::new(Identifier::of(mark.clone(), stands)))
+    }));
+    let stand = stand.map(|it| Identifier::clone(&it));
     let unusable = counts.filter(move |it| !others(it.0.0, it.1));
     let unusable = unusable.map(|(mark, n)| (mark, Stands::Unusable(n as i64)));
-    let identifiers = stand.concat(unusable).map(|(mark, it)| Identifier::of(mark, it)).concat(own);
+    let unusable = unusable.map(|(mark, it)| Identifier::of(mark, it));
+    let identifiers = stand.concat(unusable).concat(own);
     Streams { profiles: people, identifiers, conflicts, whose }
 }

@@ -74,7 +74,7 @@ pub(crate) struct Sums {
     /// In the order of [`Sums::COUNTS`].
     pub(crate) counts: [u64; 6],
     /// Spent, cancelled, returned.
-    pub(crate) money: [Vec<(Currency, i64)>; 3],
+    pub(crate) money: [Box<[(Currency, i64)]>; 3],
 }
 
 impl Sums {

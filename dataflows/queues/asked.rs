@@ -7,6 +7,8 @@
 //! of each order that is late now, its customer. [`Bands`]: of each customer who opened a case, the
 //! band of health, and the better one before. [`Picks`]: of each case handed out, that it was.
 
+use std::sync::Arc;
+
 use compact_str::CompactString;
 use differential_dataflow::difference::{Abelian, IsZero, Monoid, Semigroup};
 use schemas::names::Name;
@@ -29,7 +31,7 @@ pub type Period = (CompactString, CompactString, Option<i64>);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) enum Waits {
     /// It is not resolved.
-    Open(Key, Open),
+    Open(Key, Arc<Open>),
     /// It was opened on a day.
     Day(Key, i64),
     /// It is a load.
@@ -163,7 +165,7 @@ fn tell(name: &Name, case: &Case, now: Epoch, emit: &mut dyn FnMut(Waits, Load))
         opened_at: asked.opened_at,
         agent: agent.map(|(agent, since)| (agent.into(), since)),
     };
-    emit(Waits::Open(key, open), one);
+    emit(Waits::Open(key, Arc::new(open)), one);
 }
 
 /// Of customers.

@@ -37,9 +37,13 @@ use crate::Epoch;
 /// No slot, no step.
 pub(crate) const NONE: u32 = u32::MAX;
 
-/// Entries per chunk: growing a shard allocates this many, and nothing is ever copied.
+/// Entries per chunk: growing a shard copies one that is not full at most.
 /// In the tests here two rest together.
 pub(super) const CHUNK: usize = if cfg!(test) { 2 } else { 64 };
+
+/// So many at a time are made room for in a chunk: most shards of most maps have few entries, and a
+/// map has hundreds of shards.
+const STEP_UP: usize = if cfg!(test) { 1 } else { 16 };
 
 /// An emptied undo list larger than this goes back to the allocator instead of being reused:
 /// one epoch of a backlog must not set the memory of all that follow.
@@ -118,8 +122,6 @@ pub(crate) struct Shard<S> {
     load: usize,
     filled: usize,
     chunks: Vec<Chunk<S>>,
-    /// Bytes of those that rest.
-    resting: usize,
     /// Where it is looked next for one that may rest.
     tired: AtomicUsize,
     rest: Option<Arc<Rest<S>>>,
@@ -154,7 +156,6 @@ impl<S> Shard<S> {
             load: 64 + number * 11 % 37,
             filled: 0,
             chunks: Vec::new(),
-            resting: 0,
             tired: AtomicUsize::new(0),
             rest,
             slots: 0,
@@ -185,21 +186,16 @@ impl<S> Shard<S> {
 
     /// Bytes of index and slab, without what names and states keep outside.
     pub(crate) fn bytes(&self) -> usize {
+        let of_chunk = |it: &Chunk<S>| match it {
+            Chunk::Awake(entries) => entries.capacity() * size_of::<Entry<S>>(),
+            Chunk::Resting(bytes) => bytes.len(),
+        };
         self.index.len() * 8
             + self.chunks.capacity() * size_of::<Chunk<S>>()
-            + self.awake() * CHUNK * size_of::<Entry<S>>()
-            + self.resting
+            + self.chunks.iter().map(of_chunk).sum::<usize>()
             + self.free.capacity() * 4
             + self.marks.as_ref().map_or(0, Marks::bytes)
             + self.leaving.iter().flatten().map(Marks::bytes).sum::<usize>()
-    }
-
-    /// Chunks that do not rest.
-    fn awake(&self) -> usize {
-        match self.rest {
-            None => self.chunks.len(),
-            Some(_) => self.chunks.iter().filter(|it| matches!(it, Chunk::Awake(_))).count(),
-        }
     }
 
     /// Whether this slot's entry is bytes.
@@ -228,7 +224,6 @@ impl<S> Shard<S> {
         if let Chunk::Resting(bytes) = chunk
             && let Some(rest) = &self.rest
         {
-            self.resting -= bytes.len();
             *chunk = Chunk::Awake(rest.unpacked(bytes));
         }
         match chunk {
@@ -260,7 +255,6 @@ impl<S> Shard<S> {
     pub(crate) fn lay(&mut self, it: Packed) {
         let Chunk::Awake(entries) = &self.chunks[it.at] else { return };
         if entries.iter().map(|it| it.epoch).max() == Some(it.newest) {
-            self.resting += it.bytes.len();
             self.chunks[it.at] = Chunk::Resting(it.bytes);
         }
     }
@@ -538,10 +532,13 @@ impl<S: Clone + Default> Shard<S> {
         }
         let slot = self.slots;
         if (slot as usize).is_multiple_of(CHUNK) {
-            self.chunks.push(Chunk::Awake(Vec::with_capacity(CHUNK)));
+            self.chunks.push(Chunk::Awake(Vec::new()));
         }
         // One that is not full does not rest.
         if let Chunk::Awake(entries) = &mut self.chunks[slot as usize / CHUNK] {
+            if entries.len() == entries.capacity() {
+                entries.reserve_exact(STEP_UP);
+            }
             entries.push(entry);
         }
         self.slots += 1;

@@ -186,11 +186,13 @@ impl<F: Fold> Writer<F> {
         self.sorted = sorted;
     }
 
-    /// Touches the entities of these places that are due at this very instant; others are stale.
+    /// Touches the entities of these places that are due at this very instant; those that are due
+    /// later, and when, are added to `early`.
     pub(crate) fn fire(
         &mut self,
         epoch: Epoch,
         places: &[Place],
+        early: &mut Vec<(Epoch, Place)>,
         touched: &mut impl FnMut(Touch<'_, F::State>),
     ) {
         let map = self.map.clone();
@@ -198,9 +200,14 @@ impl<F: Fold> Writer<F> {
             let mut shard = map.parts[self.worker].shards[place.shard as usize].write();
             let mut look = shard.look();
             let entry = look.entry(place.slot);
-            let due =
-                || super::due::<F>(&entry.name, &entry.state, entry.epoch, map.is_looked_on());
-            if entry.epoch < epoch && due() == Some(epoch) {
+            // The slot of nobody.
+            if entry.epoch == Epoch::MAX {
+                continue;
+            }
+            let due = super::due::<F>(&entry.name, &entry.state, entry.epoch, map.is_looked_on());
+            if let Some(due) = due.filter(|it| *it > epoch) {
+                early.push((due, *place));
+            } else if entry.epoch < epoch && due == Some(epoch) {
                 let at = At { number: place.shard as usize, epoch, updates: 1 };
                 self.change(&mut shard, at, touched, |shard| {
                     shard.keep(place.slot);

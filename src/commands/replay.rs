@@ -333,9 +333,12 @@ fn line(view: &dyn ViewReader, tenant: &str, row: &Row) -> String {
     serde_json::Value::Object(object).to_string()
 }
 
-fn lines(view: &dyn ViewReader, at: u64) -> Result<Vec<String>, Report> {
+/// Of all rows, in order: no larger than they are, for all of a view are held at once.
+fn lines(view: &dyn ViewReader, at: u64) -> Result<Vec<Box<str>>, Report> {
     let mut lines = Vec::new();
-    let read = view.for_each(at, &mut |name, row| lines.push(line(view, name.tenant(), &row)));
+    let read = view.for_each(at, &mut |name, row| {
+        lines.push(line(view, name.tenant(), &row).into_boxed_str());
+    });
     read.map_err(|it| gone(view.def().name, at, &it))?;
     lines.sort_unstable();
     Ok(lines)

@@ -9,7 +9,7 @@ use schemas::reading::Instants;
 use timely::worker::Worker;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 pub(crate) const SECRET: Secret = Secret([7; 16]);
 /// Events of an epoch while all that is there is taken in.
