@@ -41,7 +41,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use parking_lot::RwLock;
 pub(crate) use schemas::concerns::About;
 use schemas::concerns::{about, customers_of};
@@ -132,10 +132,23 @@ impl Gone {
         self.all.get(&owner).is_some_and(|it| *it <= self.at)
     }
 
+    /// A part of the fingerprint of each of them, see [`tag`].
+    pub(crate) fn tags(&self) -> Tags {
+        self.all.iter().filter(|it| *it.1 <= self.at).map(|it| tag(*it.0)).collect()
+    }
+
     /// The same by tenant and id.
     pub(crate) fn has_id(&self, tenant: &str, customer: &str) -> bool {
         self.has(self.secret.fingerprint(tenant, Kind::Customer, &[customer]))
     }
+}
+
+/// Parts of the fingerprints of some customers.
+pub(crate) type Tags = HashSet<u32, foldhash::fast::FixedState>;
+
+/// A part of a customer's fingerprint: who has another is another.
+pub(crate) fn tag(owner: Fingerprint) -> u32 {
+    owner as u32
 }
 
 /// One fold's view of it: what is new, in the order of epochs.

@@ -223,6 +223,10 @@ pub trait Keep: Fold {
     /// takes some tens of microseconds then, and a fifth of the memory.
     const RESTS: bool = false;
 
+    /// Whether a state goes with its owner only: those that rest are looked through for who is erased
+    /// by a part of the owners' fingerprints then, and not each unpacked.
+    const GOES_WITH_OWNER: bool = false;
+
     /// Appends a state.
     fn store(state: &Self::State, into: &mut Vec<u8>);
 

@@ -242,6 +242,7 @@ impl Fold for Sentiment {
 impl Keep for Sentiment {
     /// A text is said once: nothing comes to it any more.
     const RESTS: bool = true;
+    const GOES_WITH_OWNER: bool = true;
 
     const LAYOUT: &'static str = layout!(
         "sentiment 1: 0, or 1 and time, type, customer, product, subject, label, score, \

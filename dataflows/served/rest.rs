@@ -27,6 +27,7 @@ use zstd::bulk::{Compressor, Decompressor};
 use super::KeyOf;
 use super::keys::digit;
 use super::shard::{CHUNK, Entry};
+use crate::erased::{Tags, tag};
 use crate::packed::{Reader, Writer};
 use crate::{Epoch, Keep, OwnerOf};
 
@@ -50,7 +51,12 @@ pub(crate) struct Rest<S> {
     owner_by: OwnerBy,
     rest: fn(&S, OwnerOf<'_>, &mut Vec<u8>) -> bool,
     wake: fn(&[u8], OwnerOf<'_>) -> Option<S>,
+    /// Whose a state is, if it goes with them only.
+    owner: Option<fn(&S) -> Option<Fingerprint>>,
 }
+
+/// Bytes of an owner's tag, of each entry at the beginning of a chunk; 0 where there is none.
+const TAG: usize = size_of::<u32>();
 
 /// A chunk, decompressed; one of its entries is unpacked at a time.
 pub(crate) struct Opened<S> {
@@ -81,7 +87,9 @@ fn digits(text: &str) -> Option<(&str, [u8; DIGITS / 2])> {
 impl<S> Rest<S> {
     /// As the store keeps them.
     pub(crate) fn of<F: Keep<State = S>>(key_of: KeyOf, owner_by: OwnerBy) -> Rest<S> {
-        Rest { key_of, owner_by, rest: F::rest, wake: F::wake }
+        let owner: fn(&S) -> Option<Fingerprint> = F::owner;
+        let owner = F::GOES_WITH_OWNER.then_some(owner);
+        Rest { key_of, owner_by, rest: F::rest, wake: F::wake, owner }
     }
 
     fn key(&self, name: &Name) -> Option<Fingerprint> {
@@ -90,7 +98,7 @@ impl<S> Rest<S> {
 
     /// A whole chunk; none where it cannot rest.
     ///
-    /// A table of digits that say nothing to a compressor, then, compressed, each entry: how many
+    /// Tags of owners, if states go with them; a table of digits that say nothing to a compressor; then, compressed, each entry: how many
     /// bytes, whether its name ends in digits, the rest of the name, the epoch, the state.
     pub(super) fn packed(&self, entries: &[Entry<S>]) -> Option<Box<[u8]>> {
         let (mut table, mut plain, mut one) = (Vec::new(), Vec::new(), Vec::new());
@@ -118,7 +126,11 @@ impl<S> Rest<S> {
             plain.extend_from_slice(&one);
         }
         let compressed = Compressor::new(LEVEL).and_then(|mut it| it.compress(&plain)).ok()?;
-        let mut bytes = Vec::with_capacity(8 + table.len() + compressed.len());
+        let mut bytes = Vec::with_capacity(8 + CHUNK * TAG + table.len() + compressed.len());
+        if let Some(owner) = self.owner {
+            let tags = entries.iter().map(|it| owner(&it.state).map_or(0, tag));
+            bytes.extend(tags.flat_map(u32::to_le_bytes));
+        }
         let mut writer = Writer(&mut bytes);
         writer.count(table.len() as u64);
         writer.count(plain.len() as u64);
@@ -130,6 +142,7 @@ impl<S> Rest<S> {
     /// Decompressed: where each entry lies, and the digits of its name.
     pub(super) fn opened(&self, bytes: &[u8]) -> Opened<S> {
         let mut from = Reader(bytes);
+        from.bytes(self.n_tags());
         let (n_table, n_plain) = (from.count() as usize, from.count() as usize);
         let digits = from.bytes(n_table).to_vec();
         let plain = DECOMPRESSOR.with_borrow_mut(|it| {
@@ -146,6 +159,16 @@ impl<S> Rest<S> {
             of_table += if has_digits { (DIGITS / 2) as u32 } else { 0 };
         }
         Opened { plain, digits, spots, entry: None }
+    }
+
+    fn n_tags(&self) -> usize {
+        if self.owner.is_some() { CHUNK * TAG } else { 0 }
+    }
+
+    /// Whether an entry may be of one of those with these tags.
+    pub(super) fn may_be_of(&self, bytes: &[u8], tags: &Tags) -> bool {
+        let (all, _) = bytes[..self.n_tags()].as_chunks();
+        all.is_empty() || all.iter().any(|it| tags.contains(&u32::from_le_bytes(*it)))
     }
 
     /// One of them.

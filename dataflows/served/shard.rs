@@ -33,6 +33,7 @@ use super::marks::Marks;
 use super::prefetch::prefetch;
 use super::rest::{Opened, Rest};
 use crate::Epoch;
+use crate::erased::Tags;
 
 /// No slot, no step.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -201,6 +202,14 @@ impl<S> Shard<S> {
     /// Whether this slot's entry is bytes.
     pub(crate) fn rests(&self, slot: u32) -> bool {
         self.awake_entry(slot).is_none()
+    }
+
+    /// Whether an entry of this slot's chunk may be of one of those with these tags.
+    pub(crate) fn may_be_of(&self, slot: u32, tags: &Tags) -> bool {
+        match (&self.chunks[slot as usize / CHUNK], &self.rest) {
+            (Chunk::Resting(bytes), Some(rest)) => rest.may_be_of(bytes, tags),
+            _ => true,
+        }
     }
 
     /// The entry, unless it rests.

@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::journal::{Gains, SHARDS, ShardSet};
 use super::keys::{Born, Place};
 use super::prefetch::prefetch;
-use super::shard::{self, NONE, Shard, Version};
+use super::shard::{self, CHUNK, NONE, Shard, Version};
 use super::{Served, Slots, shard_of};
 use crate::erased::Gone;
 use crate::{Addressed, Epoch, Fold};
@@ -121,18 +121,23 @@ impl<F: Fold> Writer<F> {
     #[cold]
     pub(crate) fn erase(&mut self, epoch: Epoch, touched: &mut impl FnMut(Touch<'_, F::State>)) {
         let Some(gone) = self.gone.clone() else { return };
-        let map = self.map.clone();
+        let (map, tags) = (self.map.clone(), gone.tags());
         let mut slots = Vec::new();
         for (number, lock) in map.parts[self.worker].shards.iter().enumerate() {
             slots.clear();
             // Only this worker writes here: what is found by reading stands until it is written.
             let shard = lock.read();
             let mut look = shard.look();
-            for slot in 0..shard.slots() {
-                let entry = look.entry(slot);
-                let is_there = entry.epoch != Epoch::MAX;
-                if is_there && F::settle(entry.key(), &entry.name, &entry.state, &gone).is_some() {
-                    slots.push(slot);
+            let chunks = (0..shard.slots()).step_by(CHUNK);
+            for first in chunks.filter(|it| shard.may_be_of(*it, &tags)) {
+                for slot in (first..shard.slots()).take(CHUNK) {
+                    let entry = look.entry(slot);
+                    let is_there = entry.epoch != Epoch::MAX;
+                    let settled =
+                        || F::settle(entry.key(), &entry.name, &entry.state, &gone).is_some();
+                    if is_there && settled() {
+                        slots.push(slot);
+                    }
                 }
             }
             drop(look);
