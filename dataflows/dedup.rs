@@ -15,9 +15,9 @@
 //! # State
 //! 16 bytes a slot at 70 to 90 % load, about 20 an identity (the first some hundred thousand at 60 to
 //! 90 %, about 22): 1,024 shards, each grown by half, a large one by a quarter, and swept by itself, so
-//! that no claim ever waits for the whole. What is past the horizon goes when its shard fills up, or by the sweep, which comes round once in an eighth of the horizon.
-//! At `max_bytes` a full shard forgets its oldest eighth instead of growing: the horizon is
-//! shortened, and [`DedupStats`] says so.
+//! that no claim ever waits for the whole. What is past the horizon goes when its shard fills up, or by
+//! the sweep, which comes round once in an eighth of the horizon. At `max_bytes` a full shard forgets
+//! its oldest eighth instead of growing: the horizon is shortened, and [`DedupStats`] says so.
 //!
 //! # Why this way
 //! One table per day or hour costs a probe each; two big generations pause for more than a second

@@ -35,7 +35,8 @@
 //! Every worker has to hear of each erasure, and which states are a customer's is known by the
 //! states only: an index from owners to states would cost each order sixteen bytes and a miss, for
 //! a question that is asked a few times a day. So each fold looks through its states once per epoch
-//! with an erasure, some tens of nanoseconds each.
+//! with an erasure, some tens of nanoseconds each; those that rest and go with their owner only are
+//! passed over by a [`tag`].
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

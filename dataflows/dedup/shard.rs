@@ -1,9 +1,9 @@
 //! One shard of the identities: open addressing, the age of each in its own slot.
 //!
 //! # Invariants
-//! Whoever lies in a run of slots lies no further from home than whoever follows would there (Celis,
-//! Robin Hood Hashing, 1986): what is not there, as most is not, is known before the run ends, so that
-//! shards may be filled to nine tenths.
+//! In a run of slots nobody lies nearer home than one who follows would there (Celis, Robin Hood
+//! Hashing, 1986): what is not there, as most is not, is known at the first who does, so that shards
+//! may be filled to nine tenths.
 //!
 //! # State
 //!

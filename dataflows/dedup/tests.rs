@@ -207,3 +207,26 @@ fn the_sweep_gives_memory_back() {
     assert_eq!((stats.entries, stats.oldest_ms), (0, 0));
     assert!(stats.bytes < empty * 3, "{} of {full} bytes left", stats.bytes);
 }
+
+proptest! {
+    /// Goal: a shard knows whom it has, also where runs of slots are long and go on at the beginning.
+    /// Method: one shard by itself, filled until it is full at each of its sizes; after each growth
+    /// everybody is asked for, and as many who are not there.
+    #[test]
+    fn a_full_shard_knows_everybody(number in 0..SHARDS, seed in any::<u64>()) {
+        let age = Age { newest: 7, horizon: 20 };
+        let id = |n: u64| u128::from((n ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15)) << 32 | u128::from(n);
+        let mut shard = Shard::new(number);
+        for n in 0..3_000 {
+            if shard.is_full() {
+                for known in 0..n {
+                    prop_assert!(!shard.claim(id(known), age));
+                }
+                prop_assert_eq!(shard.len() as u64, n);
+                shard.grow();
+            }
+            prop_assert!(shard.claim(id(n), age));
+        }
+        prop_assert!((0..3_000).all(|n| !shard.claim(id(n), age)));
+    }
+}

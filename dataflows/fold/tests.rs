@@ -19,9 +19,19 @@ struct State {
     total: i64,
     /// Earliest, 0: none.
     promised: u64,
+    /// By how much it is put off.
+    later: u64,
 }
 
-/// An amount and an instant promised (0: none).
+impl State {
+    fn due(&self) -> Option<u64> {
+        (self.promised != 0).then_some(self.promised + self.later)
+    }
+}
+
+const LATER: u64 = 1;
+
+/// An amount and an instant promised (0: none; [`LATER`]: what is promised is put off by a second).
 type Said = (i64, u64);
 
 const fn field(name: &'static str, kind: FieldKind) -> FieldDef {
@@ -42,7 +52,7 @@ static DEF: ViewDef = ViewDef {
 };
 
 fn row(name: &Name, state: &State, now: Epoch) -> Row {
-    let late = state.promised != 0 && now >= state.promised;
+    let late = state.due().is_some_and(|it| now >= it);
     let values = vec![
         Value::Text(name.key().into()),
         Value::Int(state.total),
@@ -59,7 +69,9 @@ impl Fold for Promise {
 
     fn apply(state: &mut State, said: &Said) {
         state.total += said.0;
-        if said.1 != 0 && (state.promised == 0 || said.1 < state.promised) {
+        if said.1 == LATER {
+            state.later += 1_000;
+        } else if said.1 != 0 && (state.promised == 0 || said.1 < state.promised) {
             state.promised = said.1;
         }
     }
@@ -67,7 +79,7 @@ impl Fold for Promise {
         Some(row(name, state, now))
     }
     fn next_due(state: &State, after: Epoch) -> Option<Epoch> {
-        (state.promised > after).then_some(state.promised)
+        state.due().filter(|it| *it > after)
     }
 }
 
@@ -156,14 +168,15 @@ fn evaluated(map: &Served<Promise>, key: &str, at: Epoch) -> (i64, bool, i64) {
 }
 
 /// Goal: an entity's row turns at its very instant, whatever epochs there are; stale timers do
-/// nothing; what happens at one instant is one change. Method: one worker, held epochs read back.
+/// nothing, early ones are put off; what happens at one instant is one change. Method: one worker, held epochs read back.
 #[test]
 fn timers_fire_at_their_instant() {
     timely::execute_directly(|worker| {
         let ((clock, map), emitted) = (map(1), Emitted::default());
         let mut door = build(worker, &map, &emitted);
         door.advance(worker, 1_000);
-        for (key, due) in [("x", 5_000), ("y", 5_000), ("z", 5_500), ("far", 90_000_000)] {
+        let all = [("x", 5_000), ("y", 5_000), ("z", 5_500), ("far", 90_000_000), ("w", 5_000)];
+        for (key, due) in all {
             door.input.send(promise("a", key, (1, due)));
         }
         door.advance(worker, 2_000);
@@ -171,6 +184,9 @@ fn timers_fire_at_their_instant() {
         clock.lease(1_999, 0, u64::MAX).unwrap();
         // `y` is promised earlier: its timer at 5,000 goes stale, the one at 3,000 counts.
         door.input.send(promise("a", "y", (10, 3_000)));
+        // `w` is put off twice: its timer at 5,000 is early.
+        door.input.send(promise("a", "w", (0, LATER)));
+        door.input.send(promise("a", "w", (0, LATER)));
         // `z` is touched at the instant that it is due.
         door.advance(worker, 5_500);
         assert_eq!(clock.complete(), 5_499);
@@ -178,12 +194,13 @@ fn timers_fire_at_their_instant() {
         door.input.send(promise("a", "z", (100, 0)));
         door.advance(worker, 60_000);
         let all = [1_999, 5_499, 59_999]
-            .map(|at| ["x", "y", "z", "far"].map(|key| evaluated(&map, key, at)));
-        assert_eq!(all[0], [(1, false, 1_000); 4]);
-        let far = (1, false, 1_000);
-        assert_eq!(all[1], [(1, true, 5_000), (11, true, 3_000), (1, false, 1_000), far]);
-        assert_eq!(all[2], [(1, true, 5_000), (11, true, 3_000), (101, true, 5_500), far]);
-        // Changes are by instant: x at 5,000; y at 2,000 and 3,000; z at 5,500.
+            .map(|at| ["x", "y", "z", "far", "w"].map(|key| evaluated(&map, key, at)));
+        let now = (1, false, 1_000);
+        assert_eq!(all[0], [now; 5]);
+        let (x, y) = ((1, true, 5_000), (11, true, 3_000));
+        assert_eq!(all[1], [x, y, now, now, (1, false, 2_000)]);
+        assert_eq!(all[2], [x, y, (101, true, 5_500), now, (1, true, 7_000)]);
+        // Changes are by instant: x at 5,000; y at 2,000 and 3,000; z at 5,500; w at 2,000 and 7,000.
         let mut changed = Vec::new();
         map.changes(1_999, 59_999, &mut |name, old, new| {
             assert!(old.is_some() && new.is_some());
@@ -191,11 +208,11 @@ fn timers_fire_at_their_instant() {
         })
         .unwrap();
         changed.sort();
-        assert_eq!(changed, ["x", "y", "z"]);
+        assert_eq!(changed, ["w", "x", "y", "z"]);
         // Timers move no total: only data is told to the relation.
         let told = summed(&emitted);
         let a = || "a".to_string();
-        assert_eq!(told, [(a(), 1_000, 4), (a(), 2_000, 10), (a(), 5_500, 100)]);
+        assert_eq!(told, [(a(), 1_000, 5), (a(), 2_000, 10), (a(), 5_500, 100)]);
     });
 }
 
@@ -225,7 +242,7 @@ fn loaded_states_go_on() {
     timely::execute_directly(|worker| {
         let ((clock, map), emitted) = (map(1), Emitted::default());
         for (key, promised) in [("x", 600), ("y", 0)] {
-            let state = State { total: 5, promised };
+            let state = State { total: 5, promised, later: 0 };
             assert!(map.load(fingerprint("a", key), Name::new("a", key), state, 500));
         }
         let mut door = build(worker, &map, &emitted);
@@ -249,6 +266,14 @@ fn tenant(second: bool) -> &'static str {
     if second { "b" } else { "a" }
 }
 
+fn promised(now: Epoch, after: u64) -> u64 {
+    match after % 4 {
+        0 => 0,
+        1 => LATER,
+        _ => now + after,
+    }
+}
+
 /// What the relation hears: by tenant and instant.
 type Told = BTreeMap<(String, Epoch), isize>;
 
@@ -262,14 +287,14 @@ fn reference(history: &History) -> (BTreeMap<Name, Row>, Told, Epoch) {
         for (second, key, amount, after) in said {
             let name = Name::new(tenant(*second), &key.to_string());
             let entry = states.entry(name).or_default();
-            let promised = if *after % 3 == 0 { 0 } else { now + after };
+            let promised = promised(now, *after);
             Promise::apply(&mut entry.0, &(*amount, promised));
             entry.1 = now;
             *told.entry((tenant(*second).to_string(), now)).or_default() += *amount as isize;
         }
         for (state, evaluated) in states.values_mut() {
-            if state.promised > *evaluated && state.promised < end {
-                *evaluated = state.promised;
+            if let Some(due) = state.due().filter(|it| *it > *evaluated && *it < end) {
+                *evaluated = due;
             }
         }
         now = end;
@@ -295,7 +320,7 @@ proptest! {
             for (pass, said) in &epochs {
                 for (n, (second, key, amount, after)) in said.iter().enumerate() {
                     if n % workers == worker.index() {
-                        let promised = if after % 3 == 0 { 0 } else { now + after };
+                        let promised = promised(now, *after);
                         let key = key.to_string();
                         door.input.send(promise(tenant(*second), &key, (*amount, promised)));
                     }

@@ -17,8 +17,8 @@
 //!
 //! # State
 //! The bodies, 1.3 megabytes each at the most, and an eighth of one for silences; how many there may be
-//! is the business of those who add them. The rates of at most [`LANES_MAX`] lanes are kept beside, ten megabytes for all models
-//! together; when there are more all of them are made again.
+//! is the business of those who add them. The rates of at most [`LANES_MAX`] lanes are kept beside, ten
+//! megabytes for all models together; when there are more all of them are made again.
 //!
 //! # Why this way
 //! A row is made by whoever reads it, by functions without settings, so the models are of the

@@ -7,7 +7,8 @@
 //! # State
 //! Of a chunk its bytes. The key is not among them: it is made of the name again (see
 //! [`KeyOf`]), and neither is the fingerprint of who owns a state that says whose it is: sixteen bytes
-//! each that no compressor makes less of. A chunk of which that cannot be done does not rest.
+//! each that no compressor makes less of; four of them stand before, where a state goes with its owner
+//! only, for who looks for an owner. A chunk of which that cannot be done does not rest.
 //!
 //! # When it fails
 //! What was packed in this process is unpacked by it: bytes that cannot be are a mistake of ours, or
@@ -98,8 +99,9 @@ impl<S> Rest<S> {
 
     /// A whole chunk; none where it cannot rest.
     ///
-    /// Tags of owners, if states go with them; a table of digits that say nothing to a compressor; then, compressed, each entry: how many
-    /// bytes, whether its name ends in digits, the rest of the name, the epoch, the state.
+    /// Tags of owners, if states go with them; a table of digits that say nothing to a compressor;
+    /// then, compressed, each entry: how many bytes, whether its name ends in digits, the rest of the
+    /// name, the epoch, the state.
     pub(super) fn packed(&self, entries: &[Entry<S>]) -> Option<Box<[u8]>> {
         let (mut table, mut plain, mut one) = (Vec::new(), Vec::new(), Vec::new());
         for it in entries {
@@ -217,5 +219,62 @@ mod tests {
         for text in ["", "t\0msg_", &hex[1..], &hex.to_uppercase(), &format!("é{}", &hex[1..])] {
             assert_eq!(digits(text), None, "{text}");
         }
+    }
+
+    /// Goal: who looks for an owner finds the chunk that rests with a state of theirs, and passes over
+    /// the others. Method: texts of a customer each, and one of nobody.
+    #[test]
+    fn owners_are_told_by_their_tags() {
+        use schemas::events::{Data, Event, FeedbackSubmitted};
+        use schemas::names::{Kind, Secret, key_text};
+
+        use crate::Fold;
+        use crate::models::opinion::Opinion;
+        use crate::sentiment::{Said, Sentiment};
+
+        let secret = Secret([7; 16]);
+        let owner = move |it: &str| secret.fingerprint("t", Kind::Customer, &[it]);
+        let key_of: KeyOf =
+            Arc::new(move |tenant, key| Some(secret.fingerprint(tenant, Kind::Order, &[key])));
+        let rest = Rest::of::<Sentiment>(key_of.clone(), Arc::new(move |_, it| owner(it)));
+        let entry = |customer: Option<&'static str>, id: &'static str| {
+            let data = FeedbackSubmitted {
+                customer: customer.map(Into::into),
+                order: None,
+                product: None,
+                rating: None,
+                text: Some("good".into()),
+            };
+            let event = Event {
+                tenant: "t".into(),
+                source: "/s".into(),
+                id: id.into(),
+                time: 1,
+                data: Data::FeedbackSubmitted(data),
+            };
+            let said = Said::of(&event, &Opinion::default(), "m", customer.map_or(0, owner));
+            let mut state = Default::default();
+            Sentiment::apply(&mut state, &said);
+            let key = key_text(&["/s", id]);
+            Entry::new(key_of("t", &key).expect("a key"), Name::new("t", &key), state, 5)
+        };
+        let ids = ["1", "2", "3", "4"];
+        let packed = |customers: &[Option<&'static str>]| {
+            let entries = (0..CHUNK).map(|n| entry(customers[n % customers.len()], ids[n % 4]));
+            let bytes = rest.packed(&entries.collect::<Vec<_>>()).expect("texts rest");
+            let woken = rest.unpacked(&bytes);
+            let owners = woken.iter().map(|it| Sentiment::owner(&it.state)).collect::<Vec<_>>();
+            let whose = (0..CHUNK).map(|n| customers[n % customers.len()].map(owner));
+            assert_eq!(owners, whose.collect::<Vec<_>>());
+            bytes
+        };
+        let of = |bytes: &[u8], who: &str| {
+            rest.may_be_of(bytes, &[tag(owner(who))].into_iter().collect())
+        };
+        let both = packed(&[Some("a"), Some("b")]);
+        assert!(of(&both, "a") && of(&both, "b") && !of(&both, "c"));
+        let one = packed(&[None, Some("c")]);
+        assert!(of(&one, "c") && !of(&one, "a"));
+        assert!(!rest.may_be_of(&both, &Tags::default()));
     }
 }

@@ -20,8 +20,8 @@
 //!   names one of them: then it is bytes. Reading it unpacks one entry, touching it all of them.
 //!
 //! # State
-//! Grows with its entities; chunks are small (64 entries) and never move, the index word holds
-//! the position too, so that growing touches no entry. Undo lists live until the floor passes.
+//! Grows with its entities; chunks are small (64 entries) and do not move once they are full, the
+//! index word holds the position too, so that growing touches at most one chunk's entries. Undo lists live until the floor passes.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

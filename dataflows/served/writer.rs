@@ -19,7 +19,7 @@ use super::keys::{Born, Place};
 use super::prefetch::prefetch;
 use super::shard::{self, CHUNK, NONE, Shard, Version};
 use super::{Served, Slots, shard_of};
-use crate::erased::Gone;
+use crate::erased::{Gone, Tags};
 use crate::{Addressed, Epoch, Fold};
 use schemas::names::Name;
 
@@ -121,7 +121,8 @@ impl<F: Fold> Writer<F> {
     #[cold]
     pub(crate) fn erase(&mut self, epoch: Epoch, touched: &mut impl FnMut(Touch<'_, F::State>)) {
         let Some(gone) = self.gone.clone() else { return };
-        let (map, tags) = (self.map.clone(), gone.tags());
+        let map = self.map.clone();
+        let tags = if map.rests { gone.tags() } else { Tags::default() };
         let mut slots = Vec::new();
         for (number, lock) in map.parts[self.worker].shards.iter().enumerate() {
             slots.clear();
