@@ -15,7 +15,7 @@
 //! An order of which any statement names a customer who was erased is gone, whoever else is named.
 //!
 //! # State
-//! 104 bytes in place; the timeline, the facts and the reversals behind one allocation each.
+//! 88 bytes in place; the timeline, the facts and the reversals behind one allocation each.
 //! Lines are bounded by the contract, the timeline as [`crate::timeline`] says.
 
 use std::sync::Arc;
@@ -32,13 +32,15 @@ use crate::packed::{Reader, Writer};
 use crate::served::prefetch::prefetch_shared;
 use crate::stamps::{Stamp, text_bytes};
 use crate::sums::Sums;
-use crate::timeline::{Entry, Timeline};
+use crate::timeline::{Entry, Tie, Timeline};
 use crate::{Epoch, Fold, near_or_row};
+use way::Way;
 
 mod reference;
 mod rows;
 pub(crate) mod standing; // how it stands on its way
 mod stored;
+mod way;
 
 pub use reference::reference;
 pub use rows::DEF;
@@ -153,12 +155,15 @@ impl<'p> Facts<'p> {
         let mut writer = Writer(into);
         writer.maybe(it.channel.as_deref());
         writer.count(it.lines.len() as u64);
+        let mut before = Way::default();
         for line in &it.lines {
             writer.text(&line.sku);
             writer.int(line.quantity);
             writer.int(line.unit_price);
-            let others = [&line.ship_from, &line.ship_to, &line.carrier, &line.seller];
-            others.iter().for_each(|it| writer.maybe(it.as_deref()));
+            let way = [&line.ship_from, &line.ship_to, &line.carrier, &line.seller];
+            let way = way.map(|it| it.as_deref());
+            way::write(&mut writer, way, before);
+            before = way;
         }
     }
 
@@ -187,8 +192,6 @@ pub struct State {
     /// [`NEVER`]: nothing was promised.
     promised_at: i64,
     delivered_at: i64,
-    cancelled_at: i64,
-    returned_at: i64,
     currency: Currency,
     /// Status of the whole order.
     status: Option<Status>,
@@ -205,8 +208,6 @@ impl Default for State {
             amount: 0,
             promised_at: NEVER,
             delivered_at: NEVER,
-            cancelled_at: NEVER,
-            returned_at: NEVER,
             currency: Currency::NONE,
             status: None,
             placed: false,
@@ -226,6 +227,8 @@ struct Reversals {
 /// Amounts are sums; the reason is the newest that was given.
 #[derive(Clone, Debug, Default)]
 struct Reversed {
+    /// When it was said first.
+    at: Option<i64>,
     amounts: Sums,
     reason: Option<(Stamp, CompactString)>,
 }
@@ -257,19 +260,43 @@ impl State {
 
     #[inline]
     fn said(&mut self, stamp: &Stamp, status: Status, line: u16) {
-        let entry = Entry { at: stamp.at, status, line, tie: stamp.tie.as_bytes() };
+        let tie = Tie::of(stamp.tie.as_bytes());
+        let entry = Entry { at: stamp.at, status, line, tie };
         let is_newest = self.timeline.insert(entry);
         if line > 0 {
             return;
         }
         self.status = if is_newest { Some(status) } else { self.timeline.status() };
-        let first = match status {
-            Status::Delivered => &mut self.delivered_at,
-            Status::Cancelled => &mut self.cancelled_at,
-            Status::Returned => &mut self.returned_at,
-            _ => return,
-        };
-        *first = stamp.at.min(*first);
+        match status {
+            Status::Delivered => self.delivered_at = stamp.at.min(self.delivered_at),
+            Status::Cancelled | Status::Returned => {
+                let first = &mut self.reversal(status).at;
+                *first = Some(first.map_or(stamp.at, |it| it.min(stamp.at)));
+            }
+            _ => {}
+        }
+    }
+
+    /// Of an order that was cancelled, or returned.
+    #[cold]
+    fn reversal(&mut self, status: Status) -> &mut Reversed {
+        let reversals = Arc::make_mut(self.reversals.get_or_insert_default());
+        match status {
+            Status::Cancelled => &mut reversals.cancelled,
+            _ => &mut reversals.returned,
+        }
+    }
+
+    /// When it was first said to be cancelled; [`NEVER`]: it was not.
+    #[inline]
+    fn cancelled_at(&self) -> i64 {
+        self.reversals.as_ref().and_then(|it| it.cancelled.at).unwrap_or(NEVER)
+    }
+
+    /// The same of being returned.
+    #[inline]
+    fn returned_at(&self) -> i64 {
+        self.reversals.as_ref().and_then(|it| it.returned.at).unwrap_or(NEVER)
     }
 
     /// Whether a statement of this rank and stamp is newer than the facts that stand.
@@ -319,11 +346,7 @@ impl State {
 
     #[cold]
     fn reversed(&mut self, stamp: &Stamp, it: &Reversal) {
-        let reversals = Arc::make_mut(self.reversals.get_or_insert_default());
-        let reversed = match it.status {
-            Status::Cancelled => &mut reversals.cancelled,
-            _ => &mut reversals.returned,
-        };
+        let reversed = self.reversal(it.status);
         if let Some((amount, currency)) = it.amount {
             reversed.amounts.add(currency, amount);
         }
@@ -337,7 +360,7 @@ impl State {
     /// When it was first delivered or cancelled.
     #[inline]
     fn settled_at(&self) -> i64 {
-        self.delivered_at.min(self.cancelled_at)
+        self.delivered_at.min(self.cancelled_at())
     }
 }
 
@@ -466,7 +489,7 @@ mod tests {
     #[test]
     fn sizes() {
         assert!(size_of::<crate::Addressed<Update>>() <= 128);
-        assert!(size_of::<State>() <= 104);
+        assert!(size_of::<State>() <= 88);
     }
 
     #[test]

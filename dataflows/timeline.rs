@@ -11,27 +11,39 @@
 //! dropping it at once gives the same as dropping it at the end.
 //!
 //! # State
-//! Packed: time (8 bytes), status, line (2), length of the tie (2), the tie. The newest entries
-//! are one allocation of some [`RECENT_BYTES`], with the length of the newest at the end, for most
-//! statements come in order; when it is full it is put before a new one, and shared from then on.
-//! Nothing is ever changed in place: a new allocation replaces the newest, so older versions of
-//! the order stay as they were, nothing is reserved for growth, and what a statement costs does
-//! not grow with the history before it. One that comes late, among older ones, puts all of it
+//! Packed in blocks. The first entry of a block: time (8 bytes), status, line (if it is one line's),
+//! length of the tie, the tie. Each other one: how much later it is than the first, status, line, and
+//! of the tie what differs from the first one's: ids are often counted, and most that is said of an
+//! order comes from one source. Numbers are as in [`crate::packed`].
+//!
+//! The newest block is one allocation of some [`RECENT_BYTES`], with the length of the newest entry at
+//! the end, for most statements come in order; when it is full it is put before a new one, and shared
+//! from then on. Nothing is ever changed in place: a new allocation replaces the newest, so older
+//! versions of the order stay as they were, nothing is reserved for growth, and what a statement costs
+//! does not grow with the history before it. One that comes late, among older ones, puts all of it
 //! together again.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use schemas::events::{MAX_LINES, Status};
 
+use crate::packed::{Checked, Reader, Writer};
 use crate::served::prefetch::prefetch_shared;
 
 /// Most entries of a timeline, apart from those that say what holds now.
 pub(crate) const MAX_ENTRIES: usize = 256;
 
-/// Time, status, line, length of the tie.
-const HEAD: usize = 13;
+/// The time of the first entry of a block.
+const TIME: usize = 8;
+
+/// No entry is smaller: a byte each for time, status, and what of the tie is before, own and behind.
+const ENTRY_MIN: usize = 5;
+
+/// Of the status: a line follows.
+const OF_LINE: u8 = 0x80;
 
 /// The newest entries are copied with each new one; from so many bytes on they no longer are.
 /// Most orders never have as many.
@@ -42,6 +54,56 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
+/// See [`crate::stamps::tie`]. What it has of another at its begin, its own, and what at its end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tie<'t>([&'t [u8]; 3]);
+
+impl<'t> Tie<'t> {
+    /// In one piece.
+    pub(crate) fn of(bytes: &'t [u8]) -> Tie<'t> {
+        Tie([&[], bytes, &[]])
+    }
+
+    fn bytes(&self) -> impl DoubleEndedIterator<Item = u8> + use<'t> {
+        self.0.into_iter().flatten().copied()
+    }
+
+    fn len(&self) -> usize {
+        self.0.iter().map(|it| it.len()).sum()
+    }
+
+    /// How many bytes at the begin and at the end are those of another.
+    #[inline]
+    fn shared(&self, other: &[u8]) -> (usize, usize) {
+        let alike = |(a, b): &(u8, &u8)| a == *b;
+        let before = self.bytes().zip(other).take_while(alike).count();
+        let most = self.len().min(other.len()) - before;
+        let behind =
+            self.bytes().rev().zip(other.iter().rev()).take(most).take_while(alike).count();
+        (before, behind)
+    }
+}
+
+impl Ord for Tie<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.bytes().cmp(other.bytes())
+    }
+}
+
+impl PartialOrd for Tie<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Tie<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Tie<'_> {}
+
 /// One entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry<'t> {
@@ -51,28 +113,56 @@ pub(crate) struct Entry<'t> {
     pub(crate) status: Status,
     /// The line, from 1; 0: the whole order.
     pub(crate) line: u16,
-    /// See [`crate::stamps::tie`].
-    pub(crate) tie: &'t [u8],
+    pub(crate) tie: Tie<'t>,
 }
 
-impl Entry<'_> {
-    fn order(&self) -> (i64, &[u8]) {
+/// What the other entries of a block are told by: time and tie of its first.
+#[derive(Clone, Copy)]
+struct First<'t> {
+    at: i64,
+    tie: &'t [u8],
+}
+
+impl<'t> First<'t> {
+    #[inline]
+    fn of(block: &'t [u8]) -> Option<First<'t>> {
+        let mut entries = Entries::of(block);
+        entries.next();
+        entries.first
+    }
+}
+
+impl<'t> Entry<'t> {
+    fn order(&self) -> (i64, Tie<'t>) {
         (self.at, self.tie)
     }
 
-    #[inline]
-    fn write(&self, bytes: &mut Vec<u8>) {
-        let mut head = [0; HEAD];
-        head[..8].copy_from_slice(&self.at.to_le_bytes());
-        head[8] = self.status as u8;
-        head[9..11].copy_from_slice(&self.line.to_le_bytes());
-        head[11..].copy_from_slice(&(self.tie.len() as u16).to_le_bytes());
-        bytes.extend_from_slice(&head);
-        bytes.extend_from_slice(self.tie);
+    fn write_status(&self, writer: &mut Writer<'_>) {
+        let of_line = if self.line > 0 { OF_LINE } else { 0 };
+        writer.0.push(self.status as u8 | of_line);
+        if self.line > 0 {
+            writer.count(self.line.into());
+        }
     }
 
-    fn length(&self) -> usize {
-        HEAD + self.tie.len()
+    /// As the first entry of a block.
+    fn write_first(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.at.to_le_bytes());
+        let mut writer = Writer(bytes);
+        self.write_status(&mut writer);
+        writer.count(self.tie.len() as u64);
+        bytes.extend(self.tie.bytes());
+    }
+
+    /// Behind others of a block.
+    #[inline]
+    fn write_after(&self, later: u64, (before, behind): (usize, usize), bytes: &mut Vec<u8>) {
+        let own = self.tie.len() - before - behind;
+        let mut writer = Writer(bytes);
+        writer.count(later);
+        self.write_status(&mut writer);
+        [before, behind, own].into_iter().for_each(|it| writer.count(it as u64));
+        bytes.extend(self.tie.bytes().skip(before).take(own));
     }
 }
 
@@ -107,13 +197,25 @@ fn entries_of(packed: &[u8]) -> &[u8] {
 #[inline]
 fn newest_of(packed: &[u8]) -> Option<Entry<'_>> {
     let (entries, tail) = packed.split_last_chunk::<TAIL>()?;
-    Entries(&entries[entries.len() - usize::from(u16::from_le_bytes(*tail))..]).next()
+    let place = entries.len() - usize::from(u16::from_le_bytes(*tail));
+    let mut block = Entries::of(entries);
+    let first = block.next()?;
+    if place == 0 {
+        return Some(first);
+    }
+    block.rest = &entries[place..];
+    block.next()
+}
+
+/// When the first entry of a block was said.
+fn oldest_of(entries: &[u8]) -> Option<i64> {
+    entries.first_chunk::<TIME>().map(|it| i64::from_le_bytes(*it))
 }
 
 impl Timeline {
     /// Oldest first.
     pub(crate) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.parts().into_iter().flat_map(Entries)
+        self.parts().into_iter().flat_map(Entries::of)
     }
 
     /// Asks for the memory that [`Timeline::insert`] will look at.
@@ -134,8 +236,7 @@ impl Timeline {
     /// allocation.
     #[inline]
     pub(crate) fn oldest_recent(&self) -> Option<i64> {
-        let recent = self.recent.as_deref().filter(|_| self.older.is_none())?;
-        Entries(entries_of(recent)).next().map(|it| it.at)
+        self.recent.as_deref().filter(|_| self.older.is_none()).and_then(oldest_of)
     }
 
     /// Oldest first.
@@ -157,18 +258,19 @@ impl Timeline {
         let newest = self.recent.as_deref().and_then(newest_of);
         let is_newest = newest.is_none_or(|it| it.order() < new.order());
         let n_older = self.older.as_ref().map_or(0, |it| it.n_entries);
-        let is_bounded = n_older + recent.len() / HEAD < MAX_ENTRIES;
+        let is_bounded = n_older + recent.len() / ENTRY_MIN < MAX_ENTRIES;
         // Most statements come in the order of their times: nothing is looked through for them.
         if is_newest && is_bounded {
-            let is_full = recent.len() + new.length() > RECENT_BYTES && !recent.is_empty();
-            let packed = packed(if is_full { &[] } else { recent }, &new, &[], new.length());
+            let is_full = recent.len() + ENTRY_MIN + new.tie.len() > RECENT_BYTES;
+            let is_full = is_full && !recent.is_empty();
+            let packed = packed(if is_full { &[] } else { recent }, &[new]);
             let recent = self.recent.replace(packed);
             if is_full {
                 self.put_before(recent);
             }
             return true;
         }
-        self.insert_between(new, is_newest, is_bounded);
+        self.insert_between(new, is_bounded);
         is_newest
     }
 
@@ -178,7 +280,7 @@ impl Timeline {
         let before = self.older.take();
         let (n, bytes) = before.as_ref().map_or((0, 0), |it| (it.n_entries, it.heap_bytes));
         self.older = Some(Arc::new(Older {
-            n_entries: n + Entries(entries_of(&entries)).count(),
+            n_entries: n + Entries::of(entries_of(&entries)).count(),
             heap_bytes: bytes + 32 + size_of::<Older>() + entries.len(),
             entries,
             before,
@@ -186,30 +288,24 @@ impl Timeline {
     }
 
     #[cold]
-    fn insert_between(&mut self, new: Entry<'_>, is_newest: bool, is_bounded: bool) {
+    fn insert_between(&mut self, new: Entry<'_>, is_bounded: bool) {
         let is_after = |it: &Arc<Older>| {
             newest_of(&it.entries).is_none_or(|newest| newest.order() < new.order())
         };
         let among_recent = is_bounded && self.older.as_ref().is_none_or(is_after);
-        let bytes = match among_recent {
-            true => Cow::Borrowed(self.recent.as_deref().map_or(&[][..], entries_of)),
-            false => self.bytes(),
+        let mut entries: Vec<Entry<'_>> = match among_recent {
+            true => self.recent.iter().flat_map(|it| Entries::of(entries_of(it))).collect(),
+            false => self.entries().collect(),
         };
-        let place = if is_newest { Some(bytes.len()) } else { place_of(&bytes, &new) };
-        let Some(place) = place else { return };
-        let newest = match is_newest {
-            true => new.length(),
-            false => self.recent.as_deref().and_then(newest_of).map_or(0, |it| it.length()),
+        let Err(place) = entries.binary_search_by(|it| it.order().cmp(&new.order())) else {
+            return;
         };
-        // The newest entry is never dropped.
-        let mut grown = packed(&bytes[..place], &new, &bytes[place..], newest);
-        let entries = entries_of(&grown);
-        if !among_recent && Entries(entries).count() > MAX_ENTRIES {
-            let mut kept = bounded(entries);
-            kept.extend_from_slice(&(newest as u16).to_le_bytes());
-            grown = kept.into();
+        entries.insert(place, new);
+        if !among_recent && entries.len() > MAX_ENTRIES {
+            bound(&mut entries);
         }
-        self.recent = Some(grown);
+        let recent = packed(&[], &entries);
+        self.recent = Some(recent);
         if !among_recent {
             self.older = None;
         }
@@ -220,38 +316,52 @@ impl Timeline {
         self.entries().filter(|it| it.line == 0).last().map(|it| it.status)
     }
 
-    /// In one piece, for the disk.
+    /// In one block, for the disk.
     #[inline]
     pub(crate) fn bytes(&self) -> Cow<'_, [u8]> {
         match (&self.recent, &self.older) {
             (None, _) => Cow::Borrowed(&[]),
             (Some(recent), None) => Cow::Borrowed(entries_of(recent)),
-            (Some(_), Some(_)) => Cow::Owned(self.parts().concat()),
+            (Some(_), Some(_)) => {
+                let mut block = Vec::new();
+                let entries: Vec<Entry<'_>> = self.entries().collect();
+                write(&entries, &mut block);
+                Cow::Owned(block)
+            }
         }
     }
 
     /// What [`Timeline::bytes`] gave; `None` if it cannot have: every entry whole and in order,
     /// no more than are ever kept.
     pub(crate) fn restore(bytes: &[u8]) -> Option<Timeline> {
-        let (mut rest, mut n, mut newest) = (bytes, 0, 0);
-        let mut last: Option<(i64, &[u8])> = None;
-        while !rest.is_empty() {
-            let (head, behind) = rest.split_first_chunk::<HEAD>()?;
-            let at = i64::from_le_bytes(*head.first_chunk()?);
-            Status::ALL.get(usize::from(head[8]))?;
-            let length = usize::from(u16::from_le_bytes([head[11], head[12]]));
-            let (tie, behind) = behind.split_at_checked(length)?;
-            if last.is_some_and(|it| it >= (at, tie)) {
+        let Some(at) = oldest_of(bytes) else {
+            return bytes.is_empty().then(Timeline::default);
+        };
+        let mut rest = Checked(&bytes[TIME..]);
+        check_status(&mut rest)?;
+        let n = rest.count()?;
+        let tie = rest.bytes(n)?;
+        let mut last = (at, Tie::of(tie));
+        let (mut n, mut newest) = (1, bytes.len());
+        while !rest.0.is_empty() {
+            newest = rest.0.len();
+            let at = at.checked_add(rest.count::<i64>()?)?;
+            check_status(&mut rest)?;
+            let (before, behind): (usize, usize) = (rest.count()?, rest.count()?);
+            let shared = before.checked_add(behind).filter(|it| *it <= tie.len())?;
+            let own = rest.count()?;
+            let own = rest.bytes(own)?;
+            let this = (at, Tie([&tie[..before], own, &tie[tie.len() - behind..]]));
+            if last >= this || shared + own.len() > u16::MAX.into() {
                 return None;
             }
-            last = Some((at, tie));
+            last = this;
             n += 1;
-            newest = u16::try_from(HEAD + length).ok()?;
-            rest = behind;
         }
+        let tail = u16::try_from(newest).ok()?.to_le_bytes();
         let most = MAX_ENTRIES + MAX_LINES + 1;
-        let packed = || [bytes, &newest.to_le_bytes()].concat().into();
-        (n <= most).then(|| Timeline { recent: (n > 0).then(packed), older: None })
+        let recent = || [bytes, &tail].concat().into();
+        (n <= most).then(|| Timeline { recent: Some(recent()), older: None })
     }
 
     /// Bytes kept outside.
@@ -261,63 +371,98 @@ impl Timeline {
     }
 }
 
-/// One allocation of its own size: what is before an entry, the entry, what is behind it, and the
-/// length of the newest.
+/// Status and line of an entry, as they are written.
+fn check_status(rest: &mut Checked<'_>) -> Option<()> {
+    let status = rest.byte()?;
+    Status::ALL.get(usize::from(status & !OF_LINE))?;
+    (status & OF_LINE == 0 || rest.count::<u16>()? > 0).then_some(())
+}
+
+/// One allocation of its own size: a block, what comes behind it, and the length of the newest.
 #[inline]
-fn packed(before: &[u8], new: &Entry<'_>, behind: &[u8], newest: usize) -> Arc<[u8]> {
+fn packed(block: &[u8], entries: &[Entry<'_>]) -> Arc<[u8]> {
     SCRATCH.with_borrow_mut(|grown| {
         grown.clear();
-        grown.extend_from_slice(before);
-        new.write(grown);
-        grown.extend_from_slice(behind);
-        grown.extend_from_slice(&(newest as u16).to_le_bytes());
+        grown.extend_from_slice(block);
+        let newest = write(entries, grown);
+        grown.extend_from_slice(&newest.to_le_bytes());
         grown.as_slice().into()
     })
 }
 
-/// Where an entry belongs; `None`: it is there.
-fn place_of(bytes: &[u8], new: &Entry<'_>) -> Option<usize> {
-    let mut entries = Entries(bytes);
-    loop {
-        let place = bytes.len() - entries.0.len();
-        let Some(entry) = entries.next() else { return Some(place) };
-        match entry.order().cmp(&new.order()) {
-            std::cmp::Ordering::Less => {}
-            std::cmp::Ordering::Equal => return None,
-            std::cmp::Ordering::Greater => return Some(place),
+/// Puts entries at the end of a block, or begins one; the length of the last.
+#[inline]
+fn write(entries: &[Entry<'_>], block: &mut Vec<u8>) -> u16 {
+    let mut length = 0;
+    for entry in entries {
+        let before = block.len();
+        let after = First::of(block);
+        match after.map(|it| (entry.at.abs_diff(it.at), entry.tie.shared(it.tie))) {
+            None => entry.write_first(block),
+            Some((later, shared)) => entry.write_after(later, shared, block),
         }
+        length = block.len() - before;
     }
+    // Two identifiers of an event and a dozen bytes more.
+    u16::try_from(length).expect("an entry of less than 64 KiB")
 }
 
 /// Without the entries that neither are among the newest nor say what holds now.
-fn bounded(bytes: &[u8]) -> Vec<u8> {
-    let entries: Vec<Entry<'_>> = Entries(bytes).collect();
-    let mut seen = [false; MAX_LINES + 1];
-    let mut keep = vec![false; entries.len()];
-    for (age, (entry, keep)) in entries.iter().zip(&mut keep).rev().enumerate() {
-        let newest_of_line =
-            seen.get_mut(usize::from(entry.line)).is_some_and(|it| !std::mem::replace(it, true));
-        *keep = age < MAX_ENTRIES || newest_of_line;
-    }
-    let mut kept = Vec::with_capacity(bytes.len());
-    entries.iter().zip(&keep).filter(|it| *it.1).for_each(|it| it.0.write(&mut kept));
-    kept
+fn bound(entries: &mut Vec<Entry<'_>>) {
+    let (mut seen, mut age) = ([false; MAX_LINES + 1], 0);
+    entries.reverse();
+    entries.retain(|it| {
+        age += 1;
+        let is_newest_of_line =
+            seen.get_mut(usize::from(it.line)).is_some_and(|it| !std::mem::replace(it, true));
+        age <= MAX_ENTRIES || is_newest_of_line
+    });
+    entries.reverse();
 }
 
-/// Reads packed entries.
-pub(crate) struct Entries<'t>(&'t [u8]);
+/// Reads a block.
+struct Entries<'t> {
+    first: Option<First<'t>>,
+    rest: &'t [u8],
+}
+
+impl<'t> Entries<'t> {
+    #[inline]
+    fn of(block: &'t [u8]) -> Entries<'t> {
+        Entries { first: None, rest: block }
+    }
+}
 
 impl<'t> Iterator for Entries<'t> {
     type Item = Entry<'t>;
 
     #[inline]
     fn next(&mut self) -> Option<Entry<'t>> {
-        let (head, rest) = self.0.split_first_chunk::<HEAD>()?;
-        let at = i64::from_le_bytes(head[..8].try_into().expect("eight bytes"));
-        let line = u16::from_le_bytes([head[9], head[10]]);
-        let (tie, rest) = rest.split_at(usize::from(u16::from_le_bytes([head[11], head[12]])));
-        self.0 = rest;
-        Some(Entry { at, status: Status::ALL[usize::from(head[8])], line, tie })
+        if self.rest.is_empty() {
+            return None;
+        }
+        let mut reader = Reader(self.rest);
+        let at = match self.first {
+            None => i64::from_le_bytes(reader.bytes(TIME).try_into().expect("eight bytes")),
+            Some(first) => first.at.wrapping_add_unsigned(reader.count()),
+        };
+        let status = reader.bytes(1)[0];
+        let line = if status & OF_LINE == 0 { 0 } else { reader.count() as u16 };
+        let tie = match self.first {
+            None => {
+                let n = reader.count() as usize;
+                let tie = reader.bytes(n);
+                self.first = Some(First { at, tie });
+                Tie::of(tie)
+            }
+            Some(first) => {
+                let [before, behind, own] = std::array::from_fn(|_| reader.count() as usize);
+                let end = first.tie.len() - behind;
+                Tie([&first.tie[..before], reader.bytes(own), &first.tie[end..]])
+            }
+        };
+        self.rest = reader.0;
+        Some(Entry { at, status: Status::ALL[usize::from(status & !OF_LINE)], line, tie })
     }
 }
 
@@ -336,10 +481,14 @@ mod tests {
             let tie = format!("{n}\0s");
             let status = Status::ALL[usize::from(*status)];
             // Few instants, so that ties decide.
-            let entry = Entry { at: n / 4, status, line: *line, tie: tie.as_bytes() };
+            let entry = Entry { at: n / 4, status, line: *line, tie: Tie::of(tie.as_bytes()) };
             timeline.insert(entry);
             timeline.insert(entry);
         }
+        let bytes = timeline.bytes();
+        let back = Timeline::restore(&bytes).expect("what was kept");
+        assert_eq!((back.bytes(), back.newest_at()), (bytes.clone(), timeline.newest_at()));
+        assert!(back.entries().eq(timeline.entries()) && back.status() == timeline.status());
         timeline.entries().map(|it| (it.at, it.status, it.line)).collect()
     }
 
@@ -370,25 +519,52 @@ mod tests {
         }
     }
 
+    /// Goal: of a tie is kept what differs from the first one's, and all of it is told. Method: ties
+    /// that are alike at both ends, at neither, and in more than there is of them.
+    #[test]
+    fn a_tie_is_told_by_another() {
+        let ties = ["aa-1/aa", "aa-2/aa", "aa-/aa", "aa", "a", "", "aa-1/aa/aa", "b", "aaaaaaaa"];
+        for (first, other) in ties.iter().flat_map(|a| ties.iter().map(move |b| (*a, *b))) {
+            let [a, b] = [(5, first), (i64::from(u32::MAX), other)].map(|(at, tie)| {
+                let (status, tie) = (Status::Paid, Tie::of(tie.as_bytes()));
+                Entry { at, status, line: 300, tie }
+            });
+            let (mut block, mut alone) = (Vec::new(), Vec::new());
+            let length = usize::from(write(&[a, b], &mut block));
+            assert_eq!(block.len() - length, usize::from(write(&[a], &mut alone)));
+            assert!(Entries::of(&block).eq([a, b]), "{first} {other}");
+            let own =
+                other.len() - a.tie.shared(other.as_bytes()).0 - a.tie.shared(other.as_bytes()).1;
+            assert_eq!(length, 5 + 3 + 3 + own, "{first} {other}");
+            assert!(Timeline::restore(&block).is_some_and(|it| *it.bytes() == block));
+        }
+    }
+
     /// Goal: bytes are taken for a timeline only if a timeline is kept so. Method: one that is,
-    /// with two entries exchanged, with one twice, with one too many.
+    /// with two entries exchanged, with one twice, with one too many, cut anywhere.
     #[test]
     fn comes_back_in_order_or_not() {
-        let entry = |at: i64| {
+        let block = |entries: &[i64]| {
+            let tie = Tie::of(b"1\0s");
+            let entry = |at: &i64| Entry { at: *at, status: Status::Paid, line: 0, tie };
             let mut bytes = Vec::new();
-            Entry { at, status: Status::Paid, line: 0, tie: b"1\0s" }.write(&mut bytes);
+            write(&entries.iter().map(entry).collect::<Vec<_>>(), &mut bytes);
             bytes
         };
         let restored = |entries: &[i64]| {
-            let bytes: Vec<u8> = entries.iter().flat_map(|it| entry(*it)).collect();
+            let bytes = block(entries);
             Timeline::restore(&bytes).map(|it| *it.bytes() == bytes)
         };
         assert_eq!(restored(&[]), Some(true));
         assert_eq!(restored(&[-1, 0, 1]), Some(true));
-        assert_eq!(restored(&[0, -1, 1]), None);
+        assert_eq!(restored(&[-1, 2, 1]), None);
         assert_eq!(restored(&[-1, -1, 1]), None);
         let most: Vec<i64> = (0..(MAX_ENTRIES + MAX_LINES + 2) as i64).collect();
         assert_eq!(restored(&most), None);
         assert_eq!(restored(&most[1..]), Some(true));
+        let (one, two) = (block(&[3]), block(&[3, 4]));
+        for cut in 1..two.len() {
+            assert_eq!(Timeline::restore(&two[..cut]).is_some(), cut == one.len(), "{cut}");
+        }
     }
 }

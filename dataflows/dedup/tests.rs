@@ -210,8 +210,8 @@ fn the_sweep_gives_memory_back() {
 
 proptest! {
     /// Goal: a shard knows whom it has, also where runs of slots are long and go on at the beginning.
-    /// Method: one shard by itself, filled until it is full at each of its sizes; after each growth
-    /// everybody is asked for, and as many who are not there.
+    /// Method: one shard by itself, filled until it is full at each of its sizes; then everybody who is
+    /// there is asked for, and everybody who comes was not.
     #[test]
     fn a_full_shard_knows_everybody(number in 0..SHARDS, seed in any::<u64>()) {
         let age = Age { newest: 7, horizon: 20 };

@@ -168,7 +168,8 @@ fn evaluated(map: &Served<Promise>, key: &str, at: Epoch) -> (i64, bool, i64) {
 }
 
 /// Goal: an entity's row turns at its very instant, whatever epochs there are; stale timers do
-/// nothing, early ones are put off; what happens at one instant is one change. Method: one worker, held epochs read back.
+/// nothing, early ones are put off; what happens at one instant is one change. Method: one worker,
+/// held epochs read back.
 #[test]
 fn timers_fire_at_their_instant() {
     timely::execute_directly(|worker| {

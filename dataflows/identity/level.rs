@@ -18,12 +18,13 @@
 //! kind allows, what is looked through for vetoes as many as one person may have.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use compact_str::{CompactString, format_compact};
 use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
 use differential_dataflow::operators::iterate::Variable;
 use differential_dataflow::trace::implementations::{ValBuilder, ValSpine};
-use differential_dataflow::{ExchangeData, VecCollection};
+use differential_dataflow::{ExchangeData, Hashable, VecCollection};
 use schemas::names::Name;
 use serde::{Deserialize, Serialize};
 use timely::order::Product;
@@ -105,7 +106,7 @@ pub(super) fn levels<'s>(
         let vetoes = vetoes.enter_at(scope, |_| 1);
         let before = Before { parts, links, vetoes, apart: apart.enter(scope) };
         let (after, refused) = level(max_members, before);
-        let told = told.concat(refused).threshold_named("refused identity_conflicts", |_, n| *n);
+        let told = summed_up(told.concat(refused), "refused identity_conflicts");
         bind_parts.set(after.clone());
         bind_told.set(told.clone());
         (after.leave(outer), told.leave(outer))
@@ -136,16 +137,18 @@ fn level<'s>(max_members: u32, before: Before<'s>) -> (In<'s, (Who, Who)>, In<'s
     let links = links.arrange_by_key_named(&n("links"));
     // Each link with the parts that it joins, and its customers.
     let joined = links
-        .join_core(by_who, |who, link, part| Some((link.clone(), (part.clone(), who.clone()))))
+        .join_core(by_who.clone(), |who, link, part| {
+            Some((link.clone(), (part.clone(), who.clone())))
+        })
         .reduce_named(&n("joined"), |_, all, joined| {
             if all.iter().any(|it| it.0.0 != all[0].0.0) {
-                let all: Vec<(Who, Who)> = all.iter().map(|it| it.0.clone()).collect();
+                let all: Arc<[(Who, Who)]> = all.iter().map(|it| it.0.clone()).collect();
                 joined.push((all, 1));
             }
         });
     let edges = joined.clone().flat_map(|(_, all)| {
         let first = all[0].0.clone();
-        let mut others: Vec<Who> = all.into_iter().map(|it| it.0).collect();
+        let mut others: Vec<Who> = all.iter().map(|it| it.0.clone()).collect();
         others.dedup();
         let both = move |it: Who| [(first.clone(), it.clone()), (it, first.clone())];
         others.into_iter().skip(1).flat_map(both)
@@ -156,53 +159,65 @@ fn level<'s>(max_members: u32, before: Before<'s>) -> (In<'s, (Who, Who)>, In<'s
     let component = components(edges, nodes, &n("join"));
     let component_of = component.clone().arrange_by_key_named(&n("components"));
     let members = parts.clone().map(|(who, part)| (part, who)).arrange_by_key_named(&n("members"));
-    let within = component_of.clone().join_core(members.clone(), |part, it, who| {
-        Some((it.clone(), (part.clone(), who.clone())))
-    });
-
     // How many there are is in the difference: a record a component, whatever its size.
-    let sizes = within.clone().map(|it| (it.0, ()));
+    let sizes = component_of.clone().join_core(members.clone(), |_, it, _| Some((it.clone(), ())));
     let too_large = sizes.reduce_named(&n("sizes"), move |_, size, refused| {
         if size[0].1 > max_members as isize {
             refused.push(((Why::TooLarge, format_compact!("{} customers", size[0].1)), 1_isize));
         }
     });
-    let within = without(within, too_large.clone().map(|it| it.0), &n("within"));
-    let where_is = within.map(|(it, (part, who))| (who, (it, part)));
-    let where_is = where_is.arrange_by_key_named(&n("where"));
 
-    let apart = apart.arrange_by_key_named(&n("apart"));
-    let against = where_is
-        .clone()
-        .join_core(apart, |a, (it, _), b| Some((b.clone(), (it.clone(), a.clone()))))
-        .arrange_by_key_named(&n("apart from"))
-        .join_core(where_is.clone(), |b, (of_a, a), (of_b, _)| {
-            (of_a == of_b).then(|| (of_a.clone(), Against::Separated(a.clone(), b.clone())))
+    // Of the few of whom anything speaks against: in which part they stand, and in which component.
+    let vetoes = vetoes
+        .arrange_by_key_named(&n("vetoes"))
+        .join_core(by_who.clone(), |_, value, part| Some((part.clone(), value.clone())))
+        .arrange_by_key_named(&n("carried by parts"))
+        .join_core(component_of.clone(), |part, value, it| {
+            Some((it.clone(), Against::Carries(part.clone(), value.clone())))
         });
-    let vetoes = vetoes.arrange_by_key_named(&n("vetoes"));
-    let against = against.concat(where_is.join_core(vetoes, |_, (it, part), value| {
-        Some((it.clone(), Against::Carries(part.clone(), value.clone())))
-    }));
+    let against = apart
+        .arrange_by_key_named(&n("apart"))
+        .join_core(by_who.clone(), |a, b, part| Some((part.clone(), (a.clone(), b.clone()))))
+        .arrange_by_key_named(&n("apart as parts"))
+        .join_core(component_of.clone(), |_, (a, b), it| Some((b.clone(), (it.clone(), a.clone()))))
+        .arrange_by_key_named(&n("apart from"))
+        .join_core(by_who, |b, (it, a), part| {
+            Some((part.clone(), (it.clone(), a.clone(), b.clone())))
+        })
+        .arrange_by_key_named(&n("apart from parts"))
+        .join_core(component_of, |_, (of_a, a, b), of_b| {
+            (of_a == of_b).then(|| (of_a.clone(), Against::Separated(a.clone(), b.clone())))
+        })
+        .concat(vetoes);
+    let too_many = too_large.clone().map(|it| it.0).arrange_by_self_named(&n("not against"));
+    let of_too_many = against
+        .clone()
+        .arrange_by_key_named(&n("against"))
+        .join_core(too_many, |it, against, ()| Some((it.clone(), against.clone())));
+    let against = against.concat(of_too_many.negate());
     let refused = too_large.concat(against.reduce_named(&n("refused"), |_, all, refused| {
         let all = all.iter().map(|it| it.0);
         let why = judge(all);
         refused.extend(why.map(|it| (it, 1)));
     }));
 
+    let parts_of = component.map(|(part, it)| (it, part));
+    let refused = refused.arrange_by_key_named(&n("reasons"));
+    let stay = parts_of
+        .clone()
+        .arrange_by_key_named(&n("parts of"))
+        .join_core(refused, |it, part, why| Some((part.clone(), (it.clone(), why.clone()))));
     let told = joined.map(|(link, all)| (all[0].0.clone(), (link, all)));
-    let told = told.arrange_by_key_named(&n("told"));
-    let told = told.join_core(component_of, |_, told, it| Some((it.clone(), told.clone())));
-    let of_refused = refused.clone().arrange_by_key_named(&n("reasons"));
-    let conflicts = told.arrange_by_key_named(&n("told of")).join_core(
-        of_refused,
-        |_, (link, all), (why, detail)| {
+    let conflicts = told.arrange_by_key_named(&n("told")).join_core(
+        stay.clone().arrange_by_key_named(&n("stay")),
+        |_, (link, all), (_, (why, detail))| {
             let customers = all.iter().map(|it| it.1.clone()).collect();
             Some(Conflict { link: link.clone(), customers, why: *why, detail: detail.clone() })
         },
     );
 
-    let moves = component.filter(|it| it.0 != it.1).map(|(part, it)| (it, part));
-    let moves = without(moves, refused.map(|it| it.0), &n("moves"));
+    let moves = parts_of.concat(stay.map(|(part, (it, _))| (it, part)).negate());
+    let moves = moves.filter(|it| it.0 != it.1);
     let moves = moves.map(|(it, part)| (part, it)).arrange_by_key_named(&n("moved"));
     let moved =
         moves.join_core(members, |part, it, who| Some((who.clone(), (part.clone(), it.clone()))));
@@ -210,7 +225,12 @@ fn level<'s>(max_members: u32, before: Before<'s>) -> (In<'s, (Who, Who)>, In<'s
     let to = moved.map(|(who, (_, it))| (who, it));
     // Summed up, so that what cancels does not go around for ever.
     let after = parts.concat(from.negate()).concat(to);
-    (after.threshold_named(&n("after"), |_, n| *n), conflicts)
+    (summed_up(after, &n("after")), conflicts)
+}
+
+/// Without what cancels. Holds nothing: nobody looks into what is arranged for it.
+fn summed_up<'s, D: ExchangeData + Hashable>(all: In<'s, D>, name: &str) -> In<'s, D> {
+    all.arrange_by_self_named(name).as_collection(|it, ()| it.clone())
 }
 
 /// The component of each node: the smallest of those that edges lead to, over and over.
@@ -237,21 +257,6 @@ fn components<'s>(
         bind.set(offered);
         labels.as_collection(|node, label| (node.clone(), label.clone())).leave(outer)
     })
-}
-
-/// Those whose key is not among these.
-fn without<'s, V: ExchangeData>(
-    all: In<'s, (Name, V)>,
-    keys: In<'s, Name>,
-    name: &str,
-) -> In<'s, (Name, V)> {
-    let with = all
-        .clone()
-        .arrange_by_key_named(name)
-        .join_core(keys.arrange_by_self_named(&format!("not {name}")), |key, it, ()| {
-            Some((key.clone(), it.clone()))
-        });
-    all.concat(with.negate())
 }
 
 /// Why a component is refused, of what speaks against it, in order.

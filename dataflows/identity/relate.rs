@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use differential_dataflow::operators::CountTotal;
+use differential_dataflow::operators::{CountTotal, ThresholdTotal};
 use differential_dataflow::{AsCollection, VecCollection};
 use timely::dataflow::operators::vec::Map;
 
@@ -84,7 +84,11 @@ pub(crate) fn relate<'s>(
     };
     let by_hand = both(pairs);
     let linked = links.clone().map(|it| it.0).concat(by_hand.clone().map(|it| it.0));
-    let linked = linked.threshold_named("linked profiles", |_, _| 1_isize);
+    let linked = linked.arrange_by_self_named("linked profiles");
+    let linked = linked.threshold_semigroup(|_, now: &isize, before| {
+        let (now, before) = (*now > 0, before.is_some_and(|it: &isize| *it > 0));
+        (now != before).then_some(if now { 1_isize } else { -1 })
+    });
     let alone = linked.map(|it| (it.clone(), it));
 
     let of_level = |(rank, mark): Mark, who: Who| match rank {
@@ -125,12 +129,10 @@ pub(crate) fn relate<'s>(
     // As many as the limit of the kind at the most.
     let stand = records(grouped(carriers, "stand identifiers", |mark: &Mark, all| {
         let stands = Stands::Usable(all.iter().map(|it| it.0.clone()).collect());
-        Some(Arc::new(Identifier::of(mark.clone(), stands)))
+        Some(Identifier::of(mark.clone(), stands))
     }));
-    let stand = stand.map(|it| Identifier::clone(&it));
     let unusable = counts.filter(move |it| !others(it.0.0, it.1));
-    let unusable = unusable.map(|(mark, n)| (mark, Stands::Unusable(n as i64)));
-    let unusable = unusable.map(|(mark, it)| Identifier::of(mark, it));
+    let unusable = unusable.map(|(mark, n)| Identifier::of(mark, Stands::Unusable(n as i64)));
     let identifiers = stand.concat(unusable).concat(own);
     Streams { profiles: people, identifiers, conflicts, whose }
 }

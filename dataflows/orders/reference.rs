@@ -52,7 +52,7 @@ fn one(order: &str, said: &[&Event<'static>], now: i64) -> Facts {
                     sku: it.sku.to_string(),
                     quantity: it.quantity,
                     unit_price: it.unit_price,
-                    others: [&it.ship_from, &it.ship_to, &it.carrier, &it.seller].map(text),
+                    way: [&it.ship_from, &it.ship_to, &it.carrier, &it.seller].map(text),
                     status: None,
                 });
                 facts.lines = lines.collect();

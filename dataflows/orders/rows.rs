@@ -8,6 +8,7 @@ use schemas::names::{Currency, Name};
 use schemas::rows::{FieldDef, FieldKind, Row, Shape, Value, ViewDef};
 use serde_json::{Map, Value as Json};
 
+use super::way::{self, Way};
 use super::{NEVER, State};
 use crate::Epoch;
 use crate::packed::Reader;
@@ -160,7 +161,7 @@ pub(super) struct Line {
     pub(super) quantity: i64,
     pub(super) unit_price: i64,
     /// ship_from, ship_to, carrier, seller
-    pub(super) others: [Option<String>; 4],
+    pub(super) way: [Option<String>; 4],
     pub(super) status: Option<Status>,
 }
 
@@ -173,7 +174,7 @@ impl Line {
         object.insert("unit_price".into(), self.unit_price.into());
         object.insert("status".into(), self.status.map(Status::as_str).into());
         let names = ["ship_from", "ship_to", "carrier", "seller"];
-        for (name, value) in names.into_iter().zip(self.others) {
+        for (name, value) in names.into_iter().zip(self.way) {
             if let Some(value) = value {
                 object.insert(name.into(), value.into());
             }
@@ -241,8 +242,8 @@ pub(super) fn row(name: &Name, state: &State, now: Epoch) -> Row {
     facts.promised_at = known(state.promised_at);
     facts.late = late(state, now);
     facts.delivered_at = known(state.delivered_at);
-    facts.cancelled.at = known(state.cancelled_at);
-    facts.returned.at = known(state.returned_at);
+    facts.cancelled.at = known(state.cancelled_at());
+    facts.returned.at = known(state.returned_at());
     if let Some(it) = &state.reversals {
         let (cancelled, returned) = (&it.cancelled, &it.returned);
         facts.cancelled.amounts = cancelled.amounts.each().collect();
@@ -280,8 +281,8 @@ pub(super) fn near(name: &Name, state: &State, now: Epoch, field: usize) -> Opti
         8 => time(state.promised_at),
         9 => late(state, now).map_or(Value::Null, Value::Bool),
         10 => time(state.delivered_at),
-        11 => time(state.cancelled_at),
-        14 => time(state.returned_at),
+        11 => time(state.cancelled_at()),
+        14 => time(state.returned_at()),
         _ => return None,
     })
 }
@@ -301,12 +302,12 @@ fn late(state: &State, now: Epoch) -> Option<bool> {
 
 fn lines(mut reader: Reader<'_>, state: &State) -> Vec<Line> {
     let n_lines = reader.count();
-    let line = |_| Line {
-        sku: reader.text().into(),
-        quantity: reader.int(),
-        unit_price: reader.int(),
-        others: std::array::from_fn(|_| reader.maybe().map(String::from)),
-        status: None,
+    let mut way = Way::default();
+    let line = |_| {
+        let (sku, quantity, unit_price) = (reader.text().into(), reader.int(), reader.int());
+        way = way::read(&mut reader, way);
+        let way = way.map(|it| it.map(String::from));
+        Line { sku, quantity, unit_price, way, status: None }
     };
     let mut lines: Vec<Line> = (0..n_lines).map(line).collect();
     // Oldest first: the last one said of a line stands.

@@ -14,6 +14,7 @@
 
 use schemas::events::Status;
 
+use super::way::{self, Way};
 use super::{Facts, NEVER, State};
 use crate::models::arrivals::{SHOWN, published};
 use crate::models::lanes::STAGES;
@@ -126,7 +127,7 @@ impl State {
     /// the end cannot come before it is stuck if even the oldest statement kept is too young.
     #[inline]
     pub(crate) fn told_until(&self, stuck_at: i64, after: i64) -> i64 {
-        if self.settled_at().min(self.returned_at) != NEVER {
+        if self.settled_at().min(self.returned_at()) != NEVER {
             return NEVER;
         }
         let comes_later = || {
@@ -143,7 +144,7 @@ impl State {
     /// Promised, delivered, cancelled, returned; [`NEVER`]: not.
     #[inline]
     pub(crate) fn instants_known(&self) -> [i64; 4] {
-        [self.promised_at, self.delivered_at, self.cancelled_at, self.returned_at]
+        [self.promised_at, self.delivered_at, self.cancelled_at(), self.returned_at()]
     }
 
     /// Whose order, if that is known.
@@ -177,8 +178,8 @@ impl State {
             return [None; 3];
         }
         let (_sku, _quantity, _price) = (rest.text(), rest.int(), rest.int());
-        let (from, to, carrier) = (rest.maybe(), rest.maybe(), rest.maybe());
-        [from, to, rest.maybe().or(carrier)]
+        let [from, to, carrier, seller] = way::read(&mut rest, Way::default());
+        [from, to, seller.or(carrier)]
     }
 
     /// When it was first said to stand at each of [`STAGES`], as a whole.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use schemas::events::MAX_LINES;
 use schemas::names::Currency;
 
+use super::way::{self, Way};
 use super::{NEVER, Orders, Reversals, Reversed, State};
 use crate::Keep;
 use crate::owners::Others;
@@ -24,17 +25,16 @@ const FACTS: u8 = 1;
 const PLACED: u8 = 2;
 const PROMISED: u8 = 4;
 const DELIVERED: u8 = 8;
-const CANCELLED: u8 = 16;
-const RETURNED: u8 = 32;
-const REVERSALS: u8 = 64;
+const REVERSALS: u8 = 16;
 
 impl Keep for Orders {
     const LAYOUT: &'static str = layout!(
-        "orders 2: flags, timeline (placed, paid, in_production, quality_checked, shipped, \
-         out_for_delivery, delivered, cancelled, returned, problem), facts_at and facts (owner, \
-         tie, customer; of a placed one channel, lines), amount and currency, promised_at, \
-         delivered_at, cancelled_at, returned_at, reversals (amounts, reason), others who were \
-         named (0: none; 1: it is gone; else how many and one, and each)"
+        "orders 3: flags, timeline (placed, paid, in_production, quality_checked, shipped, \
+         out_for_delivery, delivered, cancelled, returned, problem), its ties by the first one's, \
+         facts_at and facts (owner, tie, customer; of a placed one channel, lines, each way by the \
+         one before), amount and currency, promised_at, delivered_at, reversals (whether and when, \
+         amounts, reason), others who were named (0: none; 1: it is gone; else how many and one, \
+         and each)"
     );
 
     fn store(state: &State, into: &mut Vec<u8>) {
@@ -68,7 +68,7 @@ impl Keep for Orders {
 
     fn restore(bytes: &[u8]) -> Option<State> {
         let mut from = Checked(bytes);
-        let flags = from.byte().filter(|it| it >> 7 == 0)?;
+        let flags = from.byte().filter(|it| it >> 5 == 0)?;
         let has = |bit: u8| flags & bit != 0;
         let n = from.count()?;
         let timeline = Timeline::restore(from.bytes(n)?)?;
@@ -92,8 +92,6 @@ impl Keep for Orders {
         let mut instant = |bit| if has(bit) { from.int() } else { Some(NEVER) };
         state.promised_at = instant(PROMISED)?;
         state.delivered_at = instant(DELIVERED)?;
-        state.cancelled_at = instant(CANCELLED)?;
-        state.returned_at = instant(RETURNED)?;
         if has(REVERSALS) {
             let cancelled = Reversed::restore(&mut from)?;
             let returned = Reversed::restore(&mut from)?;
@@ -107,18 +105,15 @@ impl Keep for Orders {
 
 impl State {
     /// The instants that may be [`NEVER`], each with its flag.
-    fn instants(&self) -> [(u8, i64); 4] {
-        [
-            (PROMISED, self.promised_at),
-            (DELIVERED, self.delivered_at),
-            (CANCELLED, self.cancelled_at),
-            (RETURNED, self.returned_at),
-        ]
+    fn instants(&self) -> [(u8, i64); 2] {
+        [(PROMISED, self.promised_at), (DELIVERED, self.delivered_at)]
     }
 }
 
 impl Reversed {
     fn store(&self, into: &mut Writer<'_>) {
+        into.count(self.at.is_some().into());
+        self.at.into_iter().for_each(|it| into.int(it));
         self.amounts.store(into);
         into.maybe(self.reason.as_ref().map(|it| it.1.as_str()));
         if let Some((stamp, _)) = &self.reason {
@@ -127,12 +122,17 @@ impl Reversed {
     }
 
     fn restore(from: &mut Checked<'_>) -> Option<Reversed> {
+        let at = match from.count::<u8>()? {
+            0 => None,
+            1 => Some(from.int()?),
+            _ => return None,
+        };
         let amounts = Sums::restore(from)?;
         let reason = match from.maybe()? {
             Some(text) => Some((Stamp::restore(from)?, text.into())),
             None => None,
         };
-        Some(Reversed { amounts, reason })
+        Some(Reversed { at, amounts, reason })
     }
 }
 
@@ -151,13 +151,12 @@ fn are_facts(bytes: &[u8], placed: bool) -> Option<()> {
     if placed {
         facts.maybe()?;
         let n = facts.count::<usize>().filter(|it| *it <= MAX_LINES)?;
+        let mut way = Way::default();
         for _ in 0..n {
             facts.text()?;
             facts.int()?;
             facts.int()?;
-            for _ in 0..4 {
-                facts.maybe()?;
-            }
+            way = way::check(&mut facts, way)?;
         }
     }
     facts.end()
