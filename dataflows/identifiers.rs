@@ -8,7 +8,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use compact_str::CompactString;
 use schemas::events::Event;
 use schemas::names::{Name, key_text};
 use schemas::rows::{FieldDef, FieldKind, Row, Shape, Value, ViewDef};
@@ -72,6 +71,8 @@ pub(crate) enum Stands {
     Usable(Vec<(Who, Who)>),
     /// So many carry it.
     Unusable(i64),
+    /// It is the customer's own id: the person whom they are, if they do not give the id.
+    Own(Option<Box<Who>>),
 }
 
 /// An identifier: its name, what it is worth by itself, and how it stands.
@@ -86,19 +87,27 @@ impl Identifier {
     /// A customer's own id.
     pub(crate) fn customer(who: &Who, person: Who) -> Identifier {
         let name = Name::new(who.tenant(), &key_text(&[CUSTOMER, &key_id(who)]));
-        Identifier(name, Rank::Of(0), Stands::Usable(vec![(who.clone(), person)]))
+        let other = (person != *who).then(|| Box::new(person));
+        Identifier(name, Rank::Of(0), Stands::Own(other))
     }
 }
 
 fn row(name: &Name, rank: Rank, stands: &Stands) -> Row {
     let (kind, value) = name.key().split_once('/').unwrap_or((name.key(), ""));
-    let (n, carriers): (i64, &[(Who, Who)]) = match stands {
-        Stands::Usable(all) => (all.len() as i64, all),
-        Stands::Unusable(n) => (*n, &[]),
+    let ids = |all: &mut dyn Iterator<Item = &Who>| all.map(key_id).collect::<BTreeSet<_>>();
+    let (n, customers, persons) = match stands {
+        Stands::Usable(all) => {
+            let persons = ids(&mut all.iter().map(|it| &it.1));
+            (all.len() as i64, ids(&mut all.iter().map(|it| &it.0)), persons)
+        }
+        Stands::Unusable(n) => (*n, BTreeSet::new(), BTreeSet::new()),
+        Stands::Own(other) => {
+            let (own, other) = (decoded(value), other.as_deref().map(key_id));
+            let person = other.unwrap_or_else(|| own.clone());
+            (1, BTreeSet::from([own]), BTreeSet::from([person]))
+        }
     };
-    let usable = matches!(stands, Stands::Usable(_));
-    let customers: BTreeSet<CompactString> = carriers.iter().map(|it| key_id(&it.0)).collect();
-    let persons: BTreeSet<CompactString> = carriers.iter().map(|it| key_id(&it.1)).collect();
+    let usable = !matches!(stands, Stands::Unusable(_));
     let one = persons.first().filter(|_| persons.len() == 1);
     let why_not = match rank {
         _ if usable => Value::Null,

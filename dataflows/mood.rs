@@ -23,9 +23,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::insert_tight;
 use crate::models::opinion::{Label, Opinion};
-use crate::packed::{Checked, Writer};
+use crate::packed::{Checked, Reader, Writer};
 use crate::sentiment::permille;
-use crate::stamps::text_bytes;
 
 /// Days that are kept one by one, counted back from the newest.
 pub(crate) const DAYS_MAX: i64 = 400;
@@ -138,9 +137,43 @@ struct Kept {
     /// By day since the Unix epoch, ascending.
     days: Vec<(i64, Sums)>,
     older: Sums,
-    /// The newest texts, the newest first.
-    newest: Vec<(i64, CompactString)>,
+    newest: Newest,
     owner: Fingerprint,
+}
+
+/// The newest texts, the newest first: of each its time (8 bytes) and its key, packed.
+#[derive(Clone, Debug, Default)]
+struct Newest(Box<[u8]>);
+
+impl Newest {
+    fn of<'n>(texts: impl Iterator<Item = (i64, &'n str)>) -> Newest {
+        let mut bytes = Vec::new();
+        for (at, key) in texts {
+            bytes.extend_from_slice(&at.to_le_bytes());
+            Writer(&mut bytes).text(key);
+        }
+        Newest(bytes.into())
+    }
+
+    fn each(&self) -> impl Iterator<Item = (i64, &str)> {
+        let mut rest = Reader(&self.0);
+        std::iter::from_fn(move || {
+            let more = !rest.0.is_empty();
+            more.then(|| {
+                let at = i64::from_le_bytes(rest.bytes(8).try_into().expect("eight bytes"));
+                (at, rest.text())
+            })
+        })
+    }
+
+    /// One more, if it is among them and is not there yet.
+    fn hear(&mut self, text: (i64, &str)) {
+        let newer = self.each().take_while(|it| *it > text).count();
+        if newer < NEWEST && self.each().nth(newer) != Some(text) {
+            let (before, behind) = (self.each().take(newer), self.each().skip(newer));
+            *self = Newest::of(before.chain([text]).chain(behind).take(NEWEST));
+        }
+    }
 }
 
 impl Mood {
@@ -163,12 +196,7 @@ impl Mood {
                 kept.older.merge(&sums);
             }
         }
-        let text = (it.at, it.key.clone());
-        let place = kept.newest.partition_point(|it| *it > text);
-        if place < NEWEST && kept.newest.get(place) != Some(&text) {
-            insert_tight(&mut kept.newest, place, text);
-            kept.newest.truncate(NEWEST);
-        }
+        kept.newest.hear((it.at, &it.key));
     }
 
     /// The fields from `n_texts` on; none where nothing was heard.
@@ -187,14 +215,14 @@ impl Mood {
             weight += half * sums.n() as f64;
         }
         let share = |it: &Sums| it.negative().map_or(Value::Null, Value::Int);
-        let keys: Vec<&str> = kept.newest.iter().map(|it| it.1.as_str()).collect();
+        let keys: Vec<&str> = kept.newest.each().map(|it| it.1).collect();
         let mut values = all.values();
         values.extend([
             Value::Int(permille((score / weight).round() as i32)),
             share(&recent),
             share(&past),
             Value::Json(keys.into()),
-            Value::Time(kept.newest.first()?.0),
+            Value::Time(kept.newest.each().next()?.0),
         ]);
         Some(values)
     }
@@ -209,11 +237,8 @@ impl Mood {
 
     pub(crate) fn heap_bytes(&self) -> usize {
         self.0.as_ref().map_or(0, |it| {
-            let texts: usize = it.newest.iter().map(|it| text_bytes(&it.1)).sum();
-            16 + size_of::<Kept>()
-                + it.days.len() * size_of::<(i64, Sums)>()
-                + it.newest.len() * size_of::<(i64, CompactString)>()
-                + texts
+            let days = it.days.len() * size_of::<(i64, Sums)>();
+            16 + size_of::<Kept>() + days + it.newest.0.len()
         })
     }
 
@@ -228,9 +253,9 @@ impl Mood {
             writer.int(*day);
             sums.store(&mut writer);
         }
-        writer.count(it.newest.len() as u64);
-        for (at, key) in &it.newest {
-            writer.int(*at);
+        writer.count(it.newest.each().count() as u64);
+        for (at, key) in it.newest.each() {
+            writer.int(at);
             writer.text(key);
         }
     }
@@ -256,14 +281,14 @@ impl Mood {
             days.push((day, sums));
         }
         let n: usize = from.count()?;
-        let mut newest: Vec<(i64, CompactString)> = Vec::new();
+        let mut newest: Vec<(i64, &str)> = Vec::new();
         for _ in 0..n {
-            newest.push((from.int()?, from.text()?.into()));
+            newest.push((from.int()?, from.text()?));
         }
         from.end()?;
         let falls = newest.is_sorted_by(|a, b| a > b) && newest.len() <= NEWEST;
-        (falls && !days.is_empty() && !newest.is_empty())
-            .then(|| Mood(Some(Arc::new(Kept { days, older, newest, owner }))))
+        let newest = (falls && !newest.is_empty()).then(|| Newest::of(newest.into_iter()))?;
+        (!days.is_empty()).then(|| Mood(Some(Arc::new(Kept { days, older, newest, owner }))))
     }
 }
 

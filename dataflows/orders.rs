@@ -15,7 +15,7 @@
 //! An order of which any statement names a customer who was erased is gone, whoever else is named.
 //!
 //! # State
-//! 88 bytes in place; the timeline, the facts and the reversals behind one allocation each.
+//! 72 bytes in place; the timeline, the facts and the reversals behind one allocation each.
 //! Lines are bounded by the contract, the timeline as [`crate::timeline`] says.
 
 use std::sync::Arc;
@@ -59,7 +59,7 @@ pub struct Update {
 enum Said {
     /// It was placed: what a state keeps in place ([`NEVER`]: nothing was promised), and
     /// [`Facts`], packed.
-    Placed { amount: i64, promised_at: i64, currency: Currency, packed: Arc<[u8]> },
+    Placed { promised_at: i64, currency: Currency, packed: Arc<[u8]> },
     /// Its status, or that of a line (from 1; 0: the order's). Customer: empty if none is named.
     Status { status: Status, line: u16, customer: CompactString, owner: Fingerprint },
     /// It was cancelled or returned; more than half of all updates are statuses, so this is boxed.
@@ -97,11 +97,11 @@ impl Update {
         let said = match &event.data {
             Data::OrderPlaced(it) => {
                 scratch.clear();
-                Facts::pack(&stamp.tie, &it.customer, owner, scratch);
+                Facts::pack(&stamp, amount, &it.customer, owner, scratch);
                 Facts::pack_placed(it, scratch);
                 let packed = scratch.as_slice().into();
                 let (promised_at, currency) = (it.promised_at.unwrap_or(NEVER), it.currency);
-                Said::Placed { amount, promised_at, currency, packed }
+                Said::Placed { promised_at, currency, packed }
             }
             Data::OrderStatusChanged(it) => {
                 let customer = it.customer.as_deref().unwrap_or("").into();
@@ -135,19 +135,24 @@ pub(crate) fn amount_of(order: &OrderPlaced<'_>) -> i64 {
         .fold(0_i64, |sum, it| sum.saturating_add(it.quantity.saturating_mul(it.unit_price)))
 }
 
-/// What of `order.placed` only rows need, packed: owner, tie, customer, channel, lines. Of an order
-/// never placed the first three, of the newest statement that names a customer.
+/// What of `order.placed` is hardly asked for, packed: owner, when it was said, amount, tie, customer,
+/// channel, lines. Of an order never placed the first five (the amount is 0), of the newest statement
+/// that names a customer.
 struct Facts<'p> {
     owner: Fingerprint,
+    at: i64,
+    amount: i64,
     /// Tie, customer, and if it was placed channel and lines.
     rest: Reader<'p>,
 }
 
 impl<'p> Facts<'p> {
-    fn pack(tie: &str, customer: &str, owner: Fingerprint, into: &mut Vec<u8>) {
-        into.extend_from_slice(&owner.to_le_bytes());
+    fn pack(stamp: &Stamp, amount: i64, customer: &str, owner: Fingerprint, into: &mut Vec<u8>) {
         let mut writer = Writer(into);
-        writer.text(tie);
+        writer.id(owner);
+        writer.0.extend_from_slice(&stamp.at.to_le_bytes());
+        writer.int(amount);
+        writer.text(&stamp.tie);
         writer.text(customer);
     }
 
@@ -171,7 +176,9 @@ impl<'p> Facts<'p> {
     fn unpack(bytes: &'p [u8]) -> Facts<'p> {
         let mut rest = Reader(bytes);
         let owner = u128::from_le_bytes(rest.bytes(16).try_into().expect("sixteen bytes"));
-        Facts { owner, rest }
+        let at = i64::from_le_bytes(rest.bytes(8).try_into().expect("eight bytes"));
+        let amount = rest.int();
+        Facts { owner, at, amount, rest }
     }
 }
 
@@ -186,9 +193,6 @@ pub struct State {
     /// [`Facts`], packed.
     facts: Option<Arc<[u8]>>,
     reversals: Option<Arc<Reversals>>,
-    /// Event time of `facts`.
-    facts_at: i64,
-    amount: i64,
     /// [`NEVER`]: nothing was promised.
     promised_at: i64,
     delivered_at: i64,
@@ -204,8 +208,6 @@ impl Default for State {
             timeline: Timeline::default(),
             facts: None,
             reversals: None,
-            facts_at: 0,
-            amount: 0,
             promised_at: NEVER,
             delivered_at: NEVER,
             currency: Currency::NONE,
@@ -234,6 +236,11 @@ struct Reversed {
 }
 
 impl State {
+    #[inline]
+    fn facts(&self) -> Option<Facts<'_>> {
+        self.facts.as_deref().map(Facts::unpack)
+    }
+
     /// Status of the whole order, for relations.
     #[inline]
     pub(crate) fn status(&self) -> Option<Status> {
@@ -243,7 +250,7 @@ impl State {
     /// Currency ([`Currency::NONE`] until it is placed) and amount, for relations.
     #[inline]
     pub(crate) fn money(&self) -> (Currency, i64) {
-        (self.currency, self.amount)
+        (self.currency, self.facts().map_or(0, |it| it.amount))
     }
 
     /// Whose order it is, while it is late at an instant: promised by then, neither delivered nor
@@ -253,9 +260,7 @@ impl State {
         if self.promised_at >= (now as i64).saturating_mul(1_000) || self.settled_at() != NEVER {
             return None;
         }
-        let mut rest = Facts::unpack(self.facts.as_ref()?).rest;
-        let _tie = rest.text();
-        Some(rest.text())
+        self.customer()
     }
 
     #[inline]
@@ -302,10 +307,9 @@ impl State {
     /// Whether a statement of this rank and stamp is newer than the facts that stand.
     #[inline]
     fn outranked_by(&self, placed: bool, stamp: &Stamp) -> bool {
-        let Some(facts) = &self.facts else { return true };
-        let stands = (self.placed, self.facts_at);
-        match stands.cmp(&(placed, stamp.at)) {
-            std::cmp::Ordering::Equal => Facts::unpack(facts).rest.text() < stamp.tie.as_str(),
+        let Some(mut facts) = self.facts() else { return true };
+        match (self.placed, facts.at).cmp(&(placed, stamp.at)) {
+            std::cmp::Ordering::Equal => facts.rest.text() < stamp.tie.as_str(),
             order => order.is_lt(),
         }
     }
@@ -314,8 +318,7 @@ impl State {
     /// who stood so far, else whom was named in vain.
     #[inline]
     fn other(&mut self, owner: Fingerprint, replaced: bool) {
-        let Some(facts) = &self.facts else { return };
-        let stands = Facts::unpack(facts).owner;
+        let Some(stands) = self.facts().map(|it| it.owner) else { return };
         if owner != 0 && stands != owner {
             let other = if replaced { stands } else { owner };
             Arc::make_mut(self.reversals.get_or_insert_default()).others.add(other);
@@ -338,9 +341,8 @@ impl State {
         if !stands {
             return;
         }
-        self.facts_at = stamp.at;
-        let mut packed = Vec::with_capacity(20 + stamp.tie.len() + customer.len());
-        Facts::pack(&stamp.tie, customer, owner, &mut packed);
+        let mut packed = Vec::with_capacity(29 + stamp.tie.len() + customer.len());
+        Facts::pack(stamp, 0, customer, owner, &mut packed);
         self.facts = Some(packed.into());
     }
 
@@ -383,14 +385,13 @@ impl Fold for Orders {
                 state.said(stamp, *status, *line);
                 state.named(stamp, customer, *owner);
             }
-            Said::Placed { amount, promised_at, currency, packed } => {
+            Said::Placed { promised_at, currency, packed } => {
                 state.said(stamp, Status::Placed, 0);
                 let stands = state.outranked_by(true, stamp);
                 state.other(Facts::unpack(packed).owner, stands);
                 if stands {
-                    (state.amount, state.currency) = (*amount, *currency);
-                    state.promised_at = *promised_at;
-                    (state.placed, state.facts_at) = (true, stamp.at);
+                    (state.promised_at, state.currency) = (*promised_at, *currency);
+                    state.placed = true;
                     state.facts = Some(packed.clone());
                 }
             }
@@ -455,7 +456,7 @@ impl Fold for Orders {
     }
 
     fn owner(state: &State) -> Option<Fingerprint> {
-        state.facts.as_ref().map(|it| Facts::unpack(it).owner)
+        state.facts().map(|it| it.owner)
     }
 
     #[inline]
@@ -489,7 +490,7 @@ mod tests {
     #[test]
     fn sizes() {
         assert!(size_of::<crate::Addressed<Update>>() <= 128);
-        assert!(size_of::<State>() <= 88);
+        assert!(size_of::<State>() <= 72);
     }
 
     #[test]

@@ -93,17 +93,13 @@ fn list(texts: &[CompactString]) -> Value {
 
 impl Relation for PriorityQueue {
     const DEF: &'static ViewDef = &DEF;
-    type Record = Arc<Pressed>;
+    type Record = Pressed;
 
-    fn name(record: &Arc<Pressed>) -> Name {
+    fn name(record: &Pressed) -> Name {
         Name::new(record.tenant(), &key_text(&[&record.open().case]))
     }
 
-    fn outside_bytes(_: &Arc<Pressed>) -> usize {
-        16 + size_of::<Pressed>()
-    }
-
-    fn row(record: &Arc<Pressed>) -> Row {
+    fn row(record: &Pressed) -> Row {
         let open = record.open();
         Row {
             values: vec![

@@ -134,27 +134,23 @@ fn row(mut values: Vec<Value>, customers: &[Who]) -> Row {
 
 impl Relation for ProfileHealth {
     const DEF: &'static ViewDef = &DEF;
-    type Record = Arc<United>;
+    type Record = United;
 
-    fn name(record: &Arc<United>) -> Name {
+    fn name(record: &United) -> Name {
         record.person.clone()
     }
 
-    fn row(record: &Arc<United>) -> Row {
+    fn row(record: &United) -> Row {
         ProfileHealth::row_at(record, 0)
     }
 
-    fn outside_bytes(_: &Arc<United>) -> usize {
-        16 + size_of::<United>()
-    }
-
-    fn row_at(record: &Arc<United>, now: Epoch) -> Row {
+    fn row_at(record: &United, now: Epoch) -> Row {
         // `Packed::united` makes none of which nothing can be said.
         let values = record.facts.judged(&record.person, now);
         row(values.expect("there is something to say"), &record.customers)
     }
 
-    fn next_due(record: &Arc<United>, after: Epoch) -> Option<Epoch> {
+    fn next_due(record: &United, after: Epoch) -> Option<Epoch> {
         record.facts.next_day(after)
     }
 }

@@ -128,16 +128,15 @@ pub static DEF: ViewDef = ViewDef {
 pub struct Profiles;
 
 /// A person: their members, the one who gives the id first.
-/// Cloning is cheap.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Person(Arc<Vec<(Who, Member)>>);
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Person(Box<[(Who, Member)]>);
 
 impl Person {
     /// Of their members, in any order; at least one.
     pub(crate) fn of<'m>(members: impl Iterator<Item = &'m (Who, Member)>) -> Person {
         let mut all: Vec<(Who, Member)> = members.cloned().collect();
         all.sort_by_cached_key(|it| (it.1.seen.0, key_id(&it.0)));
-        Person(Arc::new(all))
+        Person(all.into())
     }
 
     /// The members, the one who gives the id first.
@@ -146,7 +145,7 @@ impl Person {
     }
 
     /// Each member, with the person that they are.
-    pub(crate) fn whose(self) -> impl Iterator<Item = (Who, Who)> {
+    pub(crate) fn whose(self: Arc<Self>) -> impl Iterator<Item = (Who, Who)> {
         let person = self.0[0].0.clone();
         (0..self.0.len()).map(move |at| (self.0[at].0.clone(), person.clone()))
     }

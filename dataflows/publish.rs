@@ -10,10 +10,12 @@
 //! rows) shows no row and is counted as an anomaly; when the relation mends it, the row is back.
 //!
 //! # State
-//! Per name the record behind an `Arc`; names without a record are given back once no reader needs
-//! them, so a top list does not remember all that ever stood in it.
+//! Per name the record behind an `Arc`, shared with the relation where that holds it too; names
+//! without a record are given back once no reader needs them, so a top list does not remember all that
+//! ever stood in it.
 
-use std::cell::Cell;
+use std::borrow::Borrow;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -40,7 +42,7 @@ pub trait Relation: Send + Sync + 'static {
     /// Its entry in the catalogue.
     const DEF: &'static ViewDef;
     /// The record that differential computes.
-    type Record: differential_dataflow::ExchangeData + Sync;
+    type Record: Ord + Send + Sync + 'static;
     /// Where it stands: tenant and key text. At most one record per name after consolidation.
     fn name(record: &Self::Record) -> Name;
     /// Its row.
@@ -48,10 +50,6 @@ pub trait Relation: Send + Sync + 'static {
     /// Its row at an instant (`now`: milliseconds), where time alone changes it.
     fn row_at(record: &Self::Record, _now: Epoch) -> Row {
         Self::row(record)
-    }
-    /// Bytes of a record outside itself, as far as they are large.
-    fn outside_bytes(_record: &Self::Record) -> usize {
-        0
     }
     /// The next instant after `after` at which time alone changes the row.
     fn next_due(_record: &Self::Record, _after: Epoch) -> Option<Epoch> {
@@ -66,91 +64,79 @@ pub struct Published<R: Relation> {
     anomalies: AtomicU64,
 }
 
+/// The record under a name.
+type Shown<T> = Option<Arc<T>>;
+
 /// A published map as the served map sees it: a fold that nobody folds.
 pub(crate) struct Rows<R>(std::marker::PhantomData<R>);
 
-/// What the relation holds under one name.
-#[derive(Clone, Default)]
-pub(crate) enum Under<T> {
-    #[default]
-    Nothing,
-    One(Arc<T>),
-    /// Not one record once: no row.
-    Odd(Arc<Vec<(T, isize)>>),
-}
+/// A record as its relation says it: by itself, or shared with others who hold it.
+pub trait Said<T>: differential_dataflow::ExchangeData + Borrow<T> + Into<Arc<T>> {}
+
+impl<T, D: differential_dataflow::ExchangeData + Borrow<T> + Into<Arc<T>>> Said<T> for D {}
 
 impl<R: Relation> Fold for Rows<R> {
     type Update = ();
-    type State = Under<R::Record>;
+    type State = Shown<R::Record>;
     const DEF: &'static ViewDef = R::DEF;
 
     fn apply(_: &mut Self::State, (): &()) {}
 
     fn row(_: &Name, state: &Self::State, now: Epoch) -> Option<Row> {
-        match state {
-            Under::One(record) => Some(R::row_at(record, now)),
-            _ => None,
-        }
+        state.as_ref().map(|record| R::row_at(record, now))
     }
 
     fn next_due(state: &Self::State, after: Epoch) -> Option<Epoch> {
-        match state {
-            Under::One(record) => R::next_due(record, after),
-            _ => None,
-        }
+        state.as_ref().and_then(|record| R::next_due(record, after))
     }
 
     fn exists(state: &Self::State) -> bool {
-        matches!(state, Under::One(_))
+        state.is_some()
     }
 
     fn heap_bytes(state: &Self::State) -> usize {
-        match state {
-            Under::Nothing => 0,
-            Under::One(record) => size_of::<R::Record>() + 16 + R::outside_bytes(record),
-            Under::Odd(records) => size_of::<(R::Record, isize)>() * records.len() + 40,
-        }
+        state.as_ref().map_or(0, |record| size_of_val(&**record) + 16)
     }
 }
 
-impl<T: Clone + Ord> Under<T> {
-    /// Takes changes in; true if what is there now is an anomaly.
-    fn change(&mut self, mut changes: Vec<(T, isize)>) -> bool {
-        // One comes, goes, or takes the place of another: nearly always.
-        let (gone, came) = match &*changes {
-            [(_, -1), (_, 1)] => (Some(0), Some(1)),
-            [(_, 1), (_, -1)] => (Some(1), Some(0)),
-            [(_, -1)] => (Some(0), None),
-            [(_, 1)] => (None, Some(0)),
-            _ => (None, None),
-        };
-        let is_there = match (&*self, gone) {
-            (Under::Nothing, None) => true,
-            (Under::One(record), Some(gone)) => **record == changes[gone].0,
-            _ => false,
-        };
-        if is_there && (gone.is_some() || came.is_some()) {
-            let came = came.map(|at| changes.swap_remove(at).0);
-            *self = came.map_or(Under::Nothing, |it| Under::One(Arc::new(it)));
-            return false;
-        }
-        let mut records: Vec<(T, isize)> = match self {
-            Under::Nothing => Vec::new(),
-            Under::One(record) => vec![(T::clone(record), 1)],
-            Under::Odd(records) => records.to_vec(),
-        };
-        records.append(&mut changes);
-        consolidate(&mut records);
-        *self = match records.pop() {
-            None => Under::Nothing,
-            Some((record, 1)) if records.is_empty() => Under::One(Arc::new(record)),
-            Some(other) => {
-                records.push(other);
-                Under::Odd(Arc::new(records))
-            }
-        };
-        matches!(self, Under::Odd(_))
+/// What stands under a name where it is not one record once.
+type Odd<T> = Vec<(Arc<T>, isize)>;
+
+/// What is under each of those names, which show no row. None, unless a relation is wrong.
+type Odds<T> = BTreeMap<Fingerprint, Odd<T>>;
+
+/// Takes changes in, to what is shown under a name or to what is odd there; gives what is odd now.
+fn change<T: Ord, D: Said<T>>(
+    shown: &mut Shown<T>,
+    odd: Option<Odd<T>>,
+    mut changes: Vec<(D, isize)>,
+) -> Option<Odd<T>> {
+    // One comes, goes, or takes the place of another: nearly always.
+    let (gone, came) = match &*changes {
+        [(_, -1), (_, 1)] => (Some(0), Some(1)),
+        [(_, 1), (_, -1)] => (Some(1), Some(0)),
+        [(_, -1)] => (Some(0), None),
+        [(_, 1)] => (None, Some(0)),
+        _ => (None, None),
+    };
+    let is_there = match (&*shown, gone) {
+        (None, None) => odd.is_none(),
+        (Some(record), Some(gone)) => **record == *changes[gone].0.borrow(),
+        _ => false,
+    };
+    if is_there && (gone.is_some() || came.is_some()) {
+        *shown = came.map(|at| changes.swap_remove(at).0.into());
+        return None;
     }
+    let mut records = odd.unwrap_or_default();
+    records.extend(shown.take().map(|it| (it, 1)));
+    records.extend(changes.into_iter().map(|(it, n)| (it.into(), n)));
+    consolidate(&mut records);
+    if let [(record, 1)] = &*records {
+        *shown = Some(record.clone());
+        records.clear();
+    }
+    (!records.is_empty()).then_some(records)
 }
 
 fn fingerprint(secret: &Secret, tenant: &str, key: &str) -> Fingerprint {
@@ -163,7 +149,7 @@ impl<R: Relation> Published<R> {
     pub fn new(workers: usize, clock: Arc<Clock>, first_lane: usize, secret: Secret) -> Arc<Self> {
         let key_of =
             Arc::new(move |tenant: &str, key: &str| Some(fingerprint(&secret, tenant, key)));
-        let vacant = |it: &Under<R::Record>| matches!(it, Under::Nothing);
+        let vacant = |it: &Shown<R::Record>| it.is_none();
         let map =
             Served::with(workers, clock, first_lane, key_of, (Slots::Reclaimed(vacant), None));
         Arc::new(Published { map, secret, anomalies: AtomicU64::new(0) })
@@ -197,18 +183,19 @@ impl<R: Relation> Published<R> {
 /// Consolidates each complete epoch of a relation and writes it to its map, by name.
 ///
 /// What comes out is empty: its frontier tells what is published.
-pub fn publish<'s, R: Relation>(
-    records: VecCollection<'s, Epoch, R::Record, isize>,
+pub fn publish<'s, R: Relation, D: Said<R::Record>>(
+    records: VecCollection<'s, Epoch, D, isize>,
     map: Arc<Published<R>>,
     worker: usize,
 ) -> Stream<'s, Epoch, Vec<()>> {
     let keys = map.clone();
-    let by_name = Exchange::new(move |it: &(R::Record, Epoch, isize)| route(keys.key(&it.0)));
+    let by_name = Exchange::new(move |it: &(D, Epoch, isize)| route(keys.key(it.0.borrow())));
     let name = format!("publish {}", R::DEF.name);
     type Nothing = CapacityContainerBuilder<Vec<()>>;
     records.inner.unary_frontier::<Nothing, _, _, _>(by_name, &name, move |first, _| {
         let mut writer = Writer::new(map.map.clone(), worker);
-        let mut pending: BTreeMap<Epoch, Vec<(R::Record, isize)>> = BTreeMap::new();
+        let mut pending: BTreeMap<Epoch, Vec<(D, isize)>> = BTreeMap::new();
+        let mut odds = Odds::new();
         let (mut timers, mut due, mut early) = (Timers::default(), Vec::new(), Vec::new());
         let mut open = 0;
         let mut capability = Some(first);
@@ -230,7 +217,7 @@ pub fn publish<'s, R: Relation>(
                 let said = pending.first_key_value().map(|it| *it.0).filter(|it| *it < end);
                 let Some(epoch) = said.into_iter().chain(timers.next(end)).min() else { break };
                 if let Some(records) = pending.remove(&epoch) {
-                    write(&map, &mut writer, &mut timers, epoch, records);
+                    write(&map, &mut writer, (&mut timers, &mut odds), epoch, records);
                 }
                 if timers.next(end) == Some(epoch) {
                     timers.take(epoch, &mut due);
@@ -250,8 +237,8 @@ pub fn publish<'s, R: Relation>(
     })
 }
 
-/// What an epoch says of one row; taken out where it is applied.
-type Update<R> = Cell<Vec<(<R as Relation>::Record, isize)>>;
+/// What an epoch says of one row, by its key; taken out where it is applied.
+type Update<D> = (Fingerprint, Cell<Vec<(D, isize)>>);
 
 /// Where a record stands, by its key.
 struct Place {
@@ -274,27 +261,31 @@ impl Hash for Place {
 }
 
 /// Writes the records of one epoch, without what cancels.
-fn write<R: Relation>(
+fn write<R: Relation, D: Said<R::Record>>(
     map: &Published<R>,
     writer: &mut Writer<Rows<R>>,
-    timers: &mut Timers,
+    (timers, odds): (&mut Timers, &mut Odds<R::Record>),
     epoch: Epoch,
-    records: Vec<(R::Record, isize)>,
+    records: Vec<(D, isize)>,
 ) {
     let by_name = gathered(records.into_iter().map(|(record, n)| {
-        let name = R::name(&record);
+        let name = R::name(record.borrow());
         (Place { key: map.key_of(&name), name }, record, n)
     }));
     let by_name = by_name.into_iter().map(|(Place { key, name }, said)| {
-        let update = Cell::new(said);
+        let update = (key, Cell::new(said));
         Addressed { key, name, update }
     });
-    let anomalies = Cell::new(0);
-    let change = |state: &mut Under<R::Record>, update: &Update<R>| {
-        anomalies.set(anomalies.get() + u64::from(state.change(update.take())));
+    let (anomalies, odds) = (Cell::new(0), RefCell::new(odds));
+    let apply = |shown: &mut Shown<R::Record>, (key, said): &Update<D>| {
+        let mut odds = odds.borrow_mut();
+        if let Some(odd) = change(shown, odds.remove(key), said.take()) {
+            anomalies.set(anomalies.get() + 1);
+            odds.insert(*key, odd);
+        }
     };
     let mut see = |touch: Touch<'_, _>| schedule::<R>(timers, epoch, touch);
-    writer.apply(epoch, &[by_name.collect()], &change, &mut see);
+    writer.apply(epoch, &[by_name.collect()], &apply, &mut see);
     map.anomalies.fetch_add(anomalies.get(), Relaxed);
 }
 

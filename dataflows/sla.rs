@@ -11,7 +11,6 @@
 //! `missed`. A case whose lease ends waits again, and is judged as if nobody had begun.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use schemas::events::Event;
 use schemas::names::{Name, key_text};
@@ -85,25 +84,21 @@ fn row(record: &Pressed, now: Epoch) -> Row {
 
 impl Relation for Slas {
     const DEF: &'static ViewDef = &DEF;
-    type Record = Arc<Pressed>;
+    type Record = Pressed;
 
-    fn name(record: &Arc<Pressed>) -> Name {
+    fn name(record: &Pressed) -> Name {
         Name::new(record.tenant(), &key_text(&[&record.open().case]))
     }
 
-    fn row(record: &Arc<Pressed>) -> Row {
+    fn row(record: &Pressed) -> Row {
         row(record, 0)
     }
 
-    fn outside_bytes(_: &Arc<Pressed>) -> usize {
-        16 + size_of::<Pressed>()
-    }
-
-    fn row_at(record: &Arc<Pressed>, now: Epoch) -> Row {
+    fn row_at(record: &Pressed, now: Epoch) -> Row {
         row(record, now)
     }
 
-    fn next_due(record: &Arc<Pressed>, after: Epoch) -> Option<Epoch> {
+    fn next_due(record: &Pressed, after: Epoch) -> Option<Epoch> {
         if record.open().agent.is_some() {
             return None;
         }
@@ -124,6 +119,8 @@ pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+
     use crate::queues::{Open, Person, Terms};
 
     /// Goal: what is said of a case changes on the first millisecond at which it is so, and a timer is

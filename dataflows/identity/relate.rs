@@ -21,8 +21,8 @@ pub(crate) type Whose<'s> = Of<'s, (Who, Who)>;
 
 /// What the three views show.
 pub(crate) struct Streams<'s> {
-    pub(crate) profiles: Of<'s, Person>,
-    pub(crate) identifiers: Of<'s, Identifier>,
+    pub(crate) profiles: Of<'s, Arc<Person>>,
+    pub(crate) identifiers: Of<'s, Arc<Identifier>>,
     pub(crate) conflicts: Of<'s, Conflict>,
     pub(crate) whose: Whose<'s>,
 }
@@ -104,21 +104,22 @@ pub(crate) fn relate<'s>(
     let members = attached(members, parts, "standing profiles", |who: &Who, member, part| {
         Some((part.unwrap_or(who).clone(), (who.clone(), Member::clone(member))))
     });
-    let persons =
-        grouped(members, "persons profiles", |_, all| Some(Person::of(all.iter().map(|it| &it.0))));
+    let persons = grouped(members, "persons profiles", |_, all| {
+        Some(Arc::new(Person::of(all.iter().map(|it| &it.0))))
+    });
     let people = records(persons.clone());
     // A person's purchases change at every event of a member, who is one of them hardly ever.
     let whose = persons.flat_map(|((before, after), epoch)| {
         let both = before.as_ref().zip(after.as_ref());
         let are_others = !both.is_some_and(|(before, after)| before.ids().eq(after.ids()));
-        let each = |it: Option<Person>, n: isize| {
+        let each = |it: Option<Arc<Person>>, n: isize| {
             let it = it.filter(|_| are_others);
             it.into_iter().flat_map(|it| it.whose()).map(move |it| (it, epoch, n))
         };
         each(before, -1).chain(each(after, 1))
     });
     let whose = whose.as_collection();
-    let own = whose.clone().map(|(who, person)| Identifier::customer(&who, person));
+    let own = whose.clone().map(|(who, person)| Arc::new(Identifier::customer(&who, person)));
     // Everybody is somebody, at the complete epoch in which an identifier is first said of them.
     let carriers = attached(
         carried.map(|(mark, (who, _))| (who, mark)),
@@ -129,10 +130,11 @@ pub(crate) fn relate<'s>(
     // As many as the limit of the kind at the most.
     let stand = records(grouped(carriers, "stand identifiers", |mark: &Mark, all| {
         let stands = Stands::Usable(all.iter().map(|it| it.0.clone()).collect());
-        Some(Identifier::of(mark.clone(), stands))
+        Some(Arc::new(Identifier::of(mark.clone(), stands)))
     }));
     let unusable = counts.filter(move |it| !others(it.0.0, it.1));
-    let unusable = unusable.map(|(mark, n)| Identifier::of(mark, Stands::Unusable(n as i64)));
+    let unusable =
+        unusable.map(|(mark, n)| Arc::new(Identifier::of(mark, Stands::Unusable(n as i64))));
     let identifiers = stand.concat(unusable).concat(own);
     Streams { profiles: people, identifiers, conflicts, whose }
 }

@@ -228,13 +228,12 @@ impl Facts {
 pub(super) fn row(name: &Name, state: &State, now: Epoch) -> Row {
     let known = |at: i64| (at != NEVER).then_some(at);
     let mut facts = Facts { order: crate::key_id(name), status: state.status, ..Facts::default() };
-    if let Some(bytes) = &state.facts {
-        let mut rest = super::Facts::unpack(bytes).rest;
+    if let Some(super::Facts { at, amount, mut rest, .. }) = state.facts() {
         let _tie = rest.text();
         facts.customer = Some(rest.text().into());
         if state.placed {
-            facts.money = Some((state.currency, state.amount));
-            facts.placed_at = Some(state.facts_at);
+            facts.money = Some((state.currency, amount));
+            facts.placed_at = Some(at);
             facts.channel = rest.maybe().map(CompactString::from);
             facts.lines = lines(rest, state);
         }
@@ -264,7 +263,7 @@ pub(super) fn near(name: &Name, state: &State, now: Epoch, field: usize) -> Opti
     let text = |it: Option<&str>| it.map_or(Value::Null, |it| Value::Text(it.into()));
     let placed = |value: Value| if state.placed { value } else { Value::Null };
     let facts = || {
-        let mut rest = super::Facts::unpack(state.facts.as_ref()?).rest;
+        let mut rest = state.facts()?.rest;
         let _tie = rest.text();
         let customer = rest.text();
         Some((customer, rest))
@@ -276,8 +275,8 @@ pub(super) fn near(name: &Name, state: &State, now: Epoch, field: usize) -> Opti
         3 if state.placed => text(facts().and_then(|(_, mut rest)| rest.maybe())),
         3 => Value::Null,
         4 => placed(Value::Text(state.currency.as_str().into())),
-        5 => placed(Value::Int(state.amount)),
-        7 => placed(Value::Time(state.facts_at)),
+        5 => placed(Value::Int(state.money().1)),
+        7 => state.placed_at().map_or(Value::Null, Value::Time),
         8 => time(state.promised_at),
         9 => late(state, now).map_or(Value::Null, Value::Bool),
         10 => time(state.delivered_at),

@@ -149,7 +149,7 @@ impl State {
 
     /// Whose order, if that is known.
     pub(crate) fn customer(&self) -> Option<&str> {
-        let mut rest = Facts::unpack(self.facts.as_ref()?).rest;
+        let mut rest = self.facts()?.rest;
         let _tie = rest.text();
         Some(rest.text())
     }
@@ -157,8 +157,7 @@ impl State {
     /// How many lines were placed.
     #[inline]
     pub(crate) fn n_lines(&self) -> usize {
-        let Some(facts) = self.facts.as_ref().filter(|_| self.placed) else { return 0 };
-        let mut rest = Facts::unpack(facts).rest;
+        let Some(Facts { mut rest, .. }) = self.facts().filter(|_| self.placed) else { return 0 };
         let (_tie, _customer, _channel) = (rest.text(), rest.text(), rest.maybe());
         rest.count() as usize
     }
@@ -171,8 +170,8 @@ impl State {
 
     /// The same, and who sells it; who carries it, where no seller is known.
     pub(crate) fn first_way(&self) -> [Option<&str>; 3] {
-        let Some(facts) = self.facts.as_ref().filter(|_| self.placed) else { return [None; 3] };
-        let mut rest = Facts::unpack(facts).rest;
+        let placed = self.facts().filter(|_| self.placed);
+        let Some(Facts { mut rest, .. }) = placed else { return [None; 3] };
         let (_tie, _customer, _channel) = (rest.text(), rest.text(), rest.maybe());
         if rest.count() == 0 {
             return [None; 3];
@@ -195,7 +194,7 @@ impl State {
 
     /// When it was placed.
     pub(crate) fn placed_at(&self) -> Option<i64> {
-        self.placed.then_some(self.facts_at)
+        self.facts().filter(|_| self.placed).map(|it| it.at)
     }
 
     /// Whether it, or a line of it, was ever said to be a problem.

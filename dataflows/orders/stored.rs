@@ -31,10 +31,9 @@ impl Keep for Orders {
     const LAYOUT: &'static str = layout!(
         "orders 3: flags, timeline (placed, paid, in_production, quality_checked, shipped, \
          out_for_delivery, delivered, cancelled, returned, problem), its ties by the first one's, \
-         facts_at and facts (owner, tie, customer; of a placed one channel, lines, each way by the \
-         one before), amount and currency, promised_at, delivered_at, reversals (whether and when, \
-         amounts, reason), others who were named (0: none; 1: it is gone; else how many and one, \
-         and each)"
+         facts (owner, at, amount, tie, customer; of a placed one channel, lines, each way by the \
+         one before), currency, promised_at, delivered_at, reversals (whether and when, amounts, \
+         reason), others who were named (0: none; 1: it is gone; else how many and one, and each)"
     );
 
     fn store(state: &State, into: &mut Vec<u8>) {
@@ -49,11 +48,9 @@ impl Keep for Orders {
         let mut writer = Writer(into);
         block(&mut writer, &state.timeline.bytes());
         if let Some(facts) = &state.facts {
-            writer.int(state.facts_at);
             block(&mut writer, facts);
         }
         if state.placed {
-            writer.int(state.amount);
             writer.text(state.currency.as_str());
         }
         for (_, at) in instants.into_iter().filter(|it| it.1 != NEVER) {
@@ -75,7 +72,6 @@ impl Keep for Orders {
         let mut state =
             State { status: timeline.status(), timeline, placed: has(PLACED), ..State::default() };
         if has(FACTS) {
-            state.facts_at = from.int()?;
             let n = from.count()?;
             let facts = from.bytes(n)?;
             are_facts(facts, state.placed)?;
@@ -83,7 +79,6 @@ impl Keep for Orders {
         }
         if state.placed {
             state.facts.as_ref()?;
-            state.amount = from.int()?;
             state.currency = match from.text()? {
                 "" => Currency::NONE,
                 letters => Currency::parse(letters)?,
@@ -146,6 +141,8 @@ fn block(into: &mut Writer<'_>, bytes: &[u8]) {
 fn are_facts(bytes: &[u8], placed: bool) -> Option<()> {
     let mut facts = Checked(bytes);
     facts.id()?;
+    facts.bytes(8)?;
+    facts.int()?;
     facts.text()?;
     facts.text()?;
     if placed {
