@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use differential_dataflow::operators::{CountTotal, ThresholdTotal};
+use differential_dataflow::operators::CountTotal;
 use differential_dataflow::{AsCollection, VecCollection};
 use timely::dataflow::operators::vec::Map;
 
@@ -84,11 +84,7 @@ pub(crate) fn relate<'s>(
     };
     let by_hand = both(pairs);
     let linked = links.clone().map(|it| it.0).concat(by_hand.clone().map(|it| it.0));
-    let linked = linked.arrange_by_self_named("linked profiles");
-    let linked = linked.threshold_semigroup(|_, now: &isize, before| {
-        let (now, before) = (*now > 0, before.is_some_and(|it: &isize| *it > 0));
-        (now != before).then_some(if now { 1_isize } else { -1 })
-    });
+    let linked = linked.threshold_named("linked profiles", |_, _| 1_isize);
     let alone = linked.map(|it| (it.clone(), it));
 
     let of_level = |(rank, mark): Mark, who: Who| match rank {
