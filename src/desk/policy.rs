@@ -151,6 +151,34 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// Goal: nobody starves: a case whose promise is broken, with `k` such before it, is taken
+        /// within `fairness * (k + 1)` picks. Method: before each pick come cases that all go before
+        /// it but at a fair pick: promises that can be kept, and broken ones that are more pressing.
+        #[test]
+        fn the_knob_bounds_the_wait(
+            (fairness, k, picks) in (1..6_u64, 0..6_usize, 0..20_u64),
+            coming in prop::collection::vec((2..5_u8, any::<bool>()), 1..9),
+        ) {
+            let policy = Policy { first_severity: 1, fairness };
+            let mut waiting: Vec<Open> = (0..k).map(|n| open(4, 0, 10, 10, n)).collect();
+            let last = open(4, 1, 900, 900, k);
+            waiting.push(last.clone());
+            let all = fairness * (k as u64 + 1);
+            let taken = (0..all).map(|pick| {
+                for (n, (severity, is_broken)) in coming.iter().enumerate() {
+                    let due = if *is_broken { 1 } else { 9_000 };
+                    let n = 1_000 + pick as usize * coming.len() + n;
+                    waiting.push(open(*severity, 500, due, 1, n));
+                }
+                let next = policy.next(waiting.iter(), 1_000, picks + pick).unwrap().clone();
+                waiting.retain(|it| *it != next);
+                next
+            });
+            prop_assert!(taken.into_iter().any(|it| it == last));
+        }
+    }
+
     /// Goal: each line of the policy, by itself. Method: few cases, at instant 100.
     #[test]
     fn each_rule_by_itself() {
