@@ -158,8 +158,9 @@ pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
     }
     for (person, members) in plain.persons() {
         for member in members {
-            let Identifier(name, rank, stands) = Identifier::customer(&member, person.clone());
-            let row = row(&name, rank, &stands);
+            let name = Name::new(member.tenant(), &key_text(&[CUSTOMER, &key_id(&member)]));
+            let stands = Stands::Usable(vec![(member, person.clone())]);
+            let row = row(&name, Rank::Of(0), &stands);
             rows.insert(name, row);
         }
     }

@@ -149,21 +149,16 @@ impl Newest {
     fn of<'n>(texts: impl Iterator<Item = (i64, &'n str)>) -> Newest {
         let mut bytes = Vec::new();
         for (at, key) in texts {
-            bytes.extend_from_slice(&at.to_le_bytes());
-            Writer(&mut bytes).text(key);
+            let mut writer = Writer(&mut bytes);
+            writer.instant(at);
+            writer.text(key);
         }
         Newest(bytes.into())
     }
 
     fn each(&self) -> impl Iterator<Item = (i64, &str)> {
         let mut rest = Reader(&self.0);
-        std::iter::from_fn(move || {
-            let more = !rest.0.is_empty();
-            more.then(|| {
-                let at = i64::from_le_bytes(rest.bytes(8).try_into().expect("eight bytes"));
-                (at, rest.text())
-            })
-        })
+        std::iter::from_fn(move || (!rest.0.is_empty()).then(|| (rest.instant(), rest.text())))
     }
 
     /// One more, if it is among them and is not there yet.

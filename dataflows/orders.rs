@@ -150,7 +150,7 @@ impl<'p> Facts<'p> {
     fn pack(stamp: &Stamp, amount: i64, customer: &str, owner: Fingerprint, into: &mut Vec<u8>) {
         let mut writer = Writer(into);
         writer.id(owner);
-        writer.0.extend_from_slice(&stamp.at.to_le_bytes());
+        writer.instant(stamp.at);
         writer.int(amount);
         writer.text(&stamp.tie);
         writer.text(customer);
@@ -175,9 +175,7 @@ impl<'p> Facts<'p> {
     #[inline]
     fn unpack(bytes: &'p [u8]) -> Facts<'p> {
         let mut rest = Reader(bytes);
-        let owner = u128::from_le_bytes(rest.bytes(16).try_into().expect("sixteen bytes"));
-        let at = i64::from_le_bytes(rest.bytes(8).try_into().expect("eight bytes"));
-        let amount = rest.int();
+        let (owner, at, amount) = (rest.id(), rest.instant(), rest.int());
         Facts { owner, at, amount, rest }
     }
 }

@@ -29,6 +29,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use schemas::events::{MAX_LINES, Status};
+use schemas::names::MAX_IDENTIFIER_BYTES;
 
 use crate::packed::{Checked, Reader, Writer};
 use crate::served::prefetch::prefetch_shared;
@@ -36,8 +37,8 @@ use crate::served::prefetch::prefetch_shared;
 /// Most entries of a timeline, apart from those that say what holds now.
 pub(crate) const MAX_ENTRIES: usize = 256;
 
-/// The time of the first entry of a block.
-const TIME: usize = 8;
+/// Longest tie: two identifiers, and NUL between them.
+const TIE_MAX: usize = 2 * MAX_IDENTIFIER_BYTES + 1;
 
 /// No entry is smaller: a byte each for time, status, and what of the tie is before, own and behind.
 const ENTRY_MIN: usize = 5;
@@ -147,8 +148,8 @@ impl<'t> Entry<'t> {
 
     /// As the first entry of a block.
     fn write_first(&self, bytes: &mut Vec<u8>) {
-        bytes.extend_from_slice(&self.at.to_le_bytes());
         let mut writer = Writer(bytes);
+        writer.instant(self.at);
         self.write_status(&mut writer);
         writer.count(self.tie.len() as u64);
         bytes.extend(self.tie.bytes());
@@ -209,7 +210,7 @@ fn newest_of(packed: &[u8]) -> Option<Entry<'_>> {
 
 /// When the first entry of a block was said.
 fn oldest_of(entries: &[u8]) -> Option<i64> {
-    entries.first_chunk::<TIME>().map(|it| i64::from_le_bytes(*it))
+    Checked(entries).instant()
 }
 
 impl Timeline {
@@ -261,8 +262,8 @@ impl Timeline {
         let is_bounded = n_older + recent.len() / ENTRY_MIN < MAX_ENTRIES;
         // Most statements come in the order of their times: nothing is looked through for them.
         if is_newest && is_bounded {
-            let is_full = recent.len() + ENTRY_MIN + new.tie.len() > RECENT_BYTES;
-            let is_full = is_full && !recent.is_empty();
+            let grown = recent.len() + ENTRY_MIN + new.tie.len();
+            let is_full = !recent.is_empty() && grown > RECENT_BYTES;
             let packed = packed(if is_full { &[] } else { recent }, &[new]);
             let recent = self.recent.replace(packed);
             if is_full {
@@ -334,12 +335,13 @@ impl Timeline {
     /// What [`Timeline::bytes`] gave; `None` if it cannot have: every entry whole and in order,
     /// no more than are ever kept.
     pub(crate) fn restore(bytes: &[u8]) -> Option<Timeline> {
-        let Some(at) = oldest_of(bytes) else {
-            return bytes.is_empty().then(Timeline::default);
-        };
-        let mut rest = Checked(&bytes[TIME..]);
+        if bytes.is_empty() {
+            return Some(Timeline::default());
+        }
+        let mut rest = Checked(bytes);
+        let at = rest.instant()?;
         check_status(&mut rest)?;
-        let n = rest.count()?;
+        let n = rest.count().filter(|it| *it <= TIE_MAX)?;
         let tie = rest.bytes(n)?;
         let mut last = (at, Tie::of(tie));
         let (mut n, mut newest) = (1, bytes.len());
@@ -352,7 +354,7 @@ impl Timeline {
             let own = rest.count()?;
             let own = rest.bytes(own)?;
             let this = (at, Tie([&tie[..before], own, &tie[tie.len() - behind..]]));
-            if last >= this || shared + own.len() > u16::MAX.into() {
+            if last >= this || shared + own.len() > TIE_MAX {
                 return None;
             }
             last = this;
@@ -360,8 +362,8 @@ impl Timeline {
         }
         let tail = u16::try_from(newest).ok()?.to_le_bytes();
         let most = MAX_ENTRIES + MAX_LINES + 1;
-        let recent = || [bytes, &tail].concat().into();
-        (n <= most).then(|| Timeline { recent: Some(recent()), older: None })
+        let recent = [bytes, &tail].concat().into();
+        (n <= most).then_some(Timeline { recent: Some(recent), older: None })
     }
 
     /// Bytes kept outside.
@@ -403,8 +405,7 @@ fn write(entries: &[Entry<'_>], block: &mut Vec<u8>) -> u16 {
         }
         length = block.len() - before;
     }
-    // Two identifiers of an event and a dozen bytes more.
-    u16::try_from(length).expect("an entry of less than 64 KiB")
+    u16::try_from(length).expect("a tie of TIE_MAX bytes and some twenty more")
 }
 
 /// Without the entries that neither are among the newest nor say what holds now.
@@ -443,7 +444,7 @@ impl<'t> Iterator for Entries<'t> {
         }
         let mut reader = Reader(self.rest);
         let at = match self.first {
-            None => i64::from_le_bytes(reader.bytes(TIME).try_into().expect("eight bytes")),
+            None => reader.instant(),
             Some(first) => first.at.wrapping_add_unsigned(reader.count()),
         };
         let status = reader.bytes(1)[0];
@@ -533,9 +534,8 @@ mod tests {
             let length = usize::from(write(&[a, b], &mut block));
             assert_eq!(block.len() - length, usize::from(write(&[a], &mut alone)));
             assert!(Entries::of(&block).eq([a, b]), "{first} {other}");
-            let own =
-                other.len() - a.tie.shared(other.as_bytes()).0 - a.tie.shared(other.as_bytes()).1;
-            assert_eq!(length, 5 + 3 + 3 + own, "{first} {other}");
+            let (before, behind) = b.tie.shared(first.as_bytes());
+            assert_eq!(length, 5 + 3 + 3 + other.len() - before - behind, "{first} {other}");
             assert!(Timeline::restore(&block).is_some_and(|it| *it.bytes() == block));
         }
     }

@@ -111,7 +111,8 @@ mod tests {
         /// map of when each is due.
         #[test]
         fn everybody_is_woken_when_they_are_due(
-            moves in proptest::collection::vec((0..20_u32, prop_oneof![1..4_000_u64, 1..400_000_u64], 0..5_u8), 1..200),
+            moves in proptest::collection::vec(
+                (0..20_u32, prop_oneof![1..4_000_u64, 1..400_000_u64], 0..5_u8), 1..200),
         ) {
             let mut timers = Timers::default();
             let mut due: BTreeMap<u32, Epoch> = BTreeMap::new();

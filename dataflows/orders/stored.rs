@@ -141,7 +141,7 @@ fn block(into: &mut Writer<'_>, bytes: &[u8]) {
 fn are_facts(bytes: &[u8], placed: bool) -> Option<()> {
     let mut facts = Checked(bytes);
     facts.id()?;
-    facts.bytes(8)?;
+    facts.instant()?;
     facts.int()?;
     facts.text()?;
     facts.text()?;
