@@ -12,6 +12,7 @@ mod door; // where updates go in
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use differential_dataflow::{AsCollection, VecCollection};
 use schemas::events::Event;
@@ -26,7 +27,7 @@ use timely::dataflow::operators::vec::Map;
 use timely::worker::Worker;
 
 pub use chosen::ViewSet;
-use door::{Door, advance, door, give, held};
+use door::{Door, advance, door, door_by, give, held};
 
 use crate::capacity::Capacity;
 use crate::capacity_advice::CapacityAdvice;
@@ -39,7 +40,7 @@ use crate::health::{self, Health};
 use crate::identifiers::Identifiers;
 use crate::identity_conflicts::IdentityConflicts;
 use crate::inputs::{Counts, CountsInto, Updates, fingerprint_of};
-use crate::load_forecast::LoadForecast;
+use crate::load_forecast::{LoadForecast, Standing, bounded};
 use crate::model_quality::arrivals::{self, Arrived, OfArrivals};
 use crate::model_quality::loads::{self, Loads};
 use crate::model_quality::{self, ModelQuality};
@@ -185,6 +186,8 @@ pub struct Views {
     profile_health: Option<Arc<Published<ProfileHealth>>>,
     /// Of `model_quality`.
     of_arrivals: Option<Arc<Published<OfArrivals>>>,
+    /// Measurements of series that have no row.
+    left_out: Arc<AtomicU64>,
 }
 
 impl Views {
@@ -327,6 +330,7 @@ impl Views {
             order_kpis,
             profile_health,
             of_arrivals,
+            left_out: Arc::default(),
         })
     }
 
@@ -344,7 +348,7 @@ impl Views {
     fn recall_erased(&self) {
         let Some(map) = &self.erasures else { return };
         let mut known = Vec::new();
-        map.each_key(|key, state| {
+        map.each_key(|key, _, state| {
             if Erasures::exists(state) {
                 known.push(key);
             }
@@ -376,6 +380,12 @@ impl Views {
             || self.identifiers.is_some()
             || self.identity_conflicts.is_some()
             || self.profile_health.is_some()
+    }
+
+    /// Measurements of series beyond those that a tenant may have rows of, since the start
+    /// ([`crate::load_forecast::SERIES_MAX`]).
+    pub fn left_out(&self) -> u64 {
+        self.left_out.load(Relaxed)
     }
 
     /// Multiplicities other than one seen by relations, over all of them.
@@ -612,8 +622,11 @@ impl Sources {
                 views.model_quality.as_ref().map(|map| door(scope, map, index, (), &probe).0);
             let notifications =
                 views.notifications.as_ref().map(|map| door(scope, map, index, (), &probe).0);
-            let load_forecast =
-                views.load_forecast.as_ref().map(|map| door(scope, map, index, (), &probe).0);
+            let load_forecast = views.load_forecast.as_ref().map(|map| {
+                let (standing, left_out) = (Standing::recalled(map), views.left_out.clone());
+                let by = |updates| bounded(updates, standing, left_out);
+                door_by(scope, map, index, (), &probe, by).0
+            });
             let erasures = views.erasures.as_ref().map(|map| door(scope, map, index, (), &probe).0);
             let capacity = views.capacity.as_ref().map(|map| door(scope, map, index, (), &probe).0);
             Sources {

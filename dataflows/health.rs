@@ -49,7 +49,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::erased::Gone;
-use crate::models::sentiment::hash_of;
+use crate::hash_of;
 use crate::packed::Writer;
 use crate::served::layout;
 use crate::{Epoch, Fold, Keep};

@@ -268,6 +268,15 @@ pub struct Addressed<U> {
     pub update: U,
 }
 
+/// FNV-1a 64 of the text, mixed: the same everywhere and always.
+pub(crate) fn hash_of(text: &str) -> u64 {
+    let fnv = text.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, it| {
+        (hash ^ u64::from(it)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    let mixed = (fnv ^ (fnv >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    mixed ^ (mixed >> 32)
+}
+
 /// The id that an entity's name was made of: the key's only part, decoded.
 pub(crate) fn key_id(name: &Name) -> CompactString {
     decoded(name.key())

@@ -6,7 +6,7 @@
 //! # Meaning
 //! One row per series and length of its buckets. Series are the tenant's own events (`of` is
 //! `events`: every type and `all` of them, by five minutes and by the hour), and what was measured
-//! outside (`of` is `measured`). At the end of each bucket, by the epoch, the row says what comes in
+//! outside (`of` is `measured`): of a tenant at most [`SERIES_MAX`] of those ([`bounded`]). At the end of each bucket, by the epoch, the row says what comes in
 //! the next 24 hours, or the next four where buckets are shorter than a quarter of an hour
 //! ([`crate::models::load`]), by the [`KEPT`] weeks before (by five minutes single types by
 //! [`KEPT_OF_TYPES`]), and how right such forecasts were. A bucket in which no event came counts none;
@@ -22,7 +22,7 @@
 //! row, never by a worker, and is kept until it is another one. One is made at a time in the whole
 //! process: however many read, forecasts take one core at the most, and leave the others to the workers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use compact_str::CompactString;
@@ -38,6 +38,11 @@ use crate::models::load::{Forecast, NAMES, Past};
 use crate::packed::{Checked, Writer};
 use crate::served::layout;
 use crate::{Epoch, Fold, Keep};
+
+mod bounded; // which series measured outside there are rows of
+
+pub use bounded::SERIES_MAX;
+pub(crate) use bounded::{Standing, bounded};
 
 /// Weeks that a forecast leans on.
 const KEPT: i64 = 8;
@@ -211,6 +216,9 @@ pub enum Counted {
 }
 
 impl Update {
+    /// To a series that was measured, and stands no more ([`bounded`]).
+    const NO_MORE: Update = Update { minutes: 0, bucket: 0, n: 0, counted: Counted::Not };
+
     /// What `load.measured` says, and of which series.
     pub fn of<'e>(event: &'e Event<'_>) -> Option<(&'e str, Update)> {
         let Data::LoadMeasured(it) = &event.data else { return None };
@@ -396,12 +404,19 @@ impl Fold for LoadForecast {
     const DEF: &'static ViewDef = &DEF;
 
     fn apply(state: &mut State, update: &Update) {
-        state.hear(update);
+        match update.minutes {
+            0 => *state = State::default(),
+            _ => state.hear(update),
+        }
     }
 
     fn row(name: &Name, state: &State, now: Epoch) -> Option<Row> {
         let until = state.until(now);
-        Some(row(name, state, until, state.made(until).as_deref()))
+        state.is_known.then(|| row(name, state, until, state.made(until).as_deref()))
+    }
+
+    fn exists(state: &State) -> bool {
+        state.is_known
     }
 
     /// At the end of each bucket, from the one of which there is a forecast as long as something is
@@ -557,6 +572,13 @@ pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
             say(&event.tenant, MEASURED, &it.series, it.bucket_minutes, event.time, it.value);
         }
     }
+    let mut measured: BTreeMap<&str, BTreeSet<bounded::Rank>> = BTreeMap::new();
+    for (name, _) in series.iter().filter(|it| it.1.1 == Counted::Not) {
+        measured.entry(name.tenant()).or_default().insert(bounded::rank(name));
+    }
+    let stand = measured.into_values().flat_map(|it| it.into_iter().take(SERIES_MAX));
+    let stand: BTreeSet<Name> = stand.map(|it| it.1).collect();
+    series.retain(|name, it| it.1 != Counted::Not || stand.contains(name));
     let rows = series.into_iter().map(|(name, (minutes, counted, cells))| {
         let state = State::of(minutes, counted, cells);
         let until = state.until(now);

@@ -341,14 +341,14 @@ impl<F: Fold> Served<F> {
     }
 
     /// Every entity of all workers, newest, by its fingerprint.
-    pub(crate) fn each_key(&self, mut see: impl FnMut(Fingerprint, &F::State)) {
+    pub(crate) fn each_key(&self, mut see: impl FnMut(Fingerprint, &Name, &F::State)) {
         for lock in self.parts.iter().flat_map(|it| &it.shards) {
             let shard = lock.read();
             let mut look = shard.look();
             for slot in 0..shard.slots() {
                 let entry = look.entry(slot);
                 if entry.epoch != Epoch::MAX {
-                    see(entry.key(), &entry.state);
+                    see(entry.key(), &entry.name, &entry.state);
                 }
             }
         }

@@ -227,6 +227,12 @@ impl Engine {
         move || shared.views.anomalies()
     }
 
+    /// Measurements of series beyond those that a tenant may have rows of.
+    pub fn left_out(&self) -> impl Fn() -> u64 + Send + Sync + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || shared.views.left_out()
+    }
+
     /// How many customers are erased.
     pub fn erased(&self) -> impl Fn() -> usize + Send + Sync + 'static {
         let shared = Arc::clone(&self.shared);

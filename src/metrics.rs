@@ -278,6 +278,8 @@ metrics! {
     operator_waiting: Family<OfOperator, Whole> = "operator_waiting_bytes";
     /// Consolidated records whose multiplicity was not one: an alarm.
     anomalies: Count = "relation_anomalies";
+    /// Measurements of outside series beyond those that a tenant may have forecasts of.
+    left_out: Count = "load_measured_left_out";
     /// Identities remembered.
     dedup_entries: Whole = "dedup_entries";
     /// Checkpoints made.

@@ -95,6 +95,8 @@ pub struct Watched {
     pub dedup: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
     /// Multiplicities other than one.
     pub anomalies: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Measurements of series beyond those that a tenant may have rows of.
+    pub left_out: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// Notes where the feeds end; called before the ledger is read.
     pub note_tails: Arc<dyn Fn() + Send + Sync>,
     /// Where numbers go.
@@ -126,12 +128,15 @@ struct Seen {
     /// Where the log is to be read on, if something waits there and nothing holds it back.
     unread: Option<u64>,
     unread_at: std::time::Instant,
+    /// Counts that only grow.
+    anomalies: u64,
+    left_out: u64,
 }
 
 impl Seen {
     fn new(epoch: u64) -> Seen {
         let at = crate::clock::monotonic();
-        Seen { epoch, at, unread: None, unread_at: at }
+        Seen { epoch, at, unread: None, unread_at: at, anomalies: 0, left_out: 0 }
     }
 }
 
@@ -139,11 +144,11 @@ impl Watched {
     /// Looks until told to stop.
     pub fn run(mut self, stop: &AtomicBool) {
         let mut seen = Seen::new(0);
-        let (mut anomalies, mut disk_slow) = (0, None);
+        let mut disk_slow = None;
         let began = crate::clock::monotonic();
         while !stop.load(SeqCst) {
             (self.note_tails)();
-            self.look(&mut seen, &mut anomalies);
+            self.look(&mut seen);
             self.look_at_memory(crate::clock::since(began));
             self.look_at_disk(&mut disk_slow);
             let ready = self.health.troubles().is_empty();
@@ -197,7 +202,7 @@ impl Watched {
         }
     }
 
-    fn look(&self, seen: &mut Seen, anomalies: &mut u64) {
+    fn look(&self, seen: &mut Seen) {
         let as_of = *self.read.newest.borrow();
         let now = crate::clock::monotonic();
         if as_of.epoch != seen.epoch {
@@ -237,14 +242,26 @@ impl Watched {
         }
         *self.health.feeds.lock() = reading;
         let now = (self.anomalies)();
-        if now > *anomalies {
+        if now > seen.anomalies {
             tracing::error!(
                 code = "watch/anomaly",
-                new = now - *anomalies,
+                new = now - seen.anomalies,
                 "a relation gave a record a multiplicity other than one; it is not shown"
             );
-            self.metrics.anomalies.add(now - *anomalies);
-            *anomalies = now;
+            self.metrics.anomalies.add(now - seen.anomalies);
+            seen.anomalies = now;
+        }
+        let now = (self.left_out)();
+        if now > seen.left_out {
+            // Once: the count goes on.
+            if seen.left_out == 0 {
+                tracing::warn!(
+                    code = "watch/series",
+                    "a tenant measures more series than it may have forecasts of; of the others nothing is kept"
+                );
+            }
+            self.metrics.left_out.add(now - seen.left_out);
+            seen.left_out = now;
         }
         self.measure(&ledger, as_of.epoch, waiting);
     }

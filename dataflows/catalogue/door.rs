@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::{Input, Probe};
-use timely::dataflow::{InputHandle, ProbeHandle, Scope};
+use timely::dataflow::{InputHandle, ProbeHandle, Scope, Stream};
 
 use crate::fold::{Listen, fold};
 use crate::served::Served;
@@ -43,6 +43,9 @@ impl<U: Clone + 'static> Door<U> {
     }
 }
 
+/// On their way to a fold.
+type Updates<'s, F> = Stream<'s, Epoch, Vec<Addressed<<F as Fold>::Update>>>;
+
 /// A fold with its input, and what those who listen to it hear.
 pub(super) fn door<'s, F: Fold, L: Listen<F>>(
     scope: Scope<'s, Epoch>,
@@ -51,8 +54,20 @@ pub(super) fn door<'s, F: Fold, L: Listen<F>>(
     listener: L,
     probe: &ProbeHandle<Epoch>,
 ) -> (Door<F::Update>, L::Said<'s>) {
+    door_by(scope, map, worker, listener, probe, |updates| updates)
+}
+
+/// The same, where updates pass something on their way to the fold.
+pub(super) fn door_by<'s, F: Fold, L: Listen<F>>(
+    scope: Scope<'s, Epoch>,
+    map: &Arc<Served<F>>,
+    worker: usize,
+    listener: L,
+    probe: &ProbeHandle<Epoch>,
+    by: impl FnOnce(Updates<'s, F>) -> Updates<'s, F>,
+) -> (Door<F::Update>, L::Said<'s>) {
     let (input, updates) = scope.new_input::<Vec<Addressed<F::Update>>>();
-    let (done, said) = fold(updates, map.clone(), worker, listener);
+    let (done, said) = fold(by(updates), map.clone(), worker, listener);
     done.probe_with(probe);
     (Door { input, held: Vec::new() }, said)
 }

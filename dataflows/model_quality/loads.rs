@@ -13,7 +13,7 @@ use schemas::names::Name;
 use schemas::rows::{Row, Value, ViewDef};
 
 use super::{DEF, Quality};
-use crate::load_forecast::{self, MODEL, State};
+use crate::load_forecast::{self, LoadForecast, MODEL, State};
 use crate::{Epoch, Fold};
 
 /// Microseconds.
@@ -33,7 +33,14 @@ impl Fold for Loads {
 
     fn apply(_: &mut State, (): &()) {}
 
+    fn exists(state: &State) -> bool {
+        LoadForecast::exists(state)
+    }
+
     fn row(name: &Name, state: &State, now: Epoch) -> Option<Row> {
+        if !Self::exists(state) {
+            return None;
+        }
         let (of, series) = load_forecast::series_of(name);
         let bucket_minutes = i64::from(state.minutes());
         let until = state.until(now);
@@ -81,7 +88,7 @@ mod tests {
     use schemas::names::key_text;
 
     use super::*;
-    use crate::load_forecast::{Counted, EVENTS, LoadForecast, MEASURED, key_of};
+    use crate::load_forecast::{Counted, EVENTS, MEASURED, key_of};
 
     /// Goal: a key begins with who says it, so that another version of the model has keys of its own.
     #[test]

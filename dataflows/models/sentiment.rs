@@ -28,6 +28,7 @@ use super::layer::Layer;
 use super::lexicon::{self, Lexicon, weightiest};
 use super::measure::{Quality, Tally};
 use super::opinion::{Label, ONE, Opinion, Scorer, ten_thousandths};
+use crate::hash_of;
 
 /// Texts that the layer is fitted on.
 pub const SAMPLE_MAX: usize = 20_000;
@@ -373,15 +374,6 @@ fn common(text: &str, grams: &Grams) -> (u64, u64) {
     let n_common =
         words.clone().filter(|it| is_common(&text[it.start as usize..it.end as usize])).count();
     (words.count() as u64, n_common as u64)
-}
-
-/// FNV-1a 64 of the text, mixed: the same everywhere and always.
-pub(crate) fn hash_of(text: &str) -> u64 {
-    let fnv = text.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, it| {
-        (hash ^ u64::from(it)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    let mixed = (fnv ^ (fnv >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
-    mixed ^ (mixed >> 32)
 }
 
 #[cfg(test)]

@@ -55,6 +55,7 @@ pub(super) fn start(behind: Behind<'_>) -> Result<JoinHandle<()>, Report> {
         feeds,
         dedup,
         anomalies: Arc::new(engine.anomalies()),
+        left_out: Arc::new(engine.left_out()),
         note_tails,
         metrics,
         health,

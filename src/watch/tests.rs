@@ -2,7 +2,7 @@
 //! time is the age of the last look.
 
 use std::io::Write;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use schemas::reading::{Epoch, Gone, Instants, Pin};
 
@@ -75,6 +75,7 @@ impl World {
             feeds,
             dedup: Arc::new(|| serde_json::json!({})),
             anomalies: Arc::new(|| 0),
+            left_out: Arc::new(|| 0),
             note_tails: Arc::new(|| {}),
             metrics,
             health: Arc::new(Health::awaiting(0)),
@@ -98,7 +99,7 @@ impl World {
         (self.seen.at, self.seen.unread_at) = (since, since);
         let log = self.log.clone();
         let told = tracing_subscriber::fmt().with_writer(move || log.clone()).finish();
-        tracing::subscriber::with_default(told, || self.watched.look(&mut self.seen, &mut 0));
+        tracing::subscriber::with_default(told, || self.watched.look(&mut self.seen));
         (self.watched.health.troubles(), self.watched.metrics.stalls.get())
     }
 
@@ -144,6 +145,27 @@ fn a_sealed_epoch_that_never_completes_is_a_stall() {
     world.seal(8, 6);
     assert_eq!(world.look(SHORT), (vec![], 1));
     assert_eq!(world.look(LONG), (standing(), 2));
+}
+
+/// Goal: what is wrong with what is computed is counted as often as it is, a relation's anomaly told each
+/// time, that series are left out once. Method: two looks at which both have grown, one at which
+/// they have not.
+#[test]
+fn what_grows_is_counted() {
+    let mut world = World::new();
+    let n = Arc::new(AtomicU64::new(0));
+    let of = |n: &Arc<AtomicU64>| {
+        let n = Arc::clone(n);
+        Arc::new(move || n.load(SeqCst))
+    };
+    (world.watched.anomalies, world.watched.left_out) = (of(&n), of(&n));
+    for n_more in [3, 4, 0] {
+        n.fetch_add(n_more, SeqCst);
+        world.look(SHORT);
+    }
+    let metrics = &world.watched.metrics;
+    assert_eq!((metrics.anomalies.get(), metrics.left_out.get()), (7, 7));
+    assert_eq!((world.told("watch/anomaly"), world.told("watch/series")), (2, 1));
 }
 
 /// Goal: records that wait to be read are work too; but what is held back on purpose is no stall,
