@@ -32,9 +32,9 @@ use schemas::names::{Name, key_text};
 use schemas::rows::{FieldDef, FieldKind, Row, Shape, Value, ViewDef};
 use schemas::time::rfc3339;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
-use crate::models::load::{Forecast, NAMES, Past};
+use crate::models::load::{Forecast, NAMES, Past, WAYS, WORDS};
 use crate::packed::{Checked, Writer};
 use crate::served::layout;
 use crate::{Epoch, Fold, Keep};
@@ -53,6 +53,8 @@ const KEPT_OF_TYPES: i64 = 2;
 const BUCKETS_MAX: i64 = 16_128;
 /// Buckets that changed lately, kept aside so that a change copies little.
 const RECENT_MAX: usize = 16;
+/// Reasons that are told.
+const REASONS_MAX: usize = 3;
 const MINUTE: i64 = 60_000_000;
 const DAY_MINUTES: i64 = 1_440;
 /// Whose series: the tenant's own events.
@@ -158,6 +160,14 @@ pub static DEF: ViewDef = ViewDef {
             false,
             false,
             "What each way of forecasting counts, in percent.",
+        ),
+        FieldDef::new(
+            "reasons",
+            FieldKind::Json,
+            false,
+            false,
+            "What that leans on, what counts most first, at most three: words, and percent (what it counts, \
+             for it was nearest on the last days).",
         ),
         FieldDef::new(
             "n_judged",
@@ -481,12 +491,22 @@ fn row(name: &Name, state: &State, until: i64, comes: Option<&Forecast>) -> Row 
             int(peak.map(|it| it.1[2])),
             Value::Json(forecast.collect()),
             Value::Json(ways),
+            Value::Json(comes.map_or_else(|| json!([]), |it| reasons(&it.weights))),
             Value::Int(quality.n as i64),
             permille(quality.wape),
             permille(quality.mase),
             permille(quality.covered),
         ],
     }
+}
+
+/// What counts most, in words; of equal ones the first. What rounds to nothing is none.
+fn reasons(weights: &[f64; WAYS]) -> Json {
+    let percent = weights.map(|it| (it * 100.0).round() as i64);
+    let mut all: Vec<_> = percent.into_iter().zip(WORDS).filter(|it| it.0 > 0).collect();
+    all.sort_by_key(|it| -it.0);
+    let all = all.into_iter().take(REASONS_MAX);
+    all.map(|(percent, words)| json!({"words": words, "percent": percent})).collect()
 }
 
 impl Keep for LoadForecast {

@@ -82,6 +82,27 @@ fn made_at_the_end_of_a_bucket() {
     assert_eq!(nobody, [Value::Null, Value::Null]);
 }
 
+/// Goal: the reasons are the ways that count most, in words, and what does not count is none. Method:
+/// weights by hand; and a series that repeats day by day.
+#[test]
+fn reasons_are_what_counts_most() {
+    let words = |weights| match reasons(&weights) {
+        Json::Array(all) => all,
+        it => panic!("{it}"),
+    };
+    let all = words([0.1, 0.0, 0.3, 0.004, 0.3, 0.296]);
+    let expected = [(30, WORDS[2]), (30, WORDS[4]), (30, WORDS[5])];
+    let expected = expected.map(|(percent, words)| json!({"words": words, "percent": percent}));
+    assert_eq!(all, expected);
+    assert_eq!(words([1.0, 0.0, 0.0, 0.0, 0.0, 0.0]).len(), 1);
+    let events: Vec<_> = (0..24 * 30).map(|it| event(it as usize, it, 50 + it % 24)).collect();
+    let row = LoadForecast::row(&name(), &state(&events), at(24 * 30)).unwrap();
+    let Value::Json(Json::Array(told)) = &row.values[DEF.position("reasons").unwrap()] else {
+        panic!("{row:?}")
+    };
+    assert!(!told.is_empty() && told.len() <= REASONS_MAX, "{told:?}");
+}
+
 /// Goal: of single types by five minutes two weeks are kept, in whatever order they come; of all eight,
 /// and by the hour too. Method: three weeks, and the last two of them.
 #[test]

@@ -35,6 +35,15 @@ pub const NAMES: [&str; WAYS] = [
     "profile",
     "slow profile",
 ];
+/// The same as a reason for what is forecast.
+pub const WORDS: [&str; WAYS] = [
+    "as it was the day before",
+    "as a week before, times what the last day was of the same day a week earlier",
+    "as a week before, plus what the last day was above the same day a week earlier",
+    "as is usual then in a week, by the last two weeks most, at the level of the last day",
+    "as is usual then in a week, by the last three weeks most, at the level of the last day",
+    "as is usual then in a week, by the last six weeks most, at the level of the last two days",
+];
 /// Days that are gone through once more.
 const ORIGINS: usize = 20;
 /// Days that are looked at for them, as those without values do not count.
