@@ -3,11 +3,12 @@
 //! in rows, relations and rejects; every route of the table is asked as `b`, in every way that
 //! could find it, and every answer is searched. (`tests/serve/routes.rs` has the same for the HTTP
 //! room alone.)
-//!
-//! And that nothing of an erased customer is found: not in an answer, not in a file.
+//! That nothing of an erased customer is found: `erased.rs`.
 
 #![allow(missing_docs, unreachable_pub, clippy::disallowed_methods)]
 
+#[path = "canary/erased.rs"]
+mod erased;
 #[path = "../benches/common/mod.rs"]
 mod http;
 #[path = "common/life.rs"]
@@ -23,12 +24,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use http::{Client, post};
-use life::life;
 use millstream::config::sinks::{Sort, To};
 use millstream::config::{Settings, SinkSettings};
 use millstream::run::{Plan, Running, Source, start};
 use millstream::serve::routes::{Class, ROUTES};
-use searched::{found_in, until};
 use serde_json::{Value, json};
 use temp_dir::TempDir;
 
@@ -141,11 +140,22 @@ fn running_with(dir: &TempDir, feed: &str, sinks: Vec<SinkSettings>) -> Running 
 
 /// Asks with a tenant in both places; status and text.
 fn ask(address: SocketAddr, method: &str, path: &str, tenant: &str, body: &str) -> (u16, String) {
+    ask_under(address, &format!("k-{}", event_id()), method, path, tenant, body)
+}
+
+/// The same under an `Idempotency-Key`.
+fn ask_under(
+    address: SocketAddr,
+    key: &str,
+    method: &str,
+    path: &str,
+    tenant: &str,
+    body: &str,
+) -> (u16, String) {
     let kind = if path.starts_with("/v1/events") { EVENTS } else { "application/json" };
     let request = format!(
         "{method} {path} HTTP/1.1\r\nhost: localhost\r\nmillstream-tenant: {tenant}\r\n\
-         content-type: {kind}\r\nidempotency-key: k-{}\r\ncontent-length: {}\r\n\r\n{body}",
-        event_id(),
+         content-type: {kind}\r\nidempotency-key: {key}\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
     let mut client = Client::connect(address);
@@ -153,17 +163,21 @@ fn ask(address: SocketAddr, method: &str, path: &str, tenant: &str, body: &str) 
     (status, String::from_utf8(text.to_vec()).unwrap())
 }
 
+/// Waits until the views have everything below this position of the log.
+fn applied(running: &Running, next: u64) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while running.read.newest.borrow().position < next {
+        assert!(Instant::now() < end, "what is below {next} is not applied");
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
 /// Takes an event at the door; what only we may say is appended, as the rooms that say it do.
 fn take(running: &Running, event: &Value) {
     let text = event.to_string().into_bytes();
     if schemas::own::from_outside(&schemas::decode::structured(&text).unwrap()).is_err() {
         let answer = running.append.as_ref().unwrap().append(vec![text]).unwrap();
-        let next = answer.blocking_recv().unwrap().unwrap().next;
-        let end = Instant::now() + Duration::from_secs(60);
-        while running.read.newest.borrow().position < next {
-            assert!(Instant::now() < end, "{event} is not applied");
-            std::thread::park_timeout(Duration::from_millis(1));
-        }
+        applied(running, answer.blocking_recv().unwrap().unwrap().next);
         return;
     }
     let path = format!("/v1/events?wait=applied&tenant={}", event["tenant"].as_str().unwrap());
@@ -269,9 +283,9 @@ fn clean(route: &str, text: &str, asked: &str) {
     assert!(!text.contains(CANARY), "{route} as another tenant: {text}");
 }
 
-/// In a path: `/` between the parts stays.
+/// In a path: a key is percent-encoded already, as its row says it.
 fn encoded(key: &str) -> String {
-    key.replace('%', "%25").replace(' ', "%20")
+    key.replace(' ', "%20")
 }
 
 #[test]
@@ -515,165 +529,4 @@ fn nothing_of_another_tenants_is_found_in_a_running_engine() {
         }
     }
     running.stop().unwrap();
-}
-
-/// In what is about the customer who is erased, and nowhere else.
-const SECRET: &str = "secret-7b2d";
-const WHO: &str = "C-17";
-
-/// An answer to who names no tenant.
-fn plainly(address: SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
-    let mut text = String::new();
-    std::io::Read::read_to_string(&mut stream, &mut text).unwrap();
-    text
-}
-
-/// Every answer: to a question without parameters, every page of every view, each row that there was,
-/// tables by SQL, the beginning of a stream. `log`: records of the log and of rejects, too.
-fn nothing_is_answered(address: SocketAddr, before: &BTreeMap<String, Vec<String>>, log: bool) {
-    let clean = |path: &str, text: &str| assert!(!text.contains(SECRET), "{path}: {text}");
-    keys(address, "default", |view, page| clean(view, page));
-    let plain = ROUTES.iter().filter(|it| it.method == "GET" && !it.path.contains('{'));
-    for route in plain.filter(|it| it.path != "/v1/stream") {
-        clean(route.path, &ask(address, "GET", route.path, "default", "").1);
-        if log {
-            clean(route.path, &plainly(address, route.path));
-        }
-    }
-    let (status, text) = ask(address, "GET", "/v1/rejects?limit=1000", "default", "");
-    assert_eq!(status, 200);
-    clean("/v1/rejects", &text);
-    let said = plainly(address, &format!("/v1/admin/erasures?customer={WHO}"));
-    assert!(said.starts_with("HTTP/1.1 200"), "{said}");
-    assert!(said.contains("\"erased_at\"") && said.contains(WHO), "{said}");
-    let (mut asked, mut statements) = (0, String::new());
-    for (view, keys) in before {
-        statements.push_str(&format!("SELECT * FROM \"{view}\";"));
-        for key in keys.iter().filter(|it| it.contains(WHO) || it.contains(SECRET)) {
-            let path = format!("/v1/views/{view}/{}", encoded(key));
-            let (status, text) = ask(address, "GET", &path, "default", "");
-            assert_eq!(status, 404, "{path}: {text}");
-            clean(&path, &text.replace(key, ""));
-            asked += 1;
-        }
-        let mut stream = BufReader::new(TcpStream::connect(address).unwrap());
-        stream.get_ref().set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let head = format!("GET /v1/stream?tenant=default&view={view} HTTP/1.1\r\nhost: x\r\n\r\n");
-        stream.get_mut().write_all(head.as_bytes()).unwrap();
-        clean(view, &streamed(&mut stream, "event: snapshot"));
-    }
-    assert!(asked >= 5, "{before:?}");
-    let body = json!({"sql": statements}).to_string();
-    let (status, text) = ask(address, "POST", "/v1/sql", "default", &body);
-    assert_eq!(status, 200, "{text}");
-    clean("/v1/sql", &text);
-}
-
-#[test]
-fn nothing_of_an_erased_customer_is_found() {
-    use millstream::run::erasing::Done;
-    let dir = TempDir::new();
-    let data = dir.0.join("data");
-    // A reject that names them, and one that is not even JSON.
-    let feed = format!(
-        "{{\"id\":\"1\",\"data\":{{\"customer\":\"{WHO}\",\"nam\":\"{SECRET}\"}}}}\n\
-         {{\"id\":\"2\",\"customer\":\"{WHO}\",\"name\":\"{SECRET}\n"
-    );
-    let engine = running_with(&dir, &feed, vec![files(&dir)]);
-    let address = engine.address().unwrap();
-    for event in life(WHO, SECRET).iter().chain(&life("D-2", "other")) {
-        take(&engine, event);
-    }
-    until("the rejects are kept", || {
-        let text = ask(address, "GET", "/v1/rejects?limit=1000", "default", "").1;
-        if text.matches(SECRET).count() >= 4 { Ok(()) } else { Err(text) }
-    });
-    // The search finds what is there.
-    let mut shown = BTreeSet::new();
-    let before = keys(address, "default", |view, page| {
-        if page.contains(SECRET) {
-            shown.insert(view.to_string());
-        }
-    });
-    for view in ["customers", "orders", "cases", "identifiers", "profiles"] {
-        assert!(shown.contains(view), "{view} shows nothing: {shown:?}");
-    }
-    until("it is in files", || {
-        let found = found_in(&data, SECRET.as_bytes());
-        let is_in = |it: &str| found.iter().any(|path| path.contains(it));
-        if ["/log/", "/state/", "/rejects/", "/sinks/"].into_iter().all(is_in) {
-            Ok(())
-        } else {
-            Err(found.concat())
-        }
-    });
-
-    let erased = json!({
-        "specversion": "1.0", "type": "customer.erased", "source": "desk", "id": "r-1",
-        "tenant": "default", "time": "2026-01-03T00:00:00Z", "data": {"customers": [WHO]},
-    });
-    take(&engine, &erased);
-    // From the epoch of the erasure on; the rejects follow.
-    keys(address, "default", |view, page| assert!(!page.contains(SECRET), "{view}: {page}"));
-    let done = || Done::read(&data).unwrap();
-    until("all is gone through", || {
-        let done = done();
-        let is_done = |it: &millstream::run::erasing::Certificate| {
-            let at = [it.log_at_ms, it.rejects_at_ms, it.state_at_ms, it.outbox_at_ms];
-            at.iter().all(Option::is_some)
-        };
-        match &done.customers[..] {
-            [it] if is_done(it) => Ok(()),
-            _ => Err(format!("{done:?}")),
-        }
-    });
-    nothing_is_answered(address, &before, true);
-    let after = keys(address, "default", |_, _| {});
-    assert_eq!(after["erasures"], [WHO]);
-    for (view, keys) in &after {
-        let theirs = |it: &&String| it.contains(WHO);
-        let fact = usize::from(view == "erasures");
-        assert_eq!(keys.iter().filter(theirs).count(), fact, "{view}: {keys:?}");
-    }
-    assert_eq!(after["volume"].len(), before["volume"].len() + 1, "counts stay, and count this");
-    assert!(after["customers"].contains(&"D-2".to_string()), "nobody else is erased");
-    let it = done().customers.remove(0);
-    assert_eq!((&*it.tenant, &*it.customer, &*it.id), ("default", WHO, "r-1"));
-    assert_eq!((it.log_records, done().rejects), (10, 4), "every record, every reject of theirs");
-    assert_eq!(found_in(&data, SECRET.as_bytes()), [""; 0]);
-    // A receiver hears of it behind all that it was handed of them.
-    let number = |path: &String| path.rsplit('/').next().unwrap()[..20].parse::<u64>().unwrap();
-    let out = dir.0.join("out");
-    let facts = || found_in(&out, b"\"customer\":\"C-17\",\"erased_at\"");
-    let facts = || facts().into_iter().filter(|it| it.contains("/rows/")).collect::<Vec<_>>();
-    until("a receiver is told", || if facts().is_empty() { Err(String::new()) } else { Ok(()) });
-    let facts = facts();
-    let data_of_theirs = found_in(&out, SECRET.as_bytes());
-    assert!(facts.len() == 1 && data_of_theirs.len() > 5, "{facts:?} {data_of_theirs:?}");
-    assert!(data_of_theirs.iter().all(|it| number(it) < number(&facts[0])), "{facts:?}");
-
-    // What comes later is rejected, without its bytes; its record leaves with the segment's end.
-    let mut late = life(WHO, SECRET).remove(0);
-    late["time"] = json!("2026-01-04T00:00:00Z");
-    take(&engine, &late);
-    until("it is rejected", || {
-        let text = ask(address, "GET", "/v1/rejects?limit=1000", "default", "").1;
-        if text.contains("engine/erased") { Ok(()) } else { Err(text) }
-    });
-    nothing_is_answered(address, &before, false);
-    // (It is counted where counts are without a person.)
-    let after = keys(address, "default", |_, _| {});
-    engine.stop().unwrap();
-    let engine = running_with(&dir, &feed, vec![files(&dir)]);
-    let address = engine.address().unwrap();
-    until("the late record is blanked", || {
-        let found = found_in(&data, SECRET.as_bytes());
-        if found.is_empty() { Ok(()) } else { Err(found.concat()) }
-    });
-    nothing_is_answered(address, &before, true);
-    assert_eq!(keys(address, "default", |_, _| {}), after, "a restart brings nothing back");
-    engine.stop().unwrap();
-    assert_eq!(found_in(&data, SECRET.as_bytes()), [""; 0]);
 }
