@@ -60,7 +60,7 @@ use crate::queues::{Asked, Bands, Late, Picks, Streams, Terms, Tiers, Waits};
 use crate::records::Records;
 use crate::sentiment::{self, Sentiment};
 use crate::sentiment_by_customer::{self, SentimentByCustomer};
-use crate::sentiment_by_day::{self, SentimentByDay};
+use crate::sentiment_by_day::{self, Days, SentimentByDay};
 use crate::sentiment_by_product::{self, SentimentByProduct};
 use crate::served::{Clock, Face, KeyOf, OwnerBy, Piece, Served, Several, Slots};
 use crate::sla::Slas;
@@ -488,7 +488,7 @@ pub struct Sources {
     sentiment: Option<Door<sentiment::Said>>,
     sentiment_by_customer: Option<Door<Heard>>,
     sentiment_by_product: Option<Door<Heard>>,
-    sentiment_by_day: Option<Door<Heard>>,
+    sentiment_by_day: Option<Door<sentiment_by_day::Update>>,
     model_quality: Option<Door<model_quality::Judged>>,
     claims: Option<Door<claims::Update>>,
     notifications: Option<Door<notifications::Update>>,
@@ -499,6 +499,8 @@ pub struct Sources {
     /// Of the open epoch, by the views that they are for: what is read once more is for those alone
     /// that are built again.
     counts: Vec<(u32, Counts)>,
+    /// Of the open epoch.
+    days: Days,
 }
 
 impl Sources {
@@ -651,12 +653,13 @@ impl Sources {
                 erasures,
                 capacity,
                 counts: Vec::new(),
+                days: Days::default(),
             }
         })
     }
 
-    /// Sends (and empties) the updates at the open epoch. Volume counts stay until the epoch is
-    /// sealed by `advance_to`, so that they are summed once per epoch.
+    /// Sends (and empties) the updates at the open epoch. Volume counts, and texts by day, stay until
+    /// the epoch is sealed by `advance_to`, so that they are summed once per epoch.
     pub fn send(&mut self, updates: &mut Updates) {
         if !updates.erasures.is_empty() {
             // Before anything of the epoch is complete, every fold is to know.
@@ -670,7 +673,6 @@ impl Sources {
         give(&mut self.sentiment, &mut updates.sentiment);
         give(&mut self.sentiment_by_customer, &mut updates.sentiment_by_customer);
         give(&mut self.sentiment_by_product, &mut updates.sentiment_by_product);
-        give(&mut self.sentiment_by_day, &mut updates.sentiment_by_day);
         give(&mut self.model_quality, &mut updates.model_quality);
         give(&mut self.claims, &mut updates.claims);
         give(&mut self.notifications, &mut updates.notifications);
@@ -678,6 +680,7 @@ impl Sources {
         give(&mut self.health, &mut updates.health);
         give(&mut self.erasures, &mut updates.erasures);
         give(&mut self.capacity, &mut updates.capacity);
+        self.days.take(&mut updates.sentiment_by_day);
         match self.counts.iter_mut().find(|it| it.0 == updates.counted) {
             Some((_, counts)) => counts.take(&mut updates.volume),
             None => self.counts.push((updates.counted, std::mem::take(&mut updates.volume))),
@@ -694,6 +697,8 @@ impl Sources {
             };
             counts.drain(&self.secret, into);
         }
+        let by_day = held(&mut self.sentiment_by_day, ViewSet::SENTIMENT_BY_DAY);
+        self.days.drain(&self.secret, by_day);
         advance(&mut self.customers, epoch);
         advance(&mut self.orders, epoch);
         advance(&mut self.cases, epoch);

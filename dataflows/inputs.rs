@@ -4,7 +4,8 @@
 //!
 //! # Invariants
 //! Every identifier is fingerprinted once per event. `volume` is counted here, before anything is
-//! exchanged: a worker sends one update per cell and epoch, whatever the number of events.
+//! exchanged: a worker sends one update per cell and epoch, whatever the number of events; so it is
+//! with the texts of a day.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -22,13 +23,14 @@ use crate::models::published::Published;
 use crate::mood::Heard;
 use crate::opinions::Opinions;
 use crate::sentiment::{self, Said};
-use crate::sentiment_by_day;
+use crate::sentiment_by_day::Days;
 use crate::{
     Addressed, capacity, cases, claims, customers, erasures, health, load_forecast, notifications,
     orders, records, volume,
 };
 
-/// The updates of a slice of events, waiting to be sent: one vector per fold, `volume` pre-summed.
+/// The updates of a slice of events, waiting to be sent: one vector per fold, but of `volume` and
+/// `sentiment_by_day`, which are summed before.
 #[derive(Default)]
 pub struct Updates {
     pub(crate) customers: Vec<Addressed<customers::Update>>,
@@ -39,7 +41,7 @@ pub struct Updates {
     pub(crate) sentiment: Vec<Addressed<Said>>,
     pub(crate) sentiment_by_customer: Vec<Addressed<Heard>>,
     pub(crate) sentiment_by_product: Vec<Addressed<Heard>>,
-    pub(crate) sentiment_by_day: Vec<Addressed<Heard>>,
+    pub(crate) sentiment_by_day: Days,
     pub(crate) model_quality: Vec<Addressed<Judged>>,
     opinions: Opinions,
     pub(crate) claims: Vec<Addressed<claims::Update>>,
@@ -234,10 +236,7 @@ impl Updates {
             self.sentiment.push(Addressed { key, name, update });
         }
         if wants(ViewSet::SENTIMENT_BY_DAY) {
-            let day = sentiment_by_day::day_of(event.time);
-            let key = secret.fingerprint(tenant, Kind::Day, &[&day]);
-            let name = self.texts.name(tenant, &day);
-            self.sentiment_by_day.push(Addressed { key, name, update: heard });
+            self.sentiment_by_day.hear(tenant, heard);
         }
     }
 }

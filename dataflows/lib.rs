@@ -120,6 +120,10 @@ pub trait Fold: Send + Sync + 'static {
         true
     }
 
+    /// Whether what has a row once has one for good: then of what has none nobody was ever told, and
+    /// nobody is.
+    const LASTS: bool = false;
+
     /// What is left where there was a row and is none any more, if that is to be known.
     fn left(_state: &Self::State) -> Option<&'static str> {
         None

@@ -69,7 +69,7 @@ impl Heard {
 }
 
 /// Sums of texts.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Sums {
     pub(crate) by_label: [u64; 3],
     /// Ten-thousandths.
@@ -82,7 +82,7 @@ impl Sums {
         self.score = self.score.saturating_add(score.into());
     }
 
-    fn merge(&mut self, other: &Sums) {
+    pub(crate) fn merge(&mut self, other: &Sums) {
         for (it, by) in self.by_label.iter_mut().zip(other.by_label) {
             *it = it.saturating_add(by);
         }
@@ -126,6 +126,18 @@ impl Sums {
         values.extend(self.by_label.map(int));
         values
     }
+}
+
+/// The mean score in thousandths of texts by how many days old they are, in which those half as new
+/// by [`half_life_days`] count half.
+pub(crate) fn decayed_mean<'s>(by_age: impl Iterator<Item = (i64, &'s Sums)>) -> i64 {
+    let (mut score, mut weight) = (0.0, 0.0);
+    for (age, sums) in by_age {
+        let half = (-(age as f64) / f64::from(half_life_days())).exp2();
+        score += half * sums.score as f64;
+        weight += half * sums.n() as f64;
+    }
+    permille((score / weight).round() as i32)
 }
 
 /// What is known of a subject.
@@ -199,21 +211,17 @@ impl Mood {
         let kept = self.0.as_deref()?;
         let newest_day = kept.days.last()?.0;
         let (mut all, mut recent, mut past) = (kept.older, Sums::default(), kept.older);
-        let (mut score, mut weight) = (0.0, 0.0);
         for (day, sums) in &kept.days {
             all.merge(sums);
             let part = if *day > newest_day - RECENT_DAYS { &mut recent } else { &mut past };
             part.merge(sums);
-            let age = (newest_day - day) as f64;
-            let half = (-age / f64::from(half_life_days())).exp2();
-            score += half * sums.score as f64;
-            weight += half * sums.n() as f64;
         }
+        let by_age = kept.days.iter().map(|(day, sums)| (newest_day - day, sums));
         let share = |it: &Sums| it.negative().map_or(Value::Null, Value::Int);
         let keys: Vec<&str> = kept.newest.each().map(|it| it.1).collect();
         let mut values = all.values();
         values.extend([
-            Value::Int(permille((score / weight).round() as i32)),
+            Value::Int(decayed_mean(by_age)),
             share(&recent),
             share(&past),
             Value::Json(keys.into()),

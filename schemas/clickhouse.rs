@@ -77,6 +77,7 @@ pub const MIGRATIONS: &[Migration] = &[
     ("0032_load_forecast_model", include_str!("clickhouse/0032_load_forecast_model.sql")),
     ("0033_model_quality_of_all", include_str!("clickhouse/0033_model_quality_of_all.sql")),
     ("0034_order_visibility_reasons", include_str!("clickhouse/0034_order_visibility_reasons.sql")),
+    ("0035_sentiment_by_day_past", include_str!("clickhouse/0035_sentiment_by_day_past.sql")),
     ("0037_load_forecast_reasons", include_str!("clickhouse/0037_load_forecast_reasons.sql")),
 ];
 

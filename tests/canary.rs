@@ -320,8 +320,7 @@ fn nothing_of_another_tenants_is_found_in_a_running_engine() {
         assert!(!theirs[name].is_empty(), "{name} has no rows");
         // Of these, rows hold nothing that somebody says freely (of the order that is delivered here
         // nobody says where it goes).
-        let counts =
-            ["volume", "orders_by_status", "order_kpis", "sentiment_by_day"].contains(&name);
+        let counts = ["volume", "orders_by_status", "order_kpis"].contains(&name);
         assert_eq!(shown.contains(name), !counts, "{name}: {theirs:?}");
     }
     // The feed is read by and by: two rejects are `a`'s, one is `b`'s, five are nobody's.

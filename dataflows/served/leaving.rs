@@ -1,7 +1,8 @@
 //! A map as those see it who hand its rows on: what was touched, since when, and as of when.
 //!
 //! # Meaning
-//! An entity whose row is another at `at` than at the call before is told, with the row of `at`.
+//! An entity whose row is another at `at` than at the call before is told, with the row of `at`; one
+//! that has none and never had one is not, where a row stays for good ([`Fold::LASTS`]).
 //! Test: `tests::what_is_told_is_what_changed`, against the map itself.
 //!
 //! # Invariants
@@ -88,6 +89,9 @@ impl<F: Fold> Served<F> {
                 let version = shard.version(entry, at).filter(|it| it.1 > after);
                 let Some((state, epoch)) = version else { continue };
                 let exists = G::exists(state);
+                if G::LASTS && !exists {
+                    continue;
+                }
                 let name = entry.name.clone();
                 // Without its row an entity need not be copied.
                 let state = if with_rows { state.clone() } else { F::State::default() };
@@ -207,9 +211,10 @@ impl<F: Fold> Leaving for Served<F> {
                     for slot in from..upto {
                         let entry = look.entry(slot);
                         let is_free = entry.epoch == Epoch::MAX;
-                        if let Some((_, epoch)) = shard.version(entry, at)
+                        if let Some((state, epoch)) = shard.version(entry, at)
                             && epoch > after
                             && !is_free
+                            && (!F::LASTS || F::exists(state))
                         {
                             found.push((slot, entry.key(), epoch));
                         }

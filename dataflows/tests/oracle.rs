@@ -10,11 +10,14 @@ mod drive;
 #[path = "support/history.rs"]
 mod history;
 
-use dataflows::catalogue::{Sources, Views, definitions, references};
+use dataflows::catalogue::{Sources, ViewSet, Views, definitions, references};
+use dataflows::sentiment_by_day;
 use drive::{SECRET, apply, complete, dedup, rows, views};
 use history::{SPAN_MS, START_MS, history};
 use proptest::prelude::*;
-use schemas::events::{Data, Event, Line, OrderPlaced, OrderStatusChanged, Status};
+use schemas::events::{
+    Data, Erased, Event, FeedbackSubmitted, Line, OrderPlaced, OrderStatusChanged, Status,
+};
 use schemas::names::{Currency, Kind, Name};
 use schemas::reading::{Instants, Known, ViewReader};
 use schemas::rows::{FieldKind, Row, Value, ViewDef};
@@ -47,6 +50,73 @@ fn every_view_is_its_reference_at_every_epoch() {
     });
     let outcome = runner.run(&batches(), |batches| {
         timely::execute_directly(move |worker| check(worker, batches));
+        Ok(())
+    });
+    outcome.unwrap_or_else(|why| panic!("{why}"));
+}
+
+/// Texts of two and a half months in no order, and in some histories a customer who is erased.
+fn texts_of_days() -> impl Strategy<Value = Vec<Batch>> {
+    let text = (any::<bool>(), 0..75_i64, 0..3_i64, 0..3_usize, 0..4_usize);
+    let erased = proptest::option::of(any::<proptest::sample::Index>());
+    let steps = proptest::collection::vec((0..12_usize, 1..SPAN_MS / 6), 1..8);
+    (proptest::collection::vec(text, 1..40), erased, steps).prop_map(|(texts, erased, steps)| {
+        let event = |n: usize, tenant: bool, time, data| Event {
+            tenant: if tenant { "acme" } else { "default" }.into(),
+            source: "//shop".into(),
+            id: n.to_string().into(),
+            time,
+            data,
+        };
+        let each = texts.iter().enumerate();
+        let mut events: Vec<_> = each
+            .map(|(n, (tenant, day, micros, customer, text))| {
+                let text = ["it stopped", "GREAT pump", "I hate it", "a box"][*text];
+                let data = Data::FeedbackSubmitted(FeedbackSubmitted {
+                    customer: [None, Some("C1".into()), Some("C2".into())][*customer].clone(),
+                    order: None,
+                    product: None,
+                    rating: None,
+                    text: Some(text.into()),
+                });
+                let at = START_MS as i64 * 1_000 - day * 86_400_000_000 + micros;
+                event(n, *tenant, at, data)
+            })
+            .collect();
+        if let Some(place) = erased {
+            let data = Data::CustomerErased(Erased { customers: vec!["C1".into()] });
+            let at = START_MS as i64 * 1_000;
+            events.insert(place.index(texts.len()), event(texts.len(), true, at, data));
+        }
+        let mut events = events.into_iter();
+        steps.into_iter().map(|(n, step)| (events.by_ref().take(n).collect(), step)).collect()
+    })
+}
+
+/// Goal: days say what their references say also where the days before them matter, and in whatever
+/// order the days come. Method: as above, of this view and of texts alone, months apart.
+#[test]
+fn days_are_their_reference() {
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        cases: 96,
+        ..ProptestConfig::default()
+    });
+    let outcome = runner.run(&texts_of_days(), |batches| {
+        timely::execute_directly(move |worker| {
+            let chosen = ViewSet::parse(&["sentiment_by_day"]).expect("a view");
+            let views = Views::new(chosen, 1, SECRET, 64 << 20);
+            let (mut sources, dedup) = (Sources::build(worker, &views), dedup());
+            let mut so_far: Vec<Event<'static>> = Vec::new();
+            let mut epoch = START_MS;
+            for (batch, step) in batches {
+                epoch += step;
+                apply(&mut sources, &dedup, &batch, epoch);
+                so_far.extend(batch);
+                complete(worker, &mut sources, &views, epoch);
+                let found = rows(&views, epoch).swap_remove(0);
+                assert_eq!(found, sentiment_by_day::reference(&so_far, epoch));
+            }
+        });
         Ok(())
     });
     outcome.unwrap_or_else(|why| panic!("{why}"));

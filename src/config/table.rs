@@ -177,7 +177,7 @@ pub const TABLE: &[Setting] = &[
     row(
         "engine.sentiment_half_life",
         Kind::Time(|s| &mut s.engine.sentiment_half_life, "1d", "1000d"),
-        "A text older by so much than the newest of its customer or product counts half in their mean; in whole days.",
+        "A text older by so much than the newest of its customer or product, or than the day, counts half in their mean; in whole days.",
     ),
     row(
         "log.retention",
