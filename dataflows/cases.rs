@@ -13,7 +13,10 @@
 //!
 //! # State
 //! Of a case of which any statement names a customer who was erased nothing is left but that it is
-//! gone. Else at most five statements, shared with the older versions of the entry that readers may hold.
+//! gone. Else at most five statements, shared with the older versions of the entry that readers may
+//! hold: 56 bytes in place; behind an `Arc` each 160 for an opening, 120 for an assignment, 80 for a
+//! resolution, 96 for whom the last two name; of texts what is longer than 24 bytes beside, and 24
+//! for a skill. Grows with the cases.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -165,6 +168,13 @@ pub struct Case {
     /// Customers who were named, beside those two who stand.
     others: Others,
 }
+
+/// The figures of the module's doc.
+const _: () = {
+    assert!(size_of::<Case>() <= 56 && 16 + size_of::<Opened>() <= 160);
+    assert!(16 + size_of::<Assigned>() <= 120 && 16 + size_of::<Resolved>() <= 80);
+    assert!(16 + size_of::<Named>() <= 96);
+};
 
 impl Update {
     /// What an event of a case says, and to which; `owner`: the fingerprint of its customer.

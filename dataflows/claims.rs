@@ -10,7 +10,8 @@
 //! resolution (it was completed). Of two events with one key the older by event time stands.
 //!
 //! # State
-//! One decision per key, for ever: as cases, they are what was done.
+//! One decision per key, for ever: as cases, they are what was done. 8 bytes in place and 128 behind
+//! an `Arc`; what is longer than 24 bytes of case, agent and queue beside.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -74,6 +75,8 @@ struct Decided {
 pub struct State {
     decided: Option<Arc<Decided>>,
 }
+
+const _: () = assert!(size_of::<State>() <= 8 && 16 + size_of::<Decided>() <= 128); // the doc's
 
 impl State {
     /// The queue from which a case was handed out, and when; nothing for other decisions.

@@ -7,8 +7,8 @@
 //! by (event time, id, source). What follows from it is in [`crate::erased`].
 //!
 //! # State
-//! The stamp of that event. It is never given up: it is what keeps the customer's data from being
-//! taken in again.
+//! The stamp of that event: 8 bytes in place and 96 behind an `Arc`, beside the customer's id. It is
+//! never given up: it is what keeps the customer's data from being taken in again.
 
 use std::collections::BTreeMap;
 
@@ -63,6 +63,8 @@ impl Update {
 /// The first that said so.
 #[derive(Clone, Debug, Default)]
 pub struct State(Option<std::sync::Arc<Update>>);
+
+const _: () = assert!(size_of::<State>() <= 8 && 16 + size_of::<Update>() <= 96); // the doc's
 
 impl Fold for Erasures {
     type Update = Update;

@@ -5,6 +5,11 @@
 //! what that is) and who carries it; and one per customer of whom a statement about identity was
 //! made, under the kind [`customer`](CUSTOMER), so that every member's id finds the person. Of one
 //! that is not usable only the number is told: it is nobody's in particular.
+//!
+//! # State
+//! Per row 72 bytes, and 48 for each customer who carries it, while it is usable: so many as its kind
+//! allows, at most. Of a customer who is somebody else by id 24 more. What it is made from is held by
+//! [`crate::identity`]. A row goes when nobody carries it any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -78,6 +83,12 @@ pub(crate) enum Stands {
 /// An identifier: its name, what it is worth by itself, and how it stands.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Identifier(Name, Rank, Stands);
+
+/// The figures of the module's doc.
+const _: () = {
+    assert!(16 + size_of::<Identifier>() <= 72 && size_of::<(Who, Who)>() <= 48);
+    assert!(size_of::<Who>() <= 24);
+};
 
 impl Identifier {
     pub(crate) fn of((rank, name): Mark, stands: Stands) -> Identifier {

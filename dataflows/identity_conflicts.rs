@@ -4,6 +4,10 @@
 //! One row per identifier (or pair linked by hand) whose customers stood in several parts when its
 //! level came, and whose component was refused ([`crate::identity`] says when). It is there as long
 //! as that is so. A weaker link may yet join some of them.
+//!
+//! # State
+//! Per row 96 bytes, and 24 for each customer whom it would have joined; what it is made from is held
+//! by [`crate::identity`]. A row goes when its link counts, or is taken back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -58,6 +62,8 @@ pub static DEF: ViewDef = ViewDef {
 
 /// The relation.
 pub struct IdentityConflicts;
+
+const _: () = assert!(16 + size_of::<Conflict>() <= 96); // the doc's
 
 impl Relation for IdentityConflicts {
     const DEF: &'static ViewDef = &DEF;

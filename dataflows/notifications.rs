@@ -17,9 +17,11 @@
 //! shown later the last; it is `snoozed` up to the instant that was named, which time alone ends.
 //!
 //! # State
-//! One intent per name, as bytes: its text is most of it. It lives until it is forgotten; then it
-//! is its name and that answer: who decides asks for it ([`Fold::left`]), and decides it never again. A channel that is dead has them wait by the million: those that nobody
-//! touches rest, packed (`served/rest.rs`).
+//! One intent per name, as bytes: its text is most of it. 64 bytes in place; behind an `Arc` each its
+//! bytes and 16, 72 for an answer, 128 for marks. It lives until it is forgotten; then it is its name
+//! and that answer: who decides asks for it ([`Fold::left`]), and decides it never again. A channel
+//! that is dead has them wait by the million: those that nobody touches rest, packed
+//! (`served/rest.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -151,6 +153,12 @@ pub struct State {
     answer: Option<Arc<Answer>>,
     marks: Option<Arc<Marks>>,
 }
+
+/// The figures of the module's doc.
+const _: () = {
+    assert!(size_of::<State>() <= 64 && 16 + size_of::<Answer>() <= 72);
+    assert!(16 + size_of::<Marks>() <= 128);
+};
 
 const FORGOTTEN: &str = "forgotten";
 

@@ -7,9 +7,13 @@
 //! # Meaning
 //! One row per case that was opened, is not resolved and is nobody's now: its class, what it was
 //! promised, its deadline, and why that is earlier than the promise. A change of what is known of a
-//! person (a tier, a falling health, an order that gets late, a third case) changes the rows of all their cases in
-//! the same epoch. The *order* is not here: it depends on the instant and on how many cases were
-//! handed out, and is computed when it is asked for, so that an arrival rewrites one row.
+//! customer (a tier, a falling health, an order that gets late, a third case) changes the rows of all
+//! their cases in the same epoch. The *order* is not here: it depends on the instant and on how many
+//! cases were handed out, and is computed when it is asked for, so that an arrival rewrites one row.
+//!
+//! # State
+//! Beside its name 8 bytes per case that waits: the record is that of [`crate::queues`], shared with
+//! `sla`, and the row is made when it is read. Shrinks when cases are handed out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -118,7 +122,7 @@ impl Relation for PriorityQueue {
     }
 }
 
-/// The view, plainly: of the rows of `cases` those that are open, with their person.
+/// The view, plainly: of the rows of `cases` those that are open, with their customer.
 pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
     let waiting = pressed(events, now).into_iter().filter(|it| it.open().agent.is_none());
     waiting.map(|it| (PriorityQueue::name(&it), PriorityQueue::row(&it))).collect()

@@ -11,7 +11,8 @@
 //! added up. Merged and separated again, a person's row is as if they had never been merged.
 //!
 //! # State
-//! Per person what is known of each member, shared with the fold; the row is made when it is read.
+//! Per person 32 bytes, and 64 for each member: their name, when they were first seen, and references
+//! to what is known of them, which the fold shares. The row is made when it is read.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -130,6 +131,9 @@ pub struct Profiles;
 /// A person: their members, the one who gives the id first.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Person(Box<[(Who, Member)]>);
+
+// The doc's.
+const _: () = assert!(16 + size_of::<Person>() <= 32 && size_of::<(Who, Member)>() <= 64);
 
 impl Person {
     /// Of their members, in any order; at least one.

@@ -9,6 +9,11 @@
 //! Per queue as a whole, and per hour of it. A case counts in the hour in which it was opened,
 //! whatever becomes of it later; a claim in the hour in which it was decided. Every number is a sum
 //! over cases (or claims), so the hours of a queue sum to its whole.
+//!
+//! # State
+//! Per queue, and per hour of it in which cases were opened or claimed: 128 bytes arranged (period,
+//! epoch, sums) and 136 for the row. Grows with the hours, at most 24 a day and queue, and not with
+//! the cases; an event changes the whole, and the hour of its case or claim.
 
 use std::collections::BTreeMap;
 
@@ -68,6 +73,8 @@ pub struct QueueLoad;
 
 /// What differential computes: a period and its load.
 pub type Record = (Period, Load);
+
+const _: () = assert!(8 + size_of::<Record>() <= 128 && 16 + size_of::<Record>() <= 136); // the doc's
 
 /// Loads per period.
 pub(crate) fn relate(

@@ -9,6 +9,11 @@
 //! promised instant has passed; the timer that says so fires on the first millisecond at which it
 //! is so. Of a case that somebody works on: `kept` if work began by the promised instant, else
 //! `missed`. A case whose lease ends waits again, and is judged as if nobody had begun.
+//!
+//! # State
+//! Beside its name 8 bytes per case that is not resolved: the record is that of [`crate::queues`],
+//! shared with `priority_queue`, and the row is made when it is read. While it waits one timer,
+//! which fires twice at most. Shrinks when cases are resolved.
 
 use std::collections::BTreeMap;
 

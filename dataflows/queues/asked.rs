@@ -1,9 +1,9 @@
 //! What the folds tell the relations about queues: projected, and summed where that will do.
 //!
 //! # Meaning
-//! [`Asked`]: of each case, while it is not resolved, what its rows say; the day on which its person
-//! opened it; and its [`Load`], under its queue's hour and under the whole queue. A case whose
-//! opening is not known waits nowhere. [`Tiers`]: of each customer with a tier, the tier. [`Late`]:
+//! [`Asked`]: of each case, while it is not resolved, what its rows say; the day on which its
+//! customer opened it; and its [`Load`], under its queue's hour and under the whole queue. A case
+//! whose opening is not known waits nowhere. [`Tiers`]: of each customer with a tier, the tier. [`Late`]:
 //! of each order that is late now, its customer. [`Bands`]: of each customer who opened a case, the
 //! band of health, and the better one before. [`Picks`]: of each case handed out, that it was.
 
@@ -232,7 +232,7 @@ impl Project<Orders> for Late {
     }
 }
 
-/// A person, their band of health, and the better one of which they were lately.
+/// A customer, their band of health, and the better one of which they were lately.
 pub(crate) type Standing = (Key, CompactString, Option<CompactString>);
 
 /// Of the health of customers.

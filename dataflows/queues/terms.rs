@@ -39,11 +39,11 @@ pub struct Terms {
     pub sla: Vec<Sla>,
     /// What tiers are left of their time.
     pub tiers: Vec<Pressing>,
-    /// What a case is left of its time while its person's health falls; of a hundred.
+    /// What a case is left of its time while its customer's health falls; of a hundred.
     pub falling: u8,
-    /// The same, while an order of its person is late.
+    /// The same, while an order of its customer is late.
     pub late_order: u8,
-    /// The same, for one of three cases of a person within a week.
+    /// The same, for one of three cases of a customer within a week.
     pub third_case: u8,
     /// A case is due soon when so much of its time is left; of a hundred.
     pub due_soon: u8,
@@ -96,7 +96,7 @@ impl Terms {
         most.map_or(Terms::default().sla[0].times[place], |it| it.times[place])
     }
 
-    /// What becomes of a case of this person.
+    /// What becomes of a case of this customer.
     pub fn bring(&self, severity: u8, opened_at: i64, person: &Person) -> Bring {
         let time = self.time(severity, person);
         let mut class = format_compact!("P{severity}");
