@@ -15,8 +15,9 @@
 //!   accuracy, macro-F1 and expected calibration error, in thousandths ([`crate::models::measure`]).
 //! - Of loads: a row for each row of `load_forecast`, with the errors of such forecasts over the last
 //!   days and how often the band held ([`loads`]).
-//! - Of orders: a row for each model of arrival and stage, with how far it was off and how often orders
-//!   came by when they were told to in nine cases of ten ([`arrivals`]).
+//! - Of orders: a row for each model of arrival and stage, with how far it was off, how often orders
+//!   came by when they were told to in nine cases of ten, and what the risk of being late that they
+//!   were told was worth ([`arrivals`]).
 //!
 //! A key is those parts of it that say something: of a model of texts `sentiment 3`, of loads
 //! `load 1/events/all/60`, of orders `arrival 3/shipped`. What does not apply to a model is null; parts of the key, which are null
@@ -102,6 +103,22 @@ pub static DEF: ViewDef = ViewDef {
             "Of orders: mean distance between eta_p50 and when they arrived.",
         ),
         share("by_p90_permille", "Of orders: share that arrived by eta_p90; 900 is meant."),
+        share(
+            "n_promised",
+            "Of orders: those of n_judged that were promised, and told late_risk_percent.",
+        ),
+        share("risk_told_permille", "Of orders promised: mean of the risk that they were told."),
+        share("late_permille", "Of orders promised: share that arrived after their promise."),
+        share(
+            "brier_permille",
+            "Of orders promised: mean square of risk less what happened, the Brier score; 0 is best, \
+             250 is what always saying even chance comes to.",
+        ),
+        share(
+            "late_auc_permille",
+            "Of orders promised: how often of a late and a punctual one the late one was told the \
+             greater risk, in bands of five percent; ties count half.",
+        ),
         FieldDef::new(
             "judged_until",
             FieldKind::Time,
@@ -132,8 +149,8 @@ struct Quality<'q> {
     of_texts: [Option<i64>; 3],
     /// WAPE, MASE, covered.
     of_loads: [Option<i64>; 3],
-    /// Mean error, by p90.
-    of_orders: [Option<i64>; 2],
+    /// Mean error, by p90; of those promised how many, risk told, late, Brier score, area under the curve.
+    of_orders: [Option<i64>; 7],
     judged_until: Option<i64>,
 }
 

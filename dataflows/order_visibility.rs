@@ -189,7 +189,7 @@ impl Eta {
         });
         let (stage, entered, arrival, model) = told.next()?;
         let [p50, p90] = arrival.shown();
-        let risk = journey.promised_at.map(|it| (arrival.after(it) * 100.0).round() as i64);
+        let risk = journey.promised_at.map(|it| arrival.risk_percent(it));
         let reasons = arrivals::published().reasons(&way, stage, entered);
         Some(Eta { p50, p90, risk, model, reasons })
     }

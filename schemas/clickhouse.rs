@@ -78,6 +78,7 @@ pub const MIGRATIONS: &[Migration] = &[
     ("0033_model_quality_of_all", include_str!("clickhouse/0033_model_quality_of_all.sql")),
     ("0034_order_visibility_reasons", include_str!("clickhouse/0034_order_visibility_reasons.sql")),
     ("0035_sentiment_by_day_past", include_str!("clickhouse/0035_sentiment_by_day_past.sql")),
+    ("0036_model_quality_late_risk", include_str!("clickhouse/0036_model_quality_late_risk.sql")),
     ("0037_load_forecast_reasons", include_str!("clickhouse/0037_load_forecast_reasons.sql")),
 ];
 

@@ -14,15 +14,22 @@
 //! or late in them; those that are still on their way are in no row. What is said later of an order,
 //! also that it is somebody's who was erased, corrects the sums.
 //!
+//! Of those that were promised the risk of being late is judged, too ([`totals`]): the very number that
+//! the order's row shows in the stage ([`crate::models::eta::Arrival::risk_percent`]), against whether
+//! it came after the instant that was promised. One whose promise was past when it entered the stage
+//! was told a hundred there; it counts like any other.
+//!
 //! # Invariants
-//! - Whole numbers only, each the sum of what single orders add: distances in whole minutes.
+//! - Whole numbers only, each the sum of what single orders add: distances in whole minutes, risks in
+//!   whole percent.
 //! - A model is known for as long as one of its orders counts: it is taken away no sooner than ninety
 //!   days after the next one spoke, and none of its orders entered a stage after that. So what an
 //!   order once added is what is taken back for it; what is beyond is dropped on both ways.
 //!
 //! # State
 //! A record for each model, stage and day on which one of its orders entered, twice; none for orders.
-//! Models are sealed once a day: some four hundred rows a tenant.
+//! Models are sealed once a day: some four hundred rows a tenant. A record has 45 numbers, most of them
+//! the counts of bands: together about a megabyte for a tenant whose orders enter every stage daily.
 //!
 //! # Why this way
 //! A timer for each order that arrived would touch it once more when it counts no longer, eighty days
@@ -41,6 +48,8 @@ use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::operator::Operator;
 
+use totals::{Promise, Totals};
+
 use super::{ALL, DEF, Quality};
 use crate::Epoch;
 use crate::fold::Project;
@@ -49,6 +58,8 @@ use crate::models::journeys::Journey;
 use crate::models::lanes::{STAGES, Way};
 use crate::orders::{self, NEVER, Orders, State};
 use crate::publish::Relation;
+
+mod totals;
 
 /// Microseconds.
 const MINUTE: i64 = 60_000_000;
@@ -59,10 +70,6 @@ pub(crate) type Group = (CompactString, CompactString, Status);
 
 /// And the day on which they entered that stage.
 type At = (Group, i64);
-
-/// Orders; minutes between when they arrived and when they were told to with even chance; those of
-/// them that arrived by when they were told to in nine cases of ten.
-type Totals = (i64, i64, i64);
 
 /// What differential computes.
 pub(crate) type Record = (Group, Totals);
@@ -76,27 +83,13 @@ fn ends(day: i64) -> Epoch {
     u64::try_from(micros.div_euclid(1_000)).unwrap_or(0)
 }
 
-/// What an order adds that went this way, was told when it entered a stage, and was delivered: to
-/// whom, and how much; nothing if nothing was told.
-fn judged(
-    way: &Way<'_>,
-    stage: Status,
-    entered: i64,
-    delivered: i64,
-) -> Option<(CompactString, Totals)> {
-    let (arrival, model) = published().of(way, stage, entered)?;
-    let [p50, p90] = arrival.shown();
-    let off = delivered.saturating_sub(p50).saturating_abs().div_euclid(MINUTE);
-    Some((model, (1, off, i64::from(delivered <= p90))))
-}
-
 /// All that what an order adds depends on.
 #[derive(PartialEq)]
 struct Arrival<'s> {
     /// From, to, seller (or carrier).
     places: [Option<&'s str>; 3],
-    /// From placed to promised.
-    promised: Option<i64>,
+    placed_at: Option<i64>,
+    promised_at: Option<i64>,
     /// When it entered each stage, if something may have been told of it then.
     entered: [Option<i64>; STAGES.len()],
     delivered: i64,
@@ -117,24 +110,39 @@ impl<'s> Arrival<'s> {
             first = at.unwrap_or(first);
         }
         entered.iter().flatten().next()?;
-        let promised = (promised != NEVER).then_some(promised).zip(state.placed_at());
-        Some(Arrival {
-            places: state.first_way(),
-            promised: promised.map(|(by, since)| by - since),
-            entered,
-            delivered,
-        })
+        let promised_at = (promised != NEVER).then_some(promised);
+        // How long it was promised is all that it counts for.
+        let placed_at = promised_at.and_then(|_| state.placed_at());
+        Some(Arrival { places: state.first_way(), placed_at, promised_at, entered, delivered })
     }
 
     /// What it adds, stage by stage.
     fn adds<'a>(&'a self, tenant: &'a str) -> impl Iterator<Item = (At, Totals)> + 'a {
         let [from, to, seller] = self.places;
-        let way = Way { tenant, from, to, seller, promised: self.promised };
+        let promised = self.promised_at.zip(self.placed_at).map(|(by, since)| by - since);
+        let way = Way { tenant, from, to, seller, promised };
         STAGES.into_iter().zip(self.entered).filter_map(move |(stage, entered)| {
             let entered = entered?;
-            let (model, totals) = judged(&way, stage, entered, self.delivered)?;
+            let (model, totals) = self.judged(&way, stage, entered)?;
             Some((((tenant.into(), model, stage), entered.div_euclid(DAY)), totals))
         })
+    }
+
+    /// What it adds that was told when it entered a stage: to whom, and how much; nothing if nothing
+    /// was told.
+    fn judged(
+        &self,
+        way: &Way<'_>,
+        stage: Status,
+        entered: i64,
+    ) -> Option<(CompactString, Totals)> {
+        let (arrival, model) = published().of(way, stage, entered)?;
+        let [p50, p90] = arrival.shown();
+        let off = self.delivered.saturating_sub(p50).saturating_abs().div_euclid(MINUTE);
+        let promise = self
+            .promised_at
+            .map(|by| Promise { risk: arrival.risk_percent(by), is_late: self.delivered > by });
+        Some((model, Totals::of(off, self.delivered <= p90, promise)))
     }
 }
 
@@ -160,8 +168,8 @@ impl Project<Orders> for Arrived {
         if old == new {
             return;
         }
-        for (at, (n, off, by_p90)) in old.iter().flat_map(|it| it.adds(name.tenant())) {
-            self.all.entry(at).or_default().plus_equals(&(-n, -off, -by_p90));
+        for (at, less) in old.iter().flat_map(|it| it.adds(name.tenant())) {
+            self.all.entry(at).or_default().plus_equals(&less.taken_back());
         }
         for (at, more) in new.iter().flat_map(|it| it.adds(name.tenant())) {
             self.all.entry(at).or_default().plus_equals(&more);
@@ -182,7 +190,7 @@ pub(crate) fn relate<'s>(
     expire(arrived).reduce_named("model_quality", |_, days, summed: &mut Vec<(Totals, isize)>| {
         let mut all = Totals::default();
         days.iter().for_each(|it| all.plus_equals(&it.1));
-        if all.0 > 0 {
+        if all.n > 0 {
             summed.push((all, 1));
         }
     })
@@ -220,7 +228,7 @@ fn expire<'s>(
             while let Some(day) = through.first_entry().filter(|it| *it.key() < next) {
                 let (due, sums) = day.remove_entry();
                 let back = sums.into_iter().filter(|it| !it.1.is_zero());
-                let back = back.map(|(at, (n, off, by_p90))| (at, due, (-n, -off, -by_p90)));
+                let back = back.map(|(at, totals)| (at, due, totals.taken_back()));
                 output.session(&capability.delayed(&due)).give_iterator(back);
             }
             capability.downgrade(&next);
@@ -237,15 +245,13 @@ impl Relation for OfArrivals {
         Name::new(tenant, &key_text(&[model, stage.as_str()]))
     }
 
-    fn row(((_, model, stage), (n, off, by_p90)): &Record) -> Row {
-        let hours = 60 * n;
+    fn row(((_, model, stage), totals): &Record) -> Row {
         Quality {
             model: model.clone(),
             of: stage.as_str(),
             series: ALL,
-            n_judged: *n,
-            // To the next whole hour.
-            of_orders: [Some((off + hours / 2) / hours), Some(by_p90 * 1_000 / n)],
+            n_judged: totals.n,
+            of_orders: totals.said(),
             ..Quality::default()
         }
         .row()
@@ -256,8 +262,9 @@ impl Relation for OfArrivals {
 pub(super) fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
     /// Tenant, model, stage.
     type Whose = (String, String, &'static str);
-    // Of each order, minutes off, and whether it came by p90.
-    let mut sums: BTreeMap<Whose, Vec<(i64, bool)>> = BTreeMap::new();
+    /// Minutes off, whether it came by p90, and if it was promised the risk told and whether it was late.
+    type Told = (i64, bool, Option<(i64, bool)>);
+    let mut sums: BTreeMap<Whose, Vec<Told>> = BTreeMap::new();
     for (name, row) in orders::reference(events, now) {
         let at = |field: &str| match row.values[orders::DEF.position(field).expect("a field")] {
             Value::Time(it) => Some(it),
@@ -287,13 +294,24 @@ pub(super) fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name,
             let [p50, p90] = [0.5, 0.9].map(|it| arrival.by(it).div_euclid(1_000) * 1_000);
             let group = (name.tenant().to_string(), model.to_string(), of);
             let minutes = (delivered - p50).abs() / 60_000_000;
-            sums.entry(group).or_default().push((minutes, delivered <= p90));
+            let promise = journey.promised_at.map(|by| {
+                // As `order_visibility` shows it.
+                ((arrival.after(by) * 100.0).round() as i64, delivered > by)
+            });
+            sums.entry(group).or_default().push((minutes, delivered <= p90, promise));
         }
     }
     let rows = sums.into_iter().map(|((tenant, model, of), orders)| {
         let n = orders.len() as i64;
         let minutes: i64 = orders.iter().map(|it| it.0).sum();
         let in_time = orders.iter().filter(|it| it.1).count() as i64;
+        let promised: Vec<(i64, bool)> = orders.iter().filter_map(|it| it.2).collect();
+        let mean = |of: &dyn Fn(&(i64, bool)) -> i64| match promised.len() {
+            0 => Value::Null,
+            n => {
+                Value::Int((promised.iter().map(of).sum::<i64>() as f64 / n as f64).round() as i64)
+            }
+        };
         let name = Name::new(&tenant, &key_text(&[&model, of]));
         let values = DEF.fields.iter().map(|field| match field.name {
             "model" => Value::Text(model.as_str().into()),
@@ -303,11 +321,37 @@ pub(super) fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name,
             "n_judged" => Value::Int(n),
             "mean_error_hours" => Value::Int((minutes as f64 / n as f64 / 60.0).round() as i64),
             "by_p90_permille" => Value::Int(in_time * 1_000 / n),
+            "n_promised" => Value::Int(promised.len() as i64),
+            "risk_told_permille" => mean(&|it| it.0 * 10),
+            "late_permille" => mean(&|it| i64::from(it.1) * 1_000),
+            "brier_permille" => brier(&promised),
+            "late_auc_permille" => area(&promised),
             _ => Value::Null,
         });
         (name, Row { values: values.collect() })
     });
     rows.collect()
+}
+
+/// Over pairs of risk and whether it was late: the mean of (risk - late)².
+fn brier(promised: &[(i64, bool)]) -> Value {
+    if promised.is_empty() {
+        return Value::Null;
+    }
+    let off = |it: &(i64, bool)| it.0 - i64::from(it.1) * 100;
+    let squares: i64 = promised.iter().map(|it| off(it).pow(2)).sum();
+    Value::Int((squares as f64 / 10.0 / promised.len() as f64).round() as i64)
+}
+
+/// Each late one against each punctual one, by bands of five percent.
+fn area(promised: &[(i64, bool)]) -> Value {
+    let of = |late| promised.iter().filter(move |it| it.1 == late).map(|it| (it.0 / 5).min(19));
+    let halves = |a: i64, b: i64| 1 + (a - b).signum();
+    let pairs = of(true).flat_map(|late| of(false).map(move |it| halves(late, it)));
+    match of(true).count() * of(false).count() {
+        0 => Value::Null,
+        n => Value::Int((pairs.sum::<i64>() as f64 * 500.0 / n as f64).round() as i64),
+    }
 }
 
 #[cfg(test)]

@@ -443,6 +443,11 @@ impl Arrival {
         [0.5, 0.9].map(|chance| self.by(chance).div_euclid(1_000) * 1_000)
     }
 
+    /// The chance that it breaks a promise, in whole percent, for so it is shown.
+    pub fn risk_percent(&self, promised_at: i64) -> i64 {
+        (self.after(promised_at) * 100.0).round() as i64
+    }
+
     /// The instant by which it has come with this chance.
     pub fn by(&self, chance: f64) -> i64 {
         let mut before = 1.0;

@@ -162,3 +162,116 @@ fn late_facts_correct() {
     assert_eq!(gone["arrival 7/paid"][0], 1);
     assert_eq!(gone["arrival 7/shipped"][0], 1);
 }
+
+/// Placed a day before the model's first, promised at an instant, paid in the model's first hour.
+fn promised(order: &'static str, by: i64) -> [(i64, Data<'static>); 2] {
+    let placed = OrderPlaced {
+        order: order.into(),
+        customer: "c".into(),
+        currency: Currency::parse("EUR").unwrap(),
+        lines: vec![],
+        promised_at: Some(THEN + by),
+        channel: None,
+    };
+    [(-DAY, Data::OrderPlaced(placed)), (HOUR, status(order, Status::Paid))]
+}
+
+/// Goal: the risk of being late is judged as orders' rows show it while they are on their way, by those
+/// that were promised only; a promise that is kept to the microsecond is kept. Method: orders that are
+/// promised early and late, and come in time and not; their risks are read from `order_visibility`
+/// before they come, and the figures reckoned here by their definitions.
+#[test]
+fn the_risk_told_is_judged() {
+    // Promised, and arrived.
+    let orders = [
+        ("p", 2 * DAY, 3 * DAY, true),
+        ("q", 3 * DAY, 3 * DAY, false),
+        ("r", 8 * DAY, 3 * DAY, false),
+        ("s", 3 * DAY + 6 * HOUR, 4 * DAY, true),
+        ("u", 8 * DAY, 9 * DAY, true),
+        // It was past when it was paid.
+        ("v", 0, 2 * DAY, true),
+    ];
+    let on_its_way = orders.iter().flat_map(|it| promised(it.0, it.1));
+    let on_its_way = on_its_way.chain([(HOUR, status("w", Status::Paid))]);
+    let arrived = orders.iter().map(|it| (it.2, status(it.0, Status::Delivered)));
+    let arrived = arrived.chain([(3 * DAY, status("w", Status::Delivered))]);
+    let number = |it: Vec<(i64, Data<'static>)>| -> Vec<Event<'static>> {
+        it.into_iter().enumerate().map(|(n, (at, data))| event(n, THEN + at, data)).collect()
+    };
+    arrivals_published();
+    let waiting = number(on_its_way.clone().collect());
+    let waiting = play_until(waiting, vec![ms(DAY)]).remove(0);
+    let def = &crate::order_visibility::DEF;
+    let risk = |order: &str| {
+        let row = &waiting["order_visibility"][&Name::new("t", order)];
+        match row.values[def.position("late_risk_percent").unwrap()] {
+            Value::Int(it) => it,
+            ref other => panic!("{order}: {other:?}"),
+        }
+    };
+    let risks = orders.map(|it| (risk(it.0), it.3));
+    assert_eq!(risks[5].0, 100);
+    assert!(risks[0].0 > risks[3].0 && risks[3].0 > risks[2].0, "{risks:?}");
+    let n = risks.len() as i64;
+    let told = risks.iter().map(|it| it.0 * 10).sum::<i64>();
+    let brier =
+        risks.iter().map(|(risk, late)| (risk - i64::from(*late) * 100).pow(2)).sum::<i64>();
+    let (mut pairs, mut won) = (0, 0);
+    for late in risks.iter().filter(|it| it.1) {
+        for in_time in risks.iter().filter(|it| !it.1) {
+            pairs += 1;
+            won += 1 + (late.0.min(99) / 5 - in_time.0.min(99) / 5).signum();
+        }
+    }
+    let events = number(on_its_way.chain(arrived).collect());
+    let found = play_until(events.clone(), vec![ms(10 * DAY)]).remove(0).remove("model_quality");
+    let found = found.unwrap();
+    assert_eq!(found, super::super::reference(&events, ms(10 * DAY)));
+    let row = &found[&Name::new("t", "arrival 7/paid")];
+    let of = |it: &str| match row.values[DEF.position(it).unwrap()] {
+        Value::Int(it) => it as f64,
+        ref other => panic!("{it}: {other:?}"),
+    };
+    assert_eq!((of("n_judged"), of("n_promised")), (7.0, 6.0));
+    assert_eq!(of("risk_told_permille"), (told as f64 / n as f64).round());
+    assert_eq!(of("late_permille"), (4_000.0 / 6.0_f64).round());
+    assert_eq!(of("brier_permille"), (brier as f64 / 10.0 / n as f64).round());
+    assert_eq!(of("late_auc_permille"), (won as f64 * 500.0 / pairs as f64).round());
+    // Something is told apart, and not everything.
+    assert!((501.0..1_000.0).contains(&of("late_auc_permille")), "{row:?}");
+}
+
+/// Goal: what is said later of a promise corrects what was added; what nothing can be said of is null.
+/// Method: an order that came is said, later and earlier than before, to have been promised otherwise;
+/// one that was never promised.
+#[test]
+fn late_promises_correct() {
+    let line = |by: i64| promised("p", by).into_iter();
+    let delivered = (3 * DAY, status("p", Status::Delivered));
+    let history = |said: Vec<(i64, Data<'static>)>| -> [Option<Value>; 5] {
+        let number = |(n, (at, data))| event(n, THEN + at, data);
+        let events: Vec<_> = said.into_iter().enumerate().map(number).collect();
+        arrivals_published();
+        let found = play_until(events.clone(), vec![ms(4 * DAY)]).remove(0);
+        assert_eq!(found["model_quality"], super::super::reference(&events, ms(4 * DAY)));
+        let fields = ["n_promised", "risk_told_permille", "late_permille", "brier_permille"];
+        let fields = [fields[0], fields[1], fields[2], fields[3], "late_auc_permille"];
+        let row = found["model_quality"].get(&Name::new("t", "arrival 7/paid"));
+        fields.map(|it| row.map(|row| row.values[DEF.position(it).unwrap()].clone()))
+    };
+    let int = |it: i64| Some(Value::Int(it));
+    let null = Some(Value::Null);
+    let late: Vec<_> = line(0).chain([delivered.clone()]).collect();
+    let kept = [int(1), int(1_000), int(1_000), int(0), null.clone()];
+    assert_eq!(history(late.clone()), kept);
+    // The newest statement of it being placed holds, in any order of them.
+    let mut again = line(60 * DAY);
+    let (at, data) = again.next().unwrap();
+    let corrected = late.iter().cloned().chain([(at + HOUR, data.clone())]).collect();
+    assert_eq!(history(corrected), [int(1), int(0), int(0), int(0), null.clone()]);
+    let older = late.iter().cloned().chain([(at - HOUR, data)]).collect();
+    assert_eq!(history(older), kept);
+    let unpromised = vec![(HOUR, status("p", Status::Paid)), delivered];
+    assert_eq!(history(unpromised), [int(0), null.clone(), null.clone(), null.clone(), null]);
+}
