@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use differential_dataflow::VecCollection;
-use schemas::events::{CaseOpened, Data, Event, Identified, Line, OrderPlaced};
+use schemas::events::{CaseOpened, Data, Event, Identified, Line, OrderPlaced, Status};
 use schemas::names::{Currency, Kind, Name, Secret};
 use schemas::reading::Instants;
 use schemas::rows::Row;
@@ -18,6 +18,7 @@ use crate::dedup::{Dedup, DedupLimits};
 use crate::inputs::Updates;
 use crate::models::arrivals::{Speaker, published};
 use crate::models::lanes::{Lane, Lanes, QUARTER, STAGES, Way};
+use crate::models::silences::{ORDERS_MIN, Stay};
 
 const SECRET: Secret = Secret([3; 16]);
 pub(crate) const START: u64 = 1_767_225_600_000;
@@ -91,7 +92,8 @@ pub(crate) fn opened(customer: &'static str, case: &'static str) -> Data<'static
 pub(crate) const THEN: i64 = 47_482 * 4 * QUARTER;
 
 /// From [`THEN`] on there is a model, `arrival 7`, which says of every order of the tenant `t` that it
-/// takes three days from each stage, and of those of `u` when they are paid.
+/// takes three days from each stage, and of those of `u` when they are paid; and of those of `quiet` that
+/// nothing is said of them for a day once they are paid.
 pub(crate) fn arrivals_published() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
@@ -104,6 +106,8 @@ pub(crate) fn arrivals_published() {
                 lanes.arrived(&lane, at, at + 3 * day, 5);
             }
         }
+        let stay = Stay { status: Status::Paid, entered: 0, silence: day, went_on: true };
+        lanes.silences.add("quiet", [None; 2], &stay, ORDERS_MIN);
         let model = lanes.sealed(THEN).expect("enough orders arrived");
         published().set(vec![Speaker::new(model, "arrival 7", THEN)]);
     });

@@ -17,10 +17,12 @@
 //!   days and how often the band held ([`loads`]).
 //! - Of orders: a row for each model of arrival and stage, with how far it was off, how often orders
 //!   came by when they were told to in nine cases of ten, and what the risk of being late that they
-//!   were told was worth ([`arrivals`]).
+//!   were told was worth; and a row for each such model and status in which orders stood, with how often
+//!   nothing was said for no longer than was said to be usual ([`arrivals`]).
 //!
 //! A key is those parts of it that say something: of a model of texts `sentiment 3`, of loads
-//! `load 1/events/all/60`, of orders `arrival 3/shipped`. What does not apply to a model is null; parts of the key, which are null
+//! `load 1/events/all/60`, of orders `arrival 3/shipped`, of silences
+//! `arrival 3/silences/shipped`. What does not apply to a model is null; parts of the key, which are null
 //! nowhere, are `all` and 0.
 //!
 //! # State
@@ -62,14 +64,15 @@ pub static DEF: ViewDef = ViewDef {
             false,
             true,
             "What it speaks of: texts; loads, events or measured ones; when orders arrive, as said at a \
-             stage of their way.",
+             stage of their way; silences, of orders that stood somewhere.",
         ),
         FieldDef::new(
             "series",
             FieldKind::Text,
             false,
             true,
-            "Which series of loads, as in load_forecast; all, of anything else.",
+            "Which series of loads, as in load_forecast; of silences, where the orders stood; all, of \
+             anything else.",
         ),
         FieldDef::new(
             "bucket_minutes",
@@ -84,7 +87,7 @@ pub static DEF: ViewDef = ViewDef {
             false,
             false,
             "What it is judged by: texts that came with a rating; buckets of the last days; orders \
-             that arrived.",
+             that arrived; their stays.",
         ),
         share("accuracy_permille", "Share of right labels."),
         share("macro_f1_permille", "Mean over the labels of 2 tp / (2 tp + fp + fn)."),
@@ -119,6 +122,10 @@ pub static DEF: ViewDef = ViewDef {
             "Of orders promised: how often of a late and a punctual one the late one was told the \
              greater risk, in bands of five percent; ties count half.",
         ),
+        share(
+            "by_p95_permille",
+            "Of silences: share of stays without a longer one than was said to be usual; 950 is meant.",
+        ),
         FieldDef::new(
             "judged_until",
             FieldKind::Time,
@@ -151,6 +158,8 @@ struct Quality<'q> {
     of_loads: [Option<i64>; 3],
     /// Mean error, by p90; of those promised how many, risk told, late, Brier score, area under the curve.
     of_orders: [Option<i64>; 7],
+    /// By p95.
+    of_silences: Option<i64>,
     judged_until: Option<i64>,
 }
 
@@ -164,7 +173,8 @@ impl Quality<'_> {
             Value::Int(self.bucket_minutes),
             Value::Int(self.n_judged),
         ];
-        let shares = self.of_texts.into_iter().chain(self.of_loads).chain(self.of_orders).map(int);
+        let shares = self.of_texts.into_iter().chain(self.of_loads).chain(self.of_orders);
+        let shares = shares.chain([self.of_silences]).map(int);
         let until = self.judged_until.map_or(Value::Null, Value::Time);
         Row { values: key.into_iter().chain(shares).chain([until]).collect() }
     }

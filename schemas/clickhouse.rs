@@ -78,7 +78,10 @@ pub const MIGRATIONS: &[Migration] = &[
     ("0033_model_quality_of_all", include_str!("clickhouse/0033_model_quality_of_all.sql")),
     ("0034_order_visibility_reasons", include_str!("clickhouse/0034_order_visibility_reasons.sql")),
     ("0035_sentiment_by_day_past", include_str!("clickhouse/0035_sentiment_by_day_past.sql")),
-    ("0036_model_quality_late_risk", include_str!("clickhouse/0036_model_quality_late_risk.sql")),
+    (
+        "0036_model_quality_of_promises_and_silences",
+        include_str!("clickhouse/0036_model_quality_of_promises_and_silences.sql"),
+    ),
     ("0037_load_forecast_reasons", include_str!("clickhouse/0037_load_forecast_reasons.sql")),
 ];
 
@@ -180,6 +183,7 @@ pub const CLOSED: &[(&str, &str, &[&str])] = &[
             "quality_checked",
             "shipped",
             "out_for_delivery",
+            "silences",
         ],
     ),
     ("identifiers", "why_not", &["blocked", "kind", "too_many"]),

@@ -1,4 +1,4 @@
-//! How right it was what orders were told of when they arrive.
+//! How right it was what orders were told of when they arrive, and of how long nothing is said of them.
 //!
 //! ```text
 //!  fold orders ─(orders that arrived, summed by model, stage and day)─▶ expire ─▶ reduce ─▶ publish
@@ -19,6 +19,12 @@
 //! it came after the instant that was promised. One whose promise was past when it entered the stage
 //! was told a hundred there; it counts like any other.
 //!
+//! And a row for each model and status in which such orders stood before they arrived, if it said how
+//! long nothing is usually said there ([`crate::models::silences`]), by which an order is stuck: of their
+//! stays, by what was told when they began, those whose longest silence was no longer. That is meant to
+//! be nineteen of twenty. A stay counts from the UTC day on which it began. What a newer model says of
+//! a later statement in the same stay is judged by the stays that begin under it.
+//!
 //! # Invariants
 //! - Whole numbers only, each the sum of what single orders add: distances in whole minutes, risks in
 //!   whole percent.
@@ -29,11 +35,14 @@
 //! # State
 //! A record for each model, stage and day on which one of its orders entered, twice; none for orders.
 //! Models are sealed once a day: some four hundred rows a tenant. A record has 45 numbers, most of them
-//! the counts of bands: together about a megabyte for a tenant whose orders enter every stage daily.
+//! the counts of bands: together about a megabyte for a tenant whose orders enter every stage daily, and
+//! as much for silences.
 //!
 //! # Why this way
 //! A timer for each order that arrived would touch it once more when it counts no longer, eighty days
-//! later, and its row would go to every sink again.
+//! later, and its row would go to every sink again. Stays judged when they end, and not when their order
+//! arrives, would be looked for at every statement about every order. The price: stays of orders that
+//! never arrived are not among them, so the share is a little better than that of all orders.
 
 use std::collections::BTreeMap;
 
@@ -44,6 +53,7 @@ use hashbrown::HashMap;
 use schemas::events::{Event, Status};
 use schemas::names::{Name, key_text};
 use schemas::rows::{Row, Value, ViewDef};
+use serde::{Deserialize, Serialize};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::operator::Operator;
@@ -56,6 +66,7 @@ use crate::fold::Project;
 use crate::models::arrivals::{SHOWN, published};
 use crate::models::journeys::Journey;
 use crate::models::lanes::{STAGES, Way};
+use crate::models::silences::{self, Stay};
 use crate::orders::{self, NEVER, Orders, State};
 use crate::publish::Relation;
 
@@ -65,8 +76,20 @@ mod totals;
 const MINUTE: i64 = 60_000_000;
 const DAY: i64 = 1_440 * MINUTE;
 
-/// Whose orders, who told them, and at which stage.
-pub(crate) type Group = (CompactString, CompactString, Status);
+/// What a key says of silences.
+const SILENCES: &str = "silences";
+
+/// What was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) enum Of {
+    /// When it arrives, at a stage.
+    Arrival(Status),
+    /// How long nothing is said of it where it stands.
+    Silence(Status),
+}
+
+/// Whose orders, who told them, and what.
+pub(crate) type Group = (CompactString, CompactString, Of);
 
 /// And the day on which they entered that stage.
 type At = (Group, i64);
@@ -93,6 +116,8 @@ struct Arrival<'s> {
     /// When it entered each stage, if something may have been told of it then.
     entered: [Option<i64>; STAGES.len()],
     delivered: i64,
+    /// Where it stood before.
+    stays: Vec<Stay>,
 }
 
 impl<'s> Arrival<'s> {
@@ -109,23 +134,35 @@ impl<'s> Arrival<'s> {
             *at = at.filter(|at| *at < first);
             first = at.unwrap_or(first);
         }
-        entered.iter().flatten().next()?;
+        let stays = state.stays();
+        if stays.is_empty() && entered.iter().all(Option::is_none) {
+            return None;
+        }
         let promised_at = (promised != NEVER).then_some(promised);
         // How long it was promised is all that it counts for.
         let placed_at = promised_at.and_then(|_| state.placed_at());
-        Some(Arrival { places: state.first_way(), placed_at, promised_at, entered, delivered })
+        let places = state.first_way();
+        Some(Arrival { places, placed_at, promised_at, entered, delivered, stays })
     }
 
-    /// What it adds, stage by stage.
+    /// What it adds, stage by stage and stay by stay.
     fn adds<'a>(&'a self, tenant: &'a str) -> impl Iterator<Item = (At, Totals)> + 'a {
         let [from, to, seller] = self.places;
         let promised = self.promised_at.zip(self.placed_at).map(|(by, since)| by - since);
         let way = Way { tenant, from, to, seller, promised };
-        STAGES.into_iter().zip(self.entered).filter_map(move |(stage, entered)| {
+        let at = |model, of, entered: i64| ((tenant.into(), model, of), entered.div_euclid(DAY));
+        let of_stages = STAGES.into_iter().zip(self.entered).filter_map(move |(stage, entered)| {
             let entered = entered?;
             let (model, totals) = self.judged(&way, stage, entered)?;
-            Some((((tenant.into(), model, stage), entered.div_euclid(DAY)), totals))
-        })
+            Some((at(model, Of::Arrival(stage), entered), totals))
+        });
+        let of_stays = self.stays.iter().filter_map(move |it| {
+            let said = published().patience_by(tenant, it.status, it.entered, || [from, to]);
+            let (usual, model) = said?;
+            let totals = Totals::of(0, it.silence <= usual, None);
+            Some((at(model, Of::Silence(it.status), it.entered), totals))
+        });
+        of_stages.chain(of_stays)
     }
 
     /// What it adds that was told when it entered a stage: to whom, and how much; nothing if nothing
@@ -241,20 +278,31 @@ impl Relation for OfArrivals {
     const DEF: &'static ViewDef = &DEF;
     type Record = Record;
 
-    fn name(((tenant, model, stage), _): &Record) -> Name {
-        Name::new(tenant, &key_text(&[model, stage.as_str()]))
+    fn name(((tenant, model, of), _): &Record) -> Name {
+        let key = match of {
+            Of::Arrival(stage) => key_text(&[model, stage.as_str()]),
+            Of::Silence(status) => key_text(&[model, SILENCES, status.as_str()]),
+        };
+        Name::new(tenant, &key)
     }
 
-    fn row(((_, model, stage), totals): &Record) -> Row {
-        Quality {
-            model: model.clone(),
-            of: stage.as_str(),
-            series: ALL,
-            n_judged: totals.n,
-            of_orders: totals.said(),
-            ..Quality::default()
-        }
-        .row()
+    fn row(((_, model, of), totals): &Record) -> Row {
+        let (model, n_judged) = (model.clone(), totals.n);
+        let it = match of {
+            Of::Arrival(stage) => Quality {
+                of: stage.as_str(),
+                series: ALL,
+                of_orders: totals.of_orders(),
+                ..Quality::default()
+            },
+            Of::Silence(status) => Quality {
+                of: SILENCES,
+                series: status.as_str(),
+                of_silences: totals.in_time(),
+                ..Quality::default()
+            },
+        };
+        Quality { model, n_judged, ..it }.row()
     }
 }
 
@@ -301,7 +349,7 @@ pub(super) fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name,
             sums.entry(group).or_default().push((minutes, delivered <= p90, promise));
         }
     }
-    let rows = sums.into_iter().map(|((tenant, model, of), orders)| {
+    let arrivals = sums.into_iter().map(|((tenant, model, of), orders)| {
         let n = orders.len() as i64;
         let minutes: i64 = orders.iter().map(|it| it.0).sum();
         let in_time = orders.iter().filter(|it| it.1).count() as i64;
@@ -328,6 +376,64 @@ pub(super) fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name,
             "late_auc_permille" => area(&promised),
             _ => Value::Null,
         });
+        (name, Row { values: values.collect() })
+    });
+    let mut rows: BTreeMap<Name, Row> = arrivals.collect();
+    rows.extend(reference_of_silences(events, now));
+    rows
+}
+
+/// Of each order that was delivered, and not ended before: each time that it stood somewhere, whether
+/// something was said of it often enough.
+fn reference_of_silences(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
+    let mut sums: BTreeMap<(String, String, &str), Vec<bool>> = BTreeMap::new();
+    for (name, row) in orders::reference(events, now) {
+        let of = |field: &str| &row.values[orders::DEF.position(field).expect("a field")];
+        let Value::Time(delivered) = *of("delivered_at") else { continue };
+        let before = |it: &str| matches!(of(it), Value::Time(it) if *it < delivered);
+        if before("cancelled_at") || before("returned_at") {
+            continue;
+        }
+        let Value::Json(timeline) = of("timeline") else { panic!("a list") };
+        let said = timeline.as_array().expect("a list").iter().map(|it| {
+            let at = it["at"].as_str().and_then(schemas::time::parse_rfc3339).expect("an instant");
+            let status = it["status"].as_str().and_then(Status::parse).expect("a status");
+            (at, status, it.get("line").is_some())
+        });
+        let said: Vec<(i64, Status, bool)> = said.collect();
+        // Statements of the whole order that say where it stands from then on.
+        let mut stands: Vec<usize> = (0..said.len()).filter(|it| !said[*it].2).collect();
+        stands.dedup_by_key(|it| said[*it].1);
+        for (from, to) in stands.iter().zip(stands.iter().skip(1)) {
+            let ((entered, status, _), (_, next, _)) = (said[*from], said[*to]);
+            if matches!(status, Status::Delivered | Status::Cancelled) {
+                break;
+            }
+            // Eighty days from the midnight that comes.
+            let is_past = now as i64 * 1_000 >= (entered.div_euclid(DAY) + 81) * DAY;
+            if is_past || matches!(next, Status::Cancelled | Status::Returned) {
+                continue;
+            }
+            let places = || silences::places(&row);
+            let usual = published().patience_by(name.tenant(), status, entered, places);
+            let Some((usual, model)) = usual else { continue };
+            let in_time = said[*from..=*to].windows(2).all(|it| it[1].0 - it[0].0 <= usual);
+            let group = (name.tenant().to_string(), model.to_string(), status.as_str());
+            sums.entry(group).or_default().push(in_time);
+        }
+    }
+    let rows = sums.into_iter().map(|((tenant, model, status), stays)| {
+        let in_time = stays.iter().filter(|it| **it).count();
+        let values = DEF.fields.iter().map(|field| match field.name {
+            "model" => Value::Text(model.as_str().into()),
+            "of" => Value::Text("silences".into()),
+            "series" => Value::Text(status.into()),
+            "bucket_minutes" => Value::Int(0),
+            "n_judged" => Value::Int(stays.len() as i64),
+            "by_p95_permille" => Value::Int((in_time * 1_000 / stays.len()) as i64),
+            _ => Value::Null,
+        });
+        let name = Name::new(&tenant, &key_text(&[&model, "silences", status]));
         (name, Row { values: values.collect() })
     });
     rows.collect()

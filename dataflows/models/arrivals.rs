@@ -137,12 +137,35 @@ impl Arrivals {
         said_at: i64,
         places: impl FnOnce() -> [Option<&'p str>; 2],
     ) -> Option<i64> {
+        self.patient(tenant, status, said_at, places, |_, usual| usual)
+    }
+
+    /// The same, and the name of who says so.
+    pub fn patience_by<'p>(
+        &self,
+        tenant: &str,
+        status: Status,
+        said_at: i64,
+        places: impl FnOnce() -> [Option<&'p str>; 2],
+    ) -> Option<(i64, CompactString)> {
+        self.patient(tenant, status, said_at, places, |by, usual| (usual, by.name.clone()))
+    }
+
+    #[inline]
+    fn patient<'p, T>(
+        &self,
+        tenant: &str,
+        status: Status,
+        said_at: i64,
+        places: impl FnOnce() -> [Option<&'p str>; 2],
+        told: impl FnOnce(&Speaker, i64) -> T,
+    ) -> Option<T> {
         if said_at < self.patient_from.load(Ordering::Relaxed) {
             return None;
         }
         let all = self.all.read();
         let it = all.iter().rfind(|it| it.since <= said_at)?;
-        it.model.patience().of(tenant, status, places())
+        it.model.patience().of(tenant, status, places()).map(|usual| told(it, usual))
     }
 
     /// When an order arrives that entered a stage at an instant, and the name of who says so.

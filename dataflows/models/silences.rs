@@ -251,6 +251,14 @@ fn stays_of(said: impl Iterator<Item = (i64, Status, bool)>, boundary: i64) -> V
     all
 }
 
+/// The stays of an order that went on, of what was said of it, oldest first: when, which status,
+/// whether of a line only.
+pub(crate) fn went_on(said: impl Iterator<Item = (i64, Status, bool)>) -> Vec<Stay> {
+    let mut all = of_timeline(said).0;
+    all.retain(|it| it.went_on);
+    all
+}
+
 /// What a row says of an order, oldest first: when, which status, whether of a line only.
 fn said(row: &Row) -> impl Iterator<Item = (i64, Status, bool)> {
     list(row, "timeline").iter().filter_map(|it| {

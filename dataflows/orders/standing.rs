@@ -18,7 +18,7 @@ use super::way::{self, Way};
 use super::{Facts, NEVER, State};
 use crate::models::arrivals::{SHOWN, published};
 use crate::models::lanes::STAGES;
-use crate::models::silences::SILENCE_MIN;
+use crate::models::silences::{SILENCE_MIN, Stay, went_on};
 
 const DAY: i64 = 86_400_000_000;
 
@@ -190,6 +190,11 @@ impl State {
             }
         }
         first
+    }
+
+    /// Where it stood and went on from, each with its longest silence.
+    pub(crate) fn stays(&self) -> Vec<Stay> {
+        went_on(self.timeline.entries().map(|it| (it.at, it.status, it.line > 0)))
     }
 
     /// When it was placed.

@@ -275,3 +275,75 @@ fn late_promises_correct() {
     let unpromised = vec![(HOUR, status("p", Status::Paid)), delivered];
     assert_eq!(history(unpromised), [int(0), null.clone(), null.clone(), null.clone(), null]);
 }
+
+/// Goal: how long nothing is usually said is judged by the stays of orders that arrived, each by what was
+/// told when it began, for eighty days; statements about lines, and such as say nothing new, are
+/// statements. Method: orders of a tenant of whom nothing is usually said for a day once they are paid,
+/// and nothing is known elsewhere; then it is said late that something was said in between.
+#[test]
+fn silences_are_judged() {
+    let of_line = |order: &'static str| {
+        let (order, line, customer) = (order.into(), Some(1), None);
+        let status = Status::InProduction;
+        Data::OrderStatusChanged(OrderStatusChanged { order, status, line, customer })
+    };
+    let (paid, shipped, delivered) = (Status::Paid, Status::Shipped, Status::Delivered);
+    let mut said = vec![
+        // At once; after two days; after twice twenty hours; to be paid and made, and paid again.
+        (HOUR, status("a", paid)),
+        (13 * HOUR, status("a", shipped)),
+        (3 * DAY, status("a", delivered)),
+        (HOUR, status("b", paid)),
+        (2 * DAY, status("b", shipped)),
+        (3 * DAY, status("b", delivered)),
+        (HOUR, status("c", paid)),
+        (21 * HOUR, of_line("c")),
+        (41 * HOUR, status("c", delivered)),
+        (HOUR, status("d", paid)),
+        (21 * HOUR, status("d", paid)),
+        (41 * HOUR, status("d", Status::Problem)),
+        (DAY + 23 * HOUR, status("d", paid)),
+        (9 * DAY, status("d", delivered)),
+        // On its way, before the model, and over before it came.
+        (HOUR, status("e", paid)),
+        (2 * DAY, status("e", shipped)),
+        (-HOUR, status("f", paid)),
+        (4 * DAY, status("f", delivered)),
+        (HOUR, status("g", paid)),
+        (2 * DAY, status("g", Status::Returned)),
+        (3 * DAY, status("g", delivered)),
+    ];
+    let found = |said: &[(i64, Data<'static>)], instants: Vec<Epoch>| {
+        arrivals_published();
+        let events = said.iter().cloned().enumerate();
+        let events = events.map(|(n, (at, data))| {
+            let tenant = "quiet".into();
+            Event { tenant, ..event(n, THEN + at, data) }
+        });
+        let events: Vec<_> = events.collect();
+        let answers = play_until(events.clone(), instants.clone());
+        let rows = answers.into_iter().zip(instants).map(|(mut answer, now)| {
+            let found = answer.remove("model_quality").unwrap();
+            assert_eq!(found, super::super::reference(&events, now));
+            let found = found.into_iter().filter(|it| it.0.key().starts_with("arrival"));
+            let rows = found.map(|(name, row)| {
+                assert_eq!((name.tenant(), name.key()), ("quiet", "arrival 7/silences/paid"));
+                ["series", "n_judged", "by_p95_permille", "mean_error_hours", "n_promised"]
+                    .map(|it| row.values[DEF.position(it).expect("a field")].clone())
+            });
+            rows.collect::<Vec<_>>()
+        });
+        rows.collect::<Vec<_>>()
+    };
+    let row = |n: i64, share: i64| {
+        let series = Value::Text("paid".into());
+        vec![[series, Value::Int(n), Value::Int(share), Value::Null, Value::Null]]
+    };
+    let ends = [81 * DAY, 82 * DAY].map(ms);
+    let instants = vec![ms(10 * DAY), ends[0] - 1, ends[0], ends[1] - 1, ends[1]];
+    // The second stay of `d` was a day later, and too long.
+    let expected = [row(5, 600), row(5, 600), row(1, 0), row(1, 0), vec![]];
+    assert_eq!(found(&said, instants), expected);
+    said.push((DAY, of_line("b")));
+    assert_eq!(found(&said, vec![ms(10 * DAY)]), [row(5, 800)]);
+}

@@ -29,12 +29,13 @@ const BANDS: usize = 20;
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub(crate) struct Totals {
-    /// How many.
+    /// How many; or how many stays of them.
     pub(super) n: i64,
     /// Minutes between when they arrived and when they were told to with even chance.
     off: i64,
-    /// Those that arrived by when they were told to in nine cases of ten.
-    by_p90: i64,
+    /// Those that arrived by when they were told to in nine cases of ten; of stays those without a
+    /// longer silence than they were told.
+    in_time: i64,
     /// Of those that were promised: percent of risk that they were told.
     risk: i64,
     /// Of those: squared percent between that and what happened.
@@ -52,10 +53,10 @@ pub(super) struct Promise {
 }
 
 impl Totals {
-    /// Of one order.
-    pub(super) fn of(off: i64, is_by_p90: bool, promise: Option<Promise>) -> Totals {
-        let by_p90 = i64::from(is_by_p90);
-        let mut one = Totals { n: 1, off, by_p90, ..Totals::default() };
+    /// Of one order, or stay.
+    pub(super) fn of(off: i64, is_in_time: bool, promise: Option<Promise>) -> Totals {
+        let in_time = i64::from(is_in_time);
+        let mut one = Totals { n: 1, off, in_time, ..Totals::default() };
         if let Some(Promise { risk, is_late }) = promise {
             let happened = if is_late { 100 } else { 0 };
             one.risk = risk;
@@ -67,8 +68,8 @@ impl Totals {
     }
 
     fn each(&mut self) -> impl Iterator<Item = &mut i64> {
-        let Totals { n, off, by_p90, risk, squares, bands } = self;
-        [n, off, by_p90, risk, squares].into_iter().chain(bands.iter_mut().flatten())
+        let Totals { n, off, in_time, risk, squares, bands } = self;
+        [n, off, in_time, risk, squares].into_iter().chain(bands.iter_mut().flatten())
     }
 
     /// The same, taken back.
@@ -80,18 +81,23 @@ impl Totals {
     /// Mean error in hours and by p90; how many were promised, the mean risk that they were told, how
     /// many of them came late, the Brier score, the area under the curve: thousandths, and none
     /// without an order to say it of.
-    pub(super) fn said(&self) -> [Option<i64>; 7] {
+    pub(super) fn of_orders(&self) -> [Option<i64>; 7] {
         let [in_time, late] = [0, 1].map(|it| self.bands.iter().map(|band| band[it]).sum::<i64>());
         let promised = in_time + late;
         [
             nearest(self.off, 60 * self.n),
-            Some(self.by_p90 * 1_000 / self.n),
+            self.in_time(),
             Some(promised),
             nearest(10 * self.risk, promised),
             nearest(1_000 * late, promised),
             nearest(self.squares, 10 * promised),
             self.area(in_time, late),
         ]
+    }
+
+    /// The share that came, or was spoken of, in time.
+    pub(super) fn in_time(&self) -> Option<i64> {
+        (self.n > 0).then(|| self.in_time * 1_000 / self.n)
     }
 
     /// The area under the curve.
@@ -161,26 +167,26 @@ mod tests {
     fn by_hand() {
         // 0.2 in time, 0.8 late, 0.5 late, 0.5 in time: squares 0.04, 0.04, 0.25, 0.25.
         let all = [told(20, false), told(80, true), told(50, true), told(50, false)];
-        let found = sum(&all).said();
+        let found = sum(&all).of_orders();
         // Of four pairs three the right way round, and one alike.
         assert_eq!(found[2..], [Some(4), Some(500), Some(500), Some(145), Some(875)]);
-        let certain = sum(&[told(0, false), told(100, true)]).said();
+        let certain = sum(&[told(0, false), told(100, true)]).of_orders();
         assert_eq!(certain[2..], [Some(2), Some(500), Some(500), Some(0), Some(1_000)]);
-        let wrong = sum(&[told(100, false), told(0, true)]).said();
+        let wrong = sum(&[told(100, false), told(0, true)]).of_orders();
         assert_eq!(wrong[2..], [Some(2), Some(500), Some(500), Some(1_000), Some(0)]);
         // 95 and 100 are of one band; 94 is of another.
-        let alike = sum(&[told(95, false), told(100, true)]).said();
+        let alike = sum(&[told(95, false), told(100, true)]).of_orders();
         assert_eq!(alike[6], Some(500));
-        assert_eq!(sum(&[told(94, false), told(95, true)]).said()[6], Some(1_000));
+        assert_eq!(sum(&[told(94, false), told(95, true)]).of_orders()[6], Some(1_000));
     }
 
     /// Goal: what was added can be taken back, and nothing is said of no orders.
     #[test]
     fn nothing_is_left() {
         let without = Totals::of(90, false, None);
-        assert_eq!(without.said(), [Some(2), Some(0), Some(0), None, None, None, None]);
+        assert_eq!(without.of_orders(), [Some(2), Some(0), Some(0), None, None, None, None]);
         let one = told(35, true);
-        assert_eq!(one.said()[6], None, "a late one, and none to compare it with");
+        assert_eq!(one.of_orders()[6], None, "a late one, and none to compare it with");
         assert!(sum(&[without, one, one.taken_back(), without.taken_back()]).is_zero());
     }
 }
