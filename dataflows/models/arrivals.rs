@@ -151,6 +151,12 @@ impl Arrivals {
         self.patient(tenant, status, said_at, places, |by, usual| (usual, by.name.clone()))
     }
 
+    /// Whether anybody says so of something that was said up to an instant.
+    #[inline]
+    pub fn is_patient_by(&self, at: i64) -> bool {
+        at >= self.patient_from.load(Ordering::Relaxed)
+    }
+
     #[inline]
     fn patient<'p, T>(
         &self,
@@ -160,7 +166,7 @@ impl Arrivals {
         places: impl FnOnce() -> [Option<&'p str>; 2],
         told: impl FnOnce(&Speaker, i64) -> T,
     ) -> Option<T> {
-        if said_at < self.patient_from.load(Ordering::Relaxed) {
+        if !self.is_patient_by(said_at) {
             return None;
         }
         let all = self.all.read();

@@ -192,8 +192,12 @@ impl State {
         first
     }
 
-    /// Where it stood and went on from, each with its longest silence.
+    /// Where it stood and went on from, each with its longest silence; none where all that was said is
+    /// older than whatever says what is usual.
     pub(crate) fn stays(&self) -> Vec<Stay> {
+        if self.timeline.newest_at().is_none_or(|at| !published().is_patient_by(at)) {
+            return vec![];
+        }
         went_on(self.timeline.entries().map(|it| (it.at, it.status, it.line > 0)))
     }
 
