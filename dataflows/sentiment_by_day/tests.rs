@@ -100,7 +100,7 @@ fn value(rows: &BTreeMap<Name, Row>, day: i64, field: &str) -> Value {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
     /// Goal: what is kept is what the plain computation says, whatever the order, the workers and
     /// the epochs, whenever a customer is erased, and after a while as bytes. Method: random days,
     /// summed by three workers in four epochs, and one by one from the other end.
@@ -132,7 +132,9 @@ proptest! {
             if let Some((customer, at)) = erased && at * texts.len() / 4 == n {
                 two.erase(customer);
             }
-            two.through_bytes();
+            if n % 8 == 0 {
+                two.through_bytes();
+            }
         }
         if let Some((customer, _)) = erased {
             let customers = vec![CUSTOMERS[customer].into()];
