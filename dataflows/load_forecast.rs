@@ -4,14 +4,14 @@
 //! `load.measured` says. Out: rows of [`DEF`].
 //!
 //! # Meaning
-//! One row per series and length of its buckets. Series are the tenant's own events (`of` is
-//! `events`: every type and `all` of them, by five minutes and by the hour), and what was measured
-//! outside (`of` is `measured`): of a tenant at most [`SERIES_MAX`] of those ([`bounded`]). At the end of each bucket, by the epoch, the row says what comes in
-//! the next 24 hours, or the next four where buckets are shorter than a quarter of an hour
-//! ([`crate::models::load`]), by the [`KEPT`] weeks before (by five minutes single types by
-//! [`KEPT_OF_TYPES`]), and how right such forecasts were. A bucket in which no event came counts none;
-//! one in which nothing was measured is not known. What is said of a bucket twice is added up. Of a
-//! series with less than two days there is no forecast.
+//! One row per series and length of its buckets. Series are the tenant's own events (`of` is `events`:
+//! every type and `all` of them, by five minutes and by the hour), and what was measured outside (`of`
+//! is `measured`): of a tenant at most [`SERIES_MAX`] of those ([`mod@bounded`]). At the end of each
+//! bucket, by the epoch, the row says what comes in the next 24 hours, or the next four where buckets
+//! are shorter than a quarter of an hour ([`crate::models::load`]), by the [`KEPT`] weeks before (by
+//! five minutes single types by [`KEPT_OF_TYPES`]), and how right such forecasts were. A bucket in
+//! which no event came counts none; one in which nothing was measured is not known. What is said of a
+//! bucket twice is added up. Of a series with less than two days there is no forecast.
 //!
 //! A row is a function of the events up to its epoch: a late event corrects the forecast that
 //! stands, and what was said before is in the changes.
@@ -226,7 +226,7 @@ pub enum Counted {
 }
 
 impl Update {
-    /// To a series that was measured, and stands no more ([`bounded`]).
+    /// To a series that was measured, and stands no more ([`mod@bounded`]).
     const NO_MORE: Update = Update { minutes: 0, bucket: 0, n: 0, counted: Counted::Not };
 
     /// What `load.measured` says, and of which series.
