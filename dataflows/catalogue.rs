@@ -12,7 +12,6 @@ mod door; // where updates go in
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use differential_dataflow::{AsCollection, VecCollection};
 use schemas::events::Event;
@@ -40,7 +39,7 @@ use crate::health::{self, Health};
 use crate::identifiers::Identifiers;
 use crate::identity_conflicts::IdentityConflicts;
 use crate::inputs::{Counts, CountsInto, Updates, fingerprint_of};
-use crate::load_forecast::{LoadForecast, Standing, bounded};
+use crate::load_forecast::{LeftOut, LoadForecast, Standing, bounded};
 use crate::model_quality::arrivals::{self, Arrived, OfArrivals};
 use crate::model_quality::loads::{self, Loads};
 use crate::model_quality::{self, ModelQuality};
@@ -186,8 +185,7 @@ pub struct Views {
     profile_health: Option<Arc<Published<ProfileHealth>>>,
     /// Of `model_quality`.
     of_arrivals: Option<Arc<Published<OfArrivals>>>,
-    /// Measurements of series that have no row.
-    left_out: Arc<AtomicU64>,
+    left_out: Arc<LeftOut>,
 }
 
 impl Views {
@@ -382,10 +380,9 @@ impl Views {
             || self.profile_health.is_some()
     }
 
-    /// Measurements of series beyond those that a tenant may have rows of, since the start
-    /// ([`crate::load_forecast::SERIES_MAX`]).
-    pub fn left_out(&self) -> u64 {
-        self.left_out.load(Relaxed)
+    /// What of `load.measured` is in no row, for there are too many series.
+    pub fn left_out(&self) -> &LeftOut {
+        &self.left_out
     }
 
     /// Multiplicities other than one seen by relations, over all of them.
@@ -625,7 +622,8 @@ impl Sources {
             let notifications =
                 views.notifications.as_ref().map(|map| door(scope, map, index, (), &probe).0);
             let load_forecast = views.load_forecast.as_ref().map(|map| {
-                let (standing, left_out) = (Standing::recalled(map), views.left_out.clone());
+                let standing = Standing::recalled(map, (index, scope.peers()));
+                let left_out = views.left_out.clone();
                 let by = |updates| bounded(updates, standing, left_out);
                 door_by(scope, map, index, (), &probe, by).0
             });

@@ -41,7 +41,7 @@ use crate::{Epoch, Fold, Keep};
 
 mod bounded; // which series measured outside there are rows of
 
-pub use bounded::SERIES_MAX;
+pub use bounded::{LeftOut, SERIES_MAX};
 pub(crate) use bounded::{Standing, bounded};
 
 /// Weeks that a forecast leans on.
@@ -511,9 +511,9 @@ fn reasons(weights: &[f64; WAYS]) -> Json {
 
 impl Keep for LoadForecast {
     const LAYOUT: &'static str = layout!(
-        "load_forecast 2: of every type of events by five minutes and by the hour; minutes of a bucket, \
+        "load_forecast 3: of every type of events by five minutes and by the hour; minutes of a bucket, \
          0, or 1 and 2 where no word means none: of all, of one type, whether anything was said, the first and the newest bucket, buckets that are kept by distance, \
-         each with its value"
+         each with its value (series measured outside: a thousand of a tenant)"
     );
 
     fn store(state: &State, into: &mut Vec<u8>) {

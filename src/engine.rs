@@ -36,7 +36,7 @@ use schemas::reading::Instants;
 
 use crate::epochs::Epochs;
 use crate::ledger::Book;
-use crate::messages::{Applied, AsOf, Epoch, Feeds, Partition, ReadHandle, Rejected};
+use crate::messages::{Applied, AsOf, Epoch, Feeds, LeftOut, Partition, ReadHandle, Rejected};
 use crate::report::Report;
 use crate::tasks;
 use decoder::Judgement;
@@ -227,10 +227,18 @@ impl Engine {
         move || shared.views.anomalies()
     }
 
-    /// Measurements of series beyond those that a tenant may have rows of.
-    pub fn left_out(&self) -> impl Fn() -> u64 + Send + Sync + 'static {
+    /// What of `load.measured` is in no row, for there are too many series: since the start, by tenant.
+    pub fn left_out(&self) -> impl Fn() -> Vec<LeftOut> + Send + Sync + 'static {
         let shared = Arc::clone(&self.shared);
-        move || shared.views.left_out()
+        move || {
+            let all = shared.views.left_out().tenants().into_iter();
+            let told = all.map(|(tenant, it)| LeftOut {
+                tenant: tenant.into(),
+                measurements: it.measurements,
+                pushed_out: it.pushed_out,
+            });
+            told.collect()
+        }
     }
 
     /// How many customers are erased.

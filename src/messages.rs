@@ -286,6 +286,16 @@ impl Counts {
     }
 }
 
+/// What a tenant has less than it measured with `load.measured`, for it names too many series.
+pub struct LeftOut {
+    /// Whose it is.
+    pub tenant: String,
+    /// Measurements of series that had no place when they came.
+    pub measurements: u64,
+    /// Series that had one, and lost it to another.
+    pub pushed_out: u64,
+}
+
 /// The instant of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct AsOf {

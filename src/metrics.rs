@@ -278,8 +278,10 @@ metrics! {
     operator_waiting: Family<OfOperator, Whole> = "operator_waiting_bytes";
     /// Consolidated records whose multiplicity was not one: an alarm.
     anomalies: Count = "relation_anomalies";
-    /// Measurements of outside series beyond those that a tenant may have forecasts of.
+    /// Measurements of outside series that had no place among those that their tenant may have.
     left_out: Count = "load_measured_left_out";
+    /// Outside series that had a place and lost it to another, with all that was measured of them.
+    pushed_out: Count = "load_series_pushed_out";
     /// Identities remembered.
     dedup_entries: Whole = "dedup_entries";
     /// Checkpoints made.

@@ -9,6 +9,7 @@
 
 mod memory; // holds reading back before memory runs out
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::ledger::Book;
-use crate::messages::{Feeds, ReadHandle};
+use crate::messages::{Feeds, LeftOut, ReadHandle};
 use crate::metrics::{Metrics, OfFeed, OfView};
 use crate::usage;
 pub use memory::Cap;
@@ -95,8 +96,8 @@ pub struct Watched {
     pub dedup: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
     /// Multiplicities other than one.
     pub anomalies: Arc<dyn Fn() -> u64 + Send + Sync>,
-    /// Measurements of series beyond those that a tenant may have rows of.
-    pub left_out: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// What of `load.measured` is in no row, by tenant.
+    pub left_out: Arc<dyn Fn() -> Vec<LeftOut> + Send + Sync>,
     /// Notes where the feeds end; called before the ledger is read.
     pub note_tails: Arc<dyn Fn() + Send + Sync>,
     /// Where numbers go.
@@ -128,15 +129,16 @@ struct Seen {
     /// Where the log is to be read on, if something waits there and nothing holds it back.
     unread: Option<u64>,
     unread_at: std::time::Instant,
-    /// Counts that only grow.
+    /// A count that only grows.
     anomalies: u64,
-    left_out: u64,
+    /// The same, by tenant: measurements left out, series pushed out.
+    left_out: BTreeMap<String, (u64, u64)>,
 }
 
 impl Seen {
     fn new(epoch: u64) -> Seen {
         let at = crate::clock::monotonic();
-        Seen { epoch, at, unread: None, unread_at: at, anomalies: 0, left_out: 0 }
+        Seen { epoch, at, unread: None, unread_at: at, anomalies: 0, left_out: BTreeMap::new() }
     }
 }
 
@@ -160,6 +162,8 @@ impl Watched {
             }
             std::thread::park_timeout(PERIOD);
         }
+        // A replay may be over before the first look that finds something.
+        self.look_at_rows(&mut seen);
     }
 
     /// One alarm for syncs that follow one another. `slow`: when the last one was seen.
@@ -241,6 +245,12 @@ impl Watched {
             self.health.caught_up.store(true, SeqCst);
         }
         *self.health.feeds.lock() = reading;
+        self.look_at_rows(seen);
+        self.measure(&ledger, as_of.epoch, waiting);
+    }
+
+    /// What is in no row and should be, or might be expected to.
+    fn look_at_rows(&self, seen: &mut Seen) {
         let now = (self.anomalies)();
         if now > seen.anomalies {
             tracing::error!(
@@ -251,19 +261,22 @@ impl Watched {
             self.metrics.anomalies.add(now - seen.anomalies);
             seen.anomalies = now;
         }
-        let now = (self.left_out)();
-        if now > seen.left_out {
-            // Once: the count goes on.
-            if seen.left_out == 0 {
+        for LeftOut { tenant, measurements, pushed_out } in (self.left_out)() {
+            if !seen.left_out.contains_key(&tenant) {
+                // Once: the counts go on.
                 tracing::warn!(
                     code = "watch/series",
-                    "a tenant measures more series than it may have forecasts of; of the others nothing is kept"
+                    tenant,
+                    measurements,
+                    pushed_out,
+                    "more series are measured than a tenant may have forecasts of; of the others nothing is kept"
                 );
             }
-            self.metrics.left_out.add(now - seen.left_out);
-            seen.left_out = now;
+            let before = seen.left_out.entry(tenant).or_default();
+            self.metrics.left_out.add(measurements - before.0);
+            self.metrics.pushed_out.add(pushed_out - before.1);
+            *before = (measurements, pushed_out);
         }
-        self.measure(&ledger, as_of.epoch, waiting);
     }
 
     fn measure(&self, ledger: &crate::messages::Ledger, epoch: u64, waiting: usize) {

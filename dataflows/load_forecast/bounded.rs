@@ -14,8 +14,8 @@
 //! came first within an epoch is nothing that the events say.
 //!
 //! # State
-//! A name, a fingerprint and sixteen bytes for each series that stands, on one worker; the measurements
-//! of epochs not yet complete. Loaded states are the series that stand. A series that was pushed out
+//! A name, a fingerprint and sixteen bytes for each series that stands, on its tenant's worker; the
+//! measurements of epochs not yet complete. Loaded states are the series that stand. A series that was pushed out
 //! leaves an empty entry in the map; names in an order that the hash does not know push out some
 //! `SERIES_MAX * ln(n / SERIES_MAX)` of n.
 //!
@@ -24,9 +24,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use compact_str::CompactString;
+use parking_lot::Mutex;
 use schemas::names::{Fingerprint, Name};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
@@ -62,11 +62,15 @@ impl Standing {
         Standing { most, ..Standing::default() }
     }
 
-    /// Those of which something is known.
-    pub(crate) fn recalled(map: &Served<LoadForecast>) -> Standing {
+    /// Those of which something is known, of the tenants that meet on a worker.
+    pub(crate) fn recalled(
+        map: &Served<LoadForecast>,
+        (worker, workers): (usize, usize),
+    ) -> Standing {
         let mut standing = Standing::of(SERIES_MAX);
         map.each_key(|key, name, state| {
-            if state.is_known && state.counted == Counted::Not {
+            let is_here = meet(name) % workers as u64 == worker as u64;
+            if is_here && state.is_known && state.counted == Counted::Not {
                 standing.of_tenant(name).insert(rank(name), (key, 0));
             }
         });
@@ -81,14 +85,15 @@ impl Standing {
     }
 
     /// Of what was measured in an epoch: that of series that stand, a word to those that stand no more,
-    /// and how much is left out.
+    /// and of each tenant how much is left out.
     fn sift(
         &mut self,
         epoch: Epoch,
         said: Vec<Addressed<Update>>,
         mut pass: impl FnMut(Addressed<Update>),
-    ) -> u64 {
+    ) -> BTreeMap<CompactString, Less> {
         let most = self.most;
+        let mut less: BTreeMap<CompactString, Less> = BTreeMap::new();
         let said: Vec<_> = said.into_iter().map(|it| (rank(&it.name), it)).collect();
         for (rank, it) in &said {
             let series = self.of_tenant(&it.name);
@@ -101,29 +106,67 @@ impl Standing {
             while series.len() > most {
                 let Some(((_, name), (key, since))) = series.pop_last() else { break };
                 if since < epoch {
+                    less.entry(name.tenant().into()).or_default().pushed_out += 1;
                     pass(Addressed { key, name, update: Update::NO_MORE });
                 }
             }
         }
-        let mut left_out = 0;
         for (rank, it) in said {
             match self.of_tenant(&it.name).contains_key(&rank) {
                 true => pass(it),
-                false => left_out += 1,
+                false => less.entry(it.name.tenant().into()).or_default().measurements += 1,
             }
         }
-        left_out
+        less
     }
 }
 
-/// Lets through what is of series that stand; `left_out` counts the measurements of others.
+/// What a tenant has less than it measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Less {
+    /// Measurements of series that did not stand when they came.
+    pub measurements: u64,
+    /// Series that stood, and were pushed out with all that was measured of them.
+    pub pushed_out: u64,
+}
+
+/// What was left out since the start, of each tenant of which something was: for whoever looks after
+/// the process. Which of the two counts something goes to depends on what came first.
+#[derive(Default)]
+pub struct LeftOut(Mutex<BTreeMap<CompactString, Less>>);
+
+impl LeftOut {
+    fn add(&self, less: BTreeMap<CompactString, Less>) {
+        if less.is_empty() {
+            return;
+        }
+        let mut all = self.0.lock();
+        for (tenant, less) in less {
+            let it = all.entry(tenant).or_default();
+            it.measurements += less.measurements;
+            it.pushed_out += less.pushed_out;
+        }
+    }
+
+    /// By tenant.
+    pub fn tenants(&self) -> BTreeMap<CompactString, Less> {
+        self.0.lock().clone()
+    }
+}
+
+/// Where a tenant's series meet.
+fn meet(name: &Name) -> u64 {
+    hash_of(name.tenant())
+}
+
+/// Lets through what is of series that stand.
 pub(crate) fn bounded<'s>(
     updates: Stream<'s, Epoch, Vec<Addressed<Update>>>,
     mut standing: Standing,
-    left_out: Arc<AtomicU64>,
+    left_out: Arc<LeftOut>,
 ) -> Stream<'s, Epoch, Vec<Addressed<Update>>> {
     let meet = Exchange::new(|it: &Addressed<Update>| match it.update.counted {
-        Counted::Not => hash_of(it.name.tenant()),
+        Counted::Not => meet(&it.name),
         Counted::All | Counted::OneType => route(it.key),
     });
     type Out = CapacityContainerBuilder<Vec<Addressed<Update>>>;
@@ -151,8 +194,7 @@ pub(crate) fn bounded<'s>(
                 };
                 let at = capability.delayed(&epoch);
                 let mut session = output.session(&at);
-                let n = standing.sift(epoch, entry.remove(), |it| session.give(it));
-                left_out.fetch_add(n, Relaxed);
+                left_out.add(standing.sift(epoch, entry.remove(), |it| session.give(it)));
             }
             match (frontier, &mut capability) {
                 (Some(frontier), Some(capability)) => capability.downgrade(&frontier),
@@ -179,7 +221,8 @@ mod tests {
     proptest! {
         /// Goal: what is let through, with what is taken back, is all that was measured of the series
         /// with the smallest hashes, at every epoch, however it is dealt out over epochs and whatever
-        /// the order; also when the series that stand are recalled in the midst. Method: measurements
+        /// the order; also when the series that stand are recalled in the midst; and whatever is less
+        /// than what was measured is counted. Method: measurements
         /// of some series at random, against the set of their names; at most three stand.
         #[test]
         fn a_function_of_the_set(
@@ -202,10 +245,20 @@ mod tests {
                 let words: Vec<_> = series.iter().map(|it| (*it, all.len() as i64)).collect();
                 all.extend(&words);
                 let words = words.iter().map(|(it, n)| said(*it, *n)).collect();
-                standing.sift(epoch, words, |it| match it.update.minutes {
-                    0 => assert!(held.remove(&it.key).is_some(), "it stood before"),
-                    _ => held.entry(it.key).or_default().push(it.update.n),
+                let (mut passed, mut pushed_out) = (0, 0);
+                let less = standing.sift(epoch, words, |it| match it.update.minutes {
+                    0 => {
+                        pushed_out += 1;
+                        assert!(held.remove(&it.key).is_some(), "it stood before");
+                    }
+                    _ => {
+                        passed += 1;
+                        held.entry(it.key).or_default().push(it.update.n);
+                    }
                 });
+                let measurements = (series.len() - passed) as u64;
+                let counted = less.get("t").copied().unwrap_or_default();
+                prop_assert_eq!(counted, Less { measurements, pushed_out });
                 let names: BTreeSet<_> = all.iter().map(|it| (rank(&said(it.0, 0).name), it.0)).collect();
                 let stand: BTreeSet<u8> = names.into_iter().take(MOST).map(|it| it.1).collect();
                 let mut expected: BTreeMap<Fingerprint, Vec<i64>> = BTreeMap::new();

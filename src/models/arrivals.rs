@@ -268,6 +268,7 @@ fn each_order(
                 see(name, &row);
             }
         });
+        drop(pin);
         if seen.is_err() || !go_on() {
             return None;
         }

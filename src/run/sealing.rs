@@ -14,8 +14,9 @@
 //!
 //! # Invariants
 //! Rows are read and lanes fitted on this thread, before reading is held; no worker waits for it.
-//! Reading all orders takes half of one core at the most: after each slice the thread rests for as
-//! long as it worked ([`Pace`]; a slice is read in some milliseconds). The fit is some 16 ms, at once.
+//! Reading all orders takes half of one core: after each slice the thread rests for as long as it
+//! worked, up to [`REST_MAX`] ([`Pace`]; a slice is read in some milliseconds). The fit is some 16 ms,
+//! at once.
 //! Whoever asks by a command waits for no rests.
 //! While the list is written no worker has a chunk: so no order that was shown has entered its stage
 //! at the model's instant or later, and no row is changed by it.
@@ -96,7 +97,7 @@ pub(super) fn start(
     Ok(Some(Sealing { end, ends, thread }))
 }
 
-/// Work in slices, at most half of the time.
+/// Work in slices, half of the time where they are short.
 struct Pace(Cell<Instant>);
 
 impl Pace {

@@ -14,7 +14,7 @@
 //!
 //! # Why this way
 //! The area of single risks would be the counts of 101 of them, five times as long, for a few
-//! thousandths: bands lower it, and do not raise it, by at most half the pairs within a band.
+//! thousandths: bands move it by at most half the pairs within one.
 
 use differential_dataflow::difference::{Abelian, IsZero, Monoid, Semigroup};
 use serde::{Deserialize, Serialize};
