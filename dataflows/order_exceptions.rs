@@ -21,8 +21,11 @@
 //! in the first millisecond in which it is so; when the facts change the row is gone. (Of an order of
 //! which nothing was said for eighty days the end of the usual time is that of the fixed one again.)
 //!
+//! What is usual is a prediction where a model says it, and `model` names that one; everything else is
+//! a fact, or a fixed time's.
+//!
 //! # State
-//! A row per exception, of 104 bytes, and what is longer than 24 of its names. What is looked at per
+//! A row per exception, of 128 bytes, and what is longer than 24 of its names. What is looked at per
 //! event is the order's own state, before and after. A row goes when what was wrong is so no more.
 
 use std::collections::BTreeMap;
@@ -59,6 +62,14 @@ pub static DEF: ViewDef = ViewDef {
         FieldDef::new("severity", FieldKind::Int, false, true, "1 (most severe) to 4."),
         FieldDef::new("since", FieldKind::Time, false, false, "Since when it is so."),
         FieldDef::new("status", FieldKind::Text, true, true, "Where the order stands."),
+        FieldDef::new(
+            "model",
+            FieldKind::Text,
+            true,
+            true,
+            "Of stuck and not_in_production: which model says what is usual, with its version; null \
+             where a fixed time holds, and of facts.",
+        ),
     ],
 };
 
@@ -105,24 +116,31 @@ pub struct Wrong {
     severity: u8,
     since: i64,
     status: Option<Status>,
+    model: Option<CompactString>,
 }
 
-const _: () = assert!(16 + size_of::<Wrong>() <= 104); // the doc's
+const _: () = assert!(16 + size_of::<Wrong>() <= 128); // the doc's
 
 /// The relation, and what tells it.
 pub struct OrderExceptions;
 
-/// What is wrong with an order at an instant: kind, severity, since when.
-fn each(tenant: &str, state: &State, now: Epoch, mut is: impl FnMut(Kind, u8, i64)) {
+/// What is wrong with an order at an instant: kind, severity, since when, and the model that says so.
+fn each(
+    tenant: &str,
+    state: &State,
+    now: Epoch,
+    mut predicted: impl FnMut(Kind, u8, i64, Option<CompactString>),
+) {
     let now = i64::try_from(now).unwrap_or(i64::MAX).saturating_mul(1_000);
     let status = state.status();
     let [promised, delivered, cancelled, returned] = state.instants_known();
+    if let Some((since, model)) = state.stuck_since(tenant, now) {
+        let is_paid = status == Some(Status::Paid);
+        predicted(if is_paid { Kind::NotInProduction } else { Kind::Stuck }, 2, since, model);
+    }
+    let mut is = |kind, severity, since| predicted(kind, severity, since, None);
     if promised < now && delivered.min(cancelled) == NEVER {
         is(Kind::Late, if status.is_some_and(has_left) { 2 } else { 1 }, promised);
-    }
-    if let Some(since) = state.stuck_since(tenant, now) {
-        let is_paid = status == Some(Status::Paid);
-        is(if is_paid { Kind::NotInProduction } else { Kind::Stuck }, 2, since);
     }
     if status == Some(Status::Returned) && returned != NEVER {
         is(Kind::Returned, 4, returned);
@@ -155,7 +173,7 @@ fn split(lines: &[Option<(Status, i64)>]) -> Option<i64> {
 }
 
 fn tell(name: &Name, state: &State, now: Epoch, mut emit: impl FnMut(Wrong)) {
-    each(name.tenant(), state, now, |kind, severity, since| {
+    each(name.tenant(), state, now, |kind, severity, since, model| {
         emit(Wrong {
             tenant: name.tenant().into(),
             order: key_id(name),
@@ -164,6 +182,7 @@ fn tell(name: &Name, state: &State, now: Epoch, mut emit: impl FnMut(Wrong)) {
             severity,
             since,
             status: state.status(),
+            model,
         });
     });
 }
@@ -214,6 +233,7 @@ impl Relation for OrderExceptions {
                 Value::Int(record.severity.into()),
                 Value::Time(record.since),
                 text(record.status.map(|it| it.as_str().into())),
+                text(record.model.clone()),
             ],
         }
     }
@@ -233,13 +253,14 @@ pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
         let status = said.status;
         let (delivered, cancelled) = (at("delivered_at"), at("cancelled_at"));
         let mut found: Vec<(&str, i64, Option<i64>)> = Vec::new();
+        let mut model = None;
         if of("late") == Value::Bool(true) && !said.is_settled {
             let is_under_way = status.is_some_and(has_left);
             found.push(("late", if is_under_way { 2 } else { 1 }, at("promised_at")));
         }
-        if let Some(since) =
-            said.due(name.tenant(), &row, now).map(|it| it.0).filter(|it| *it < now_micros)
-        {
+        let due = said.due(name.tenant(), &row, now);
+        if let Some((since, by)) = due.filter(|it| it.0 < now_micros) {
+            model = by;
             let is_paid = status == Some(Status::Paid);
             found.push((if is_paid { "not_in_production" } else { "stuck" }, 2, Some(since)));
         }
@@ -270,6 +291,8 @@ pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
         }
         for (kind, severity, since) in found {
             let order = key_id(&name);
+            let is_predicted = matches!(kind, "stuck" | "not_in_production");
+            let model = model.clone().filter(|_| is_predicted);
             let values = vec![
                 Value::Text(order.clone()),
                 Value::Text(kind.into()),
@@ -277,6 +300,7 @@ pub fn reference(events: &[Event<'static>], now: Epoch) -> BTreeMap<Name, Row> {
                 Value::Int(severity),
                 Value::Time(since.expect("a statement says it")),
                 of("status"),
+                model.map_or(Value::Null, Value::Text),
             ];
             rows.insert(Name::new(name.tenant(), &key_text(&[&order, kind])), Row { values });
         }

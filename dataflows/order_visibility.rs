@@ -7,7 +7,8 @@
 //! view says; a line stands where the newest statement about it, or about the whole order, says.
 //! What comes next is the next of: paid, made, checked, shipped, out for delivery, delivered; by
 //! when is the time of the newest statement and what is usual on its lane where the order stands
-//! ([`crate::orders`], `standing`). Past that it is stuck. A line that stands as the order does is
+//! ([`crate::orders`], `standing`); `next_by_model` is the model that says what is usual, where one
+//! does. Past that it is stuck. A line that stands as the order does is
 //! expected as the order is, another by the fixed time of its own status. The words for the
 //! customer tell a time that was learnt from one that is fixed.
 //!
@@ -76,6 +77,13 @@ pub static DEF: ViewDef = ViewDef {
             true,
             false,
             "By when that usually comes, at the latest.",
+        ),
+        FieldDef::new(
+            "next_by_model",
+            FieldKind::Text,
+            true,
+            true,
+            "Which model says so, with its version; null where a fixed time holds, or nothing comes next.",
         ),
         FieldDef::new(
             "stuck",
@@ -163,7 +171,7 @@ impl Fold for OrderVisibility {
         let said = state.said_of();
         let lines = said.lines.iter().map(|it| it.map(|(status, at)| (status, at))).collect();
         let at = i64::try_from(now).unwrap_or(i64::MAX).saturating_mul(1_000);
-        let due = state.due(name.tenant(), at).map(|it| (it.at, it.learnt_until.is_some()));
+        let due = state.due_by(name.tenant(), at).map(|(due, by)| (due.at, by));
         Some(seen((name.tenant(), &order), state.status(), said.since, due, lines, now))
     }
 }
@@ -196,12 +204,12 @@ impl Eta {
 }
 
 /// The row, of the order's own row, where the whole order stands and since when, when it gets stuck
-/// and whether that was learnt, and where its lines stand.
+/// and which model says so, if it was learnt, and where its lines stand.
 fn seen(
     (tenant, order): (&str, &Row),
     status: Option<Status>,
     since: Option<i64>,
-    due: Option<(i64, bool)>,
+    due: Option<(i64, Option<CompactString>)>,
     stands: Vec<Option<(Status, i64)>>,
     now: Epoch,
 ) -> Row {
@@ -211,7 +219,9 @@ fn seen(
     };
     let time = |it: Option<i64>| it.map_or(Value::Null, Value::Time);
     let now = i64::try_from(now).unwrap_or(i64::MAX).saturating_mul(1_000);
-    let stuck_at = due.map(|it| it.0);
+    let (stuck_at, by) = due.unzip();
+    let by = by.flatten();
+    let text = |it: Option<CompactString>| it.map_or(Value::Null, Value::Text);
     let is_stuck = stuck_at.is_some_and(|it| it < now);
     let next = status.and_then(next).filter(|_| stuck_at.is_some());
     let promised = match of("promised_at") {
@@ -222,6 +232,7 @@ fn seen(
     let journey = Journey::of(order, tenant);
     let eta = Eta::of(&journey, now);
     let told = eta.is_some().then_some(&journey);
+    let due = stuck_at.map(|it| (it, by.is_some()));
     let message = message((status, since), next, due, is_stuck, promised, is_late);
     Row {
         values: vec![
@@ -230,8 +241,9 @@ fn seen(
             of("customer"),
             Value::Text(message.into()),
             time(since),
-            next.map_or(Value::Null, |it| Value::Text(it.as_str().into())),
+            text(next.map(|it| it.as_str().into())),
             time(stuck_at),
+            text(by),
             Value::Bool(is_stuck),
             of("promised_at"),
             of("late"),
@@ -239,7 +251,7 @@ fn seen(
             time(eta.as_ref().map(|it| it.p50)),
             time(eta.as_ref().map(|it| it.p90)),
             eta.as_ref().and_then(|it| it.risk).map_or(Value::Null, Value::Int),
-            eta.as_ref().map_or(Value::Null, |it| Value::Text(it.model.clone())),
+            text(eta.as_ref().map(|it| it.model.clone())),
             Value::Json(reasons(eta.map_or_else(Vec::new, |it| it.reasons))),
             lines(of("lines"), stands, (status.zip(since), stuck_at), told),
             timeline(of("timeline")),
@@ -360,15 +372,20 @@ impl Plain {
         }
     }
 
-    /// When it gets stuck, and whether that was learnt.
-    pub(crate) fn due(&self, tenant: &str, row: &Row, now: Epoch) -> Option<(i64, bool)> {
+    /// When it gets stuck, and which model says so, if that was learnt.
+    pub(crate) fn due(
+        &self,
+        tenant: &str,
+        row: &Row,
+        now: Epoch,
+    ) -> Option<(i64, Option<CompactString>)> {
         let status = self.status.filter(|_| !self.is_settled)?;
         let (usual, newest) = (usual(status)?, self.newest?);
         let is_recent = now as i64 * 1_000 <= newest + SHOWN;
         let places = || silences::places(row);
-        let learnt = arrivals::published().patience(tenant, status, newest, places);
-        let learnt = learnt.filter(|_| is_recent);
-        Some((newest + learnt.unwrap_or(usual), learnt.is_some()))
+        let learnt = arrivals::published().patience_by(tenant, status, newest, places);
+        let (learnt, by) = learnt.filter(|_| is_recent).unzip();
+        Some((newest + learnt.unwrap_or(usual), by))
     }
 }
 

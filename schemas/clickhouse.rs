@@ -83,6 +83,10 @@ pub const MIGRATIONS: &[Migration] = &[
         include_str!("clickhouse/0036_model_quality_of_promises_and_silences.sql"),
     ),
     ("0037_load_forecast_reasons", include_str!("clickhouse/0037_load_forecast_reasons.sql")),
+    (
+        "0038_order_visibility_next_by_model",
+        include_str!("clickhouse/0038_order_visibility_next_by_model.sql"),
+    ),
 ];
 
 /// How a statement of a migration may begin, and what the name of its table or view stands behind: each may
@@ -132,7 +136,9 @@ pub const FEW_WORDS: &[(&str, &str)] = &[
     ("sla", "agent"),
     ("queue_load", "queue"),
     ("order_visibility", "next"),
+    ("order_visibility", "next_by_model"),
     ("order_visibility", "eta_model"),
+    ("order_exceptions", "model"),
     ("notifications", "rule"),
     ("notifications", "view"),
     ("notifications", "channel"),

@@ -20,6 +20,7 @@ const FROZEN: &[(&str, &str)] = &[
     ("0012_sentiment_by_day", "5a61e37b82c926cb9a15cc25039b0d6704453047bbbbfd4c67dfbd56075ed74c"),
     ("0013_model_quality", "40b2e2522db6a9027ebd20a17bff10f0e245308063f319f1fe06ec0798c56585"),
     ("0018_order_visibility", "391254d805eb76a174b720ca2ac6a11affa48a4afb7c07fd489849ab874786e1"),
+    ("0019_order_exceptions", "35504ce76e71ff74641665f79ce9a306e35bbe3762fcdbde76f9eca68cbfc0b5"),
     ("0021_load_forecast", "ec9f9e2fbfbea6ba169810c282ccd33208e5a72728107cb015685996e56598b9"),
 ];
 

@@ -62,6 +62,45 @@ fn a_line_says_what_comes_next() {
     }
 }
 
+/// Goal: an order and what is wrong with it name the model that says what is usual there, not the one
+/// that says when it arrives; none where a fixed time holds, and where nothing comes next. Method: an
+/// order that was paid, of a tenant of whom that is known, and of one of whom it is not; then it is
+/// delivered.
+#[test]
+fn who_says_by_when_is_named() {
+    arrivals_published();
+    let rows = |tenant: &'static str, days: i64, ends: bool| {
+        let said = [(0, Status::Paid), (HOUR, Status::Delivered)];
+        let said = said.into_iter().take(if ends { 2 } else { 1 });
+        let all: Vec<_> = said
+            .map(|(after, status)| Event {
+                tenant: tenant.into(),
+                source: "s".into(),
+                id: status.as_str().into(),
+                time: THEN + after,
+                data: Data::OrderStatusChanged(OrderStatusChanged {
+                    order: "O".into(),
+                    status,
+                    line: None,
+                    customer: None,
+                }),
+            })
+            .collect();
+        let now = u64::try_from((THEN + days * DAY + 2 * HOUR) / 1_000).unwrap();
+        let order = reference(&all, now).into_values().next().expect("the order");
+        let wrong = crate::order_exceptions::reference(&all, now).into_values().next();
+        let by = crate::order_exceptions::DEF.position("model").unwrap();
+        (value(&order, "next_by_model"), wrong.map(|it| it.values[by].clone()))
+    };
+    let seven = || Value::Text("arrival 7".into());
+    assert_eq!(rows("quiet", 0, false), (seven(), None));
+    assert_eq!(rows("quiet", 2, false), (seven(), Some(seven())));
+    assert_eq!(rows("quiet", 81, false), (Value::Null, Some(Value::Null)));
+    assert_eq!(rows("t", 2, false), (Value::Null, None));
+    assert_eq!(rows("t", 4, false), (Value::Null, Some(Value::Null)));
+    assert_eq!(rows("quiet", 2, true), (Value::Null, None));
+}
+
 /// Goal: when an order arrives is said anew at each stage that it enters, by the furthest one, with
 /// what that leans on; of a line from where that stands; and no more once it is there. Method: an
 /// order goes through all stages, a day each; one of its two lines ahead of it; what is said later of

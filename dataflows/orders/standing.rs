@@ -12,6 +12,7 @@
 //! then the fixed time stands. The order is stuck before and after, for no time learnt is longer, and
 //! none that is fixed is half as long.
 
+use compact_str::CompactString;
 use schemas::events::Status;
 
 use super::way::{self, Way};
@@ -79,22 +80,22 @@ pub(crate) struct Due {
 }
 
 impl Due {
-    /// Of an order of a tenant, of which something was said last at `newest`; at an instant.
+    /// Of an order that stands there, of which something was said last at `newest`; at an instant. With
+    /// it what is learnt beside how long: that is asked for only as long as it may be said.
     #[inline]
-    pub(crate) fn of<'p>(
-        tenant: &str,
+    fn of<T>(
         (status, newest): (Status, i64),
-        places: impl FnOnce() -> [Option<&'p str>; 2],
         now: i64,
-    ) -> Option<Due> {
+        learnt: impl FnOnce(Status, i64) -> Option<(i64, T)>,
+    ) -> Option<(Due, Option<T>)> {
         let usual = usual(status)?;
         let until = newest.saturating_add(SHOWN);
-        let learnt = match now <= until {
-            true => published().patience(tenant, status, newest, places),
-            false => None,
+        let (learnt, by) = match now <= until {
+            true => learnt(status, newest).unzip(),
+            false => (None, None),
         };
         let at = newest.saturating_add(learnt.unwrap_or(usual));
-        Some(Due { at, learnt_until: learnt.map(|_| until) })
+        Some((Due { at, learnt_until: learnt.map(|_| until) }, by))
     }
 }
 
@@ -103,22 +104,42 @@ impl State {
     /// epoch); none if it is not on its way.
     #[inline]
     pub(crate) fn due(&self, tenant: &str, now: i64) -> Option<Due> {
-        if self.settled_at() != NEVER {
-            return None;
-        }
-        let stands = self.status.zip(self.timeline.newest_at())?;
-        Due::of(tenant, stands, || self.first_places(), now)
+        let places = || self.first_places();
+        let due = Due::of(self.on_its_way()?, now, |status, newest| {
+            Some((published().patience(tenant, status, newest, places)?, ()))
+        });
+        due.map(|it| it.0)
     }
 
-    /// Since when it is stuck, if it is. Of most orders something was said a moment ago: they are
-    /// not, whatever is usual.
+    /// The same, and the name of the model that says so, where one does.
+    pub(crate) fn due_by(&self, tenant: &str, now: i64) -> Option<(Due, Option<CompactString>)> {
+        let places = || self.first_places();
+        Due::of(self.on_its_way()?, now, |status, newest| {
+            published().patience_by(tenant, status, newest, places)
+        })
+    }
+
+    /// Where it stands, and when something was said of it last, if it is not settled.
     #[inline]
-    pub(crate) fn stuck_since(&self, tenant: &str, now: i64) -> Option<i64> {
+    fn on_its_way(&self) -> Option<(Status, i64)> {
+        let stands = || self.status.zip(self.timeline.newest_at());
+        if self.settled_at() == NEVER { stands() } else { None }
+    }
+
+    /// Since when it is stuck, if it is, and the model that says so, where one does. Of most orders
+    /// something was said a moment ago: they are not, whatever is usual, and no name is made.
+    #[inline]
+    pub(crate) fn stuck_since(
+        &self,
+        tenant: &str,
+        now: i64,
+    ) -> Option<(i64, Option<CompactString>)> {
         let newest = self.timeline.newest_at()?;
         if newest.saturating_add(SILENCE_MIN) >= now {
             return None;
         }
-        self.due(tenant, now).map(|it| it.at).filter(|it| *it < now)
+        let (due, by) = self.due_by(tenant, now)?;
+        (due.at < now).then_some((due.at, by))
     }
 
     /// After when nothing is said any more of when it arrives by one of its stages, the first such

@@ -285,6 +285,8 @@ fn an_order_is_stuck_by_what_is_usual_on_its_lane() {
         let is_learnt = row["order"] == "quick" || row["order"] == "slow";
         assert_eq!(message.contains("(as with 19 of 20 such orders)"), is_learnt, "{row}");
         assert_eq!(row["stuck"], false, "{row}");
+        let by = if is_learnt { json!("arrival 1") } else { Value::Null };
+        assert_eq!(row["next_by_model"], by, "{row}");
     }
     end(process);
 
@@ -306,6 +308,10 @@ fn an_order_is_stuck_by_what_is_usual_on_its_lane() {
         quick["stuck"] == true && quick["message"].as_str().unwrap().contains(longer),
         "{quick}"
     );
+    for row in of_view(&folder.path("waiting"), "order_exceptions") {
+        let by = if row["order"] == "quick" { json!("arrival 1") } else { Value::Null };
+        assert_eq!(row["model"], by, "{row}");
+    }
     expected.insert("slow".to_string(), json!(rfc3339(since + days)));
     assert_eq!(waiting(&folder, &with, since + days + 1_000), expected);
     // Without models all of them go by the fixed time.
