@@ -8,7 +8,9 @@
 //! # Invariants
 //! - No touch is missed, whatever runs beside: the list is a [`Marks`] of its
 //!   own, taken and put back as the store does with its own (see [`super::keeping`]).
-//! - A slot is not given back before its last touch was told: its name would be gone.
+//! - A slot is not given back before its last touch was told: its name would be gone. What was taken
+//!   off the list and is not told yet is not told (test:
+//!   `tests::what_dies_is_told_whoever_buries_beside`).
 //! - No lock is held while a row is made or a caller's closure runs.
 //!
 //! # State
@@ -111,10 +113,11 @@ impl<F: Fold> Served<F> {
                 });
             }
         }
-        if !back.is_empty()
-            && let Some(marks) = &mut lock.write().leaving[ear as usize]
-        {
+        if let Some(marks) = &mut lock.write().leaving[ear as usize] {
             marks.put_back(&back);
+            if outcome.is_ok() {
+                marks.told(at);
+            }
         }
         outcome
     }

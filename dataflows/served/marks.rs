@@ -28,6 +28,8 @@ pub(crate) struct Marks {
     generations: Vec<u32>,
     /// As of which epoch the list was last taken.
     shown: Epoch,
+    /// Up to which one all was told: what was taken, too.
+    passed: Epoch,
 }
 
 impl Marks {
@@ -57,11 +59,13 @@ impl Marks {
     /// Everything up to here counts as shown.
     pub(crate) fn told(&mut self, epoch: Epoch) {
         self.shown = self.shown.max(epoch);
+        self.passed = self.passed.max(epoch);
     }
 
-    /// As of which epoch the list was last taken.
-    pub(crate) fn shown(&self) -> Epoch {
-        self.shown
+    /// Up to here all was told. Behind [`Marks::shown`] as long as somebody has taken the list and is
+    /// still telling it.
+    pub(crate) fn passed(&self) -> Epoch {
+        self.passed
     }
 
     /// Whether nothing is in the list.

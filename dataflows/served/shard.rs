@@ -14,7 +14,7 @@
 //! - The list of `e` exists unless a floor at or above `e` has passed it: a reader at `at` at or
 //!   above the floor only ever needs lists above `at`.
 //! - A dead slot (no row, in a map that reclaims) is given away only when the floor has passed
-//!   its last epoch, that is when no list names it any more.
+//!   its last epoch, that is when no list names it any more, and whoever hands rows on was told.
 //!
 //! - A chunk *rests* ([`Rest`]) when nobody has touched any of its entries for a while and no list
 //!   names one of them: then it is bytes. Reading it unpacks one entry, touching it all of them.
@@ -418,7 +418,7 @@ impl<S: Clone + Default> Shard<S> {
     /// Gives slots back whose entity is gone for every reader.
     fn bury(&mut self, floor: Epoch) -> u64 {
         let mut n = 0;
-        let floor = self.leaving.iter().flatten().fold(floor, |floor, it| floor.min(it.shown()));
+        let floor = self.leaving.iter().flatten().fold(floor, |floor, it| floor.min(it.passed()));
         while let Some((epoch, slot)) = self.dead.front().copied().filter(|it| it.0 <= floor) {
             self.dead.pop_front();
             // Touched again since (then it is marked again, if it is dead again).

@@ -5,7 +5,7 @@ use schemas::names::Name;
 use schemas::reading::Instants;
 use schemas::rows::Row;
 
-use super::super::tests::{Bench, KEYS, Model, State, Update, addressed};
+use super::super::tests::{Bench, KEYS, Model, State, Update, addressed, fingerprint};
 use super::*;
 
 type Said = Vec<(bool, u8, Option<i64>)>;
@@ -138,4 +138,43 @@ proptest! {
         }
         world.tell(&[]);
     }
+}
+
+/// Goal: of an entity that is gone it is told, also where the workers go on and give slots back while it
+/// is being told. Method: more entities of one shard than are read at once; all go, and at the first of
+/// them that is told a later epoch touches the shard.
+#[test]
+fn what_dies_is_told_whoever_buries_beside() {
+    let vacant = |it: &State| it.notes.is_empty();
+    let mut bench = Bench::with(1, u64::MAX, Slots::Reclaimed(vacant as fn(&_) -> _));
+    bench.map.note();
+    let shard =
+        |key: &String| super::super::shard_of(super::super::shard::hash(fingerprint("a", key)));
+    let mut keys = (0..).map(|n| format!("k{n}")).filter(|it| shard(it) == 0);
+    let all: Vec<_> = keys.by_ref().take(STRIDE as usize + 10).collect();
+    let later = [addressed("a", &keys.next().expect("there are more"), Update::Add(1))];
+    let said = |update: fn() -> Update| -> Vec<_> {
+        all.iter().map(|it| addressed("a", it, update())).collect()
+    };
+    bench.epoch(1, &said(|| Update::Add(1)));
+    bench.epoch(2, &said(|| Update::Delete));
+    let (map, pin) = (bench.map.clone(), bench.clock.pin());
+    let mut gone = 0;
+    map.touched(0, pin.epoch(), true, &mut |it| {
+        if gone == 0 {
+            bench.epoch(3, &later);
+        }
+        assert!(!it.exists, "{:?}", it.name);
+        gone += 1;
+    })
+    .unwrap();
+    assert_eq!(gone, all.len());
+    drop(pin);
+    // Once told, they are given back.
+    bench.epoch(4, &later);
+    bench.epoch(5, &later);
+    let pin = bench.clock.pin();
+    let mut names = 0;
+    map.touched(2, pin.epoch(), true, &mut |_| names += 1).unwrap();
+    assert_eq!(names, 1);
 }
