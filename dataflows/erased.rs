@@ -19,7 +19,7 @@
 //! - what is made from these rows (relations) is as if they had never been there;
 //! - counts without a person stay, and count what comes later too: `volume`, `load_forecast`,
 //!   `model_quality` (of texts and loads), `sentiment_by_product`, `sentiment_by_day`; but of the
-//!   newest texts that a day names theirs are named no more.
+//!   newest texts that a product or a day names theirs are named no more.
 //!
 //! So every view is a function of the *set* of events, as without erasures. Tests:
 //! `tests/oracle.rs`, `tests/shape.rs` (histories with erasures).

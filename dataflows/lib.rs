@@ -61,6 +61,7 @@ pub mod orders_by_status;
 pub mod top_customers;
 mod opinions; // what is said of the texts that come in
 pub mod mood; // how the texts of one subject feel over time
+mod newest; // the newest texts of a subject
 pub mod claims;
 pub mod notifications; // what rules decided to say, and what became of it
 pub mod queues; // cases with their promises: what the next three are made from

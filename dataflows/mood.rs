@@ -5,13 +5,15 @@
 //! the share of negative texts within the last [`RECENT_DAYS`] days of which there are texts, and
 //! the share before them: its own past; the newest texts. Days are counted back from the newest
 //! text's day, so time alone changes nothing: a factor common to all weights falls out of a mean.
+//! All texts of a customer go with that one. Of a product's, those of who is erased still count, and
+//! are not named ([`crate::newest`]).
 //!
 //! # Invariants
 //! Whole numbers by day, so the order of texts does not matter and taking one out is exact. Days
 //! further back than [`DAYS_MAX`] are one sum, in the same way in every order.
 //!
 //! # State
-//! About 24 bytes a day with texts, at most [`DAYS_MAX`] of them, and the keys of the newest.
+//! About 24 bytes a day with texts, at most [`DAYS_MAX`] of them, and the newest texts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -21,17 +23,17 @@ use schemas::names::Fingerprint;
 use schemas::rows::Value;
 use serde::{Deserialize, Serialize};
 
+use crate::erased::Gone;
 use crate::insert_tight;
 use crate::models::opinion::{Label, Opinion};
-use crate::packed::{Checked, Reader, Writer};
+use crate::newest::{self, Newest, Said, Text};
+use crate::packed::{Checked, Writer};
 use crate::sentiment::permille;
 
 /// Days that are kept one by one, counted back from the newest.
 pub(crate) const DAYS_MAX: i64 = 400;
 /// Days that count as recent, the newest among them.
 pub(crate) const RECENT_DAYS: i64 = 30;
-/// Newest texts that are named.
-pub(crate) const NEWEST: usize = 5;
 /// Microseconds in a day.
 pub(crate) const DAY: i64 = 86_400_000_000;
 
@@ -140,54 +142,38 @@ pub(crate) fn decayed_mean<'s>(by_age: impl Iterator<Item = (i64, &'s Sums)>) ->
     permille((score / weight).round() as i32)
 }
 
-/// What is known of a subject.
+/// What is known of a subject; `MANY`: its texts are of many customers.
 #[derive(Clone, Debug, Default)]
-pub struct Mood(Option<Arc<Kept>>);
+pub struct Mood<const MANY: bool>(Option<Arc<Kept>>);
 
 #[derive(Clone, Debug, Default)]
 struct Kept {
     /// By day since the Unix epoch, ascending.
     days: Vec<(i64, Sums)>,
     older: Sums,
-    newest: Newest,
+    /// [`Newest`], packed.
+    newest: Box<[u8]>,
+    /// Whose all texts are; of many: 0.
     owner: Fingerprint,
 }
 
-/// The newest texts, the newest first: of each its time (8 bytes) and its key, packed.
-#[derive(Clone, Debug, Default)]
-struct Newest(Box<[u8]>);
+impl<const MANY: bool> Mood<MANY> {
+    fn newest(kept: &Kept) -> Newest<&str> {
+        Newest::of(&kept.newest, MANY)
+    }
 
-impl Newest {
-    fn of<'n>(texts: impl Iterator<Item = (i64, &'n str)>) -> Newest {
+    fn packed(newest: &Newest<&str>) -> Box<[u8]> {
         let mut bytes = Vec::new();
-        for (at, key) in texts {
-            let mut writer = Writer(&mut bytes);
-            writer.instant(at);
-            writer.text(key);
-        }
-        Newest(bytes.into())
+        newest.store(&mut Writer(&mut bytes), MANY);
+        bytes.into()
     }
 
-    fn each(&self) -> impl Iterator<Item = (i64, &str)> {
-        let mut rest = Reader(&self.0);
-        std::iter::from_fn(move || (!rest.0.is_empty()).then(|| (rest.instant(), rest.text())))
-    }
-
-    /// One more, if it is among them and is not there yet.
-    fn hear(&mut self, text: (i64, &str)) {
-        let newer = self.each().take_while(|it| *it > text).count();
-        if newer < NEWEST && self.each().nth(newer) != Some(text) {
-            let (before, behind) = (self.each().take(newer), self.each().skip(newer));
-            *self = Newest::of(before.chain([text]).chain(behind).take(NEWEST));
-        }
-    }
-}
-
-impl Mood {
     /// One more text.
     pub(crate) fn hear(&mut self, it: &Heard) {
         let kept = Arc::make_mut(self.0.get_or_insert_default());
-        kept.owner = it.owner;
+        if !MANY {
+            kept.owner = it.owner;
+        }
         let day = it.at.div_euclid(DAY);
         let newest = kept.days.last().map_or(day, |it| it.0.max(day));
         if day <= newest - DAYS_MAX {
@@ -203,7 +189,14 @@ impl Mood {
                 kept.older.merge(&sums);
             }
         }
-        kept.newest.hear((it.at, &it.key));
+        let text = match MANY {
+            true => Text::of_many(it.at, it.key.as_str(), it.owner),
+            false => Text::of_one(it.at, it.key.as_str()),
+        };
+        let mut newest = Self::newest(kept);
+        if newest.hear(text) {
+            kept.newest = Self::packed(&newest);
+        }
     }
 
     /// The fields from `n_texts` on; none where nothing was heard.
@@ -218,15 +211,9 @@ impl Mood {
         }
         let by_age = kept.days.iter().map(|(day, sums)| (newest_day - day, sums));
         let share = |it: &Sums| it.negative().map_or(Value::Null, Value::Int);
-        let keys: Vec<&str> = kept.newest.each().map(|it| it.1).collect();
         let mut values = all.values();
-        values.extend([
-            Value::Int(decayed_mean(by_age)),
-            share(&recent),
-            share(&past),
-            Value::Json(keys.into()),
-            Value::Time(kept.newest.each().next()?.0),
-        ]);
+        values.extend([Value::Int(decayed_mean(by_age)), share(&recent), share(&past)]);
+        values.extend(Self::newest(kept).values()?);
         Some(values)
     }
 
@@ -241,7 +228,7 @@ impl Mood {
     pub(crate) fn heap_bytes(&self) -> usize {
         self.0.as_ref().map_or(0, |it| {
             let days = it.days.len() * size_of::<(i64, Sums)>();
-            16 + size_of::<Kept>() + days + it.newest.0.len()
+            16 + size_of::<Kept>() + days + it.newest.len()
         })
     }
 
@@ -249,28 +236,27 @@ impl Mood {
         into.push(u8::from(self.0.is_some()));
         let Some(it) = &self.0 else { return };
         let mut writer = Writer(into);
-        writer.id(it.owner);
+        if !MANY {
+            writer.id(it.owner);
+        }
         it.older.store(&mut writer);
         writer.count(it.days.len() as u64);
         for (day, sums) in &it.days {
             writer.int(*day);
             sums.store(&mut writer);
         }
-        writer.count(it.newest.each().count() as u64);
-        for (at, key) in it.newest.each() {
-            writer.int(at);
-            writer.text(key);
-        }
+        writer.count(Self::newest(it).len() as u64);
+        into.extend_from_slice(&it.newest);
     }
 
-    pub(crate) fn restore(bytes: &[u8]) -> Option<Mood> {
+    pub(crate) fn restore(bytes: &[u8]) -> Option<Mood<MANY>> {
         let mut from = Checked(bytes);
         match from.byte()? {
             0 => return from.end().map(|()| Mood::default()),
             1 => {}
             _ => return None,
         }
-        let owner = from.id()?;
+        let owner = if MANY { 0 } else { from.id()? };
         let older = Sums::restore(&mut from)?;
         let n: usize = from.count()?;
         let mut days: Vec<(i64, Sums)> = Vec::new();
@@ -284,21 +270,30 @@ impl Mood {
             days.push((day, sums));
         }
         let n: usize = from.count()?;
-        let mut newest: Vec<(i64, &str)> = Vec::new();
-        for _ in 0..n {
-            newest.push((from.int()?, from.text()?));
-        }
+        let newest = Newest::read(&mut from, n, MANY)?;
         from.end()?;
-        let falls = newest.is_sorted_by(|a, b| a > b) && newest.len() <= NEWEST;
-        let newest = (falls && !newest.is_empty()).then(|| Newest::of(newest.into_iter()))?;
-        (!days.is_empty()).then(|| Mood(Some(Arc::new(Kept { days, older, newest, owner }))))
+        let is_there = n > 0 && !days.is_empty();
+        let newest = Self::packed(&newest);
+        is_there.then(|| Mood(Some(Arc::new(Kept { days, older, newest, owner }))))
     }
 }
 
-/// The same fields, plainly: of all texts of a subject (time, opinion, key), in any order.
-pub(crate) fn plainly(texts: &[(i64, Opinion, CompactString)]) -> Vec<Value> {
+impl Mood<true> {
+    /// What is left once some customers are erased: the newest texts that are theirs are named no
+    /// more. None: it stays as it is.
+    pub(crate) fn settle(&self, gone: &Gone) -> Option<Mood<true>> {
+        let kept = self.0.as_deref()?;
+        let mut newest = Self::newest(kept);
+        newest
+            .settle(gone)
+            .then(|| Mood(Some(Arc::new(Kept { newest: Self::packed(&newest), ..kept.clone() }))))
+    }
+}
+
+/// The same fields, plainly: of all texts of a subject, in any order; `is_many`: of many customers.
+pub(crate) fn plainly(texts: &[Said], is_many: bool) -> Vec<Value> {
     let newest_day = texts.iter().map(|it| it.0.div_euclid(DAY)).max().unwrap_or(0);
-    let age = |it: &(i64, Opinion, CompactString)| newest_day - it.0.div_euclid(DAY);
+    let age = |it: &Said| newest_day - it.0.div_euclid(DAY);
     let of = |within: &dyn Fn(i64) -> bool| {
         let mut sums = Sums::default();
         texts.iter().filter(|it| within(age(it))).for_each(|it| sums.add(it.1.label, it.1.score));
@@ -315,50 +310,122 @@ pub(crate) fn plainly(texts: &[(i64, Opinion, CompactString)]) -> Vec<Value> {
         score += half * sum;
         weight += half * n;
     }
-    let mut newest: Vec<_> = texts.iter().map(|it| (it.0, it.2.as_str())).collect();
-    newest.sort_by(|a, b| b.cmp(a));
-    let keys: Vec<&str> = newest.iter().take(NEWEST).map(|it| it.1).collect();
     let share = |it: Sums| it.negative().map_or(Value::Null, Value::Int);
     let mut values = of(&|_| true).values();
     values.extend([
         Value::Int(permille((score / weight).round() as i32)),
         share(of(&|age| age < RECENT_DAYS)),
         share(of(&|age| age >= RECENT_DAYS)),
-        Value::Json(keys.into()),
-        Value::Time(newest[0].0),
     ]);
+    values.extend(newest::plainly(texts.iter(), is_many));
     values
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use schemas::names::Secret;
 
     use super::*;
+    use crate::erased::{Erased, Watched};
+
+    const ERASED: Fingerprint = 3;
+
+    fn gone() -> Gone {
+        let erased = Erased::new(Secret([5; 16]));
+        erased.add(&[ERASED], 1);
+        Watched::new(erased).at(1).expect("somebody is").clone()
+    }
+
+    /// The text, of one of some customers.
+    fn heard(it: &Said) -> Heard {
+        Heard::new(it.0, &it.1, &it.2, if it.3 { ERASED } else { 7 })
+    }
+
+    fn through_bytes<const MANY: bool>(it: &mut Mood<MANY>) {
+        let mut bytes = Vec::new();
+        it.store(&mut bytes);
+        *it = Mood::restore(&bytes).unwrap();
+    }
 
     proptest! {
         /// Goal: what is kept is what the plain computation says, in any order, also where texts
-        /// lie years apart; and after a while as bytes. Method: random days.
+        /// lie years apart or in one microsecond; after a while as bytes; and whenever a customer
+        /// is erased. Method: random days, few instants in each.
         #[test]
         fn kept_by_day_is_all_that_counts(
-            texts in proptest::collection::vec((0..1_500_i64, 0..3_usize, -10_000..10_000_i32), 1..40),
+            texts in prop::collection::vec(
+                (0..1_500_i64, 0..3_usize, -10_000..10_000_i32, any::<bool>()), 1..40),
+            near in any::<bool>(),
+            erased in 0..40_usize,
         ) {
-            let texts: Vec<_> = texts.into_iter().enumerate().map(|(n, (day, label, score))| {
-                let said = Opinion { label: Label::ALL[label], score, ..Opinion::default() };
-                (day * DAY + n as i64, said, CompactString::from(format!("s/{n}")))
+            let texts: Vec<Said> = texts.into_iter().enumerate().map(|(n, it)| {
+                let said = Opinion { label: Label::ALL[it.1], score: it.2, ..Opinion::default() };
+                let at = if near { it.0 % 4 } else { it.0 * DAY + n as i64 };
+                (at, said, CompactString::from(format!("s/{n}")), it.3)
             }).collect();
-            let heard = |it: &(i64, Opinion, CompactString)| Heard::new(it.0, &it.1, &it.2, 7);
-            let (mut one, mut two) = (Mood::default(), Mood::default());
-            texts.iter().for_each(|it| one.hear(&heard(it)));
+            let (mut one, mut two) = (Mood::<true>::default(), Mood::<true>::default());
+            let gone = gone();
+            let settle = |it: &mut Mood<true>| if let Some(left) = it.settle(&gone) { *it = left };
+            for (n, it) in texts.iter().enumerate() {
+                one.hear(&heard(it));
+                if n >= erased {
+                    settle(&mut one);
+                }
+            }
+            settle(&mut one);
+            prop_assert!(one.settle(&gone).is_none(), "once");
             for it in texts.iter().rev() {
                 two.hear(&heard(it));
-                let mut bytes = Vec::new();
-                two.store(&mut bytes);
-                two = Mood::restore(&bytes).unwrap();
+                through_bytes(&mut two);
             }
-            let expected = plainly(&texts);
+            settle(&mut two);
+            let expected = plainly(&texts, true);
+            prop_assert_eq!(one.values().unwrap(), expected.clone());
+            prop_assert_eq!(two.values().unwrap(), expected);
+            let bytes = |it: &Mood<true>| {
+                let mut bytes = Vec::new();
+                it.store(&mut bytes);
+                bytes
+            };
+            prop_assert_eq!(bytes(&one), bytes(&two));
+
+            // Of one customer all are named.
+            let theirs: Vec<Said> = texts.into_iter().map(|it| (it.0, it.1, it.2, false)).collect();
+            let (mut one, mut two) = (Mood::<false>::default(), Mood::<false>::default());
+            theirs.iter().for_each(|it| one.hear(&heard(it)));
+            for it in theirs.iter().rev() {
+                two.hear(&heard(it));
+                through_bytes(&mut two);
+            }
+            let expected = plainly(&theirs, false);
             prop_assert_eq!(one.values().unwrap(), expected.clone());
             prop_assert_eq!(two.values().unwrap(), expected);
         }
+    }
+
+    /// Goal: of an erased customer's texts no key is left, and their places are not taken by older
+    /// ones; that a customer's own texts cost no owner each. Method: six texts, the newest two of
+    /// whom is erased; the bytes of both kinds.
+    #[test]
+    fn texts_of_the_erased_are_not_named() {
+        let said: Vec<Said> = (0..6)
+            .map(|n| (n, Opinion::default(), CompactString::from(format!("s/{n}")), n > 3))
+            .collect();
+        let (mut of_many, mut of_one) = (Mood::<true>::default(), Mood::<false>::default());
+        for it in &said {
+            of_many.hear(&heard(it));
+            of_one.hear(&heard(it));
+        }
+        assert_eq!(of_many.heap_bytes() - of_one.heap_bytes(), 5 * (8 + 16));
+        let newest = |it: &Mood<true>| it.values().unwrap().split_off(7);
+        let named = |keys: &[&str]| vec![Value::Json(keys.to_vec().into()), Value::Time(5)];
+        assert_eq!(newest(&of_many), named(&["s/5", "s/4", "s/3", "s/2", "s/1"]));
+        let left = of_many.settle(&gone()).unwrap();
+        assert_eq!(newest(&left), named(&["s/3", "s/2", "s/1"]));
+        let mut bytes = Vec::new();
+        left.store(&mut bytes);
+        let has = |part: &[u8]| bytes.windows(part.len()).any(|it| it == part);
+        assert!(has(b"s/3") && !has(b"s/4") && !has(b"s/5") && !has(&ERASED.to_le_bytes()));
     }
 }

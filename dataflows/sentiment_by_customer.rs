@@ -15,7 +15,7 @@ use schemas::names::{Fingerprint, Name, key_text};
 use schemas::rows::{FieldDef, FieldKind, Row, Shape, Value, ViewDef};
 
 use crate::models::opinion::text_of;
-use crate::mood::{self, Heard, Mood};
+use crate::mood::{self, Heard};
 use crate::sentiment::{about, plainly};
 use crate::served::layout;
 use crate::{Epoch, Fold, Keep};
@@ -63,6 +63,9 @@ pub static DEF: ViewDef = ViewDef {
         FieldDef::new("newest_at", FieldKind::Time, false, false, "When the newest was said."),
     ],
 };
+
+/// All texts of a customer are theirs, and go with them.
+type Mood = mood::Mood<false>;
 
 /// The fold.
 pub struct SentimentByCustomer;
@@ -119,11 +122,11 @@ pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> 
         let (Some(text), Some(customer)) = (text_of(event), about(event).0) else { continue };
         let key = key_text(&[&event.source, &event.id]);
         let of = texts.entry((&event.tenant, customer)).or_default();
-        of.push((event.time, plainly(text).0, key));
+        of.push((event.time, plainly(text).0, key, false));
     }
     let rows = texts.into_iter().map(|((tenant, customer), texts)| {
         let mut values = vec![Value::Text(customer.into())];
-        values.extend(mood::plainly(&texts));
+        values.extend(mood::plainly(&texts, false));
         (Name::new(tenant, &key_text(&[customer])), Row { values })
     });
     rows.collect()

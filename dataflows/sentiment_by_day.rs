@@ -7,8 +7,8 @@
 //! their scores, the share of negative ones; the mean over this day and the [`PAST_DAYS`] before it,
 //! in which a text half as new by [`mood::half_life_days`] counts half; the share of negative ones
 //! within the days before; the newest texts. Of the newest those are left out whose customer is
-//! erased: nothing newer comes to a day that is over and would push them out. Counts and times keep
-//! them. Tests: `tests`, and `days_are_their_reference` in `tests/oracle.rs`.
+//! erased ([`crate::newest`]); counts and times keep them. Tests: `tests`, and
+//! `days_are_their_reference` in `tests/oracle.rs`.
 //!
 //! # Invariants
 //! A text is said to its own day and to each of the days that follow, with how far back it lies; so a
@@ -24,7 +24,6 @@
 
 mod days; // texts summed by day, before they are exchanged
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -36,12 +35,13 @@ use schemas::time::rfc3339;
 use serde::{Deserialize, Serialize};
 
 use crate::erased::{Gone, Plain};
-use crate::models::opinion::{Opinion, text_of};
-use crate::mood::{self, DAY, Heard, NEWEST, Sums};
+use crate::models::opinion::text_of;
+use crate::mood::{self, DAY, Sums};
+use crate::newest::{self, Newest, Said};
 use crate::packed::{Checked, Writer};
 use crate::sentiment::{permille, plainly};
 use crate::served::layout;
-use crate::{Epoch, Fold, Keep, hash_of};
+use crate::{Epoch, Fold, Keep};
 
 pub(crate) use days::Days;
 
@@ -102,40 +102,7 @@ pub struct Update {
     /// By how many days back: 0 is the day itself. Each with texts.
     sums: Vec<(u8, Sums)>,
     /// Of the day itself, the newest first; none where nothing was said on it.
-    newest: Vec<Text>,
-}
-
-/// One of the newest texts of a day.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Text {
-    /// Event time, microseconds since the Unix epoch.
-    at: i64,
-    /// Of its key: what comes first within a microsecond, also where the key is gone.
-    mark: u64,
-    /// In the view `sentiment`; empty: its customer is erased.
-    key: CompactString,
-    owner: Fingerprint,
-}
-
-impl Text {
-    fn of(heard: Heard) -> Text {
-        Text { at: heard.at, mark: hash_of(&heard.key), key: heard.key, owner: heard.owner }
-    }
-
-    /// The newest is the greatest. No two texts of a day are alike in it.
-    fn order(&self) -> (i64, u64) {
-        (self.at, self.mark)
-    }
-}
-
-/// One more among the newest, if it is one of them and is not there yet.
-fn hear(newest: &mut Vec<Text>, text: &Text) {
-    let place = newest.partition_point(|it| it.order() > text.order());
-    let is_there = newest.get(place).is_some_and(|it| it.order() == text.order());
-    if place < NEWEST && !is_there {
-        newest.truncate(NEWEST - 1);
-        newest.insert(place, text.clone());
-    }
+    newest: Newest<CompactString>,
 }
 
 /// What is known of a day, packed; none: nothing was said to it.
@@ -144,24 +111,19 @@ pub struct State(Option<Arc<[u8]>>);
 
 /// The same, to be changed and read.
 #[derive(Debug, Default)]
-struct Kept {
-    /// The newest first, at most [`NEWEST`]; none where nothing was said on the day.
-    newest: Vec<Text>,
+struct Kept<'s> {
+    /// None where nothing was said on the day.
+    newest: Newest<&'s str>,
     /// By how many days back, ascending, each with texts.
     sums: Vec<(u8, Sums)>,
 }
 
-impl Kept {
+impl<'s> Kept<'s> {
     fn pack(&self) -> State {
         let mut bytes = Vec::new();
         let mut into = Writer(&mut bytes);
         into.count(self.newest.len() as u64);
-        for it in &self.newest {
-            into.int(it.at);
-            into.instant(it.mark.cast_signed());
-            into.text(&it.key);
-            into.id(it.owner);
-        }
+        self.newest.store(&mut into, true);
         into.count(self.sums.len() as u64);
         for (back, sums) in &self.sums {
             into.count((*back).into());
@@ -170,7 +132,7 @@ impl Kept {
         State(Some(bytes.into()))
     }
 
-    fn read(bytes: &[u8]) -> Option<Kept> {
+    fn read(bytes: &'s [u8]) -> Option<Kept<'s>> {
         let mut from = Checked(bytes);
         let newest = Kept::read_newest(&mut from)?;
         let n: usize = from.count()?;
@@ -184,21 +146,12 @@ impl Kept {
         }
         from.end()?;
         let is_said = sums.first()?.0 == 0;
-        (is_said != newest.is_empty()).then_some(Kept { newest, sums })
+        (is_said == (newest.len() > 0)).then_some(Kept { newest, sums })
     }
 
-    fn read_newest(from: &mut Checked<'_>) -> Option<Vec<Text>> {
-        let n: usize = from.count()?;
-        let mut newest: Vec<Text> = Vec::new();
-        for _ in 0..n {
-            let (at, mark) = (from.int()?, from.instant()?.cast_unsigned());
-            let it = Text { at, mark, key: from.text()?.into(), owner: from.id()? };
-            if newest.last().is_some_and(|last| last.order() <= it.order()) {
-                return None;
-            }
-            newest.push(it);
-        }
-        (n <= NEWEST).then_some(newest)
+    fn read_newest(from: &mut Checked<'s>) -> Option<Newest<&'s str>> {
+        let n = from.count()?;
+        Newest::read(from, n, true)
     }
 
     fn add(&mut self, back: u8, sums: &Sums) {
@@ -215,23 +168,20 @@ impl Kept {
         let mut before = Sums::default();
         past.iter().for_each(|it| before.merge(&it.1));
         let share = |it: &Sums| it.negative().map_or(Value::Null, Value::Int);
-        let keys: Vec<&str> =
-            self.newest.iter().map(|it| it.key.as_str()).filter(|it| !it.is_empty()).collect();
         let mut values = own.1.values();
         values.extend([
             Value::Int(own.1.mean()),
             Value::Int(mood::decayed_mean(self.sums.iter().map(|it| (it.0.into(), &it.1)))),
             share(&own.1),
             share(&before),
-            Value::Json(keys.into()),
-            Value::Time(self.newest.first()?.at),
         ]);
+        values.extend(self.newest.values()?);
         Some(values)
     }
 }
 
 impl State {
-    fn kept(&self) -> Option<Kept> {
+    fn kept(&self) -> Option<Kept<'_>> {
         let bytes = self.0.as_deref()?;
         Some(Kept::read(bytes).expect("it was packed here, or looked through"))
     }
@@ -245,7 +195,9 @@ impl Fold for SentimentByDay {
     fn apply(state: &mut State, update: &Update) {
         let mut kept = state.kept().unwrap_or_default();
         update.sums.iter().for_each(|(back, sums)| kept.add(*back, sums));
-        update.newest.iter().for_each(|it| hear(&mut kept.newest, it));
+        for it in update.newest.each() {
+            kept.newest.hear(it.borrowed());
+        }
         *state = kept.pack();
     }
 
@@ -267,15 +219,11 @@ impl Fold for SentimentByDay {
     /// Of the newest texts that are theirs the keys go.
     fn settle(_key: Fingerprint, _name: &Name, state: &State, gone: &Gone) -> Option<State> {
         let bytes = state.0.as_deref().filter(|_| Self::exists(state))?;
-        let newest = Kept::read_newest(&mut Checked(bytes))?;
-        if !newest.iter().any(|it| gone.has(it.owner)) {
+        let mut newest = Kept::read_newest(&mut Checked(bytes))?;
+        if !newest.settle(gone) {
             return None;
         }
-        let mut kept = state.kept()?;
-        for it in kept.newest.iter_mut().filter(|it| gone.has(it.owner)) {
-            (it.key, it.owner) = (CompactString::default(), 0);
-        }
-        Some(kept.pack())
+        Some(Kept { newest, ..state.kept()? }.pack())
     }
 
     fn heap_bytes(state: &State) -> usize {
@@ -308,9 +256,6 @@ impl Keep for SentimentByDay {
 fn day_of(time: i64) -> CompactString {
     rfc3339(time - time.rem_euclid(DAY))[..10].into()
 }
-
-/// A text, plainly: its time, what is said of it, its key, whether its customer is erased.
-type Said = (i64, Opinion, CompactString, bool);
 
 /// The view, plainly: every text on its day, and those of the thirty days before.
 pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> {
@@ -348,9 +293,6 @@ fn row_of(at: i64, texts: &[Said]) -> Row {
         score += half * on.score as f64;
         weight += half * on.n() as f64;
     }
-    let mut newest: Vec<&Said> = texts.iter().filter(|it| back(it) == 0).collect();
-    newest.sort_by_key(|it| Reverse((it.0, hash_of(&it.2))));
-    let named = newest.iter().take(NEWEST).filter(|it| !it.3).map(|it| it.2.as_str());
     let share = |it: Sums| it.negative().map_or(Value::Null, Value::Int);
     let mut values = vec![Value::Text(day_of(at))];
     values.extend(of(0..=0).values());
@@ -359,9 +301,8 @@ fn row_of(at: i64, texts: &[Said]) -> Row {
         Value::Int(permille((score / weight).round() as i32)),
         share(of(0..=0)),
         share(of(1..=30)),
-        Value::Json(named.collect::<Vec<_>>().into()),
-        Value::Time(newest[0].0),
     ]);
+    values.extend(newest::plainly(texts.iter().filter(|it| back(it) == 0), true));
     Row { values }
 }
 

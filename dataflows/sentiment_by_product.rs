@@ -3,7 +3,8 @@
 //! In: [`Heard`]. Out: rows of [`DEF`].
 //!
 //! # Meaning
-//! One row per product of which something was said: see [`crate::mood`].
+//! One row per product of which something was said: see [`crate::mood`]. Of the newest texts those
+//! are left out whose customer is erased; counts and times keep them.
 //!
 //! # State
 //! What [`crate::mood`] keeps.
@@ -11,11 +12,12 @@
 use std::collections::BTreeMap;
 
 use schemas::events::Event;
-use schemas::names::{Name, key_text};
+use schemas::names::{Fingerprint, Name, key_text};
 use schemas::rows::{FieldDef, FieldKind, Row, Shape, Value, ViewDef};
 
+use crate::erased::{Gone, Plain};
 use crate::models::opinion::text_of;
-use crate::mood::{self, Heard, Mood};
+use crate::mood::{self, Heard};
 use crate::sentiment::{about, plainly};
 use crate::served::layout;
 use crate::{Epoch, Fold, Keep};
@@ -64,6 +66,9 @@ pub static DEF: ViewDef = ViewDef {
     ],
 };
 
+/// Of a product many customers speak.
+type Mood = mood::Mood<true>;
+
 /// The fold.
 pub struct SentimentByProduct;
 
@@ -86,6 +91,13 @@ impl Fold for SentimentByProduct {
         state.is_there()
     }
 
+    const OWNED: bool = true;
+
+    /// Of the newest texts that are theirs the keys go.
+    fn settle(_key: Fingerprint, _name: &Name, state: &Mood, gone: &Gone) -> Option<Mood> {
+        state.settle(gone)
+    }
+
     fn heap_bytes(state: &Mood) -> usize {
         state.heap_bytes()
     }
@@ -93,7 +105,8 @@ impl Fold for SentimentByProduct {
 
 impl Keep for SentimentByProduct {
     const LAYOUT: &'static str = layout!(
-        "sentiment_by_product 1: 0, or 1 and owner, sums of long ago, days with their sums, newest texts"
+        "sentiment_by_product 2: 0, or 1 and sums of long ago, days with their sums, newest texts \
+         (time, hash of the key, key, owner)"
     );
 
     fn store(state: &Mood, into: &mut Vec<u8>) {
@@ -107,16 +120,17 @@ impl Keep for SentimentByProduct {
 
 /// The view, plainly: the texts of each product.
 pub fn reference(events: &[Event<'static>], _now: Epoch) -> BTreeMap<Name, Row> {
+    let gone = Plain::of(events);
     let mut texts: BTreeMap<(&str, &str), Vec<_>> = BTreeMap::new();
     for event in events {
         let (Some(text), Some(product)) = (text_of(event), about(event).1) else { continue };
         let key = key_text(&[&event.source, &event.id]);
         let of = texts.entry((&event.tenant, product)).or_default();
-        of.push((event.time, plainly(text).0, key));
+        of.push((event.time, plainly(text).0, key, gone.names(event)));
     }
     let rows = texts.into_iter().map(|((tenant, product), texts)| {
         let mut values = vec![Value::Text(product.into())];
-        values.extend(mood::plainly(&texts));
+        values.extend(mood::plainly(&texts, true));
         (Name::new(tenant, &key_text(&[product])), Row { values })
     });
     rows.collect()

@@ -159,6 +159,7 @@ proptest! {
         asked::<Cases>(&name, &bytes);
         asked::<Sentiment>(&name, &bytes);
         asked::<SentimentByCustomer>(&name, &bytes);
+        asked::<SentimentByProduct>(&name, &bytes);
         asked::<SentimentByDay>(&name, &bytes);
         asked::<ModelQuality>(&name, &bytes);
         asked::<Records>(&name, &bytes);

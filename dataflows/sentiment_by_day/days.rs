@@ -14,9 +14,10 @@ use hashbrown::HashMap;
 use schemas::names::{Kind, Name, Secret, key_text};
 use schemas::time::MAX_TIME;
 
-use super::{PAST_DAYS, Text, Update, day_of, hear};
+use super::{PAST_DAYS, Update, day_of};
 use crate::Addressed;
-use crate::mood::{DAY, Heard, NEWEST, Sums};
+use crate::mood::{DAY, Heard, Sums};
+use crate::newest::{Newest, Text};
 
 /// The last day that event time can say, counted from the Unix epoch.
 const LAST: i64 = MAX_TIME / DAY;
@@ -28,7 +29,7 @@ pub(crate) struct Days(HashMap<CompactString, BTreeMap<i64, Day>, foldhash::fast
 #[derive(Default)]
 struct Day {
     sums: Sums,
-    newest: Vec<Text>,
+    newest: Newest<CompactString>,
 }
 
 impl Days {
@@ -37,9 +38,8 @@ impl Days {
         let days = self.0.entry_ref(tenant).or_default();
         let day = days.entry(heard.at.div_euclid(DAY)).or_default();
         day.sums.add(heard.label, heard.score);
-        let oldest = day.newest.get(NEWEST - 1);
-        if oldest.is_none_or(|it| it.at <= heard.at) {
-            hear(&mut day.newest, &Text::of(heard));
+        if day.newest.may_take(heard.at) {
+            day.newest.hear(Text::of_many(heard.at, heard.key, heard.owner));
         }
     }
 
@@ -50,7 +50,7 @@ impl Days {
             for (day, theirs) in days {
                 let mine = mine.entry(day).or_default();
                 mine.sums.merge(&theirs.sums);
-                theirs.newest.iter().for_each(|it| hear(&mut mine.newest, it));
+                mine.newest.merge(theirs.newest);
             }
         }
     }

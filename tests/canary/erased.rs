@@ -24,6 +24,8 @@ const WHO: &str = "C-17";
 /// In the ids of what is theirs beside a [`life`]. Of these the kept state goes on to know that they
 /// are gone (docs/privacy.md); nothing else does.
 const THEIRS: &str = "of-C-17-4c9e";
+/// Of which they alone wrote.
+const PRODUCT: &str = "P-1";
 
 /// The views that show the secret, and those that say whose or what a row is, by ids, and nothing
 /// that is said freely. The others speak of nobody.
@@ -40,15 +42,17 @@ const SHOW_IT: [&str; 11] = [
     "sentiment",
     "sla",
 ];
-const NAME_THEM: [&str; 6] = [
+const NAME_THEM: [&str; 8] = [
     "health",
     "identity_conflicts",
     "order_exceptions",
     "profile_health",
     "sentiment_by_customer",
+    "sentiment_by_day",
+    "sentiment_by_product",
     "top_customers",
 ];
-const OF_NOBODY: [&str; 12] = [
+const OF_NOBODY: [&str; 10] = [
     "capacity",
     "capacity_advice",
     "erasures",
@@ -58,13 +62,12 @@ const OF_NOBODY: [&str; 12] = [
     "orders_by_status",
     "queue_load",
     "records",
-    "sentiment_by_day",
-    "sentiment_by_product",
     "volume",
 ];
 
 /// What else is known of them than a [`life`]: a tier, an order with which something is wrong, a text
-/// about it, three cases for the desk, links, and what a rule said.
+/// about it and about a product, the newest of its day, three cases for the desk, links, and what a
+/// rule said.
 fn more() -> Vec<Value> {
     let order = format!("O-{THEIRS}");
     let case = |name: &str, severity: u8, skills: &[&str]| {
@@ -84,7 +87,10 @@ fn more() -> Vec<Value> {
             json!({"order": order, "customer": WHO, "currency": "EUR", "lines": [line]}),
         ),
         ("order.status_changed", json!({"order": order, "status": "problem"})),
-        ("feedback.submitted", json!({"customer": WHO, "order": SECRET, "text": "not good"})),
+        (
+            "feedback.submitted",
+            json!({"customer": WHO, "order": SECRET, "product": PRODUCT, "text": "not good"}),
+        ),
         ("case.opened", case("T-done", 1, &[])),
         ("case.opened", case("T-held", 2, &[])),
         ("case.opened", case("T-back", 3, &[SECRET])),
@@ -98,10 +104,11 @@ fn more() -> Vec<Value> {
             "message.planned" => schemas::events::NOTIFY.to_string(),
             _ => format!("//{THEIRS}"),
         };
+        let second = u8::from(kind == "feedback.submitted");
         json!({
             "specversion": "1.0", "type": kind, "source": source,
             "id": format!("{THEIRS}-{}", event_id()), "tenant": "default",
-            "time": "2026-01-02T00:00:00Z", "data": data,
+            "time": format!("2026-01-02T00:00:0{second}Z"), "data": data,
         })
     };
     said.into_iter().map(event).collect()
@@ -173,6 +180,15 @@ fn everything_is_answered(address: SocketAddr, before: &BTreeMap<String, Vec<Str
             assert_eq!(status, 200, "{path}: {text}");
         }
     }
+}
+
+/// The texts that are named of the product.
+fn newest_of(address: SocketAddr) -> Value {
+    let path = format!("/v1/views/sentiment_by_product/{PRODUCT}");
+    let (status, text) = ask(address, "GET", &path, "default", "");
+    assert_eq!(status, 200, "{text}");
+    let told: Value = serde_json::from_str(&text).unwrap();
+    told["row"]["newest"].clone()
 }
 
 /// The beginning of a view's stream.
@@ -299,6 +315,8 @@ fn nothing_of_an_erased_customer_is_found() {
     let of_nobody: BTreeSet<String> = before.keys().cloned().collect();
     let of_nobody = &(&of_nobody - &shown) - &named;
     assert_eq!(of_nobody, of(&OF_NOBODY));
+    let newest = newest_of(address);
+    assert!(newest[0].as_str().is_some_and(|it| it.contains(THEIRS)), "{newest}");
     everything_is_answered(address, &before);
     until("it is in files", || {
         let found = found_in(&data, SECRET.as_bytes());
@@ -344,6 +362,8 @@ fn nothing_of_an_erased_customer_is_found() {
         assert_eq!(keys.iter().filter(theirs).count(), fact, "{view}: {keys:?}");
     }
     assert_eq!(after["volume"].len(), before["volume"].len() + 1, "counts stay, and count this");
+    assert_eq!(after["sentiment_by_product"], [PRODUCT]);
+    assert_eq!(newest_of(address), json!([]));
     assert!(after["customers"].contains(&"D-2".to_string()), "nobody else is erased");
     assert_eq!(after["claims"], ["of-another"], "what the desk decided of others stays");
     let it = done().customers.remove(0);
